@@ -1,0 +1,137 @@
+"""The one encoding of what is hashed and signed: RFC 8785 JSON, SHA-256, domain-separated signing input.
+
+What always holds: two values with the same canonical bytes are the same JSON value, and every value that enters through
+`parse_json` has canonical bytes. Duplicate keys, NaN, infinities, unpaired surrogates and integers beyond 2^53 do not
+enter. Nothing outside this module serialises what is hashed or signed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, TypeAlias, cast
+
+import rfc8785
+
+from holdgate.kernel import limits
+from holdgate.kernel.errors import MalformedJson
+from holdgate.kernel.ids import Digest
+
+Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
+
+SAFE_INTEGER_MAX = 2**53 - 1
+
+
+def parse_json(data: bytes | str, *, depth_max: int = limits.JSON_DEPTH_MAX) -> Json:
+    """The value of `data`; MalformedJson when it is not JSON that can be hashed (RFC 8785, section 3.1)."""
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8")
+        _refuse_depth(text, depth_max)
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique_keys,
+            parse_constant=_refuse_constant,
+            parse_int=_safe_int,
+            parse_float=_finite,
+        )
+        if "\\u" in text or "\\U" in text:
+            _refuse_surrogates(value)
+    except UnicodeDecodeError as error:
+        raise MalformedJson("the body is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise MalformedJson(f"not JSON at line {error.lineno} column {error.colno}: {error.msg.lower()}") from error
+    except RecursionError as error:
+        raise MalformedJson("nested too deeply") from error
+    return cast(Json, value)
+
+
+def canonical_bytes(value: Any) -> bytes:
+    """RFC 8785 bytes of a JSON value; MalformedJson when it has none."""
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, RecursionError, UnicodeEncodeError) as error:
+        raise MalformedJson(f"the value has no canonical form: {error}") from error
+
+
+def digest_bytes(data: bytes) -> Digest:
+    """`sha256:` and the hex digest of `data`."""
+    return Digest("sha256:" + hashlib.sha256(data).hexdigest())
+
+
+def digest(value: Any) -> Digest:
+    """Digest of the canonical bytes of a JSON value."""
+    return digest_bytes(canonical_bytes(value))
+
+
+def signing_input(domain: str, value: Mapping[str, Any]) -> bytes:
+    """What a signature covers: a name of the purpose, a zero byte, the canonical bytes.
+
+    The purpose keeps a signature made for one kind of record from being accepted for another.
+    """
+    return b"holdgate/" + domain.encode() + b"/v1\0" + canonical_bytes(value)
+
+
+def _unique_keys(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # add() is None
+        raise MalformedJson(f"duplicate key `{twice[:64]!s}`")
+    return result
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise MalformedJson(f"`{name}` is not a JSON number")
+
+
+def _safe_int(digits: str) -> int:
+    if len(digits) > 17 or abs(value := int(digits)) > SAFE_INTEGER_MAX:
+        raise MalformedJson("an integer is beyond 2^53; send it as a string")
+    return value
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise MalformedJson("a number is too large; send it as a string")
+    return value
+
+
+def _refuse_depth(text: str, depth_max: int) -> None:
+    if text.count("[") + text.count("{") <= depth_max:
+        return
+    depth = 0
+    in_string = escaped = False
+    for character in text:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif character == "\\":
+                escaped = True
+            elif character == '"':
+                in_string = False
+        elif character == '"':
+            in_string = True
+        elif character in "[{":
+            depth += 1
+            if depth > depth_max:
+                raise MalformedJson(f"nested deeper than {depth_max}")
+        elif character in "]}":
+            depth -= 1
+
+
+def _refuse_surrogates(value: Json) -> None:
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            try:
+                item.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise MalformedJson("a string has an unpaired surrogate") from error
+        elif isinstance(item, list):
+            pending.extend(item)
+        elif isinstance(item, dict):
+            pending.extend(item)
+            pending.extend(item.values())

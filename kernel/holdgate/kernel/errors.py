@@ -1,0 +1,71 @@
+"""What can go wrong in Holdgate, sorted by who is at fault.
+
+    HoldgateError                     everything below; has a stable `code`
+    ├── InvalidInput                  the caller's bytes are wrong (4xx)
+    │   ├── MalformedJson             not the JSON that can be hashed
+    │   └── PolicyInvalid             a rules file does not load
+    ├── Forged                        a signature, hash or binding does not hold
+    └── Unavailable                   a part is away; safe to try again (503)
+        └── KernelUnavailable         no decision could be had in time
+
+Each package draws its own branch in an `errors.py` of its own.
+"""
+
+from __future__ import annotations
+
+
+class HoldgateError(Exception):
+    """something went wrong"""
+
+    code = "internal_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class InvalidInput(HoldgateError):
+    """the input is not valid"""
+
+    code = "invalid_input"
+
+
+class MalformedJson(InvalidInput):
+    """the body is not JSON that can be hashed"""
+
+    code = "malformed_json"
+
+
+class PolicyInvalid(InvalidInput):
+    """a rules file does not load
+
+    `problems` are `(location, reason)` pairs; a location is a path into the document, such as `("rules", 3, "match")`.
+    """
+
+    code = "policy_invalid"
+
+    def __init__(self, problems: list[tuple[tuple[str | int, ...], str]]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{'.'.join(map(str, where)) or 'document'}: {why}" for where, why in problems))
+
+
+class Forged(HoldgateError):
+    """a signature, a hash or a binding does not hold"""
+
+    code = "forged"
+
+    def __init__(self, message: str | None = None, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+class Unavailable(HoldgateError):
+    """a part of the system is away; nothing was done; try again"""
+
+    code = "unavailable"
+
+
+class KernelUnavailable(Unavailable):
+    """the kernel gave no decision in time; nothing was done; try again"""
+
+    code = "kernel_unavailable"

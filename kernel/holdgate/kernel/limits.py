@@ -1,0 +1,65 @@
+"""Every bound of the system that is not an operator's setting, with its reason.
+
+Relations between them are asserted at the end: a change that breaks one does not import.
+"""
+
+from __future__ import annotations
+
+# One job ------------------------------------------------------------------------------------------------------------
+TOPIC_CHARS_MAX = 256
+TOPIC_TOKENS_MAX = 16
+LABELS_MAX = 64
+LABEL_KEY_CHARS_MAX = 128
+LABEL_VALUE_CHARS_MAX = 1024
+TAGS_MAX = 64
+"""Risk tags, and `requires`, of one job."""
+TAG_CHARS_MAX = 128
+PROMPT_CHARS_MAX = 64 * 1024
+CONCURRENCY_KEY_CHARS_MAX = 128
+IDEMPOTENCY_KEY_CHARS_MAX = 128
+PRINCIPALS_MAX = 16
+ATTEMPTS_MAX = 100
+REASON_CHARS_MAX = 2000
+JSON_DEPTH_MAX = 64
+"""Deep enough for any payload that a person wrote, far from the interpreter's recursion limit."""
+
+# Bytes --------------------------------------------------------------------------------------------------------------
+INLINE_BYTES_MAX = 256 * 1024
+"""A larger payload or result travels through the object store and only its digest in messages."""
+BODY_BYTES_DEFAULT = 8 * 1024 * 1024
+ENVELOPE_BYTES_MAX = 16 * 1024 * 1024
+"""What NATS must be willing to carry (`max_payload`): the largest result and its envelope."""
+
+# Policy -------------------------------------------------------------------------------------------------------------
+RULES_FILE_BYTES_MAX = 10 * 1024 * 1024
+RULES_MAX = 20_000
+EXPRESSION_CHARS_MAX = 2000
+EXPRESSION_MACROS_MAX = 4
+"""`all`, `exists`, `map`, `filter` in one expression; each may walk a list."""
+EXPRESSION_NESTING_MAX = 2
+EXPRESSION_LIST_ITEMS_MAX = 1000
+"""Longest list of a payload that a condition may see; beyond, it fails, and so counts as matched in a deny."""
+EXPRESSION_NODES_MAX = 10_000
+
+# Kernel calls -------------------------------------------------------------------------------------------------------
+KERNEL_BATCH_MAX = 256
+KERNEL_TIMEOUT_S = 2.0
+BREAKER_FAILURES = 3
+BREAKER_OPEN_S = 5.0
+DECISION_CACHE_ENTRIES = 10_000
+DECISION_CACHE_TTL_S = 5.0
+PERMIT_LIFETIME_S = 30
+"""From signing to the worker's check; a worker starts what it got at once or gives it back."""
+CLOCK_SKEW_S = 5
+"""How far apart the clocks of two machines may be."""
+
+# Dispatch -----------------------------------------------------------------------------------------------------------
+ASK_JOBS_MAX = 256
+ASK_WAIT_S_MAX = 30
+LEASE_S = 30
+HEARTBEAT_S = 5
+CONTROL_SUBJECT_BYTES_MAX = 64 * 1024
+
+assert KERNEL_BATCH_MAX >= ASK_JOBS_MAX, "one ask is one kernel call"
+assert LEASE_S >= 3 * HEARTBEAT_S, "two lost heartbeats must not cost a lease"
+assert INLINE_BYTES_MAX < BODY_BYTES_DEFAULT < ENVELOPE_BYTES_MAX

@@ -1,0 +1,444 @@
+"""What crosses processes: the job, the decision about it, and the signed links of the chain of custody.
+
+What always holds: `job_hash` covers everything the decision was about and everything the worker gets; nothing that a
+submitter can write (labels, tags, payload) shares a field with what the system decides (approval, tenant, actor).
+Records are immutable. `as_dict` gives plain values for msgpack and JSON, `from_dict` takes them back and raises
+`InvalidInput` when they are not of the record's shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any, Self
+
+from holdgate.kernel.canonical import digest, digest_bytes
+from holdgate.kernel.clock import rfc3339
+from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.ids import ActorId, Digest, JobId, PermitId, Tenant, WorkerId
+
+
+class Verdict(StrEnum):
+    """What the kernel says, strictest first."""
+
+    DENY = "deny"
+    REQUIRE_APPROVAL = "require_approval"
+    THROTTLE = "throttle"
+    ALLOW_WITH_CONSTRAINTS = "allow_with_constraints"
+    ALLOW = "allow"
+
+
+STRICTEST_FIRST: tuple[Verdict, ...] = tuple(Verdict)
+ALLOWING = frozenset({Verdict.ALLOW, Verdict.ALLOW_WITH_CONSTRAINTS})
+
+
+class Phase(StrEnum):
+    """For whom a decision was made. One function serves all of them."""
+
+    SUBMIT = "submit"
+    DISPATCH = "dispatch"
+    SIMULATE = "simulate"
+    EXPLAIN = "explain"
+
+
+class Priority(StrEnum):
+    """How far ahead of its time of arrival a job stands in the backlog."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
+class Over(StrEnum):
+    """What happens to a job beyond a rate limit."""
+
+    REJECT = "reject"
+    HOLD = "hold"
+    DELAY = "delay"
+
+
+class Outcome(StrEnum):
+    """How a submitted job entered: signed in the admission, so that a hold cannot be dropped on the way."""
+
+    ACCEPTED = "accepted"
+    HELD = "held"
+    FAIL_OPEN = "fail_open"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What an agent asks for. Every field but those named in `NOT_HASHED` is covered by `job_hash`.
+
+    `payload` is canonical JSON, or None where it is above the inline limit and lies in the object store under
+    `payload_digest`. Times are milliseconds since the epoch.
+    """
+
+    job_id: JobId
+    created_ms: int
+    trace_id: str
+    tenant: Tenant
+    topic: str
+    payload: bytes | None
+    payload_digest: Digest
+    actor: ActorId
+    actor_type: str
+    pool: str
+    max_attempts: int
+    prompt: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    capability: str | None = None
+    risk_tags: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    principals: tuple[str, ...] = ()
+    priority: Priority = Priority.NORMAL
+    concurrency_key: str | None = None
+    run_at_ms: int | None = None
+    deadline_ms: int | None = None
+    secrets_present: bool = False
+    remediation_of: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; `payload` stays bytes."""
+        return {name: _plain(getattr(self, name)) for name in JOB_FIELDS}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The job of `as_dict`; InvalidInput when a field is missing, unknown or of another type."""
+        checked = _known(cls, value)
+        try:
+            return cls(
+                **{
+                    **checked,
+                    "labels": {_text(k): _text(v) for k, v in dict(checked.get("labels") or {}).items()},
+                    "risk_tags": _texts(checked.get("risk_tags", ())),
+                    "requires": _texts(checked.get("requires", ())),
+                    "principals": _texts(checked.get("principals", ())),
+                    "priority": Priority(checked.get("priority", Priority.NORMAL)),
+                }
+            )
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(f"not a job record: {error}") from error
+
+    def hashed(self) -> dict[str, Any]:
+        """What `job_hash` is over: the payload by its digest, so that inline and stored payloads hash alike."""
+        return {name: _plain(getattr(self, name)) for name in HASHED_FIELDS}
+
+    def job_hash(self) -> Digest:
+        """Digest of everything decided about and handed over (design: records)."""
+        return digest(self.hashed())
+
+    def payload_holds(self) -> bool:
+        """Whether the payload that is here is the one that was hashed."""
+        return self.payload is not None and digest_bytes(self.payload) == self.payload_digest
+
+    def with_payload(self, payload: bytes | None) -> Job:
+        """The same job with its payload put in or left out; the hash does not change."""
+        return replace(self, payload=payload)
+
+
+NOT_HASHED = frozenset({"job_id", "created_ms", "trace_id", "payload"})
+"""Bound elsewhere: admission, vote and permit each name the job id; the payload is hashed by its digest."""
+JOB_FIELDS = tuple(item.name for item in fields(Job))
+HASHED_FIELDS = tuple(name for name in JOB_FIELDS if name not in NOT_HASHED)
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """What a run is held to. None means not constrained; an empty allow-list means nothing is allowed."""
+
+    max_runtime_s: int | None = None
+    max_output_bytes: int | None = None
+    max_attempts: int | None = None
+    max_concurrency: int | None = None
+    network: tuple[str, ...] | None = None
+    paths: tuple[str, ...] | None = None
+    env: tuple[str, ...] | None = None
+
+    def tightest(self, other: Constraints) -> Constraints:
+        """The smaller of each limit, the intersection of allow-lists, the union of deny-lists."""
+        return Constraints(
+            max_runtime_s=_smaller(self.max_runtime_s, other.max_runtime_s),
+            max_output_bytes=_smaller(self.max_output_bytes, other.max_output_bytes),
+            max_attempts=_smaller(self.max_attempts, other.max_attempts),
+            max_concurrency=_smaller(self.max_concurrency, other.max_concurrency),
+            network=_intersection(self.network, other.network),
+            paths=_union(self.paths, other.paths),
+            env=_intersection(self.env, other.env),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Only what is constrained."""
+        return {item.name: _plain(value) for item in fields(self) if (value := getattr(self, item.name)) is not None}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The constraints of `as_dict`."""
+        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in _known(cls, value).items()}
+        return cls(**known)
+
+    def advisory(self) -> tuple[str, ...]:
+        """Names of those set that the worker's runtime hands to the handler but cannot enforce."""
+        return tuple(name for name in ADVISORY_CONSTRAINTS if getattr(self, name) is not None)
+
+
+ADVISORY_CONSTRAINTS = ("network", "paths", "env")
+NO_CONSTRAINTS = Constraints()
+
+
+@dataclass(frozen=True, slots=True)
+class Remediation:
+    """A named safer version of a denied or held job: what to replace in it."""
+
+    id: str
+    title: str
+    topic: str | None = None
+    capability: str | None = None
+    labels: Mapping[str, str] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Only what is replaced, and the name."""
+        return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) is not None}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The remediation of `as_dict`."""
+        return cls(**_known(cls, value))
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequirement:
+    """Who must release a job, as one deciding rule demands it. All requirements of a decision must be met."""
+
+    rule: str
+    roles: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    quorum: int = 1
+    expires_s: int = 24 * 3600
+    escalate_after_s: int | None = None
+    signed: bool = False
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The requirement of `as_dict`."""
+        known = _known(cls, value)
+        return cls(**{**known, "roles": _texts(known["roles"]), "names": _texts(known.get("names", ()))})
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """A rate limit that a matching rule names; the accept script counts it, once per job."""
+
+    rule: str
+    bucket: str
+    limit: int
+    per_s: int
+    over: Over
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The throttle of `as_dict`."""
+        known = _known(cls, value)
+        return cls(**{**known, "over": Over(known["over"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the kernel decided about one job, the same object wherever it is shown.
+
+    `rules` are the ids of all matching rules, the `deciding` ones first. `within` is, under `throttle`, what holds
+    inside the limit. `trace` is there for explain only.
+    """
+
+    verdict: Verdict
+    reason: str
+    snapshot: Digest
+    job_hash: Digest
+    phase: Phase
+    decided_ms: int
+    rules: tuple[str, ...] = ()
+    deciding: tuple[str, ...] = ()
+    constraints: Constraints = NO_CONSTRAINTS
+    remediations: tuple[Remediation, ...] = ()
+    approvals: tuple[ApprovalRequirement, ...] = ()
+    throttles: tuple[Throttle, ...] = ()
+    within: Verdict | None = None
+    cacheable: bool = False
+    errors: tuple[str, ...] = ()
+    trace: tuple[Mapping[str, Any], ...] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as HTTP, the CLI and messages show them."""
+        shown: dict[str, Any] = {
+            "verdict": str(self.verdict),
+            "reason": self.reason,
+            "rules": list(self.rules),
+            "deciding": list(self.deciding),
+            "constraints": self.constraints.as_dict(),
+            "remediations": [item.as_dict() for item in self.remediations],
+            "approvals": [item.as_dict() for item in self.approvals],
+            "throttles": [item.as_dict() for item in self.throttles],
+            "within": None if self.within is None else str(self.within),
+            "snapshot": self.snapshot,
+            "job_hash": self.job_hash,
+            "phase": str(self.phase),
+            "cacheable": self.cacheable,
+            "errors": list(self.errors),
+            "decided_at": rfc3339(self.decided_ms),
+            "decided_ms": self.decided_ms,
+        }
+        if self.trace is not None:
+            shown["trace"] = [dict(step) for step in self.trace]
+        return shown
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The decision of `as_dict`."""
+        known = _known(cls, {k: v for k, v in value.items() if k != "decided_at"})
+        trace = known.get("trace")
+        try:
+            return cls(
+                **{
+                    **known,
+                    "verdict": Verdict(known["verdict"]),
+                    "phase": Phase(known["phase"]),
+                    "within": None if known.get("within") is None else Verdict(known["within"]),
+                    "rules": _texts(known.get("rules", ())),
+                    "deciding": _texts(known.get("deciding", ())),
+                    "errors": _texts(known.get("errors", ())),
+                    "constraints": Constraints.from_dict(known.get("constraints", {})),
+                    "remediations": tuple(map(Remediation.from_dict, known.get("remediations", ()))),
+                    "approvals": tuple(map(ApprovalRequirement.from_dict, known.get("approvals", ()))),
+                    "throttles": tuple(map(Throttle.from_dict, known.get("throttles", ()))),
+                    "trace": None if trace is None else tuple(trace),
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(f"not a decision record: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A record's canonical bytes and a signature over them; `key` is the signer's fingerprint.
+
+    What is inside is not to be believed before `permits.open_signed` verified it.
+    """
+
+    body: bytes
+    key: str
+    signature: bytes
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"body": self.body, "key": self.key, "signature": self.signature}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The envelope of `as_dict`; InvalidInput when it is not one."""
+        body, key, signature = value.get("body"), value.get("key"), value.get("signature")
+        if not (isinstance(body, bytes) and isinstance(key, str) and isinstance(signature, bytes)):
+            raise InvalidInput("not a signed record")
+        return cls(body=body, key=key, signature=signature)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """First link: the api says that it let this job in, for whom, and how."""
+
+    job_id: JobId
+    job_hash: Digest
+    tenant: Tenant
+    actor: ActorId
+    principals: tuple[str, ...]
+    outcome: Outcome
+    verdict: str
+    snapshot: str
+    issued_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """Second link: an approver, through the api or with an own key, says yes or no to exactly this job and policy."""
+
+    job_id: JobId
+    job_hash: Digest
+    snapshot: Digest
+    tenant: Tenant
+    approver: ActorId
+    roles: tuple[str, ...]
+    approve: bool
+    reason: str
+    issued_ms: int
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Third link: the kernel lets this worker run this attempt of this job, now."""
+
+    permit_id: PermitId
+    job_id: JobId
+    job_hash: Digest
+    tenant: Tenant
+    snapshot: Digest
+    verdict: str
+    rules: tuple[str, ...]
+    constraints: Constraints
+    attempt: int
+    pool: str
+    worker: WorkerId
+    issued_ms: int
+    expires_ms: int
+    fail_open: bool = False
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return str(value)
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value
+
+
+def _known(record: type[Any], value: Any) -> dict[str, Any]:
+    names = {item.name for item in fields(record)}
+    if not isinstance(value, Mapping) or not names.issuperset(value):
+        raise InvalidInput(f"not a {record.__name__.lower()} record")
+    return dict(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput("a text was expected")
+    return value
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(_text(value) for value in values)
+
+
+def _smaller(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else min(one, other)
+
+
+def _intersection(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return tuple(sorted(set(one) & set(other)))
+
+
+def _union(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return tuple(sorted(set(one) | set(other)))
