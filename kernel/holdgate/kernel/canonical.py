@@ -21,6 +21,9 @@ from holdgate.kernel.ids import Digest
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
 SAFE_INTEGER_MAX = 2**53 - 1
+INTEGER_NOTATION_END = 1e21
+"""Below this, RFC 8785 writes a float without a fraction in the notation of an integer."""
+_PLAIN_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
 
 
 def parse_json(data: bytes | str, *, depth_max: int = limits.JSON_DEPTH_MAX) -> Json:
@@ -47,8 +50,14 @@ def parse_json(data: bytes | str, *, depth_max: int = limits.JSON_DEPTH_MAX) -> 
 
 
 def canonical_bytes(value: Any) -> bytes:
-    """RFC 8785 bytes of a JSON value; MalformedJson when it has none."""
+    """RFC 8785 bytes of a JSON value; MalformedJson when it has none.
+
+    Values without floats and with ASCII keys, which is nearly all that is hashed, take the interpreter's own encoder:
+    for those it writes the same bytes in a third of the time. A property test holds the two against each other.
+    """
     try:
+        if _is_plain(value):
+            return _PLAIN_ENCODER.encode(value).encode("utf-8")
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, RecursionError, UnicodeEncodeError) as error:
         raise MalformedJson(f"the value has no canonical form: {error}") from error
@@ -70,6 +79,19 @@ def signing_input(domain: str, value: Mapping[str, Any]) -> bytes:
     The purpose keeps a signature made for one kind of record from being accepted for another.
     """
     return b"holdgate/" + domain.encode() + b"/v1\0" + canonical_bytes(value)
+
+
+def _is_plain(value: Any) -> bool:
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return bool(-SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX)
+    if kind is list:
+        return all(map(_is_plain, value))
+    if kind is dict:
+        return all(type(key) is str and key.isascii() for key in value) and all(map(_is_plain, value.values()))
+    return False
 
 
 def _unique_keys(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
@@ -95,6 +117,8 @@ def _finite(digits: str) -> float:
     value = float(digits)
     if value in (float("inf"), float("-inf")):
         raise MalformedJson("a number is too large; send it as a string")
+    if SAFE_INTEGER_MAX < abs(value) < INTEGER_NOTATION_END:
+        raise MalformedJson("a number is beyond 2^53 and would be written as an integer; send it as a string")
     return value
 
 
