@@ -1,0 +1,21 @@
+"""Finds secrets and personal data in what a job carries, and replaces them. A library: needs no server."""
+
+from holdgate.scan.errors import EngineFailed, RedactionIncomplete, ScanError, ScanIncomplete, Unscannable
+from holdgate.scan.findings import SECRETS, Category, Finding, Severity, Via
+from holdgate.scan.redact import Redactor
+from holdgate.scan.scanner import Scanner
+
+__all__ = [
+    "SECRETS",
+    "Category",
+    "EngineFailed",
+    "Finding",
+    "RedactionIncomplete",
+    "Redactor",
+    "ScanError",
+    "ScanIncomplete",
+    "Scanner",
+    "Severity",
+    "Unscannable",
+    "Via",
+]
