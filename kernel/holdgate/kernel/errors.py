@@ -3,6 +3,7 @@
     HoldgateError                     everything below; has a stable `code`
     ├── InvalidInput                  the caller's bytes are wrong (4xx)
     │   ├── MalformedJson             not the JSON that can be hashed
+    │   ├── FormInvalid               a submitted job is not of the form's shape; names the fields
     │   └── PolicyInvalid             a rules file does not load
     ├── Forged                        a signature, hash or binding does not hold
     └── Unavailable                   a part is away; safe to try again (503)
@@ -33,6 +34,20 @@ class MalformedJson(InvalidInput):
     """the body is not JSON that can be hashed"""
 
     code = "malformed_json"
+
+
+class FormInvalid(InvalidInput):
+    """a job is not of the form's shape
+
+    `problems` are `(field, reason)` pairs; a field is a dotted path such as `labels.env` or `risk_tags.3`. Reasons never
+    repeat what was sent.
+    """
+
+    code = "invalid_input"
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"`{field}`: {why}" for field, why in problems))
 
 
 class PolicyInvalid(InvalidInput):

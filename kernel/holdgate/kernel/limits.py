@@ -19,6 +19,9 @@ CONCURRENCY_KEY_CHARS_MAX = 128
 IDEMPOTENCY_KEY_CHARS_MAX = 128
 PRINCIPALS_MAX = 16
 ATTEMPTS_MAX = 100
+ATTEMPTS_DEFAULT = 3
+SCHEDULE_AHEAD_S_MAX = 366 * 24 * 3600
+"""How far ahead `run_at` and `deadline` may lie: a job further off is more likely a mistaken unit."""
 REASON_CHARS_MAX = 2000
 JSON_DEPTH_MAX = 64
 """Deep enough for any payload that a person wrote, far from the interpreter's recursion limit."""
