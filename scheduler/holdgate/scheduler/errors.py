@@ -1,0 +1,203 @@
+"""What can go wrong in the scheduler, sorted by who is at fault.
+
+HoldgateError
+├── InvalidInput
+│   └── ApprovalReasonRequired      a vote without a reason
+├── NotFound                        nothing of that name in this tenant (404)
+│   ├── JobNotFound
+│   ├── ApprovalNotFound            also: another tenant's
+│   └── ResultNotFound              no result, or none that may be read yet
+├── Forbidden                       known, but may not (403)
+│   ├── ApprovalSelf                the submitter, or someone in its principal chain
+│   └── ApprovalForbidden           lacks the role or name that the rule asks for
+├── Conflict                        the state is not as the caller believes (409)
+│   ├── WrongState                  not possible from the state the job is in
+│   ├── IdempotencyConflict         the same key with another body
+│   ├── ApprovalResolved            decided already
+│   ├── ApprovalExpired             too late
+│   ├── ApprovalStalePolicy         the policy is not the one that was shown
+│   ├── ApprovalStaleJob            the job is not the one that was shown
+│   └── ApprovalDuplicateVote       has voted already
+├── Limited                         come back later (429); carries `retry_after_ms`
+│   ├── Throttled                   a rate limit of the policy
+│   └── QueueFull                   the tenant's queue is full
+├── Unavailable
+│   ├── StateUnavailable            Redis did not answer in time
+│   └── LogUnavailable              JetStream did not confirm in time
+├── Misconfigured                   start-up refuses to go on
+│   └── DurabilityMismatch          servers are not as durable as the profile declares
+└── StateBroken                     the store holds what no code of ours wrote
+"""
+
+from __future__ import annotations
+
+from holdgate.kernel.errors import HoldgateError, InvalidInput, Unavailable
+
+
+class StateUnavailable(Unavailable):
+    """the state store did not answer in time; what was asked may or may not have happened; ask again"""
+
+    code = "state_unavailable"
+
+
+class LogUnavailable(Unavailable):
+    """the durable log did not confirm in time; send the same request again"""
+
+    code = "log_unavailable"
+
+
+class NotFound(HoldgateError):
+    """there is nothing of that name"""
+
+    code = "not_found"
+
+
+class JobNotFound(NotFound):
+    """there is no such job"""
+
+    code = "job_not_found"
+
+
+class ResultNotFound(NotFound):
+    """there is no result that can be read"""
+
+    code = "result_not_found"
+
+
+class ApprovalNotFound(NotFound):
+    """there is no such approval"""
+
+    code = "approval_not_found"
+
+
+class Forbidden(HoldgateError):
+    """that is not allowed to this key"""
+
+    code = "forbidden"
+
+
+class ApprovalSelf(Forbidden):
+    """a job cannot be approved by its submitter or anyone it was submitted for"""
+
+    code = "approval_self"
+
+
+class ApprovalForbidden(Forbidden):
+    """the rule that holds this job asks for another role or name"""
+
+    code = "approval_forbidden"
+
+
+class ApprovalReasonRequired(InvalidInput):
+    """a vote needs a reason"""
+
+    code = "approval_reason_required"
+
+
+class Conflict(HoldgateError):
+    """the state is not as the request supposes"""
+
+    code = "conflict"
+
+
+class WrongState(Conflict):
+    """that is not possible from the state the job is in"""
+
+    code = "wrong_state"
+
+    def __init__(self, message: str | None = None, *, state: str | None = None) -> None:
+        self.state = state
+        super().__init__(message or (f"not possible while the job is `{state}`" if state else None))
+
+
+class IdempotencyConflict(Conflict):
+    """this idempotency key was used with another body"""
+
+    code = "idempotency_conflict"
+
+
+class ApprovalResolved(Conflict):
+    """this approval is decided already"""
+
+    code = "approval_resolved"
+
+
+class ApprovalExpired(Conflict):
+    """this approval has expired"""
+
+    code = "approval_expired"
+
+
+class ApprovalStalePolicy(Conflict):
+    """the policy changed since the approval was shown; look again"""
+
+    code = "approval_stale_policy"
+
+
+class ApprovalStaleJob(Conflict):
+    """the job is not the one that was shown; look again"""
+
+    code = "approval_stale_job"
+
+
+class ApprovalDuplicateVote(Conflict):
+    """this approver has voted already"""
+
+    code = "approval_duplicate_vote"
+
+
+class Limited(HoldgateError):
+    """a limit is reached; come back later"""
+
+    code = "limited"
+
+    def __init__(self, message: str | None = None, *, retry_after_ms: int) -> None:
+        self.retry_after_ms = retry_after_ms
+        super().__init__(message)
+
+
+class Throttled(Limited):
+    """over a rate limit of the policy"""
+
+    code = "throttled"
+
+
+class QueueFull(Limited):
+    """the queue of this tenant is full"""
+
+    code = "queue_full"
+
+
+class Misconfigured(HoldgateError):
+    """the configuration does not hold together"""
+
+    code = "misconfigured"
+
+
+class DurabilityMismatch(Misconfigured):
+    """a server is less durable than the declared profile"""
+
+    code = "durability_mismatch"
+
+
+class StateBroken(HoldgateError):
+    """the state store holds a record that cannot be read"""
+
+    code = "state_broken"
+
+
+APPROVAL_ERRORS: dict[str, type[HoldgateError]] = {
+    error.code: error
+    for error in (
+        ApprovalNotFound,
+        ApprovalSelf,
+        ApprovalForbidden,
+        ApprovalReasonRequired,
+        ApprovalResolved,
+        ApprovalExpired,
+        ApprovalStalePolicy,
+        ApprovalStaleJob,
+        ApprovalDuplicateVote,
+    )
+}
+"""The typed errors of a vote by their stable code."""
