@@ -1,0 +1,86 @@
+"""What can go wrong with bundles, keys and roots.
+
+HoldgateError (holdgate.kernel.errors)
+├── InvalidInput
+│   ├── PolicyInvalid                 a rules file does not load (holdgate.kernel.errors)
+│   ├── KeyUnusable                   not a key file
+│   │   └── KeyUnsafe                 a private key that others can read
+│   └── BundleRefused                 a bundle or a root is not accepted; `code` says which check
+│       ├── BundleMalformed           not the one form that a bundle or root file has
+│       ├── BundleUnsigned            signatures of fewer authors than the root wants, or one that does not hold
+│       ├── BundleOutOfScope          reaches where its signers, or it itself, may not rule
+│       ├── BundleOutdated            a version that is not higher than the highest seen
+│       ├── BundleExpired             its time is over
+│       └── RootRefused               a root that the pinned keys did not sign, or an older one
+└── Unavailable
+    └── StoreUnavailable              the bundle store did not answer
+"""
+
+from __future__ import annotations
+
+from holdgate.kernel.errors import InvalidInput, Unavailable
+
+
+class KeyUnusable(InvalidInput):
+    """not a usable key file"""
+
+    code = "key_unusable"
+
+
+class KeyUnsafe(KeyUnusable):
+    """a private key file that others can read"""
+
+    code = "key_unsafe"
+
+
+class BundleRefused(InvalidInput):
+    """a bundle is not accepted"""
+
+    code = "bundle_refused"
+
+    def __init__(self, message: str | None = None, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+class BundleMalformed(BundleRefused):
+    """not a bundle file"""
+
+    code = "bundle_malformed"
+
+
+class BundleUnsigned(BundleRefused):
+    """not signed by enough of the root's authors"""
+
+    code = "bundle_threshold"
+
+
+class BundleOutOfScope(BundleRefused):
+    """the bundle reaches where it may not rule"""
+
+    code = "bundle_scope"
+
+
+class BundleOutdated(BundleRefused):
+    """the version is not higher than the highest seen"""
+
+    code = "bundle_version"
+
+
+class BundleExpired(BundleRefused):
+    """the time of the bundle is over"""
+
+    code = "bundle_expired"
+
+
+class RootRefused(BundleRefused):
+    """the trust root is not accepted"""
+
+    code = "root_refused"
+
+
+class StoreUnavailable(Unavailable):
+    """the bundle store did not answer"""
+
+    code = "store_unavailable"

@@ -1,0 +1,116 @@
+"""What the kernel trusts, and where its policy comes from. Data and a Protocol; verification of it is in `holdgate.bundles`.
+
+What always holds: the kernel's service never knows how a policy was found; what it is given here was verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from holdgate.kernel.canonical import digest
+from holdgate.kernel.ids import ActorId, Digest
+from holdgate.kernel.permits import Keyring
+from holdgate.kernel.policy import Policy
+
+NO_POLICY_SNAPSHOT: Digest = digest({"policy": None})
+"""What a kernel without a valid policy names as its snapshot: every decision under it is deny."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApproverKey:
+    """A person's own key. Roles of votes signed with it come from here, never from the vote."""
+
+    actor: ActorId
+    public_key: bytes
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FailModes:
+    """What the gates do without a kernel: True lets jobs through. Only the signed root says so."""
+
+    submit_open: bool = False
+    dispatch_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The trust root as the gates use it.
+
+    `approvers` is by fingerprint of the key. `quarantine_key` is an X25519 public key, 32 bytes, or None where sealing is
+    not set up (quarantined output is then dropped, never shown).
+    """
+
+    root_version: int
+    root_digest: Digest
+    expires_ms: int
+    api: Keyring
+    kernel: Keyring
+    dispatcher: Keyring
+    auditor: Keyring
+    approvers: Mapping[str, ApproverKey] = field(default_factory=dict)
+    fail_modes: FailModes = FailModes()
+    default_decision: str = "deny"
+    quarantine_key: bytes | None = None
+
+    def approver_keyring(self) -> Keyring:
+        """The approvers' own keys."""
+        return Keyring(key.public_key for key in self.approvers.values())
+
+
+@dataclass(frozen=True, slots=True)
+class BundleInfo:
+    """One active bundle, for status."""
+
+    name: str
+    version: int
+    digest: Digest
+    signers: tuple[str, ...]
+    expires_ms: int
+    rules: int
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "digest": self.digest,
+            "signers": list(self.signers),
+            "expires_ms": self.expires_ms,
+            "rules": self.rules,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ActivePolicy:
+    """The compiled rules of all active bundles, under one snapshot. `expires_ms` is the earliest of root and bundles:
+    from then on nothing is decided but deny."""
+
+    policy: Policy
+    snapshot: Digest
+    trust: Trust
+    bundles: tuple[BundleInfo, ...]
+    expires_ms: int
+
+
+class PolicySource(Protocol):
+    """Gives the policy to decide under; what it gives was verified."""
+
+    @property
+    def trust(self) -> Trust | None:
+        """The root in force, also while there is no bundle."""
+        ...
+
+    def current(self) -> ActivePolicy | None:
+        """The policy in force, or None: then every decision is deny. Cheap; called for every request."""
+        ...
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback` (quick, on the event loop) after every change of `current`."""
+        ...
+
+    def status(self) -> dict[str, object]:
+        """What an operator wants to know: last success, last error, revision, signers. Plain values."""
+        ...
