@@ -39,8 +39,8 @@ class MalformedJson(InvalidInput):
 class FormInvalid(InvalidInput):
     """a job is not of the form's shape
 
-    `problems` are `(field, reason)` pairs; a field is a dotted path such as `labels.env` or `risk_tags.3`. Reasons never
-    repeat what was sent.
+    `problems` are `(field, reason)` pairs; a field is a dotted path such as `labels.env` or `risk_tags.3`. Reasons
+    never repeat what was sent.
     """
 
     code = "invalid_input"
