@@ -51,25 +51,29 @@ class Servers:
 def running_servers() -> Iterator[Servers]:
     """Both servers, until the end of the block."""
     with tempfile.TemporaryDirectory(prefix="holdgate-test-") as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        for attempt in itertools.count(1):
-            nats, redis_ = configs(folder)
-            try:
-                for server in (nats_server(nats, folder / "nats.conf"), redis_server(redis_, folder / "redis.conf")):
-                    child = server.start(folder / f"{server.name}.log")
-                    stack.callback(stop, child)
-            except ServerUnusable:
-                stack.close()
-                if attempt == START_TRIES:
-                    raise
-                continue
-            break
-        yield Servers(nats, redis_)
+        yield _start(Path(name), stack)
+
+
+def _start(folder: Path, stack: contextlib.ExitStack) -> Servers:
+    for last in range(START_TRIES - 1, -1, -1):
+        nats, redis_ = configs(folder)
+        try:
+            for server in (nats_server(nats, folder / "nats.conf"), redis_server(redis_, folder / "redis.conf")):
+                stack.callback(stop, server.start(folder / f"{server.name}.log"))
+        except ServerUnusable:
+            stack.close()
+            if not last:
+                raise
+            continue
+        return Servers(nats, redis_)
+    raise AssertionError("unreachable: the last try returns or raises")
 
 
 def configs(folder: Path) -> tuple[NatsConfig, RedisConfig]:
     """Configurations on free ports with data in `folder`."""
-    accounts = {f"T{number}": (NatsUser(f"t{number}", PASSWORD),) for number in range(ACCOUNTS)}
+    accounts: dict[str, tuple[NatsUser, ...]] = {
+        f"T{number}": (NatsUser(f"t{number}", PASSWORD),) for number in range(ACCOUNTS)
+    }
     return (
         NatsConfig(port=free_port(), monitor_port=free_port(), data_dir=folder / "nats", accounts=accounts),
         RedisConfig(port=free_port(), data_dir=folder / "redis", password=PASSWORD, databases=DATABASES),

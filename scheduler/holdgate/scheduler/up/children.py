@@ -1,7 +1,7 @@
 """Child processes that never outlive their parent, and free ports for them.
 
-What always holds: a child is the leader of a process group of its own, so that a Ctrl-C in the terminal reaches only the
-parent, which then stops its children in order; and the kernel of the operating system kills a child whose parent died.
+What always holds: a child is the leader of a process group of its own, so that a Ctrl-C in the terminal reaches only
+the parent, which then stops its children in order; and the operating system kills a child whose parent died.
 """
 
 from __future__ import annotations
