@@ -1,0 +1,399 @@
+"""The dispatch gate: a picked job becomes a handed-over one only with the kernel's permit for this worker and attempt.
+
+What always holds: the kernel is asked at every hand-off, never a cache; what it refuses does not leave here; without a
+kernel the job stays queued and says so, unless the signed root declares dispatch to fail open; a record that is not
+what the api signed never runs and raises an alarm. This gate cannot make a worker run anything: it only carries permits.
+
+    picked → payload in place → one kernel call for all → permit   → start (one script a job, one flush) → handover
+                                                       → deny     → denied
+                                                       → approval → held, under a new approval of the snapshot of now
+                                                       → no answer → back into the backlog, with a waiting reason
+                                                       → forged   → denied with code `custody_broken`
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
+
+from holdgate.kernel import limits
+from holdgate.kernel.canonical import parse_json
+from holdgate.kernel.client import KernelClient
+from holdgate.kernel.clock import Clock
+from holdgate.kernel.custody import PermitReply, PermitRequest, required_approvals
+from holdgate.kernel.errors import Forged, InvalidInput, KernelUnavailable, Unavailable
+from holdgate.kernel.ids import Digest, Entropy, LeaseToken, PermitId, Tenant, WorkerId, new_permit_id, new_token
+from holdgate.kernel.permits import Signer, seal
+from holdgate.kernel.records import (
+    ApprovalRequirement,
+    Decision,
+    Job,
+    Outcome,
+    Permit,
+    Phase,
+    Signed,
+    Verdict,
+)
+from holdgate.scheduler import metrics
+from holdgate.scheduler.errors import NotFound
+from holdgate.scheduler.state.approvals import Approvals, Redecision
+from holdgate.scheduler.state.backlog import Backlog, Picked, StartKind, StartRequest, StartResult
+
+log = structlog.get_logger(__name__)
+
+HANDOVER_LEASE_MS = 3 * limits.HEARTBEAT_S * 1000
+"""First lease: three heartbeats. A reply that never reached its worker costs this long, not a whole lease."""
+UNAVAILABLE_DELAY_MS = 500
+"""How soon a job that found no kernel is tried again; the client's breaker keeps the tries from the wire."""
+INVALID_DELAY_MS = 5_000
+PERMIT_CALL_BYTES_MAX = limits.ENVELOPE_BYTES_MAX // 4
+"""Payloads in one kernel call: far enough below what NATS carries that the envelope always fits."""
+PAYLOAD_FIELD = "payload"
+CUSTODY_BROKEN = "custody_broken"
+
+
+class Payloads(Protocol):
+    """Where payloads above the inline limit are."""
+
+    async def get(self, digest: Digest) -> bytes:
+        """The bytes, checked against the digest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A started job with its permit, as it goes to the worker."""
+
+    job: Job
+    permit: Signed
+    attempt: int
+    token: LeaseToken
+    lease_ms: int
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for the reply."""
+        return {
+            "job": self.job.as_dict(),
+            "permit": self.permit.as_dict(),
+            "attempt": self.attempt,
+            "token": self.token,
+            "lease_ms": self.lease_ms,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What became of the picked jobs: handed over, and by state those that were refused for good or held."""
+
+    handovers: tuple[Handover, ...]
+    denied: tuple[Job, ...] = ()
+    held: tuple[Job, ...] = ()
+    kernel_unavailable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The worker that asked, and its pool."""
+
+    worker: WorkerId
+    pool: str
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """Picked jobs by what the kernel said."""
+
+    start: list[tuple[Picked, StartRequest, Signed]]
+    redecide: list[tuple[Picked, Decision, str]]
+    put_back: dict[tuple[str, int], list[Picked]]
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchGate:
+    """`is_open` says whether the signed root lets jobs through without a kernel; `signer` is used only then."""
+
+    kernel: KernelClient
+    backlog: Backlog
+    approvals: Approvals
+    payloads: Payloads
+    clock: Clock
+    entropy: Entropy
+    is_open: Callable[[], bool] = lambda: False
+    signer: Signer | None = None
+
+    async def pass_through(self, picked: Sequence[Picked], asker: Asker) -> Passage:
+        """Hand over what may run; everything else is put where it belongs. StateUnavailable: leases sort it out."""
+        loaded = await self._load(picked)
+        if not loaded:
+            return Passage(())
+        try:
+            replies = await self._ask_kernel(loaded, asker)
+        except KernelUnavailable:
+            return await self._without_kernel(loaded, asker)
+        verdicts = self._sort(loaded, replies, asker)
+        handovers, unapproved = await self._start(verdicts.start)
+        verdicts.redecide += unapproved
+        denied, held = await self._redecide(verdicts.redecide)
+        for (reason, delay_ms), jobs in verdicts.put_back.items():
+            await self._put_back(jobs, reason, delay_ms)
+        return Passage(tuple(handovers), tuple(denied), tuple(held))
+
+    # Payloads ---------------------------------------------------------------------------------------------------------
+
+    async def _load(self, picked: Sequence[Picked]) -> list[Picked]:
+        """Those whose payload is in place; the others are put back or refused."""
+        if all(item.job.payload is not None for item in picked):
+            return list(picked)
+        return [item for item in await asyncio.gather(*map(self._with_payload, picked)) if item is not None]
+
+    async def _with_payload(self, item: Picked) -> Picked | None:
+        if item.job.payload is not None:
+            return item
+        try:
+            return replace(item, job=item.job.with_payload(await self.payloads.get(item.job.payload_digest)))
+        except Unavailable:
+            await self._put_back([item], "payload_unavailable", UNAVAILABLE_DELAY_MS)
+        except (NotFound, Forged) as error:
+            await self._redecide([(item, _custody_denial(item, str(error), self.clock.now_ms()), CUSTODY_BROKEN)])
+        return None
+
+    # The kernel -------------------------------------------------------------------------------------------------------
+
+    async def _ask_kernel(self, picked: Sequence[Picked], asker: Asker) -> list[PermitReply]:
+        info = self.kernel.snapshot
+        # Unless rules read payloads, their digest is all that the kernel needs: it is what was hashed and signed.
+        with_payload = info is None or PAYLOAD_FIELD in info.reads
+        requests = [
+            PermitRequest(
+                job=item.job if with_payload else item.job.with_payload(None),
+                admission=item.admission,
+                attempt=item.attempt,
+                pool=asker.pool,
+                worker=asker.worker,
+                votes=item.votes,
+            )
+            for item in picked
+        ]
+        answers = await asyncio.gather(*(self.kernel.permits(part) for part in _parts(requests)))
+        return [reply for part in answers for reply in part]
+
+    def _sort(self, picked: Sequence[Picked], replies: Sequence[PermitReply], asker: Asker) -> _Sorted:
+        out = _Sorted([], [], defaultdict(list))
+        for item, reply in zip(picked, replies, strict=True):
+            if reply.permit is not None and reply.decision is not None and reply.permit_record is not None:
+                request = self._start_request(item, reply.decision, reply.permit_record, asker)
+                out.start.append((item, request, reply.permit))
+                continue
+            self._sort_refused(item, reply, out)
+        return out
+
+    def _sort_refused(self, item: Picked, reply: PermitReply, out: _Sorted) -> None:
+        refusal = reply.refusal or "invalid_reply"
+        decision = reply.decision
+        if refusal.startswith("forged"):
+            metrics.DISPATCH_REFUSED.labels(CUSTODY_BROKEN).inc()
+            denial = _custody_denial(item, f"{refusal}: {reply.message}", self.clock.now_ms())
+            out.redecide.append((item, denial, CUSTODY_BROKEN))
+        elif refusal == "denied" and decision is not None:
+            metrics.DISPATCH_REFUSED.labels("denied").inc()
+            out.redecide.append((item, decision, "denied"))
+        elif (refusal == "needs_approval" or refusal.startswith("votes")) and decision is not None:
+            metrics.DISPATCH_REFUSED.labels("needs_approval" if not item.votes else "votes_invalid").inc()
+            out.redecide.append((item, held_decision(decision, item.admission), refusal))
+        elif refusal == "no_policy":
+            metrics.DISPATCH_REFUSED.labels("no_policy").inc()
+            out.put_back[("no_policy", INVALID_DELAY_MS)].append(item)
+        else:
+            metrics.DISPATCH_REFUSED.labels("invalid").inc()
+            log.error("the kernel could not read a request for a permit", action="permit_invalid",
+                      job_id=item.job.job_id, code=refusal)  # fmt: skip
+            out.put_back[(refusal, INVALID_DELAY_MS)].append(item)
+
+    async def _without_kernel(self, picked: Sequence[Picked], asker: Asker) -> Passage:
+        if not (self.is_open() and self.signer is not None):
+            metrics.DISPATCH_REFUSED.labels("kernel_unavailable").inc(len(picked))
+            await self._put_back(picked, KernelUnavailable.code, UNAVAILABLE_DELAY_MS)
+            return Passage((), kernel_unavailable=True)
+        # Open means: without the kernel's word. It does not mean: without the approval that was asked for at submit.
+        plain = [item for item in picked if not _was_held(item)]
+        await self._put_back([item for item in picked if _was_held(item)], KernelUnavailable.code, UNAVAILABLE_DELAY_MS)
+        starts = [self._fail_open(item, self.signer, asker) for item in plain]
+        metrics.DISPATCH_FAIL_OPEN.inc(len(starts))
+        log.warning("jobs handed over without a kernel", action="dispatch_fail_open", jobs=len(starts))
+        handovers, _ = await self._start(starts)
+        return Passage(tuple(handovers), kernel_unavailable=True)
+
+    def _fail_open(self, item: Picked, signer: Signer, asker: Asker) -> tuple[Picked, StartRequest, Signed]:
+        now_ms = self.clock.now_ms()
+        last = item.last_decision
+        permit = Permit(
+            permit_id=new_permit_id(now_ms, self.entropy),
+            job_id=item.job.job_id,
+            job_hash=item.job.job_hash(),
+            tenant=item.job.tenant,
+            snapshot=last.snapshot,
+            verdict=str(last.verdict),
+            rules=last.rules,
+            constraints=last.constraints,
+            attempt=item.attempt,
+            pool=asker.pool,
+            worker=asker.worker,
+            issued_ms=now_ms,
+            expires_ms=now_ms + limits.PERMIT_LIFETIME_S * 1000,
+            fail_open=True,
+        )
+        request = self._request(item, last, permit.permit_id, asker)
+        return item, replace(request, decision=None, fail_open=True), seal(permit, signer)
+
+    # Starting ---------------------------------------------------------------------------------------------------------
+
+    def _start_request(self, item: Picked, decision: Decision, permit: Permit, asker: Asker) -> StartRequest:
+        request = self._request(item, decision, permit.permit_id, asker)
+        return replace(request, approval_required=bool(approvals_of(decision, item.admission)))
+
+    def _request(self, item: Picked, decision: Decision, permit_id: PermitId, asker: Asker) -> StartRequest:
+        runtime_s = decision.constraints.max_runtime_s
+        return StartRequest(
+            job_id=item.job.job_id,
+            reservation=item.reservation,
+            decision=decision,
+            permit_id=permit_id,
+            worker=asker.worker,
+            pool=asker.pool,
+            token=LeaseToken(new_token(self.entropy)),
+            attempt=item.attempt,
+            lease_ms=HANDOVER_LEASE_MS,
+            concurrency_max=decision.constraints.max_concurrency or 1,
+            max_runtime_ms=None if runtime_s is None else runtime_s * 1000,
+        )
+
+    async def _start(
+        self, starts: Sequence[tuple[Picked, StartRequest, Signed]]
+    ) -> tuple[list[Handover], list[tuple[Picked, Decision, str]]]:
+        """Those that run now, and those that lacked a released approval."""
+        by_tenant: dict[Tenant, list[tuple[Picked, StartRequest, Signed]]] = defaultdict(list)
+        for start in starts:
+            by_tenant[start[0].job.tenant].append(start)
+        now_ms = self.clock.now_ms()
+        answers = await asyncio.gather(
+            *(
+                self.backlog.start(tenant, [request for _, request, _ in parts], now_ms)
+                for tenant, parts in by_tenant.items()
+            )
+        )
+        handovers: list[Handover] = []
+        unapproved: list[tuple[Picked, Decision, str]] = []
+        for parts, results in zip(by_tenant.values(), answers, strict=True):
+            for (item, request, permit), result in zip(parts, results, strict=True):
+                _count_start(result)
+                if result.kind is StartKind.STARTED:
+                    handovers.append(Handover(item.job, permit, request.attempt, request.token, request.lease_ms))
+                elif result.kind is StartKind.APPROVAL_MISSING and request.decision is not None:
+                    unapproved.append((item, held_decision(request.decision, item.admission), "needs_approval"))
+        return handovers, unapproved
+
+    # Refusals ---------------------------------------------------------------------------------------------------------
+
+    async def _redecide(self, refused: Sequence[tuple[Picked, Decision, str]]) -> tuple[list[Job], list[Job]]:
+        denied: list[Job] = []
+        held: list[Job] = []
+        by_tenant: dict[Tenant, list[Redecision]] = defaultdict(list)
+        for item, decision, code in refused:
+            if code == CUSTODY_BROKEN:
+                metrics.CUSTODY_BROKEN.inc()
+                log.critical("a job record is not what the api signed", action=CUSTODY_BROKEN,
+                             job_id=item.job.job_id, tenant=item.job.tenant, why=decision.reason)  # fmt: skip
+            by_tenant[item.job.tenant].append(
+                Redecision(job_id=item.job.job_id, decision=decision, reservation=item.reservation)
+            )
+            (denied if decision.verdict is Verdict.DENY else held).append(item.job)
+        now_ms = self.clock.now_ms()
+        await asyncio.gather(
+            *(self.approvals.redecide(tenant, requests, now_ms) for tenant, requests in by_tenant.items())
+        )
+        metrics.JOBS.labels("denied").inc(len(denied))
+        metrics.JOBS.labels("held").inc(len(held))
+        return denied, held
+
+    async def _put_back(self, picked: Iterable[Picked], reason: str, delay_ms: int) -> None:
+        by_tenant: dict[Tenant, list[Picked]] = defaultdict(list)
+        for item in picked:
+            by_tenant[item.job.tenant].append(item)
+        now_ms = self.clock.now_ms()
+        await asyncio.gather(
+            *(
+                self.backlog.put_back(tenant, items, waiting_reason=reason, delay_ms=delay_ms, now_ms=now_ms)
+                for tenant, items in by_tenant.items()
+            )
+        )
+
+
+def approvals_of(decision: Decision, admission: Signed) -> tuple[ApprovalRequirement, ...]:
+    """Who must release the job under `decision`, given how the signed `admission` says that it entered."""
+    return required_approvals(decision, _outcome(admission))
+
+
+def held_decision(decision: Decision, admission: Signed) -> Decision:
+    """`decision` as the record of a hold: a job over a rate limit is held by a throttle, which names no approvers."""
+    if decision.verdict is Verdict.REQUIRE_APPROVAL:
+        return decision
+    return replace(decision, verdict=Verdict.REQUIRE_APPROVAL, approvals=approvals_of(decision, admission))
+
+
+def _outcome(admission: Signed) -> Outcome | None:
+    # Read before its signature is checked, which the kernel does: here it can only make the gate stricter or a start fail.
+    try:
+        body = parse_json(admission.body)
+        return Outcome(str(body["outcome"])) if isinstance(body, dict) and "outcome" in body else None
+    except (InvalidInput, ValueError):
+        return None
+
+
+def _was_held(item: Picked) -> bool:
+    return item.last_decision.verdict is not Verdict.DENY and bool(approvals_of(item.last_decision, item.admission))
+
+
+def _custody_denial(item: Picked, why: str, now_ms: int) -> Decision:
+    return Decision(
+        verdict=Verdict.DENY,
+        reason=f"chain of custody broken ({why})"[: limits.REASON_CHARS_MAX],
+        snapshot=item.last_decision.snapshot,
+        job_hash=item.last_decision.job_hash,
+        phase=Phase.DISPATCH,
+        decided_ms=now_ms,
+        errors=(CUSTODY_BROKEN,),
+    )
+
+
+def _count_start(result: StartResult) -> None:
+    match result.kind:
+        case StartKind.STARTED:
+            metrics.JOBS.labels("running").inc()
+        case StartKind.PARKED:
+            metrics.DISPATCH_REFUSED.labels("parked").inc()
+        case StartKind.LOST:
+            metrics.STALE.labels("start").inc()
+        case StartKind.EXPIRED:
+            metrics.DISPATCH_REFUSED.labels("expired").inc()
+        case StartKind.APPROVAL_MISSING:
+            metrics.DISPATCH_REFUSED.labels("needs_approval").inc()
+
+
+def _parts(requests: Sequence[PermitRequest]) -> Iterable[list[PermitRequest]]:
+    """`requests` in calls of bounded number and bytes; a single one may be over the bytes, but never over a payload."""
+    part: list[PermitRequest] = []
+    size = 0
+    for request in requests:
+        weight = len(request.job.payload or b"") + len(request.job.prompt or "")
+        if part and (len(part) >= limits.KERNEL_BATCH_MAX or size + weight > PERMIT_CALL_BYTES_MAX):
+            yield part
+            part, size = [], 0
+        part.append(request)
+        size += weight
+    if part:
+        yield part

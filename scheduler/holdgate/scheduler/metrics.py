@@ -1,0 +1,63 @@
+"""Metrics of the scheduler's processes. Label values are bounded: never ids, never tenants."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from holdgate.scheduler.state.transitions import State
+
+JOBS = Counter("holdgate_jobs_total", "Jobs that came into a state", ["state"])
+BACKLOG = Gauge("holdgate_backlog_jobs", "Jobs ready and waiting for a worker", ["pool"], multiprocess_mode="livemax")
+ASKS_WAITING = Gauge("holdgate_asks_waiting", "Asks of workers that are kept open", multiprocess_mode="livesum")
+STALE = Counter("holdgate_stale_messages_total", "Messages of an attempt that is no longer the current one", ["kind"])
+DISPATCH_REFUSED = Counter("holdgate_dispatch_refused_total", "Picked jobs that were not handed over", ["reason"])
+DISPATCH_FAIL_OPEN = Counter("holdgate_dispatch_fail_open_total", "Jobs handed over without a kernel's permit")
+CUSTODY_BROKEN = Counter("holdgate_custody_broken_total", "Job records that are not what the api signed")
+HANDED_OVER = Counter("holdgate_jobs_handed_over_total", "Jobs handed to a worker")
+HANDOVER_SECONDS = Histogram(
+    "holdgate_handover_seconds",
+    "From picking jobs to the reply with their permits",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
+LEASES_EXPIRED = Counter("holdgate_leases_expired_total", "Leases that ended without a result", ["outcome"])
+OUTBOX_REPUBLISHED = Counter("holdgate_outbox_republished_total", "Accepted jobs whose publish was made up for")
+INTAKE_RESTORED = Counter("holdgate_intake_restored_total", "Jobs put back into Redis from the log")
+INTAKE_REFUSED = Counter("holdgate_intake_refused_total", "Messages in the log of jobs that are no envelopes")
+REDECIDED = Counter("holdgate_redecided_total", "Held jobs decided again after a change of policy", ["verdict"])
+DUTY_FAILURES = Counter("holdgate_duty_failures_total", "Runs of a background duty that ended in an error", ["duty"])
+AUDIT_ARCHIVED = Counter("holdgate_audit_archived_total", "Audit events written to the archive")
+AUDIT_SEALED = Counter("holdgate_audit_sealed_segments_total", "Segments of the audit archive that were sealed")
+AUDIT_LAG = Gauge("holdgate_audit_lag_events", "Audit events not in the archive yet", multiprocess_mode="livemax")
+AUDIT_FAILURES = Counter(
+    "holdgate_audit_failures_total", "Runs in which a tenant's events were not archived", ["reason"]
+)
+
+STALE_KINDS = ("beat", "result", "start")
+REFUSALS = (
+    "denied",
+    "no_policy",
+    "needs_approval",
+    "votes_invalid",
+    "custody_broken",
+    "invalid",
+    "kernel_unavailable",
+    "payload_unavailable",
+    "no_capable_worker",
+    "parked",
+    "expired",
+)
+LEASE_OUTCOMES = ("queued", "failed", "timed_out", "cancelled")
+DUTIES = ("intake", "asks", "beats", "reaper", "redecide", "result_watch", "control", "scan", "auditor")
+AUDIT_REASONS = ("audit_gap", "archive_broken", "state_unavailable", "os_error")
+
+for _state in State:
+    JOBS.labels(str(_state))
+for _metric, _values in (
+    (STALE, STALE_KINDS),
+    (DISPATCH_REFUSED, REFUSALS),
+    (LEASES_EXPIRED, LEASE_OUTCOMES),
+    (DUTY_FAILURES, DUTIES),
+    (AUDIT_FAILURES, AUDIT_REASONS),
+):
+    for _value in _values:
+        _metric.labels(_value)
