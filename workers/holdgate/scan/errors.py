@@ -1,11 +1,11 @@
 """What can go wrong in a scan. All of it means: the text is not known to be clean.
 
-    ScanError                         never read as "nothing found"
-    ├── ScanIncomplete                a budget ended the scan before the end of the text: the caller treats it as unscannable
-    ├── EngineFailed                  the pattern engine did not run over a piece
-    ├── Unscannable                   the value is not what can be scanned (not JSON, nested too deeply)
-    ├── RedactionIncomplete           a second scan still finds something
-    └── RulesInvalid                  a rules file does not load
+ScanError                         never read as "nothing found"
+├── ScanIncomplete                a budget ended the scan before the end of the text: unscannable
+├── EngineFailed                  the pattern engine did not run over a piece
+├── Unscannable                   the value is not what can be scanned (not JSON, nested too deeply)
+├── RedactionIncomplete           a second scan still finds something
+└── RulesInvalid                  a rules file does not load
 """
 
 from __future__ import annotations

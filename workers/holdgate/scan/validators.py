@@ -1,0 +1,113 @@
+"""Second looks at what a pattern found: checksums, entropy, structure, placeholders. Pure; a validator never raises."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+
+Validator = Callable[[str], bool]
+
+_PLACEHOLDER = re.compile(
+    r"""(?ix)
+    ^ (?: \[redacted: | \$\{? | \{\{? | <{1,2}[a-z] | %[({s] | \#\{ | @@ | \.\.\. | \*{3} | \(
+        | (?: x{3,} | 0{4,} | \*+ | \.+ | -+ | _+ ) $
+        | (?:process\.)?env\b | os\. | getenv | config\b | settings\. | self\. | this\. | var\. | vault: | ref\+ | arn:
+        | (?: your | my | the | some | enter | insert | put | add | change | replace | todo | dummy
+            | fake | test | sample | example )
+          (?: [_ -] .* )? $
+        | (?: none | null | nil | true | false | undefined | string | str | bytes | text | optional | required
+            | redacted | masked
+            | hidden | removed | password | passwd | secret | token | changeme | placeholder | example | default
+            | empty | unset
+            | input | prompt | value | function | return | invalid | incorrect | expired | missing ) \b [^a-z0-9]* $
+    )"""
+)
+_CALL = re.compile(r"[A-Za-z_][\w.]*\(|[A-Za-z_]\w*\[['\"]|[a-z_]+(?:\.[a-z_]+)+$")
+_ISSUERS = re.compile(
+    r"(?:4\d{12}(?:\d{3}){0,2}"  # Visa
+    r"|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}"  # Mastercard
+    r"|3[47]\d{13}"  # American Express
+    r"|(?:6011|65\d\d|64[4-9]\d)\d{12}(?:\d{3})?"  # Discover
+    r"|35(?:2[89]|[3-8]\d)\d{12}"  # JCB
+    r"|3(?:0[0-5]|[68]\d)\d{11}"  # Diners Club
+    r"|62\d{14,17})\Z"  # UnionPay
+)
+
+
+def entropy(value: str) -> float:
+    """Shannon entropy of the characters of `value`, in bits a character."""
+    size = len(value)
+    if not size:
+        return 0.0
+    return -sum(count / size * math.log2(count / size) for count in Counter(value).values())
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether `value` stands for a secret: a template, a call, a stock word, an earlier redaction."""
+    return bool(_PLACEHOLDER.match(value) or _CALL.match(value))
+
+
+def _card(value: str) -> bool:
+    digits = re.sub(r"[ -]", "", value)
+    if not _ISSUERS.match(digits) or len(set(digits)) < 3:
+        return False
+    total = 0
+    for position, digit in enumerate(reversed(digits)):
+        number = int(digit) * (1 + position % 2)
+        total += number - 9 if number > 9 else number
+    return total % 10 == 0
+
+
+def _email(value: str) -> bool:
+    local, _, domain = value.rpartition("@")
+    last = domain.rpartition(".")[2].lower()
+    return ".." not in value and not (
+        local == "git" or last in {"png", "jpg", "jpeg", "gif", "svg", "webp", "local", "internal"}
+    )
+
+
+def _jwt(value: str) -> bool:
+    header = _base64_text(value.partition(".")[0])
+    return header is not None and header.startswith("{") and '"alg"' in header
+
+
+def _basic(value: str) -> bool:
+    text = _base64_text(value)
+    return text is not None and text.isprintable() and ":" in text[1:] and not is_placeholder(text.partition(":")[2])
+
+
+def _password(value: str) -> bool:
+    if is_placeholder(value) or len(set(value)) < 4:
+        return False
+    if " " in value:  # prose after a colon, unless it looks like a passphrase with something in it that prose has not
+        return any(c.isdigit() for c in value) and entropy(value) >= 3.5
+    return entropy(value) >= (2.0 if any(not c.isalpha() for c in value) else 2.6)
+
+
+def _mixed(value: str) -> bool:
+    if is_placeholder(value) or value.isdigit():
+        return False
+    return any(c.isdigit() for c in value) and any(c.isalpha() for c in value)
+
+
+def _base64_text(value: str) -> str | None:
+    padded = value.replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        return base64.b64decode(padded + "=" * (-len(padded) % 4), validate=True).decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+VALIDATORS: dict[str, Validator] = {
+    "basic": _basic,
+    "card": _card,
+    "email": _email,
+    "jwt": _jwt,
+    "mixed": _mixed,
+    "not_placeholder": lambda value: not is_placeholder(value),
+    "password": _password,
+}
