@@ -1,20 +1,19 @@
 """The bundle file: one reproducible file out of a directory, and its signatures. Pure but for `build_bundle`.
 
-    {"files": {"rules/a.yaml": "<base64>"}, "format": "holdgate-bundle/1", "manifest": {…}, "signatures": [{"key", "signature"}]}
+    {"files": {"rules/a.yaml": "<base64>"}, "format": "holdgate-bundle/1", "manifest": {…},
+     "signatures": [{"key": "ed25519:…", "signature": "<hex>"}]}
 
-The manifest names the bundle, its version, scope and expiry, and for every file its size and the SHA-256 of its raw bytes;
-signatures cover the canonical bytes of the manifest, and so all of it. What always holds: the file has exactly one form
-(its bytes are the canonical encoding of its value), so that the same directory gives the same bytes and any other byte is
-refused; nothing in it is a path on disk.
+The manifest names the bundle, its version, scope and expiry, and for every file its size and the SHA-256 of its raw
+bytes; signatures cover the canonical bytes of the manifest, and so all of it. What always holds: the file has exactly
+one form (its bytes are the canonical encoding of its value), so that the same directory gives the same bytes and any
+other byte is refused; nothing in it is a path on disk.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from holdgate.kernel.ids import Digest
 from holdgate.kernel.permits import Signer
 
 FORMAT = "holdgate-bundle/1"

@@ -1,8 +1,8 @@
 """A circuit breaker that is a pure function of calls and the time given to it.
 
-    closed ── `failures_max` failures in a row ──▶ open ── `open_ms` later ──▶ half-open ── the probe succeeds ──▶ closed
-                                                    ▲                             │
-                                                    └──────── the probe fails ────┘
+    closed ── `failures_max` in a row ──▶ open ── `open_ms` later ──▶ half-open ── the probe succeeds ──▶ closed
+                                           ▲                             │
+                                           └────── the probe fails ──────┘
 
 What always holds: half-open lets exactly one call through, and nobody else until that one has ended. A probe whose end
 was never heard of counts as lost after `open_ms`, so a cancelled caller cannot keep the breaker half-open for ever.

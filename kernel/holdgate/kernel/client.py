@@ -1,57 +1,71 @@
 """How api, dispatcher and output gate ask the kernel: a time limit, a circuit breaker, a decision cache.
 
 What always holds: no answer in time is `KernelUnavailable`, never a denial; only decisions for submit are cached, and a
-cached one is used only for a job that the rules could not tell from the one it was made for, under the snapshot in force.
+cached one is used only for a job that the rules could not tell from the one it was made for, under the snapshot in
+force; callers that come while a question is under way are asked for together in the next one.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
 from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
 
-from holdgate.kernel import limits
+from holdgate.kernel import calls, limits, metrics, subjects, wire
+from holdgate.kernel.batching import GroupCommit
 from holdgate.kernel.breaker import Breaker, BreakerState
+from holdgate.kernel.cache import DecisionCache
+from holdgate.kernel.calls import SnapshotInfo
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import PermitReply, PermitRequest
-from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.errors import InvalidInput, KernelUnavailable, Unavailable
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.output import OutputDecision, OutputFacts
 from holdgate.kernel.records import Decision, Job, Phase
+from holdgate.kernel.tasks import TaskSet
+
+log = structlog.get_logger("holdgate.kernel.client")
+
+SILENT_AFTER_S = 6.0
+"""Kernels announce themselves every 2 s; three in a row lost is down."""
+SLIM_BYTES = 4096
+"""A larger payload is left out of the question when no rule reads it; a kernel that wants it after all says so."""
 
 
 class KernelRefused(InvalidInput):
-    """the kernel answered that the request is not valid"""
+    """the kernel answered that the question is not valid"""
 
     code = "kernel_refused"
 
-
-@dataclass(frozen=True, slots=True)
-class SnapshotInfo:
-    """What a kernel announced: its snapshot and the job fields that its rules read. `policy` False: it has no valid one."""
-
-    snapshot: Digest
-    reads: tuple[str, ...]
-    replica: str
-    policy: bool
-    heard_ms: int
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"the kernel refused the question (`{code}`): {message}")
+        self.refusal = code
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
-    """One kernel's answer to `status`."""
+    """One kernel's answer to `status`. `policy` False: it has none, `reason` says why. `source` is for people."""
 
     replica: str
     snapshot: Digest
-    uptime_s: float
+    policy: bool
+    reason: str
+    uptime_ms: int
+    root_version: int | None
     bundles: tuple[dict[str, Any], ...]
     source: dict[str, Any]
 
 
 class KernelClient:
-    """One per process. `start` subscribes to snapshots; all calls raise KernelUnavailable when no kernel answers in time."""
+    """One per process. All calls raise KernelUnavailable when no kernel answers in time, and change nothing then."""
 
     def __init__(
         self,
@@ -61,48 +75,253 @@ class KernelClient:
         timeout_s: float = limits.KERNEL_TIMEOUT_S,
         breaker: Breaker | None = None,
     ) -> None:
-        raise NotImplementedError
+        self._nc = nc
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._breaker = breaker or Breaker()
+        self._cache = DecisionCache(clock)
+        self._info: SnapshotInfo | None = None
+        self._callbacks: list[Callable[[SnapshotInfo], None]] = []
+        self._subscription: Subscription | None = None
+        self._tasks = TaskSet(self._failed)
+        self._submits: GroupCommit[Job, Decision] = GroupCommit(self._flush, batch_max=limits.KERNEL_BATCH_MAX)
 
     async def start(self) -> None:
-        """Subscribe to snapshots."""
-        raise NotImplementedError
+        """Listen for snapshots; idempotent."""
+        if self._subscription is None:
+            self._subscription = await self._nc.subscribe(subjects.POLICY_SNAPSHOT, cb=self._heard)
+            self._tasks.start(self._watch(), "kernel-watch")
 
     async def stop(self) -> None:
-        """Unsubscribe and end what is under way; idempotent."""
-        raise NotImplementedError
+        """Refuse what waits and listen no more; idempotent."""
+        subscription, self._subscription = self._subscription, None
+        await self._tasks.close()
+        await self._submits.close()
+        if subscription is not None and not self._nc.is_closed:
+            try:
+                await subscription.unsubscribe()
+            except NatsError as error:
+                log.debug("the connection ended first", action="kernel.client.stop", error=type(error).__name__)
 
     @property
     def snapshot(self) -> SnapshotInfo | None:
         """The latest announcement heard, or None before the first."""
-        raise NotImplementedError
+        return self._info
 
     @property
     def breaker_state(self) -> BreakerState:
         """Whether calls go out now."""
-        raise NotImplementedError
+        return self._breaker.state(self._clock.now_ms())
+
+    @property
+    def retry_after_s(self) -> int:
+        """What to tell a caller that was refused for want of a kernel."""
+        return int(limits.BREAKER_OPEN_S) if self.breaker_state is BreakerState.OPEN else 1
 
     def on_snapshot(self, callback: Callable[[SnapshotInfo], None]) -> None:
-        """Call `callback` (quick, on the event loop) when the announced snapshot changes."""
-        raise NotImplementedError
+        """Call `callback` (quick, on the event loop) when the announced snapshot is another than before."""
+        self._callbacks.append(callback)
 
     async def decide(self, job: Job, phase: Phase = Phase.SUBMIT) -> Decision:
-        """The decision about `job`; for submit from the cache where it holds one. Callers are batched together."""
-        raise NotImplementedError
+        """The decision about `job`; for submit from the cache where it holds one. Callers are asked for together."""
+        if phase is not Phase.SUBMIT:
+            return (await self.decide_fresh([job], phase))[0]
+        if (cached := self._cache.get(job)) is not None:
+            return cached
+        if self._breaker.would_refuse(self._clock.now_ms()):
+            raise KernelUnavailable("the kernel does not answer; the circuit breaker is open")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._submits.submit(job)
+        except TimeoutError as error:
+            # Its question waited behind one that was not answered: for the breaker that is one more without an answer.
+            if self.breaker_state is BreakerState.CLOSED:
+                self._no_answer()
+            raise KernelUnavailable("the kernel gave no decision in time") from error
+        except KernelUnavailable:
+            raise
+        except Unavailable as error:
+            raise KernelUnavailable(str(error)) from error
 
     async def decide_fresh(
         self, jobs: Sequence[Job], phase: Phase, *, trace: bool = False, now_ms: int | None = None
     ) -> list[Decision]:
         """Decisions never from a cache, in order. `now_ms` (simulate and explain only) decides as of that time."""
-        raise NotImplementedError
+        replies = await self._ask_jobs(jobs, phase, trace=trace, now_ms=now_ms)
+        return [_decision(reply) for reply in replies]
 
     async def permits(self, requests: Sequence[PermitRequest]) -> list[PermitReply]:
         """A reply for each request, in order."""
-        raise NotImplementedError
+
+        def item(index: int, slim: bool) -> bytes:
+            request = requests[index]
+            return calls.pack_permit_request(replace(request, job=self._slim(request.job)) if slim else request)
+
+        replies = await self._ask_twice(subjects.KERNEL_PERMIT, len(requests), item, Phase.DISPATCH)
+        return [calls.permit_reply(reply) for reply in replies]
 
     async def decide_outputs(self, facts: Sequence[OutputFacts]) -> list[OutputDecision]:
-        """A verdict on each output, in order."""
-        raise NotImplementedError
+        """A verdict on each output, in order; KernelUnavailable also while the kernel has no valid policy."""
+        items = [wire.pack(fact.as_dict()) for fact in facts]
+        replies = await self._ask(subjects.KERNEL_OUTPUT, items, Phase.DISPATCH)
+        for reply in replies:
+            _raise_refusal(reply)
+        return [OutputDecision.from_dict(reply) for reply in replies]
 
     async def status(self, wait_s: float = 0.3) -> list[ReplicaStatus]:
         """What every kernel that answers within `wait_s` says about itself; empty when none does."""
-        raise NotImplementedError
+        inbox = self._nc.new_inbox()
+        heard: list[ReplicaStatus] = []
+
+        async def hear(message: Msg) -> None:
+            try:
+                heard.append(_replica(wire.unpack(message.data)))
+            except (InvalidInput, KeyError, TypeError, ValueError) as error:
+                # No responders is an empty message; anything else unreadable is not a kernel of this version.
+                log.debug("not a status", action="kernel.status", error=str(error))
+
+        try:
+            subscription = await self._nc.subscribe(inbox, cb=hear)
+            await self._nc.publish(subjects.KERNEL_STATUS, b"", reply=inbox)
+            await asyncio.sleep(wait_s)
+            await subscription.unsubscribe()
+        except NatsError as error:
+            raise KernelUnavailable(f"NATS did not take the question: {type(error).__name__}") from error
+        return sorted(heard, key=lambda status: status.replica)
+
+    async def _flush(self, jobs: list[Job]) -> list[Decision | Exception]:
+        replies = await self._ask_jobs(jobs, Phase.SUBMIT)
+        decisions: list[Decision | Exception] = []
+        for job, reply in zip(jobs, replies, strict=True):
+            try:
+                decision = _decision(reply)
+            except (InvalidInput, KernelUnavailable) as error:
+                decisions.append(error)
+                continue
+            self._cache.put(job, decision)
+            decisions.append(decision)
+        return decisions
+
+    async def _ask_jobs(
+        self, jobs: Sequence[Job], phase: Phase, *, trace: bool = False, now_ms: int | None = None
+    ) -> list[dict[str, Any]]:
+        def item(index: int, slim: bool) -> bytes:
+            return calls.pack_job(self._slim(jobs[index]) if slim else jobs[index])
+
+        return await self._ask_twice(subjects.KERNEL_DECIDE, len(jobs), item, phase, trace=trace, now_ms=now_ms)
+
+    async def _ask_twice(
+        self, subject: str, count: int, item: Callable[[int, bool], bytes], phase: Phase, **extra: Any
+    ) -> list[dict[str, Any]]:
+        """Ask with large payloads left out where no rule reads them; again, whole, where the kernel wants them."""
+        replies = await self._ask(subject, [item(index, True) for index in range(count)], phase, **extra)
+        missing = [index for index, reply in enumerate(replies) if reply.get("error") == calls.PAYLOAD_MISSING]
+        if missing:
+            again = await self._ask(subject, [item(index, False) for index in missing], phase, **extra)
+            for index, reply in zip(missing, again, strict=True):
+                replies[index] = reply
+        return replies
+
+    def _slim(self, job: Job) -> Job:
+        if job.payload is None or len(job.payload) <= SLIM_BYTES:
+            return job
+        return job if self._info is None or "payload" in self._info.reads else job.with_payload(None)
+
+    async def _ask(self, subject: str, items: Sequence[bytes], phase: Phase, **extra: Any) -> list[dict[str, Any]]:
+        replies: list[dict[str, Any]] = []
+        bytes_max = min(calls.REQUEST_BYTES, self._nc.max_payload * 3 // 4)
+        for _, part in calls.chunks(items, bytes_max):
+            replies += await self._ask_part(subject, part, phase, **extra)
+        return replies
+
+    async def _ask_part(self, subject: str, part: list[bytes], phase: Phase, **extra: Any) -> list[dict[str, Any]]:
+        until_ms = self._clock.now_ms() + int(self._timeout_s * 1000)
+        reply = await self._request(subject, calls.pack_request(part, until_ms, phase, **extra))
+        if reply.get("error") == calls.REPLY_TOO_LARGE and len(part) > 1:
+            half = len(part) // 2
+            first = await self._ask_part(subject, part[:half], phase, **extra)
+            return first + await self._ask_part(subject, part[half:], phase, **extra)
+        _raise_refusal(reply)
+        items = reply.get("items")
+        if not isinstance(items, list) or len(items) != len(part) or not all(isinstance(item, dict) for item in items):
+            raise KernelUnavailable("the kernel's answer does not fit the question")
+        return items
+
+    async def _request(self, subject: str, data: bytes) -> dict[str, Any]:
+        if not self._breaker.try_acquire(self._clock.now_ms()):
+            raise KernelUnavailable("the kernel does not answer; the circuit breaker is open")
+        try:
+            message = await self._nc.request(subject, data, timeout=self._timeout_s)
+            reply = wire.unpack(message.data)
+        except asyncio.CancelledError:
+            self._breaker.abandon()
+            raise
+        except MaxPayloadError as error:
+            self._breaker.abandon()
+            raise KernelRefused("too_large", "more than NATS carries in one message") from error
+        except (NatsError, TimeoutError, OSError, InvalidInput) as error:
+            self._no_answer()
+            raise KernelUnavailable(f"the kernel gave no answer: {type(error).__name__}") from error
+        self._breaker.record_success()
+        self._measure(is_up=True)
+        return reply
+
+    def _no_answer(self) -> None:
+        self._breaker.record_failure(self._clock.now_ms())
+        self._measure(is_up=False)
+
+    def _measure(self, *, is_up: bool) -> None:
+        metrics.KERNEL_UP.set(1 if is_up else 0)
+        metrics.BREAKER_STATE.set(int(self.breaker_state))
+
+    async def _heard(self, message: Msg) -> None:
+        try:
+            info = SnapshotInfo.from_dict(wire.unpack(message.data), self._clock.now_ms())
+        except InvalidInput as error:
+            log.warning("not an announcement", action="kernel.snapshot", error=str(error))
+            return
+        before, self._info = self._info, info
+        self._measure(is_up=self.breaker_state is BreakerState.CLOSED)
+        self._cache.use(info.snapshot, info.reads)
+        if before is None or before.snapshot != info.snapshot:
+            for callback in self._callbacks:
+                callback(info)
+
+    async def _watch(self) -> None:
+        """Notice a kernel that fell silent even while nobody asks it anything."""
+        while True:
+            await asyncio.sleep(SILENT_AFTER_S / 3)
+            heard_ms = 0 if self._info is None else self._info.heard_ms
+            if self._clock.now_ms() - heard_ms > SILENT_AFTER_S * 1000:
+                self._measure(is_up=False)
+
+    def _failed(self, name: str, error: BaseException) -> None:
+        log.error("a task of the kernel client ended", action="kernel.client", task=name, error=type(error).__name__)
+
+
+def _decision(reply: dict[str, Any]) -> Decision:
+    _raise_refusal(reply)
+    return Decision.from_dict(reply)
+
+
+def _raise_refusal(reply: dict[str, Any]) -> None:
+    """A failure of the kernel is no answer; a question that it refuses is the asker's fault."""
+    if (code := reply.get("error")) is None:
+        return
+    message = str(reply.get("message", ""))
+    if code in (calls.INTERNAL, calls.NO_POLICY):
+        raise KernelUnavailable(f"the kernel cannot answer: {message}")
+    raise KernelRefused(str(code), message)
+
+
+def _replica(value: dict[str, Any]) -> ReplicaStatus:
+    return ReplicaStatus(
+        replica=str(value["replica"]),
+        snapshot=Digest(str(value["snapshot"])),
+        policy=value["policy"] is True,
+        reason=str(value["reason"]),
+        uptime_ms=int(value["uptime_ms"]),
+        root_version=value["root_version"],
+        bundles=tuple(value["bundles"]),
+        source=dict(value["source"]),
+    )

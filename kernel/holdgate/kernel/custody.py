@@ -1,22 +1,21 @@
 """Second and third link of the chain of custody: what must be proven before the kernel signs a permit. No IO.
 
 What always holds: a permit is signed only for a job whose admission an api key of the root signed, byte for byte this
-job, for this tenant, actor and principals; a held job only with the votes that the rules of *now* demand, given for this
-job under the snapshot of *now*, by people who are neither its author nor anyone it acts for. One function verifies votes
-for the api and for the kernel.
+job, for this tenant, actor and principals; a held job only with the votes that the rules of *now* demand, given for
+this job under the snapshot of *now*, by people who are neither its author nor anyone it acts for. One function verifies
+votes for the api and for the kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdgate.kernel import limits
-from holdgate.kernel.errors import Forged
-from holdgate.kernel.ids import ActorId, PermitId, WorkerId
-from holdgate.kernel.permits import Keyring, Signer, open_signed, seal
+from holdgate.kernel.errors import Forged, InvalidInput
+from holdgate.kernel.ids import NAME, WorkerId, new_permit_id
+from holdgate.kernel.permits import Signer, open_signed, seal
 from holdgate.kernel.records import (
-    ALLOWING,
     Admission,
     ApprovalRequirement,
     Decision,
@@ -34,6 +33,8 @@ DEFAULT_APPROVER_ROLE = "approver"
 """Who releases a job held over a rate limit, where the rule names nobody."""
 VOTES_MAX = 64
 """Signed votes that one permit request may carry; each costs a signature check."""
+ATTEMPT_NUMBER_MAX = 1_000_000
+"""Far above any `max_attempts`: an operator may retry a dead job by hand, which is a new attempt each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,9 @@ class PermitReply:
     needs_approval held by the rules of now, and no votes: queued → held
     votes_*        there are votes, but they do not hold (a suffix says which check): queued → held, votes void
     forged_*       the admission or the job is not what the api signed: nothing may run; an alarm
-    invalid_*      the request itself is malformed, or lacks the payload that rules read
+    invalid_*      the request itself is malformed
+
+    `permit_record` is what `permit` says, on the kernel's own side only.
     """
 
     decision: Decision | None
@@ -75,12 +78,41 @@ class VotesInvalid(Forged):
 
 
 def required_approvals(decision: Decision, outcome: Outcome | None) -> tuple[ApprovalRequirement, ...]:
-    """Who must release the job before it may run; empty when nobody must.
+    """Who must release the job before it may run; empty when nobody must (or when nobody can: a deny).
 
-    `outcome` is how the job entered: a job held because it was over a rate limit stays held as long as the limit's
-    rule matches, whoever brings it.
+    `outcome` is how the job entered: a job that was held because it was over a rate limit stays held as long as such a
+    limit matches it, whoever brings it. Where the decision names nobody for it, the role `approver` releases it.
     """
-    raise NotImplementedError
+    match effective_verdict(decision):
+        case Verdict.DENY:
+            return ()
+        case Verdict.REQUIRE_APPROVAL:
+            named = decision.approvals
+            return named or (ApprovalRequirement(rule=decision.deciding[0], roles=(DEFAULT_APPROVER_ROLE,)),)
+        case _:
+            if outcome is not Outcome.HELD or decision.verdict is not Verdict.THROTTLE:
+                return ()
+    holding = [throttle.rule for throttle in decision.throttles if throttle.over is Over.HOLD]
+    named = tuple(item for item in decision.approvals if item.rule in holding)
+    return named or tuple(ApprovalRequirement(rule=rule, roles=(DEFAULT_APPROVER_ROLE,)) for rule in holding)
+
+
+def effective_verdict(decision: Decision) -> Verdict:
+    """What holds for a job that was counted already: `within` under a throttle, deny when that is not said."""
+    if decision.verdict is Verdict.THROTTLE:
+        return decision.within or Verdict.DENY
+    return decision.verdict
+
+
+def verify_admission(request: PermitRequest, decision: Decision, trust: Trust) -> Admission:
+    """The admission, once an api key of the root signed it for exactly this job; Forged otherwise."""
+    job = request.job
+    admission = open_signed(request.admission, Admission, trust.api)
+    if admission.job_id != job.job_id or admission.job_hash != decision.job_hash:
+        raise Forged("the admission is for another job", code="admission_other_job")
+    if (admission.tenant, admission.actor, admission.principals) != (job.tenant, job.actor, job.principals):
+        raise Forged("the admission is for another tenant, actor or principal", code="admission_other_actor")
+    return admission
 
 
 def verify_votes(
@@ -91,5 +123,115 @@ def verify_votes(
     trust: Trust,
     now_ms: int,
 ) -> tuple[Vote, ...]:
-    """The votes, once they meet all `requirements` for this job under `decision.snapshot`; VotesInvalid otherwise."""
-    raise NotImplementedError
+    """The votes that count, once they meet all `requirements` for this job under `decision.snapshot`.
+
+    VotesInvalid otherwise; its `code` says what is missing. A vote that does not hold counts for nothing; a valid "no"
+    ends it, whatever else there is.
+    """
+    if len(votes) > VOTES_MAX:
+        raise VotesInvalid(f"more than {VOTES_MAX} votes", code="votes_too_many")
+    counted: list[_Counted] = []
+    problem: Forged | None = None
+    for signed in votes:
+        try:
+            counted.append(_open_vote(signed, job, decision, trust, now_ms))
+        except Forged as error:
+            problem = problem or error
+    if any(not item.vote.approve for item in counted):
+        raise VotesInvalid("an approver rejected this job", code="votes_rejected")
+    for requirement in requirements:
+        approvers = {item.vote.approver for item in counted if item.fits(requirement)}
+        if len(approvers) < max(requirement.quorum, 1):
+            if problem is not None:
+                raise VotesInvalid(str(problem), code=problem.code) from problem
+            raise VotesInvalid(
+                f"`{requirement.rule}` wants {requirement.quorum} approvers, {len(approvers)} voted",
+                code="votes_quorum",
+            )
+    return tuple(item.vote for item in counted)
+
+
+def answer_permit(request: PermitRequest, decision: Decision, trust: Trust, signer: Signer, now_ms: int) -> PermitReply:
+    """The permit for `request` under `decision`, made of this job just now, or why there is none."""
+    try:
+        _check_form(request)
+        admission = verify_admission(request, decision, trust)
+    except Forged as error:
+        return PermitReply(decision, refusal=f"forged_{error.code}", message=str(error))
+    except InvalidInput as error:
+        return PermitReply(decision, refusal="invalid_request", message=str(error))
+    if effective_verdict(decision) is Verdict.DENY:
+        return PermitReply(decision, refusal="denied", message=decision.reason)
+    requirements = required_approvals(decision, admission.outcome)
+    if requirements and not request.votes:
+        return PermitReply(decision, refusal="needs_approval", message=decision.reason)
+    try:
+        if requirements:
+            verify_votes(request.votes, requirements, request.job, decision, trust, now_ms)
+    except Forged as error:
+        return PermitReply(decision, refusal=error.code, message=str(error))
+    permit = _permit(request, decision, now_ms)
+    return PermitReply(decision, permit=seal(permit, signer), permit_record=permit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A vote whose signature and binding hold, and what its signer may be believed to be."""
+
+    vote: Vote
+    roles: frozenset[str]
+    own_key: bool
+
+    def fits(self, requirement: ApprovalRequirement) -> bool:
+        """Whether this approver may release under `requirement`. One that names nobody is met by nobody."""
+        if requirement.signed and not self.own_key:
+            return False
+        return self.vote.approver in requirement.names or not self.roles.isdisjoint(requirement.roles)
+
+
+def _open_vote(signed: Signed, job: Job, decision: Decision, trust: Trust, now_ms: int) -> _Counted:
+    own = trust.approvers.get(signed.key)
+    vote = open_signed(signed, Vote, trust.api if own is None else trust.approver_keys)
+    if own is not None and vote.approver != own.actor:
+        raise VotesInvalid("a vote signed with somebody else's key", code="votes_other_approver")
+    if (vote.job_id, vote.job_hash, vote.tenant) != (job.job_id, decision.job_hash, job.tenant):
+        raise VotesInvalid("a vote for another job", code="votes_other_job")
+    if vote.snapshot != decision.snapshot:
+        raise VotesInvalid("a vote given under another policy", code="votes_stale_policy")
+    if type(vote.issued_ms) is not int or type(vote.expires_ms) is not int or now_ms >= vote.expires_ms:
+        raise VotesInvalid("a vote that has expired", code="votes_expired")
+    if vote.issued_ms > now_ms + limits.CLOCK_SKEW_S * 1000:
+        raise VotesInvalid("a vote from the future", code="votes_early")
+    if not vote.approver or vote.approver == job.actor or vote.approver in job.principals:
+        raise VotesInvalid("a vote by the submitter, or by someone it acts for", code="votes_self")
+    if not str(vote.reason or "").strip():
+        raise VotesInvalid("a vote without a reason", code="votes_no_reason")
+    # A person's own key proves who, not what: the roles it counts for stand in the root.
+    return _Counted(vote, frozenset(vote.roles if own is None else own.roles), own is not None)
+
+
+def _check_form(request: PermitRequest) -> None:
+    if type(request.attempt) is not int or not 1 <= request.attempt <= ATTEMPT_NUMBER_MAX:
+        raise InvalidInput("an attempt is a number from 1")
+    if NAME.match(request.pool) is None or NAME.match(request.worker) is None:
+        raise InvalidInput("pool and worker are names")
+    if request.pool != request.job.pool:
+        raise Forged("the job is for another pool", code="other_pool")
+
+
+def _permit(request: PermitRequest, decision: Decision, now_ms: int) -> Permit:
+    return Permit(
+        permit_id=new_permit_id(now_ms),
+        job_id=request.job.job_id,
+        job_hash=decision.job_hash,
+        tenant=request.job.tenant,
+        snapshot=decision.snapshot,
+        verdict=str(decision.verdict),
+        rules=decision.deciding,
+        constraints=decision.constraints,
+        attempt=request.attempt,
+        pool=request.pool,
+        worker=request.worker,
+        issued_ms=now_ms,
+        expires_ms=now_ms + limits.PERMIT_LIFETIME_S * 1000,
+    )

@@ -1,4 +1,4 @@
-"""What the kernel trusts, and where its policy comes from. Data and a Protocol; verification of it is in `holdgate.bundles`.
+"""What the kernel trusts, and where its policy comes from: data and a Protocol; `holdgate.bundles` verifies it.
 
 What always holds: the kernel's service never knows how a policy was found; what it is given here was verified.
 """
@@ -39,8 +39,8 @@ class FailModes:
 class Trust:
     """The trust root as the gates use it.
 
-    `approvers` is by fingerprint of the key. `quarantine_key` is an X25519 public key, 32 bytes, or None where sealing is
-    not set up (quarantined output is then dropped, never shown).
+    `approvers` is by fingerprint of the key, `approver_keys` holds the same keys. `quarantine_key` is an X25519 public
+    key, 32 bytes, or None where sealing is not set up (quarantined output is then dropped, never shown).
     """
 
     root_version: int
@@ -51,13 +51,10 @@ class Trust:
     dispatcher: Keyring
     auditor: Keyring
     approvers: Mapping[str, ApproverKey] = field(default_factory=dict)
+    approver_keys: Keyring = field(default_factory=lambda: Keyring(()))
     fail_modes: FailModes = FailModes()
     default_decision: str = "deny"
     quarantine_key: bytes | None = None
-
-    def approver_keyring(self) -> Keyring:
-        """The approvers' own keys."""
-        return Keyring(key.public_key for key in self.approvers.values())
 
 
 @dataclass(frozen=True, slots=True)
