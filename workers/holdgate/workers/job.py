@@ -1,0 +1,61 @@
+"""The job as a handler sees it: what was asked for, what the run is held to, and ways to report.
+
+Only a job whose permit was verified becomes one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdgate.kernel.records import NO_CONSTRAINTS, Constraints
+from holdgate.workers.cancellation import Cancellation
+
+
+def _ignore(_value: Any) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One attempt of one job.
+
+    `payload` is the JSON value that was submitted (None when there was none); a handler that wants it typed takes it as
+    its second argument. `constraints` are those of the permit: run time and output size are enforced by the worker,
+    those named by `advisory` are for the handler to keep. `deadline_ms` (milliseconds since the epoch) is when the run
+    is stopped.
+    """
+
+    job_id: str
+    topic: str
+    tenant: str
+    payload: Any = None
+    prompt: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    capability: str | None = None
+    actor: str = ""
+    principals: tuple[str, ...] = ()
+    attempt: int = 1
+    trace_id: str = ""
+    constraints: Constraints = NO_CONSTRAINTS
+    deadline_ms: int | None = None
+    cancelled: Cancellation = field(default_factory=Cancellation, compare=False)
+    _on_progress: Callable[[float], None] = field(default=_ignore, repr=False, compare=False)
+    _on_log: Callable[[str], None] = field(default=_ignore, repr=False, compare=False)
+
+    @property
+    def advisory(self) -> tuple[str, ...]:
+        """Names of the constraints that the handler itself must keep: `network`, `paths`, `env` where set."""
+        return self.constraints.advisory()
+
+    def progress(self, fraction: float) -> None:
+        """Say how far the run is, from 0 to 1. Travels with the next heartbeat; a number, never a text."""
+        if not 0.0 <= fraction <= 1.0:
+            msg = f"progress is a fraction from 0 to 1, not {fraction}"
+            raise ValueError(msg)
+        self._on_progress(float(fraction))
+
+    def log(self, message: object) -> None:
+        """Add a line to the run's log, which is part of its output and goes through the output gate with it."""
+        self._on_log(str(message))

@@ -1,0 +1,362 @@
+"""One worker at work: asks for jobs, checks their permits, runs them, reports their ends.
+
+    ask ──▶ delivery ──▶ PermitCheck ──▶ handler ──▶ result (acknowledged by the log) ──▶ slot and lease free
+
+What always holds: nothing of a job reaches a handler before its permit was verified; a lease is kept until the log has
+the result; there are never more runs than slots, and never more asked for than slots are free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import nats.errors
+import structlog
+from nats.aio.client import Client as Nats
+
+from holdgate.kernel import limits, subjects, wire
+from holdgate.kernel.batching import BatchPublisher, Publication
+from holdgate.kernel.canonical import parse_json
+from holdgate.kernel.clock import Clock
+from holdgate.kernel.errors import InvalidInput, Unavailable
+from holdgate.kernel.records import Permit
+from holdgate.kernel.tasks import TaskSet
+from holdgate.workers import metrics
+from holdgate.workers.beats import Heart
+from holdgate.workers.cancellation import Cancellation, StopReason
+from holdgate.workers.errors import MalformedDelivery, PermitRefused, Refusal
+from holdgate.workers.execute import Execution, Executors, RunLimits
+from holdgate.workers.handlers import Handler, Handlers
+from holdgate.workers.job import Job
+from holdgate.workers.leases import Lease, Leases
+from holdgate.workers.permits import Delivery, PermitCheck
+from holdgate.workers.results import HEADER_MESSAGE_ID, RunIdentity, RunOutcome, RunResult, message_of
+from holdgate.workers.runlog import RunLog
+
+_log = structlog.get_logger("holdgate.worker")
+
+ASKS_MAX = 3
+"""Asks under way at once: while one is answered and one runs, one waits."""
+ASK_WAIT_S = 2.0
+"""How long an ask may stay open; also the longest that a drain waits for asks to come back."""
+ASK_REPLY_MARGIN_S = 5.0
+"""Beyond the wait: permits and starts may take this long. A reply after that costs the jobs in it a lease."""
+BACKOFF_S_MAX = 5.0
+REFUSED_BACKOFF_S = 5.0
+"""A worker that trusts other keys than its kernel's must not empty the queue by refusing all of it."""
+UNPUBLISHED_MAX = 2_048
+"""Results waiting for the log's acknowledgement; beyond, no new work is asked for."""
+TRY_ELSEWHERE = frozenset(
+    {
+        Refusal.PERMIT_SIGNATURE,
+        Refusal.PERMIT_EXPIRED,
+        Refusal.PERMIT_OTHER_WORKER,
+        Refusal.PERMIT_OTHER_POOL,
+        Refusal.FAIL_OPEN_REFUSED,
+        Refusal.REPLAY_MEMORY_FULL,
+        Refusal.NO_HANDLER,
+        Refusal.MISSING_CAPABILITY,
+    }
+)
+"""Refusals that say something about this worker or moment, not about the job."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """How long runs and the drain may take."""
+
+    max_runtime_s: float
+    drain_s: float
+
+
+class Session:
+    """The runtime of one worker, from `start` to `drain`."""
+
+    def __init__(
+        self,
+        *,
+        nc: Nats,
+        heart: Heart,
+        leases: Leases,
+        handlers: Handlers,
+        check: PermitCheck,
+        executors: Executors,
+        session_limits: SessionLimits,
+        clock: Clock,
+    ) -> None:
+        self._nc = nc
+        self._heart = heart
+        self._leases = leases
+        self._me = heart.introduction
+        self._handlers = handlers
+        self._check = check
+        self._executors = executors
+        self._limits = session_limits
+        self._clock = clock
+        self._publisher = BatchPublisher(nc)
+        self._coordination = TaskSet(self._on_failure)
+        self._asks = TaskSet(self._on_failure)
+        self._runs = TaskSet(self._on_failure)
+        self._changed = asyncio.Event()
+        self._draining = asyncio.Event()
+        self._busy = 0
+        self._asked = 0
+        self._unpublished = 0
+        self._backoff_s = 0.0
+        self._gives_up = False
+
+    @property
+    def busy(self) -> int:
+        """Slots that are taken."""
+        return self._busy
+
+    async def start(self) -> None:
+        """Send heartbeats and ask for work."""
+        await self._heart.start()
+        self._coordination.start(self._ask_for_work(), "ask-for-work")
+        _log.info("worker is ready", action="worker_ready", worker=self._me.worker, pool=self._me.pool)
+
+    async def drain(self) -> None:
+        """Ask for nothing more, let runs end within the drain time, stop the rest, report all, close. Idempotent."""
+        _log.info("worker drains", action="worker_drain", worker=self._me.worker, running=self._busy)
+        self._draining.set()
+        self._changed.set()
+        await _until(lambda: not len(self._asks), self._changed, ASK_WAIT_S + ASK_REPLY_MARGIN_S)
+        if not await _until(lambda: not len(self._runs), self._changed, self._limits.drain_s):
+            self._leases.stop_all(StopReason.SHUTDOWN)
+            await _until(lambda: not len(self._runs), self._changed, self._executors.stop_s + BACKOFF_S_MAX)
+        self._gives_up = True
+        for tasks in (self._coordination, self._asks, self._runs):
+            await tasks.close()
+        await self._publisher.close()
+        await self._heart.stop()
+        self._executors.close()
+
+    # Asking -----------------------------------------------------------------------------------------------------------
+
+    async def _ask_for_work(self) -> None:
+        portion = max(1, self._me.capacity // ASKS_MAX)
+        while not self._draining.is_set():
+            self._changed.clear()
+            if self._backoff_s:
+                await _until(self._draining.is_set, self._draining, self._backoff_s)
+                self._backoff_s = 0.0
+                continue
+            n = min(self._me.capacity - self._busy - self._asked, limits.ASK_JOBS_MAX)
+            is_enough = n >= portion or (n > 0 and not len(self._asks))
+            if is_enough and len(self._asks) < ASKS_MAX and self._unpublished < UNPUBLISHED_MAX:
+                self._asked += n
+                self._asks.start(self._ask(n), "ask")
+            else:
+                await self._changed.wait()
+
+    async def _ask(self, n: int) -> None:
+        """One ask and the start of what it brings; slows the next one down when it failed."""
+        deliveries: list[Any] = []
+        try:
+            deliveries = await self._request(n)
+        except (nats.errors.Error, OSError, InvalidInput) as error:
+            _log.warning("an ask for work was not answered", action="ask_failed", error=type(error).__name__)
+            self._backoff_s = 1.0
+        finally:
+            self._asked -= n
+            refused = sum(not self._accept(item) for item in deliveries[:n])
+            if refused and refused == len(deliveries):
+                self._backoff_s = REFUSED_BACKOFF_S
+            self._notify_soon()
+
+    async def _request(self, n: int) -> list[Any]:
+        if not self._nc.is_connected:
+            # An ask sent after the connection is back would be answered to somebody who no longer listens.
+            raise nats.errors.ConnectionClosedError
+        message = {**self._me.as_dict(), "n": n, "wait_ms": int(ASK_WAIT_S * 1000)}
+        reply = await self._nc.request(
+            subjects.ask(self._me.pool, self._me.worker), wire.pack(message), timeout=ASK_WAIT_S + ASK_REPLY_MARGIN_S
+        )
+        answer = wire.unpack(reply.data)
+        if "error" in answer:
+            retry_ms = answer.get("retry_ms")
+            self._backoff_s = min(retry_ms / 1000, BACKOFF_S_MAX) if isinstance(retry_ms, int) else 1.0
+            _log.warning("the dispatcher has no work to give", action="ask_refused", code=str(answer["error"])[:64])
+            return []
+        jobs = answer.get("jobs")
+        return jobs if isinstance(jobs, list) else []
+
+    # Taking -----------------------------------------------------------------------------------------------------------
+
+    def _accept(self, raw: Any) -> bool:
+        """Start the run of one delivery, or refuse it. Returns whether it was accepted."""
+        try:
+            delivery = Delivery.from_dict(raw)
+            permit = self._check.verify(delivery)
+            handler = self._handler_of(delivery)
+            payload = parse_json(delivery.job.payload or b"null")
+        except (MalformedDelivery, PermitRefused, InvalidInput) as error:
+            refusal = error.refusal if isinstance(error, PermitRefused) else Refusal.MALFORMED_DELIVERY
+            self._refuse(raw, refusal)
+            return False
+        self._begin(delivery, permit, handler, payload)
+        return True
+
+    def _handler_of(self, delivery: Delivery) -> Handler:
+        handler = self._handlers.get_for(delivery.job.topic)
+        if handler is None:
+            raise PermitRefused(Refusal.NO_HANDLER, "no handler serves this topic")
+        if not set(delivery.job.requires) <= set(self._me.capabilities):
+            raise PermitRefused(Refusal.MISSING_CAPABILITY, "the job requires a capability that is not here")
+        return handler
+
+    def _refuse(self, raw: Any, refusal: Refusal) -> None:
+        metrics.REFUSED.labels(code=str(refusal)).inc()
+        identity = _claimed_identity(raw)
+        _log.warning(
+            "refused a job",
+            action="job_refused",
+            code=str(refusal),
+            job_id=None if identity is None else identity.job_id,
+        )
+        # A replay names a run that may be going on here: to report it refused would end that run.
+        if identity is None or refusal is Refusal.PERMIT_REPLAYED:
+            return
+        now_ms = self._clock.now_ms()
+        result = RunResult(RunOutcome.REFUSED, now_ms, now_ms, code=str(refusal), retryable=refusal in TRY_ELSEWHERE)
+        lease = Lease(identity=identity, stop=Cancellation(), renew_until_ms=now_ms, has_ended=True)
+        self._runs.start(self._report(lease, result), "refusal")
+
+    def _begin(self, delivery: Delivery, permit: Permit, handler: Handler, payload: Any) -> None:
+        stop, log = Cancellation(), RunLog()
+        now_ms = self._clock.now_ms()
+        identity = RunIdentity(
+            tenant=permit.tenant,
+            job_id=permit.job_id,
+            attempt=permit.attempt,
+            token=delivery.token,
+            permit_id=permit.permit_id,
+        )
+        lease = Lease(identity=identity, stop=stop, renew_until_ms=now_ms)
+        run_limits = RunLimits.tightest(permit.constraints, handler, runtime_s=self._limits.max_runtime_s)
+        lease.renew_until_ms += int((run_limits.runtime_s + self._executors.stop_s + limits.HEARTBEAT_S) * 1000)
+        job = _job_for_handler(delivery, permit, payload, lease, log, now_ms + int(run_limits.runtime_s * 1000))
+        self._leases.add(lease)
+        self._busy += 1
+        self._runs.start(self._run(Execution(job, handler, run_limits, log), lease), "run")
+
+    # Running ----------------------------------------------------------------------------------------------------------
+
+    async def _run(self, execution: Execution, lease: Lease) -> None:
+        metrics.RUNNING.inc()
+        try:
+            result = await self._executors.run(execution)
+        finally:
+            metrics.RUNNING.dec()
+            lease.has_ended = True
+            self._free_slot(execution)
+        metrics.DONE.labels(outcome=str(result.outcome)).inc()
+        metrics.RUN_SECONDS.observe((result.ended_ms - result.started_ms) / 1000)
+        await self._report(lease, result)
+
+    def _free_slot(self, execution: Execution) -> None:
+        straggler = execution.still_running
+        if straggler is None or straggler.done():
+            self._busy -= 1
+            self._changed.set()
+            return
+        metrics.STUCK.inc()
+        _log.warning(
+            "a handler does not stop; its slot stays taken", action="handler_stuck", job_id=execution.job.job_id
+        )
+
+        def on_end(_done: asyncio.Future[bytes]) -> None:
+            metrics.STUCK.dec()
+            self._busy -= 1
+            self._changed.set()
+
+        straggler.add_done_callback(on_end)
+
+    async def _report(self, lease: Lease, result: RunResult) -> None:
+        """Publish until the log has it; give up only when the lease is lost or the worker ends."""
+        headers, body = message_of(lease.identity, result, worker=self._me.worker, pool=self._me.pool)
+        message_id = headers.pop(HEADER_MESSAGE_ID)
+        publication = Publication(subjects.result(self._me.pool, self._me.worker), body, message_id, headers)
+        self._unpublished += 1
+        metrics.UNPUBLISHED.inc()
+        delay_s = 0.1
+        try:
+            while not (lease.is_lost or self._gives_up):
+                try:
+                    await self._publisher.publish(publication)
+                except Unavailable as error:
+                    _log.warning("a result is not in the log yet", action="result_retry", error=error.code)
+                    await asyncio.sleep(delay_s)
+                    delay_s = min(delay_s * 2, BACKOFF_S_MAX)
+                else:
+                    return
+        finally:
+            self._unpublished -= 1
+            metrics.UNPUBLISHED.dec()
+            self._leases.remove(lease)
+            self._notify_soon()
+
+    def _notify_soon(self) -> None:
+        """Wake who waits for a change, once the running task has left its set."""
+        asyncio.get_running_loop().call_soon(self._changed.set)
+
+    def _on_failure(self, name: str, error: BaseException) -> None:
+        _log.error("background work failed", action="task_failed", task=name, error=type(error).__name__)
+        self._changed.set()
+
+
+def _job_for_handler(
+    delivery: Delivery, permit: Permit, payload: Any, lease: Lease, log: RunLog, deadline_ms: int
+) -> Job:
+    record = delivery.job
+
+    def on_progress(fraction: float) -> None:
+        lease.progress = fraction
+
+    return Job(
+        job_id=record.job_id,
+        topic=record.topic,
+        tenant=record.tenant,
+        payload=payload,
+        prompt=record.prompt,
+        labels=dict(record.labels),
+        capability=record.capability,
+        actor=record.actor,
+        principals=record.principals,
+        attempt=permit.attempt,
+        trace_id=record.trace_id,
+        constraints=permit.constraints,
+        deadline_ms=deadline_ms,
+        cancelled=lease.stop,
+        _on_progress=on_progress,
+        _on_log=log.add,
+    )
+
+
+def _claimed_identity(raw: Any) -> RunIdentity | None:
+    """Which run a refused delivery says it is. Believed by nobody: the token fences what is reported under it."""
+    match raw:
+        case {
+            "job": {"job_id": str(job_id), "tenant": str(tenant)},
+            "attempt": int(attempt),
+            "token": str(token),
+        } if job_id and tenant and token:
+            return RunIdentity(tenant=tenant, job_id=job_id, attempt=attempt, token=token, permit_id="")
+        case _:
+            return None
+
+
+async def _until(condition: Callable[[], bool], changed: asyncio.Event, timeout_s: float) -> bool:
+    """Wait until `condition()` holds, looking whenever `changed` is set; False when it does not in `timeout_s`."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                changed.clear()
+                await changed.wait()
+    except TimeoutError:
+        return condition()
+    return True

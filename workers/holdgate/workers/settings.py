@@ -1,0 +1,99 @@
+"""A worker's settings: the one place of this package that reads the environment."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.ids import Entropy
+
+PREFIX = "HOLDGATE_"
+
+
+class WorkerSettings(BaseSettings):
+    """Read from `HOLDGATE_…` variables; what the command line gives goes first."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    nats_url: SecretStr = Field(
+        SecretStr("nats://127.0.0.1:4222"), description="NATS servers, comma-separated, with the worker's credentials"
+    )
+    kernel_keys: Path | None = Field(
+        None, description='File of the pinned public keys: `{"kernel_keys": [...], "dispatcher_keys": [...]}`'
+    )
+    pool: str = Field("default", pattern="^[a-z0-9][a-z0-9_-]{0,62}$", description="Pool to take jobs of")
+    worker_name: str = Field(
+        default_factory=lambda: socket.gethostname().split(".")[0],
+        description="Begin of the worker's id; the rest is random, so that no permit outlives a restart",
+    )
+    worker_concurrency: int = Field(32, ge=1, le=1024, description="Jobs that run at once")
+    worker_max_runtime_s: float = Field(3600, gt=0, description="Longest run where no permit or handler says less")
+    worker_drain_s: float = Field(20, ge=0, description="On SIGTERM, time for running jobs to end by themselves")
+    accept_fail_open: bool = Field(
+        False,
+        description="Run jobs handed over without a decision of the kernel, where the signed root allows that",
+    )
+    worker_metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = Field(
+        None,
+        description="Port of the worker's own metrics; none where a supervisor collects them",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedKeys:
+    """32-byte Ed25519 public keys that a worker believes."""
+
+    kernel: tuple[bytes, ...]
+    dispatcher: tuple[bytes, ...] = ()
+
+
+class _KeysFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    kernel_keys: Annotated[list[str], Field(min_length=1, max_length=64)]
+    dispatcher_keys: Annotated[list[str], Field(max_length=64)] = []
+
+
+def load_keys(path: Path | None) -> PinnedKeys:
+    """The keys in the file at `path`, hex or base64; InvalidInput when there are none."""
+    if path is None:
+        raise InvalidInput("no kernel keys are pinned: set `HOLDGATE_KERNEL_KEYS` to the file that holds them")
+    try:
+        listed = _KeysFile.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InvalidInput(f"the kernel keys at `{path}` cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise InvalidInput(f"`{path}` is not a list of keys: {error.errors(include_input=False)[0]['msg']}") from error
+    return PinnedKeys(
+        kernel=tuple(map(_public_key, listed.kernel_keys)), dispatcher=tuple(map(_public_key, listed.dispatcher_keys))
+    )
+
+
+def new_worker_id(name: str, entropy: Entropy = os.urandom) -> str:
+    """`name`, the process id and chance, as one NATS token: a new one for each start."""
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name)[:40] or "worker"
+    return f"{safe}-{os.getpid()}-{entropy(4).hex()}"
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a handler's process: this one without Holdgate's settings, which hold credentials."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}  # noqa: TID251
+
+
+def _public_key(text: str) -> bytes:
+    try:
+        raw = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise InvalidInput("a kernel key is neither hex nor base64") from error
+    if len(raw) != 32:
+        raise InvalidInput(f"a kernel key has {len(raw)} bytes, not 32")
+    return raw

@@ -1,0 +1,153 @@
+"""The public face of the SDK: register handlers, run the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import prometheus_client
+import uvloop
+
+from holdgate.kernel.clock import SystemClock
+from holdgate.workers import runlog
+from holdgate.workers.beats import Heart, Introduction
+from holdgate.workers.connection import connect
+from holdgate.workers.errors import BadHandler
+from holdgate.workers.execute import Executors
+from holdgate.workers.handlers import Executor, Handlers, describe
+from holdgate.workers.leases import Leases
+from holdgate.workers.permits import PermitCheck
+from holdgate.workers.session import Session, SessionLimits
+from holdgate.workers.settings import WorkerSettings, load_keys, new_worker_id
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Worker:
+    """Handlers and the runtime that feeds them.
+
+        worker = Worker(pool="default")
+
+        @worker.job("job.demo.read", capabilities=["demo.read"])
+        async def read(job: Job) -> dict: ...
+
+    What is given here goes before the environment (`WorkerSettings`). One worker serves one pool.
+    """
+
+    def __init__(self, pool: str | None = None, *, concurrency: int | None = None, name: str | None = None) -> None:
+        self._handlers = Handlers()
+        self._overrides = {"pool": pool, "worker_concurrency": concurrency, "worker_name": name}
+
+    def job(
+        self,
+        topic: str,
+        *,
+        capabilities: Iterable[str] = (),
+        executor: Executor | str = Executor.AUTO,
+        max_runtime_s: float | None = None,
+    ) -> Callable[[Function], Function]:
+        """Register the decorated function for `topic`, a NATS-style pattern; the function itself is left as it is.
+
+        `capabilities` are what this handler can do; a job that `requires` others goes to other workers. `executor` is
+        `auto` (coroutines on the loop, plain functions in threads), `async`, `thread`, or `process` for what computes.
+        `max_runtime_s` is the author's own limit; a permit can only tighten it. BadHandler when the function's
+        signature is neither `(job)` nor `(job, payload: SomeType)`.
+        """
+
+        def register(function: Function) -> Function:
+            self._handlers.add(
+                describe(
+                    topic,
+                    function,
+                    executor=executor,
+                    capabilities=tuple(capabilities),
+                    max_runtime_s=max_runtime_s,
+                )
+            )
+            return function
+
+        return register
+
+    @property
+    def handlers(self) -> Handlers:
+        """What is registered."""
+        return self._handlers
+
+    def settings(self, **given: Any) -> WorkerSettings:
+        """The settings of this worker: `given` before the constructor's arguments before the environment."""
+        chosen: dict[str, Any] = {name: value for name, value in self._overrides.items() if value is not None}
+        chosen |= {name: value for name, value in given.items() if value is not None}
+        return WorkerSettings(**chosen)
+
+    def run(self, settings: WorkerSettings | None = None) -> None:
+        """Work until SIGTERM or SIGINT, then drain. Blocks."""
+        uvloop.run(self._run_until_signalled(settings or self.settings()))
+
+    async def serve(self, settings: WorkerSettings | None = None, *, stop: asyncio.Event | None = None) -> int:
+        """Work until `stop` is set, then drain. Returns how many handlers did not stop and still run."""
+        chosen = settings or self.settings()
+        if not len(self._handlers):
+            raise BadHandler("the worker has no handlers")
+        runlog.install()
+        session, close = await _assemble(self._handlers, chosen)
+        try:
+            await session.start()
+            await (stop or asyncio.Event()).wait()
+        finally:
+            await session.drain()
+            await close()
+        return session.busy
+
+    async def _run_until_signalled(self, settings: WorkerSettings) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        if settings.worker_metrics_port is not None:
+            prometheus_client.start_http_server(settings.worker_metrics_port)
+        if await self.serve(settings, stop=stop):
+            # A handler that takes no notice would keep the interpreter alive for ever; its result is reported already.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+
+
+async def _assemble(handlers: Handlers, settings: WorkerSettings) -> tuple[Session, Callable[[], Any]]:
+    """The parts of one worker, wired; and how to close the connection that they share."""
+    keys = load_keys(settings.kernel_keys)
+    clock = SystemClock()
+    url = settings.nats_url.get_secret_value()
+    me = Introduction(
+        worker=new_worker_id(settings.worker_name),
+        pool=settings.pool,
+        topics=tuple(handlers.patterns),
+        capabilities=tuple(handlers.capabilities),
+        capacity=settings.worker_concurrency,
+    )
+    leases = Leases(clock)
+    nc = await connect(url, name=me.worker)
+    session = Session(
+        nc=nc,
+        heart=Heart(nats_url=url, introduction=me, leases=leases, busy=lambda: len(leases)),
+        leases=leases,
+        handlers=handlers,
+        check=PermitCheck(
+            kernel_keys=keys.kernel,
+            dispatcher_keys=keys.dispatcher,
+            worker=me.worker,
+            pool=me.pool,
+            clock=clock,
+            accept_fail_open=settings.accept_fail_open,
+        ),
+        executors=Executors(clock=clock, threads_max=settings.worker_concurrency),
+        session_limits=SessionLimits(
+            max_runtime_s=settings.worker_max_runtime_s,
+            drain_s=settings.worker_drain_s,
+        ),
+        clock=clock,
+    )
+    return session, nc.close
