@@ -1,0 +1,184 @@
+"""How a process of Holdgate lives: start, say ready, work, stop in time; and its connections.
+
+What always holds: a background task that fails ends the process with a non-zero code, because half a process is worse
+than none; SIGTERM and SIGINT let work under way end, but not for longer than the settings say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+import nats
+import structlog
+import uvloop
+from nats.aio.client import Client as Nats
+from prometheus_client import start_http_server
+
+from holdgate.kernel.errors import HoldgateError
+from holdgate.scheduler import settings as settings_
+from holdgate.scheduler.errors import Misconfigured
+from holdgate.scheduler.settings import Process
+
+log = structlog.get_logger("holdgate.lifecycle")
+
+NATS_PENDING_BYTES_MAX = 64 * 1024 * 1024
+"""What a client holds while the server is away: one burst of large messages."""
+NATS_CONNECT_TIMEOUT_S = 2.0
+NATS_START_TIMEOUT_S = 30.0
+FAILED = 1
+"""Exit code after a failure of our own; the supervisor starts the process again."""
+REFUSED = 2
+"""Exit code when the configuration is wrong; starting again would not help."""
+
+
+@dataclass
+class Runtime:
+    """One run of a process. Services hand their failures to `fail`."""
+
+    name: str
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    failed: bool = False
+
+    def fail(self, task: str, error: BaseException) -> None:
+        """A background task ended in `error`: log it and stop the process."""
+        log.error("a background task failed", action="task_failed", task=task, exc_info=error)
+        self.failed = True
+        self.stopping.set()
+
+    def stop(self) -> None:
+        """Stop in an orderly way."""
+        self.stopping.set()
+
+
+Build = Callable[[Runtime], AbstractAsyncContextManager[None]]
+"""Entering starts a process's services, leaving stops them."""
+
+
+def run(name: str, settings: Process, build: Build) -> int:
+    """Run a process until a signal or a failure; its exit code."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(name, settings, build))
+
+
+async def serve(name: str, settings: Process, build: Build) -> int:
+    """The life of one process in the running event loop; its exit code."""
+    runtime = Runtime(name)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, runtime.stop)
+    try:
+        process = build(runtime)
+        await _start(runtime, process)
+    except Misconfigured as error:
+        log.error(str(error), action="start_refused", code=error.code)  # noqa: TRY400  a sentence for the operator
+        return REFUSED
+    except HoldgateError as error:
+        log.error(str(error), action="start_failed", code=error.code)  # noqa: TRY400
+        return FAILED
+    if runtime.stopping.is_set():
+        return await _stop(process, settings.stop_timeout_s, failed=runtime.failed)
+    if settings.metrics_listen is not None:
+        host, port = split_address(settings.metrics_listen)
+        start_http_server(port, host)
+    log.info(f"{name} is ready", action="ready")
+    notify_ready()
+    await runtime.stopping.wait()
+    log.info(f"{name} is stopping", action="stopping")
+    return await _stop(process, settings.stop_timeout_s, failed=runtime.failed)
+
+
+async def _start(runtime: Runtime, process: AbstractAsyncContextManager[None]) -> None:
+    """Enter `process`; a signal that comes meanwhile waits for the end of the start."""
+    del runtime
+    await process.__aenter__()
+
+
+async def _stop(process: AbstractAsyncContextManager[None], timeout_s: float, *, failed: bool) -> int:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await process.__aexit__(None, None, None)
+    except TimeoutError:
+        log.error("work under way did not end in time", action="stop_timeout", timeout_s=timeout_s)  # noqa: TRY400
+        return FAILED
+    return FAILED if failed else 0
+
+
+def notify_ready() -> None:
+    """Tell whoever started this process that it is ready, in the way of systemd's `sd_notify`."""
+    address = settings_.notify_socket()
+    if address is None:
+        return
+    path = "\0" + address[1:] if address.startswith("@") else address
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notice:
+        notice.connect(path)  # nobody listening any more: then nobody needs to know
+        notice.sendall(b"READY=1")
+
+
+@contextlib.asynccontextmanager
+async def nats_connection(settings: Process, runtime: Runtime) -> AsyncIterator[Nats]:
+    """A connection that reconnects for ever, drained at the end. Misconfigured when the user is refused."""
+    nc = await connect_nats(settings, runtime)
+    try:
+        yield nc
+    finally:
+        if nc.is_connected:
+            await nc.drain()
+        else:
+            await nc.close()
+
+
+async def connect_nats(settings: Process, runtime: Runtime) -> Nats:
+    """Connect as this process's user, whose inbox nobody else may read."""
+    password = settings.nats_password()
+
+    async def on_error(error: Exception) -> None:
+        log.warning("nats reported an error", action="nats_error", error=type(error).__name__, detail=str(error)[:200])
+
+    async def on_disconnected() -> None:
+        if not runtime.stopping.is_set():
+            log.warning("the connection to nats is lost; trying again", action="nats_disconnected")
+
+    async def on_reconnected() -> None:
+        log.info("connected to nats again", action="nats_reconnected")
+
+    options: dict[str, object] = {}
+    if settings.nats_user:
+        options = {"user": settings.nats_user, "inbox_prefix": inbox_prefix(settings.nats_user)}
+        if password is not None:
+            options["password"] = password.get_secret_value()
+    try:
+        async with asyncio.timeout(NATS_START_TIMEOUT_S):
+            return await nats.connect(
+                servers=[url.strip() for url in settings.nats_url.split(",")],
+                name=f"holdgate-{runtime.name}",
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.25,
+                connect_timeout=NATS_CONNECT_TIMEOUT_S,
+                ping_interval=10,
+                max_outstanding_pings=2,
+                pending_size=NATS_PENDING_BYTES_MAX,
+                drain_timeout=max(1, int(settings.stop_timeout_s / 2)),
+                error_cb=on_error,
+                disconnected_cb=on_disconnected,
+                reconnected_cb=on_reconnected,
+                **options,
+            )
+    except (nats.errors.Error, OSError, TimeoutError) as error:
+        raise Misconfigured(f"cannot connect to NATS at {settings.nats_url}: {type(error).__name__}") from error
+
+
+def inbox_prefix(user: str) -> str:
+    """Subjects on which `user` alone receives replies."""
+    return f"_INBOX_{user}"
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port`."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)

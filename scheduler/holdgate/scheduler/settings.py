@@ -1,0 +1,156 @@
+"""Settings of each process: the one place of the scheduler that reads the environment.
+
+What always holds: settings are checked once, at start, and never change; secrets come from files that only their owner
+can read, so that they show up neither in the process list nor in a dump of the environment; a variable that begins with
+`HOLDGATE_` and is none of ours stops the start, because a misspelt setting is one that silently does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, StringConstraints
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from holdgate.kernel import limits
+from holdgate.scheduler.errors import Misconfigured
+
+PREFIX = "HOLDGATE_"
+SECRET_FILE_BYTES_MAX = 64 * 1024
+Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-f:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")]
+"""`host:port`; port 0: any free one."""
+
+
+class Process(BaseSettings):
+    """What every process needs."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    nats_url: str = Field("nats://127.0.0.1:4222", description="NATS servers, comma separated, without a password")
+    nats_user: str = Field("", description="user of this process at NATS")
+    nats_password_file: Path | None = Field(None, description="file with its password, mode 0600")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`auto`: JSON, but text where standard error is a terminal"
+    )
+    metrics_listen: Address | None = Field(
+        None, description="`host:port` on which this process shows its own metrics; `holdgate up` collects them itself"
+    )
+    stop_timeout_s: float = Field(8.0, gt=0, le=600, description="how long work under way may take to end at a stop")
+
+    def nats_password(self) -> SecretStr | None:
+        """The password, read now; Misconfigured when its file is missing or others may read it."""
+        return None if self.nats_password_file is None else read_secret(self.nats_password_file)
+
+
+class Trusting(Process):
+    """A process that signs or verifies."""
+
+    root_file: Path = Field(description="the signed trust root")
+    root_pins: str = Field(description="fingerprints of root keys, `2/ed25519:…,ed25519:…`: who must have signed it")
+    key_file: Path = Field(description="this process's own Ed25519 key, mode 0600")
+
+
+class Stateful(Trusting):
+    """A process that uses Redis."""
+
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis, without a password")
+    redis_password_file: Path | None = Field(None, description="file with its password, mode 0600")
+    nats_monitor_url: str | None = Field(
+        None, description="HTTP monitoring of NATS, where its durability is checked at start"
+    )
+    durability: Literal["strict", "relaxed"] = Field(
+        "strict",
+        description="`strict`: the start is refused unless both servers write to disk before they confirm",
+    )
+    replicas: int = Field(1, ge=1, le=5, description="on how many NATS servers the log lies")
+
+    def redis_password(self) -> SecretStr | None:
+        """The password, read now; Misconfigured when its file is missing or others may read it."""
+        return None if self.redis_password_file is None else read_secret(self.redis_password_file)
+
+
+class KernelSettings(Trusting):
+    """`holdgate kernel`."""
+
+    kernel_dir: Path = Field(description="last good bundles and the highest versions seen; must survive a restart")
+
+
+class ApiSettings(Stateful):
+    """`holdgate api`."""
+
+    api_listen: Address = Field("127.0.0.1:8081", description="`host:port` of the HTTP API")
+    api_keys_file: Path = Field(description="who may call: hashes of API keys, mode 0600; read again when it changes")
+    body_bytes_max: int = Field(
+        limits.BODY_BYTES_DEFAULT, ge=1024, lt=limits.ENVELOPE_BYTES_MAX, description="largest request body"
+    )
+    queue_jobs_max: int = Field(100_000, ge=1, description="jobs of one tenant that may wait or run at once")
+
+
+class DispatcherSettings(Stateful):
+    """`holdgate dispatcher`."""
+
+    tenant_running_max: int = Field(1000, ge=1, description="jobs of one tenant that may run at once in one pool")
+
+
+class OutputGateSettings(Stateful):
+    """`holdgate output-gate`."""
+
+    known_secrets_file: Path | None = Field(
+        None, description="secrets of the platform, one a line, mode 0600: found in outputs in any encoding"
+    )
+    scan_timeout_s: float = Field(5.0, gt=0, le=60, description="a scan that takes longer leaves the output sealed")
+
+
+class AuditorSettings(Stateful):
+    """`holdgate auditor`."""
+
+    audit_dir: Path = Field(description="the archive: segments, seals")
+    audit_seal_s: float = Field(60.0, ge=0.1, le=3600, description="a segment is sealed at this age")
+
+
+ALL: tuple[type[Process], ...] = (
+    KernelSettings,
+    ApiSettings,
+    DispatcherSettings,
+    OutputGateSettings,
+    AuditorSettings,
+)
+
+
+def read_secret(file: Path) -> SecretStr:
+    """The first line of `file`; Misconfigured when it is missing, empty or readable by others."""
+    try:
+        with file.open("rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            data = opened.read(SECRET_FILE_BYTES_MAX)
+    except OSError as error:
+        raise Misconfigured(f"cannot read `{file}`: {error.strerror}") from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise Misconfigured(f"others may read `{file}`; run `chmod 600 {file}`")
+    line = data.decode("utf-8", "replace").partition("\n")[0].strip()
+    if not line:
+        raise Misconfigured(f"`{file}` is empty")
+    return SecretStr(line)
+
+
+def refuse_unknown(known: frozenset[str]) -> None:
+    """Misconfigured when the environment holds a `HOLDGATE_` variable that is not in `known`."""
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)  # noqa: TID251
+    if unknown:
+        raise Misconfigured(f"no such setting: {', '.join(f'`{name}`' for name in unknown)}; see `holdgate settings`")
+
+
+def notify_socket() -> str | None:
+    """Where to say that this process is ready (the protocol of systemd's `sd_notify`); None: nobody asks."""
+    return os.environ.get("NOTIFY_SOCKET")  # noqa: TID251  named by systemd, not by us
+
+
+def child_environment(settings: dict[str, str], *, metrics_dir: Path, notify: str) -> dict[str, str]:
+    """The environment of a child process: ours without any `HOLDGATE_` variable, and `settings` with the prefix."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}  # noqa: TID251
+    named = {f"{PREFIX}{name.upper()}": value for name, value in settings.items()}
+    return {**inherited, **named, "PROMETHEUS_MULTIPROC_DIR": str(metrics_dir), "NOTIFY_SOCKET": notify}

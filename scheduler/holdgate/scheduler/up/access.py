@@ -1,0 +1,157 @@
+"""Who may use which NATS subject: the least that each kind of process needs.
+
+What always holds: a worker may publish its own pool's asks, beats and results, and read nothing but its own inbox and
+its pool's control messages; nobody but `operator` may create or delete streams; replies are read by whoever asked only,
+because every user has an inbox of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdgate.kernel import subjects
+from holdgate.scheduler.lifecycle import inbox_prefix
+from holdgate.scheduler.up.servers import NatsUser
+
+OPERATOR = "operator"
+"""Everything: creates streams, publishes the first bundle, repairs."""
+PROCESSES = ("kernel", "api", "dispatcher", "output-gate", "auditor")
+_POLICY_STREAM = f"KV_{subjects.BUCKET_POLICY}"
+_PAYLOAD_STREAM = f"OBJ_{subjects.BUCKET_PAYLOADS}"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Subjects that a user may publish and subscribe to, beside its own inbox."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...] = ()
+    respond: bool = False
+
+
+def worker_user(pool: str) -> str:
+    """The name of the user that all workers of `pool` share."""
+    return f"worker-{pool}"
+
+
+def nats_user(name: str, password: str, access: Access | None) -> NatsUser:
+    """A user for the server's configuration; None: everything."""
+    if access is None:
+        return NatsUser(name, password)
+    return NatsUser(
+        name, password, access.publish, (*access.subscribe, f"{inbox_prefix(name)}.>"), respond=access.respond
+    )
+
+
+def worker_access(pool: str) -> Access:
+    """What a worker of `pool` may do."""
+    return Access(
+        publish=(subjects.ask(pool, "*"), subjects.beat(pool, "*"), subjects.result(pool, "*")),
+        subscribe=(subjects.control(pool, "*"),),
+    )
+
+
+def _read_values(stream: str, bucket: str) -> tuple[str, ...]:
+    """Read and watch a key-value bucket."""
+    return (
+        f"$JS.API.STREAM.INFO.{stream}",
+        f"$JS.API.DIRECT.GET.{stream}",
+        f"$JS.API.DIRECT.GET.{stream}.$KV.{bucket}.>",
+        f"$JS.API.STREAM.MSG.GET.{stream}",
+        f"$JS.API.CONSUMER.CREATE.{stream}",
+        f"$JS.API.CONSUMER.CREATE.{stream}.>",
+        f"$JS.API.CONSUMER.INFO.{stream}.*",
+        f"$JS.API.CONSUMER.DELETE.{stream}.*",
+        f"$JS.FC.{stream}.>",
+    )
+
+
+def _read_objects(stream: str) -> tuple[str, ...]:
+    """Read an object store."""
+    return (
+        f"$JS.API.STREAM.INFO.{stream}",
+        f"$JS.API.STREAM.MSG.GET.{stream}",
+        f"$JS.API.DIRECT.GET.{stream}",
+        f"$JS.API.DIRECT.GET.{stream}.>",
+        f"$JS.API.CONSUMER.CREATE.{stream}",
+        f"$JS.API.CONSUMER.CREATE.{stream}.>",
+        f"$JS.API.CONSUMER.INFO.{stream}.*",
+        f"$JS.API.CONSUMER.DELETE.{stream}.*",
+        f"$JS.FC.{stream}.>",
+    )
+
+
+def _write_objects(stream: str, bucket: str) -> tuple[str, ...]:
+    """Put and delete in an object store."""
+    return (f"$O.{bucket}.>", f"$JS.API.STREAM.PURGE.{stream}")
+
+
+def _consume(stream: str, consumer: str) -> tuple[str, ...]:
+    """Fetch and acknowledge with a durable consumer that exists."""
+    return (
+        f"$JS.API.STREAM.INFO.{stream}",
+        f"$JS.API.CONSUMER.INFO.{stream}.{consumer}",
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}",
+        f"$JS.ACK.{stream}.{consumer}.>",
+        # With a domain and an account hash in front, as newer servers may number them.
+        f"$JS.ACK.*.*.{stream}.{consumer}.>",
+    )
+
+
+_OBJECTS = (*_read_objects(_PAYLOAD_STREAM), *_write_objects(_PAYLOAD_STREAM, subjects.BUCKET_PAYLOADS))
+_HINTS = (f"{subjects.WAKE}.*", f"{subjects.EVENT}.*", f"{subjects.CONTROL}.*.*")
+_INFO = "$JS.API.INFO"
+
+ACCESS: dict[str, Access] = {
+    "kernel": Access(
+        publish=(_INFO, subjects.POLICY_SNAPSHOT, *_read_values(_POLICY_STREAM, subjects.BUCKET_POLICY)),
+        subscribe=("holdgate.kernel.*",),
+        respond=True,
+    ),
+    "api": Access(
+        publish=(
+            _INFO,
+            subjects.KERNEL_DECIDE,
+            subjects.KERNEL_STATUS,
+            f"{subjects.JOB}.*",
+            *_HINTS,
+            *_OBJECTS,
+            *_read_values(_POLICY_STREAM, subjects.BUCKET_POLICY),
+            f"$KV.{subjects.BUCKET_POLICY}.>",
+        ),
+        subscribe=(subjects.POLICY_SNAPSHOT, f"{subjects.EVENT}.*"),
+    ),
+    "dispatcher": Access(
+        publish=(
+            _INFO,
+            subjects.KERNEL_DECIDE,
+            subjects.KERNEL_PERMIT,
+            subjects.KERNEL_STATUS,
+            f"{subjects.JOB}.*",
+            *_HINTS,
+            *_read_objects(_PAYLOAD_STREAM),
+            *_consume(subjects.STREAM_JOBS, subjects.CONSUMER_INTAKE),
+            *_consume(subjects.STREAM_RESULTS, subjects.CONSUMER_RESULT_WATCH),
+        ),
+        subscribe=(
+            f"{subjects.ASK}.*.*",
+            f"{subjects.BEAT}.*.*",
+            f"{subjects.WAKE}.*",
+            subjects.POLICY_SNAPSHOT,
+        ),
+        respond=True,
+    ),
+    "output-gate": Access(
+        publish=(
+            _INFO,
+            subjects.KERNEL_OUTPUT,
+            subjects.KERNEL_STATUS,
+            f"{subjects.WAKE}.*",
+            f"{subjects.EVENT}.*",
+            *_OBJECTS,
+            *_consume(subjects.STREAM_RESULTS, subjects.CONSUMER_OUTPUT_GATE),
+        ),
+        subscribe=(subjects.POLICY_SNAPSHOT,),
+    ),
+    "auditor": Access(publish=(_INFO,)),
+}

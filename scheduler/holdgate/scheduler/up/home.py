@@ -1,0 +1,89 @@
+"""The directory of a `holdgate up`: where everything lies. No IO.
+
+DIR/                 0700
+  root.json          the signed trust root
+  worker-keys.json   public keys that workers pin
+  api-keys.json      who may call the API: hashes only
+  keys.json          the keys themselves, for the owner of the directory
+  keys/              Ed25519 and X25519 private keys, 0600
+  secrets/           passwords, one file each, 0600
+  bundles/           the starter bundle, built and signed
+  nats/ redis/ kernel/ audit/    data that must survive
+  run/               configuration of the servers, metrics; made again at each start
+  logs/              one file a process
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths below `path`."""
+
+    path: Path
+
+    @property
+    def root_file(self) -> Path:
+        return self.path / "root.json"
+
+    @property
+    def worker_keys_file(self) -> Path:
+        return self.path / "worker-keys.json"
+
+    @property
+    def api_keys_file(self) -> Path:
+        return self.path / "api-keys.json"
+
+    @property
+    def plain_keys_file(self) -> Path:
+        return self.path / "keys.json"
+
+    @property
+    def known_secrets_file(self) -> Path:
+        return self.path / "secrets" / "known"
+
+    @property
+    def starter_file(self) -> Path:
+        return self.path / "bundles" / "starter.bundle"
+
+    @property
+    def state_file(self) -> Path:
+        """What a running system is: the same as its ready file, and the process id of its supervisor."""
+        return self.path / "run" / "up.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def metrics_dir(self) -> Path:
+        return self.path / "run" / "metrics"
+
+    @property
+    def nats_config_file(self) -> Path:
+        return self.path / "run" / "nats.conf"
+
+    @property
+    def redis_config_file(self) -> Path:
+        return self.path / "run" / "redis.conf"
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Every folder, outermost first."""
+        names = ("keys", "secrets", "bundles", "nats", "redis", "kernel", "audit", "run", "run/metrics", "logs")
+        return (self.path, *(self.path / name for name in names))
+
+    def key_file(self, name: str) -> Path:
+        """A private key."""
+        return self.path / "keys" / f"{name}.key"
+
+    def password_file(self, name: str) -> Path:
+        """A password."""
+        return self.path / "secrets" / name
+
+    def log_file(self, name: str) -> Path:
+        """What a process wrote to its standard error."""
+        return self.path / "logs" / f"{name}.log"

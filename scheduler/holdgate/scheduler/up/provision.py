@@ -1,0 +1,193 @@
+"""Makes the directory of a `holdgate up`: keys, passwords, the signed root, API keys, the starter bundle.
+
+What always holds: what exists is never made anew, so that a second start finds the same keys; folders have mode 0700
+and private files 0600 from the moment they exist. All keys lie together here because one person owns the whole system;
+in production each lies with its process, and the root and author keys with people.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from holdgate.bundles import format as bundle_format
+from holdgate.bundles.keys import generate, generate_quarantine, load_quarantine, load_signer
+from holdgate.bundles.root import AuthorKey, Pins, Root, RootKeys, parse_root, sign_root
+from holdgate.kernel.canonical import parse_json
+from holdgate.kernel.clock import Clock, rfc3339
+from holdgate.kernel.ids import Entropy
+from holdgate.kernel.permits import Signer
+from holdgate.scheduler.api.keys import issue_key, key_sha256, read_keys
+from holdgate.scheduler.up.access import ACCESS, OPERATOR, worker_access, worker_user
+from holdgate.scheduler.up.access import nats_user as user_of
+from holdgate.scheduler.up.home import Home
+from holdgate.scheduler.up.servers import NatsConfig, NatsUser, RedisConfig, write_private
+
+TENANT = "default"
+ACCOUNT = "HOLDGATE"
+REDIS = "redis"
+DEMO_POOL = "default"
+SIGNING_KEYS = ("root", "author", "api", "kernel", "dispatcher", "auditor")
+ROOT_LIFETIME_S = 365 * 24 * 3600
+ROOT_RENEW_BEFORE_S = 30 * 24 * 3600
+STARTER_APPROVER_ROLES = ("release-manager",)
+"""Names that rules of the starter bundle ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One API key of the directory."""
+
+    actor: str
+    actor_type: str
+    roles: tuple[str, ...]
+
+
+CALLERS: Mapping[str, Caller] = {
+    "agent": Caller("agent", "agent", ("agent",)),
+    "agent2": Caller("agent2", "agent", ("agent",)),
+    "approver": Caller("approver", "human", ("approver", *STARTER_APPROVER_ROLES)),
+    "approver2": Caller("approver2", "human", ("approver", *STARTER_APPROVER_ROLES)),
+    "author": Caller("author", "human", ("author",)),
+    "operator": Caller("operator", "human", ("operator",)),
+    "auditor": Caller("auditor", "human", ("auditor",)),
+    "admin": Caller("admin", "human", ("admin",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """A directory that a system can be started in."""
+
+    home: Home
+    keys: Mapping[str, str]
+    """API keys by name."""
+    root_pins: str
+    passwords: Mapping[str, str]
+    """Of NATS users, and of Redis under `redis`."""
+    starter: bytes
+    """The starter bundle, built and signed."""
+
+    def nats_users(self) -> tuple[NatsUser, ...]:
+        """The users of the embedded NATS."""
+        users = [user_of(name, self.passwords[name], access) for name, access in ACCESS.items()]
+        pool = worker_user(DEMO_POOL)
+        users.append(user_of(pool, self.passwords[pool], worker_access(DEMO_POOL)))
+        users.append(user_of(OPERATOR, self.passwords[OPERATOR], None))
+        return tuple(users)
+
+    def nats_config(self, port: int, monitor_port: int) -> NatsConfig:
+        """Configuration of the embedded NATS."""
+        accounts = {ACCOUNT: self.nats_users()}
+        return NatsConfig(port, self.home.path / "nats", accounts, monitor_port=monitor_port)
+
+    def redis_config(self, port: int) -> RedisConfig:
+        """Configuration of the embedded Redis."""
+        return RedisConfig(port, self.home.path / "redis", self.passwords[REDIS])
+
+
+def provision(path: Path, clock: Clock, *, entropy: Entropy = os.urandom) -> Provisioned:
+    """Make what is missing below `path`. KeyUnsafe when somebody else may read a key."""
+    home = Home(path.absolute())
+    for folder in home.folders:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.path.chmod(0o700)
+    signers = {name: _signer(home.key_file(name), name, entropy) for name in SIGNING_KEYS}
+    quarantine = _quarantine(home.key_file("quarantine"), entropy)
+    users = (*ACCESS, worker_user(DEMO_POOL), OPERATOR, REDIS)
+    passwords = {name: _password(home.password_file(name), entropy) for name in users}
+    _root(home, signers, quarantine, clock)
+    _worker_keys(home, signers)
+    keys = _api_keys(home, entropy)
+    write_private(home.known_secrets_file, "".join(f"{secret}\n" for secret in (*passwords.values(), *keys.values())))
+    pins = Pins(frozenset({signers["root"].name}), 1)
+    return Provisioned(home, keys, str(pins), passwords, _starter(home, signers["author"]))
+
+
+def _signer(file: Path, kind: str, entropy: Entropy) -> Signer:
+    return load_signer(file) if file.exists() else generate(file, kind, entropy=entropy)
+
+
+def _quarantine(file: Path, entropy: Entropy) -> bytes:
+    if file.exists():
+        return bytes(load_quarantine(file).public_key)
+    return generate_quarantine(file, entropy=entropy)
+
+
+def _password(file: Path, entropy: Entropy) -> str:
+    if not file.exists():
+        write_private(file, entropy(24).hex() + "\n")
+    return file.read_text().strip()
+
+
+def _root(home: Home, signers: Mapping[str, Signer], quarantine: bytes, clock: Clock) -> None:
+    """The first root, or the next version of one that ends soon; an owner's changes to it are kept."""
+    now_ms = clock.now_ms()
+    expires = rfc3339(now_ms + ROOT_LIFETIME_S * 1000)
+    if home.root_file.exists():
+        present = parse_root(_signed_part(home.root_file))
+        if present.expires_ms - now_ms > ROOT_RENEW_BEFORE_S * 1000:
+            return
+        root = present.model_copy(update={"version": present.version + 1, "expires": expires})
+    else:
+        root = Root(
+            version=1,
+            expires=expires,
+            root=RootKeys(keys=[signers["root"].public_key.hex()], threshold=1),
+            authors=[AuthorKey(name="author", public_key=signers["author"].public_key.hex())],
+            api_keys=[signers["api"].public_key.hex()],
+            kernel_keys=[signers["kernel"].public_key.hex()],
+            dispatcher_keys=[signers["dispatcher"].public_key.hex()],
+            auditor_keys=[signers["auditor"].public_key.hex()],
+            quarantine_key=quarantine.hex(),
+        )
+    write_private(home.root_file, sign_root(root, [signers["root"]]).decode())
+
+
+def _signed_part(file: Path) -> object:
+    document = parse_json(file.read_bytes())
+    return document.get("signed") if isinstance(document, dict) else None
+
+
+def _worker_keys(home: Home, signers: Mapping[str, Signer]) -> None:
+    pinned = {
+        "kernel_keys": [signers["kernel"].public_key.hex()],
+        "dispatcher_keys": [signers["dispatcher"].public_key.hex()],
+    }
+    write_private(home.worker_keys_file, _shown(pinned))
+
+
+def _api_keys(home: Home, entropy: Entropy) -> dict[str, str]:
+    """The keys of CALLERS; one whose record is gone from the file of hashes is issued anew."""
+    plain: dict[str, str] = json.loads(home.plain_keys_file.read_text()) if home.plain_keys_file.exists() else {}
+    known = {record.sha256 for record in read_keys(home.api_keys_file)} if home.api_keys_file.exists() else set()
+    missing = [name for name in CALLERS if name not in plain or key_sha256(plain[name]) not in known]
+    for name in missing:
+        caller = CALLERS[name]
+        plain[name], _ = issue_key(
+            home.api_keys_file,
+            tenant=TENANT,
+            actor=caller.actor,
+            actor_type=caller.actor_type,
+            roles=caller.roles,
+            entropy=entropy,
+        )
+    if missing:
+        write_private(home.plain_keys_file, _shown(plain))
+    return plain
+
+
+def _starter(home: Home, author: Signer) -> bytes:
+    """Built anew at each start, because a new release may carry new rules; signed by this directory's author."""
+    with resources.as_file(resources.files("holdgate.bundles") / "starter") as directory:
+        signed = bundle_format.sign_bundle(bundle_format.build_bundle(directory), author)
+    home.starter_file.write_bytes(signed)
+    return signed
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value, indent=2) + "\n"  # noqa: TID251  a file for people; nothing of it is hashed or signed
