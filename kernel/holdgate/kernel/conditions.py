@@ -1,12 +1,220 @@
-"""Conditions (stub)."""
+"""`when`: expressions of the Common Expression Language over `job`, `actor`, `principal` and `now`.
+
+    job        the fields in `JOB_VALUES`; one that is not set is null
+    actor      string
+    principal  list of strings: on whose behalf, the most direct first
+    now        timestamp
+
+What always holds: an expression is parsed, type-checked and bounded when it is loaded; evaluating one gives true, false
+or an error text, never an exception; an error text holds names that the rule's author wrote and nothing of the job.
+A payload that is not at hand, or too large to look through, is an error and not an absence.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import re2
+from cel_expr_python import cel
+
+from holdgate.kernel import limits
+from holdgate.kernel.canonical import Json, parse_json
+from holdgate.kernel.errors import InvalidInput, MalformedJson
+from holdgate.kernel.expression import Shape, shape_of
+from holdgate.kernel.records import Job
+
+JOB_VALUES: dict[str, tuple[str, Callable[[Job], Any]]] = {
+    "tenant": ("tenant", lambda job: job.tenant),
+    "topic": ("topic", lambda job: job.topic),
+    "prompt": ("prompt", lambda job: job.prompt),
+    "labels": ("labels", lambda job: dict(job.labels)),
+    "capability": ("capability", lambda job: job.capability),
+    "risk_tags": ("risk_tags", lambda job: list(job.risk_tags)),
+    "requires": ("requires", lambda job: list(job.requires)),
+    "pool": ("pool", lambda job: job.pool),
+    "priority": ("priority", lambda job: str(job.priority)),
+    "concurrency_key": ("concurrency_key", lambda job: job.concurrency_key),
+    "run_at": ("run_at_ms", lambda job: _time(job.run_at_ms)),
+    "deadline": ("deadline_ms", lambda job: _time(job.deadline_ms)),
+    "max_attempts": ("max_attempts", lambda job: job.max_attempts),
+    "actor": ("actor", lambda job: job.actor),
+    "actor_type": ("actor_type", lambda job: job.actor_type),
+    "principals": ("principals", lambda job: list(job.principals)),
+    "secrets_present": ("secrets_present", lambda job: job.secrets_present),
+    "remediation_of": ("remediation_of", lambda job: job.remediation_of),
+}
+"""What `job` has in an expression, beside `payload`: the field of the record behind it, and its value."""
+PAYLOAD = "payload"
+ALL_READS = frozenset({PAYLOAD, *(read for read, _ in JOB_VALUES.values())})
+_VARIABLE_READS = {"actor": "actor", "principal": "principals"}
+_KEY = re.compile(r'Key not found in map : "(.*)"\Z', re.DOTALL)
+_ERRORS = (
+    ("No matching overload", "an operation does not fit the types of its values"),
+    ("no matching overload", "an operation does not fit the types of its values"),
+    ("regular expression", "a regular expression is not valid"),
+    ("budget", "it looks at too much"),
+    ("Index error", "an index is out of range"),
+    ("divide by zero", "a division by zero"),
+    ("modulus by zero", "a division by zero"),
+    ("overflow", "a number is out of range"),
+    ("convert", "a value cannot be converted"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A checked expression."""
+    """A checked expression. `reads`: fields of the job record; `reads_now`: its answer changes with time alone."""
 
     source: str
+    reads: frozenset[str]
+    reads_now: bool
+    names: frozenset[str] = field(repr=False)
+    program: Any = field(compare=False, repr=False)
+
+
+def _new_env() -> Any:
+    kinds = cel.Type
+    return cel.NewEnv(
+        variables={
+            "job": kinds.Map(kinds.STRING, kinds.DYN),
+            "actor": kinds.STRING,
+            "principal": kinds.List(kinds.STRING),
+            "now": kinds.TIMESTAMP,
+        }
+    )
+
+
+_ENV = _new_env()
+_QUIET = re2.Options()
+_QUIET.log_errors = False
+
+
+def parse_condition(source: str) -> Condition:
+    """The condition of `source`; InvalidInput with the reason when it does not check or is beyond a limit."""
+    if len(source) > limits.EXPRESSION_CHARS_MAX:
+        raise InvalidInput(f"longer than {limits.EXPRESSION_CHARS_MAX} characters")
+    try:
+        program = _ENV.compile(source)
+        kind = program.return_type()
+        shape = shape_of(program.serialize())
+    except (RuntimeError, ValueError) as error:
+        raise InvalidInput(_first_line(str(error))) from error
+    if kind not in (cel.Type.BOOL, cel.Type.DYN):
+        raise InvalidInput(f"gives {kind.name()}, not bool")
+    _check_bounds(shape)
+    _check_names(shape)
+    return Condition(source, _reads(shape), "now" in shape.variables, frozenset(shape.names), program)
+
+
+class Context:
+    """The values of one job for conditions, made on first use. `now_ms` is the time of the decision."""
+
+    __slots__ = ("_bare", "_full", "_job", "_now_ms")
+
+    def __init__(self, job: Job, now_ms: int) -> None:
+        self._job = job
+        self._now_ms = now_ms
+        self._bare: Any = None
+        self._full: Any = None
+
+    def test(self, condition: Condition) -> bool | str:
+        """True or false, or as text why there is no answer."""
+        try:
+            values = self._with_payload() if PAYLOAD in condition.reads else self._without_payload()
+            result = condition.program.eval(values).value()
+        except InvalidInput as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001  whatever the library fails with counts as no answer, which denies
+            return _describe(str(error), condition.names)
+        if type(result) is bool:
+            return result
+        return _describe(result, condition.names) if isinstance(result, str) else "it does not give a bool"
+
+    def _without_payload(self) -> Any:
+        if self._bare is None:
+            self._bare = self._activation({})
+        return self._bare
+
+    def _with_payload(self) -> Any:
+        if self._full is None:
+            self._full = self._activation({PAYLOAD: _payload(self._job)})
+        return self._full
+
+    def _activation(self, more: dict[str, Any]) -> Any:
+        job = self._job
+        values = {name: value(job) for name, (_, value) in JOB_VALUES.items()}
+        values.update(more)
+        return _ENV.Activation(
+            {"job": values, "actor": job.actor, "principal": values["principals"], "now": _time(self._now_ms)}
+        )
+
+
+def _payload(job: Job) -> Json:
+    """The payload as values; InvalidInput when it is not at hand or too large to look through."""
+    if job.payload is None:
+        raise InvalidInput("the payload is not at hand")
+    try:
+        payload = parse_json(job.payload)
+    except MalformedJson as error:
+        raise InvalidInput("the payload cannot be read") from error
+    nodes = 0
+    pending = [payload]
+    while pending:
+        value = pending.pop()
+        nodes += 1
+        if isinstance(value, (list, dict)):
+            if len(value) > limits.EXPRESSION_LIST_ITEMS_MAX:
+                raise InvalidInput(f"the payload has a list of more than {limits.EXPRESSION_LIST_ITEMS_MAX} items")
+            pending.extend(value if isinstance(value, list) else value.values())
+        if nodes + len(pending) > limits.EXPRESSION_NODES_MAX:
+            raise InvalidInput(f"the payload has more than {limits.EXPRESSION_NODES_MAX} values")
+    return payload
+
+
+def _time(time_ms: int | None) -> datetime | None:
+    return None if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC)
+
+
+def _check_bounds(shape: Shape) -> None:
+    if shape.macros > limits.EXPRESSION_MACROS_MAX:
+        raise InvalidInput(f"more than {limits.EXPRESSION_MACROS_MAX} of `all`, `exists`, `map` and `filter`")
+    if shape.nesting > limits.EXPRESSION_NESTING_MAX:
+        raise InvalidInput(f"`all`, `exists`, `map` and `filter` nested deeper than {limits.EXPRESSION_NESTING_MAX}")
+    if shape.additions > limits.EXPRESSION_ADDITIONS_MAX:
+        raise InvalidInput(f"more than {limits.EXPRESSION_ADDITIONS_MAX} additions")
+
+
+def _check_names(shape: Shape) -> None:
+    for name in sorted(shape.job_fields - {PAYLOAD, *JOB_VALUES}):
+        raise InvalidInput(f"a job has no `{name}`; it has {', '.join(sorted([PAYLOAD, *JOB_VALUES]))}")
+    for pattern in shape.patterns:
+        try:
+            re2.compile(pattern, _QUIET)
+        except re2.error as error:
+            raise InvalidInput("a regular expression is not valid") from error
+
+
+def _reads(shape: Shape) -> frozenset[str]:
+    if shape.whole_job:
+        return ALL_READS
+    reads = {read for name, read in _VARIABLE_READS.items() if name in shape.variables}
+    reads.update(PAYLOAD if name == PAYLOAD else JOB_VALUES[name][0] for name in shape.job_fields)
+    return frozenset(reads)
+
+
+def _first_line(text: str) -> str:
+    """The library's message without its prefix, its picture of the place and its status code."""
+    line = text.removeprefix("INVALID_ARGUMENT: ").split("\n", 1)[0].removesuffix(" [INVALID_ARGUMENT]")
+    return line.removeprefix("ERROR: ").replace("<input>:", "at ", 1)
+
+
+def _describe(error: str, names: frozenset[str]) -> str:
+    """The library's error without values of the job."""
+    key = _KEY.search(error)
+    if key is not None:
+        return f"`{key[1]}` is not there" if key[1] in names else "a key is not there"
+    return next((text for part, text in _ERRORS if part in error), "it cannot be evaluated")

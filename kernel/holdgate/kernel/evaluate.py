@@ -1,16 +1,203 @@
-"""One pure function decides: for submit, dispatch, simulate and explain (stub)."""
+"""One pure function decides: for submit, dispatch, simulate and explain.
+
+What always holds:
+
+1. Every matching rule counts and the strictest wins; the order of rules changes nothing (in a bundle that combines by
+   `first-applicable`, only its first matching rule counts).
+2. No allowing rule matches: the default of the signed root, which is deny. A throttle allows nothing by itself.
+3. A condition that cannot be evaluated counts as true in a rule that forbids, holds or slows down, and as false in a
+   rule that allows. The error is on the decision.
+4. A run is held to the tightest of the constraints of all rules that count.
+"""
 
 from __future__ import annotations
 
-from holdgate.kernel.ids import Digest
-from holdgate.kernel.policy import Policy, cache_key, compile_policy
-from holdgate.kernel.records import Decision, Job, Phase
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-__all__ = ["cache_key", "compile_policy", "evaluate"]
+from holdgate.kernel.canonical import canonical_bytes
+from holdgate.kernel.conditions import Context
+from holdgate.kernel.ids import Digest
+from holdgate.kernel.policy import STRICTNESS, CompiledRule, Policy, compile_policy
+from holdgate.kernel.records import (
+    ALLOWING,
+    NO_CONSTRAINTS,
+    ApprovalRequirement,
+    Decision,
+    Job,
+    Over,
+    Phase,
+    Remediation,
+    Throttle,
+    Verdict,
+)
+from holdgate.kernel.rules import Rule
+
+__all__ = ["NO_RULE", "compile_policy", "evaluate"]
+
+NO_RULE = "no rule allows this"
+FIRST_APPLICABLE = "first-applicable"
+"""What fails in a rule that matches after the one of its bundle that counts."""
+ALLOWED_BY_DEFAULT = "no rule speaks against this"
+
+
+class _Asked:
+    """What asking the rules about one job brought up."""
+
+    __slots__ = ("context", "errors", "now_ms", "reads_now")
+
+    def __init__(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+        self.context: Context | None = None
+        self.errors: list[tuple[Rule, str]] = []
+        self.reads_now = False
 
 
 def evaluate(
     policy: Policy, job: Job, *, now_ms: int, phase: Phase, trace: bool = False, job_hash: Digest | None = None
 ) -> Decision:
-    """The decision about `job` at `now_ms`. `job_hash` is computed when it is not given."""
-    raise NotImplementedError
+    """The decision about `job` at `now_ms`.
+
+    `job_hash` is computed when it is not given; hashing takes about as long as deciding, so a caller that has the hash
+    gives it. `trace` adds a line for every rule of the policy: its cost grows with all rules.
+    """
+    asked = _Asked(now_ms)
+    compiled = policy.compiled
+    matching = [item for number in policy.index.candidates(job) if _matches(item := compiled[number], job, asked)]
+    counting = _counting(matching)
+    steps = _trace(policy, job, matching, counting, asked) if trace else None
+    return _decide(policy, job, counting, asked, phase, job_hash, steps)
+
+
+def _matches(item: CompiledRule, job: Job, asked: _Asked) -> bool:
+    for check in item.checks:
+        if not check(job):
+            return False
+    rule = item.rule
+    if rule.unless is not None and rule.unless.holds(job):
+        return False
+    return rule.when is None or _holds(rule, job, asked)
+
+
+def _holds(rule: Rule, job: Job, asked: _Asked) -> bool:
+    """Whether the rule's condition counts as true."""
+    condition = rule.when
+    if condition is None:
+        return True
+    if asked.context is None:
+        asked.context = Context(job, asked.now_ms)
+    asked.reads_now = asked.reads_now or condition.reads_now
+    answer = asked.context.test(condition)
+    if isinstance(answer, bool):
+        return answer
+    asked.errors.append((rule, answer))
+    return rule.decision not in ALLOWING
+
+
+def _counting(matching: list[CompiledRule]) -> list[Rule]:
+    """The matching rules without those that an earlier one of a first-applicable bundle makes void."""
+    first: dict[str, int] = {}
+    for item in matching:
+        if item.first_only:
+            bundle = item.rule.bundle
+            first[bundle] = min(item.position, first.get(bundle, item.position))
+    if not first:
+        return [item.rule for item in matching]
+    return [item.rule for item in matching if not item.first_only or item.position == first[item.rule.bundle]]
+
+
+def _decide(
+    policy: Policy,
+    job: Job,
+    counting: list[Rule],
+    asked: _Asked,
+    phase: Phase,
+    job_hash: Digest | None,
+    trace: tuple[Mapping[str, Any], ...] | None,
+) -> Decision:
+    verdict, within = _verdict(policy, counting)
+    deciding = [rule for rule in counting if rule.decision is verdict]
+    others = [rule for rule in counting if rule.decision is not verdict]
+    errors = tuple(f"{rule.id}: `when` failed: {why}" for rule, why in asked.errors)
+    throttling = [] if verdict is Verdict.DENY else [rule for rule in counting if rule.throttle is not None]
+    constraints = NO_CONSTRAINTS
+    for rule in counting:
+        if rule.constraints is not NO_CONSTRAINTS:
+            constraints = constraints.tightest(rule.constraints)
+    return Decision(
+        verdict=verdict,
+        reason=deciding[0].reason if deciding else ALLOWED_BY_DEFAULT if verdict in ALLOWING else NO_RULE,
+        snapshot=policy.snapshot,
+        job_hash=job.job_hash() if job_hash is None else job_hash,
+        phase=phase,
+        decided_ms=asked.now_ms,
+        rules=tuple([rule.id for rule in deciding] + [rule.id for rule in others]),
+        deciding=tuple([rule.id for rule in deciding]),
+        constraints=NO_CONSTRAINTS if verdict is Verdict.DENY else constraints,
+        remediations=_remediations(deciding),
+        approvals=_approvals(deciding),
+        throttles=tuple([_throttle(rule, job) for rule in throttling]),
+        within=within,
+        cacheable=not (asked.reads_now or errors or throttling),
+        errors=errors,
+        trace=trace,
+    )
+
+
+def _verdict(policy: Policy, counting: list[Rule]) -> tuple[Verdict, Verdict | None]:
+    """The strictest verdict; under a throttle also what holds within its limit. `counting` stands strictest first."""
+    if not counting:
+        return policy.default, None
+    strictest = counting[0].decision
+    if strictest is not Verdict.THROTTLE:
+        return strictest, None
+    within = next((rule.decision for rule in counting if rule.decision is not Verdict.THROTTLE), policy.default)
+    return (within, None) if STRICTNESS[within] < STRICTNESS[Verdict.THROTTLE] else (strictest, within)
+
+
+def _remediations(deciding: Sequence[Rule]) -> tuple[Remediation, ...]:
+    found: dict[str, Remediation] = {}
+    for rule in deciding:
+        for remediation in rule.remediations:
+            found.setdefault(remediation.id, remediation)
+    return tuple(found.values())
+
+
+def _approvals(deciding: Sequence[Rule]) -> tuple[ApprovalRequirement, ...]:
+    """Who must release the job; under a throttle, who releases it when it is held for being over the limit."""
+    return tuple([rule.approval for rule in deciding if rule.approval is not None])
+
+
+def _throttle(rule: Rule, job: Job) -> Throttle:
+    rate = rule.throttle
+    if rate is None:
+        raise AssertionError("only throttling rules are asked")
+    values = [[name, getattr(job, name)] for name in rate.key]
+    name = hashlib.sha256(canonical_bytes([rule.id, values])).hexdigest()[:32]
+    return Throttle(rule=rule.id, bucket=f"{rule.id}:{name}", limit=rate.limit, per_s=rate.per_s, over=Over(rate.over))
+
+
+def _trace(
+    policy: Policy, job: Job, matching: list[CompiledRule], counting: list[Rule], asked: _Asked
+) -> tuple[Mapping[str, Any], ...]:
+    """For every rule: whether it counts, and if not, the first field that does not hold."""
+    matched, counted = {item.rule.id for item in matching}, {rule.id for rule in counting}
+    errors = {rule.id: why for rule, why in asked.errors}
+    steps: list[dict[str, Any]] = []
+    for rule in policy.rules:
+        step: dict[str, Any] = {"id": rule.id, "bundle": rule.bundle, "decision": str(rule.decision)}
+        step["matched"] = rule.id in counted
+        if rule.id not in counted:
+            step["failed"] = FIRST_APPLICABLE if rule.id in matched else _failing_field(rule, job)
+        if rule.id in errors:
+            step["error"] = f"`when` failed: {errors[rule.id]}"
+        steps.append(step)
+    return tuple(steps)
+
+
+def _failing_field(rule: Rule, job: Job) -> str:
+    failing = rule.match.first_failing(job)
+    if failing is not None:
+        return failing
+    return "not" if rule.unless is not None and rule.unless.holds(job) else "when"

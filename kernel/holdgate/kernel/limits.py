@@ -43,6 +43,12 @@ EXPRESSION_NESTING_MAX = 2
 EXPRESSION_LIST_ITEMS_MAX = 1000
 """Longest list of a payload that a condition may see; beyond, it fails, and so counts as matched in a deny."""
 EXPRESSION_NODES_MAX = 10_000
+"""Values in a payload that a condition may see."""
+EXPRESSION_ADDITIONS_MAX = 12
+"""`+` in one expression: inside `map` each multiplies the length of a text."""
+RULE_ID_CHARS_MAX = 128
+MATCH_VALUES_MAX = 1000
+"""Items of one list in a `match`."""
 
 # Kernel calls -------------------------------------------------------------------------------------------------------
 KERNEL_BATCH_MAX = 256

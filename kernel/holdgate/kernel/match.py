@@ -66,7 +66,7 @@ class Match:
             read.add("secrets_present")
         return frozenset(read)
 
-    def keys(self) -> list[frozenset[Key]]:
+    def index_keys(self) -> list[frozenset[Key]]:
         """For each field that can be indexed, the keys of which a matching job has at least one."""
         found = [frozenset((read, value) for value in getattr(self, name)) for name, read in _ANY_OF.items()]
         found.extend(frozenset({("requires", value)}) for value in self.requires)

@@ -7,49 +7,124 @@ after it was made. No IO.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
+from holdgate.kernel import limits
+from holdgate.kernel.canonical import digest
+from holdgate.kernel.errors import PolicyInvalid
 from holdgate.kernel.ids import Digest
-from holdgate.kernel.records import Job, Verdict
+from holdgate.kernel.index import Index
+from holdgate.kernel.match import Check
+from holdgate.kernel.records import STRICTEST_FIRST, Verdict
 from holdgate.kernel.ruleform import parse_rules
 from holdgate.kernel.rules import BundleRules, Combining, OutputRule, OutputVerdict, Rule
 
 __all__ = [
     "BundleRules",
     "Combining",
+    "CompiledRule",
     "OutputRule",
     "OutputVerdict",
     "Policy",
     "Rule",
-    "cache_key",
     "compile_policy",
     "parse_rules",
     "snapshot_of",
 ]
 
+STRICTNESS = {verdict: place for place, verdict in enumerate(STRICTEST_FIRST)}
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """A rule as `evaluate` asks it. `position` is its place in its bundle; `first_only`: the bundle's combining.
+
+    `checks` leaves the topic out, which the index has compared.
+    """
+
+    rule: Rule
+    checks: tuple[Check, ...]
+    position: int
+    first_only: bool
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What `evaluate` and `decide_output` decide by. `reads`: the fields of a job that some rule looks at."""
+    """What `evaluate` and `decide_output` decide by.
+
+    `rules` stand strictest first, then by id, so that the first of those that match decides and the order in which they
+    were written never matters. `reads`: the fields of the job record that some rule looks at, a single label as
+    `labels.<name>`: two jobs that agree in these are one job to the rules. `reads_now`: some rule looks at the time.
+    """
 
     snapshot: Digest
     default: Verdict
     rules: tuple[Rule, ...]
     output_rules: tuple[OutputRule, ...]
     reads: frozenset[str]
+    reads_now: bool
+    compiled: tuple[CompiledRule, ...] = field(repr=False)
+    index: Index = field(repr=False, compare=False)
 
 
 def compile_policy(bundles: Sequence[BundleRules], *, snapshot: Digest, default: Verdict = Verdict.DENY) -> Policy:
-    """The policy of `bundles`; PolicyInvalid when a rule id is taken twice or there are too many rules."""
-    raise NotImplementedError
+    """The policy of `bundles`; PolicyInvalid when an id is taken twice or there are too many rules."""
+    _verify_unique(bundles)
+    compiled = [_compile(bundle, position) for bundle in bundles for position in range(len(bundle.rules))]
+    if len(compiled) > limits.RULES_MAX:
+        raise PolicyInvalid([((), f"more than {limits.RULES_MAX} rules in all bundles together")])
+    compiled.sort(key=lambda item: (STRICTNESS[item.rule.decision], item.rule.id))
+    rules = tuple(item.rule for item in compiled)
+    reads = frozenset().union(*(_reads(rule) for rule in rules))
+    return Policy(
+        snapshot=snapshot,
+        default=default,
+        rules=rules,
+        output_rules=tuple(rule for bundle in bundles for rule in bundle.output_rules),
+        reads=reads,
+        reads_now=any(rule.when is not None and rule.when.reads_now for rule in rules),
+        compiled=tuple(compiled),
+        index=Index([rule.match for rule in rules]),
+    )
 
 
 def snapshot_of(bundle_digests: Iterable[str], root_version: int, combining: str = Combining.DENY_OVERRIDES) -> Digest:
     """The name of a policy: a digest over the sorted digests of the active bundles, the root's version, combining."""
-    raise NotImplementedError
+    return digest({"bundles": sorted(bundle_digests), "root_version": root_version, "combining": str(combining)})
 
 
-def cache_key(policy: Policy, job: Job) -> tuple[Any, ...]:
-    """Equal for two jobs only if every loaded rule sees the same in both; hashable."""
-    raise NotImplementedError
+def _compile(bundle: BundleRules, position: int) -> CompiledRule:
+    rule = bundle.rules[position]
+    return CompiledRule(
+        rule=rule,
+        checks=tuple(check for name, check in rule.match.checks if name != "topics"),
+        position=position,
+        first_only=bundle.combining is Combining.FIRST_APPLICABLE,
+    )
+
+
+def _verify_unique(bundles: Sequence[BundleRules]) -> None:
+    names: set[str] = set()
+    owner: dict[str, str] = {}
+    problems: list[tuple[tuple[str | int, ...], str]] = []
+    for bundle in bundles:
+        if bundle.name in names:
+            problems.append(((bundle.name,), "two bundles have this name"))
+        names.add(bundle.name)
+        for name in [*(rule.id for rule in bundle.rules), *(rule.id for rule in bundle.output_rules)]:
+            if name in owner:
+                problems.append(((bundle.name, name), f"the id `{name}` is also taken in bundle `{owner[name]}`"))
+            owner[name] = bundle.name
+    if problems:
+        raise PolicyInvalid(problems)
+
+
+def _reads(rule: Rule) -> frozenset[str]:
+    reads = rule.match.reads()
+    if rule.unless is not None:
+        reads |= rule.unless.reads()
+    if rule.when is not None:
+        reads |= rule.when.reads
+    if rule.throttle is not None:
+        reads |= frozenset(rule.throttle.key)
+    return reads

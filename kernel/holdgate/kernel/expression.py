@@ -1,0 +1,163 @@
+"""What an expression of the Common Expression Language reads, and how much it can cost, from its checked syntax tree.
+
+The library gives the tree as a serialised `cel.expr.CheckedExpr` (github.com/google/cel-spec, proto/cel/expr). Only the
+parts that are needed are decoded here. What always holds: a field of the job that an expression can look at is in
+`reads`; where that cannot be told from the tree, all fields are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_ANY_VALUE, _CHECKED_EXPR = 2, 4
+_CONST, _IDENT, _SELECT, _CALL, _LIST, _STRUCT, _COMPREHENSION = range(3, 10)
+_CONST_STRING = 6
+_ITER_RANGE, _LOOP_STEP = 2, 6
+_COMPREHENSION_PARTS = (4, 5, 6, 7)
+"""The start value, condition, step and result of a comprehension; its range is apart, for it is walked once."""
+
+
+@dataclass(slots=True)
+class Shape:
+    """The measures of one expression."""
+
+    nodes: int = 0
+    macros: int = 0
+    nesting: int = 0
+    """How many macros at most stand inside each other."""
+    additions: int = 0
+    variables: set[str] = field(default_factory=set)
+    job_fields: set[str] = field(default_factory=set)
+    whole_job: bool = False
+    """The job is used other than by naming a field of it."""
+    names: set[str] = field(default_factory=set)
+    """Every key and text that the author wrote down: an error may show these."""
+    patterns: list[str] = field(default_factory=list)
+    """Regular expressions that are written down."""
+
+
+def shape_of(serialized: bytes) -> Shape:
+    """The measures of a checked expression as the library serialises it; ValueError when it is not one."""
+    shape = Shape()
+    tree = _last(_last(serialized, _ANY_VALUE), _CHECKED_EXPR)
+    pending = [(tree, 0)]
+    while pending:
+        node, nesting = pending.pop()
+        shape.nodes += 1
+        shape.nesting = max(shape.nesting, nesting)
+        for kind, body in _fields(node):
+            if isinstance(body, bytes) and kind >= _CONST:
+                pending.extend(_children(shape, kind, body, nesting))
+    return shape
+
+
+def _children(shape: Shape, kind: int, body: bytes, nesting: int) -> list[tuple[bytes, int]]:
+    if kind == _CONST:
+        shape.names.update(_constant(body))
+    elif kind == _IDENT:
+        name = _text(body, 1)
+        shape.variables.add(name)
+        shape.whole_job = shape.whole_job or name == "job"
+    elif kind == _SELECT:
+        return _select(shape, body, nesting)
+    elif kind == _CALL:
+        return _call(shape, body, nesting)
+    elif kind == _LIST:
+        return [(item, nesting) for item in _all(body, 1)]
+    elif kind == _STRUCT:
+        entries = [part for entry in _all(body, 2) for number in (3, 4) for part in _all(entry, number)]
+        return [(entry, nesting) for entry in entries]
+    elif kind == _COMPREHENSION:
+        shape.macros += 1
+        inner = [(part, nesting + 1) for number in _COMPREHENSION_PARTS for part in _all(body, number)]
+        return [*inner, *((part, nesting) for part in _all(body, _ITER_RANGE))]
+    return []
+
+
+def _select(shape: Shape, body: bytes, nesting: int) -> list[tuple[bytes, int]]:
+    operand, name = _last(body, 1), _text(body, 2)
+    shape.names.add(name)
+    if _is_job(operand):
+        shape.variables.add("job")
+        shape.job_fields.add(name)
+        return []
+    return [(operand, nesting)]
+
+
+def _call(shape: Shape, body: bytes, nesting: int) -> list[tuple[bytes, int]]:
+    function, arguments = _text(body, 2), _all(body, 3)
+    if function == "_+_":
+        shape.additions += 1
+    if function == "matches":
+        shape.patterns.extend(_constant_of(arguments[-1]))
+    if function == "_[_]" and _is_job(arguments[0]) and (key := _constant_of(arguments[1])):
+        shape.variables.add("job")
+        shape.job_fields.update(key)
+        return []
+    return [(part, nesting) for part in (*_all(body, 1), *arguments)]
+
+
+def _is_job(node: bytes) -> bool:
+    return any(kind == _IDENT and isinstance(body, bytes) and _text(body, 1) == "job" for kind, body in _fields(node))
+
+
+def _constant_of(node: bytes) -> list[str]:
+    return [
+        text for kind, body in _fields(node) if kind == _CONST and isinstance(body, bytes) for text in _constant(body)
+    ]
+
+
+def _constant(body: bytes) -> list[str]:
+    return [raw.decode() for raw in _all(body, _CONST_STRING)]
+
+
+def _text(message: bytes, number: int) -> str:
+    return _last(message, number).decode().removeprefix(".")
+
+
+def _last(message: bytes, number: int) -> bytes:
+    found = _all(message, number)
+    return found[-1] if found else b""
+
+
+def _all(message: bytes, number: int) -> list[bytes]:
+    return [body for kind, body in _fields(message) if kind == number and isinstance(body, bytes)]
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """(number, value) of each field of a protobuf message (protobuf.dev, encoding)."""
+    position = 0
+    while position < len(message):
+        tag, position = _varint(message, position)
+        number, wire = tag >> 3, tag & 7
+        if wire == 0:
+            value, position = _varint(message, position)
+            yield number, value
+            continue
+        if wire == 2:
+            size, position = _varint(message, position)
+        elif wire in (1, 5):
+            size = 8 if wire == 1 else 4
+        else:
+            msg = f"protobuf wire type {wire}"
+            raise ValueError(msg)
+        if position + size > len(message):
+            msg = "a protobuf message is cut off"
+            raise ValueError(msg)
+        yield number, message[position : position + size]
+        position += size
+
+
+def _varint(message: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if position >= len(message):
+            msg = "a protobuf message is cut off"
+            raise ValueError(msg)
+        byte = message[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7

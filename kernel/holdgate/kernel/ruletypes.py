@@ -1,0 +1,103 @@
+"""The types of which the forms of rules are made: each checks one kind of value. For pydantic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from holdgate.kernel import limits
+from holdgate.kernel.conditions import parse_condition
+from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.ids import ACTOR, NAME
+from holdgate.kernel.jobform import LABEL_KEY, RESERVED_LABEL, TAG
+from holdgate.kernel.topics import verify_pattern, verify_topic
+
+RULE_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{limits.RULE_ID_CHARS_MAX - 1}}}\Z")
+DURATION = re.compile(r"([1-9]\d{0,8})(s|m|h|d)\Z")
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+DURATION_S_MAX = 366 * 86_400
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_LIST_MAX = 256
+
+
+def parse_duration_s(text: str) -> int:
+    """Seconds of `30s`, `4h`, `2d`; InvalidInput when it is none or longer than a year."""
+    found = DURATION.match(text)
+    seconds = int(found[1]) * UNITS_S[found[2]] if found else 0
+    if not 1 <= seconds <= DURATION_S_MAX:
+        raise InvalidInput("a time such as `30s`, `10m`, `4h` or `2d`, at most 366 days, is expected")
+    return seconds
+
+
+def _checked(check: Callable[[str], Any]) -> AfterValidator:
+    """A validator of pydantic that calls one of ours."""
+
+    def validate(value: str) -> Any:
+        try:
+            return check(value)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from error
+
+    return AfterValidator(validate)
+
+
+def _shape(pattern: re.Pattern[str], expected: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if pattern.match(value) is None:
+            raise InvalidInput(f"{expected} is expected")
+        return value
+
+    return _checked(check)
+
+
+def one_of(names: tuple[str, ...], what: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in names:
+            raise InvalidInput(f"an unknown {what}: one of {', '.join(names)} is expected")
+        return value
+
+    return _checked(check)
+
+
+def printable(chars_max: int) -> AfterValidator:
+    def check(value: str) -> str:
+        line = value.strip()
+        if not line or len(line) > chars_max or _CONTROL.search(line) is not None:
+            raise InvalidInput(f"one line of 1 to {chars_max} characters is expected")
+        return line
+
+    return _checked(check)
+
+
+def _label_key(value: str) -> str:
+    if LABEL_KEY.match(value) is None or value.lower().startswith(RESERVED_LABEL):
+        raise InvalidInput("no job can have a label of this name")
+    return value
+
+
+Name: TypeAlias = Annotated[str, _shape(NAME, "a name of a-z, 0-9, `_` and `-`")]
+Tag: TypeAlias = Annotated[str, _shape(TAG, "a name of letters, digits and `_.:/@+-`")]
+Actor: TypeAlias = Annotated[str, _shape(ACTOR, "a name of letters, digits and `_.:@/-`")]
+RuleId: TypeAlias = Annotated[str, _shape(RULE_ID, "an id of letters, digits and `_.-`")]
+Pattern: TypeAlias = Annotated[str, _checked(verify_pattern)]
+Topic: TypeAlias = Annotated[str, _checked(verify_topic)]
+LabelKey: TypeAlias = Annotated[str, _checked(_label_key)]
+Value: TypeAlias = Annotated[str, printable(limits.LABEL_VALUE_CHARS_MAX)]
+Reason: TypeAlias = Annotated[str, printable(limits.REASON_CHARS_MAX)]
+Seconds: TypeAlias = Annotated[str, _checked(parse_duration_s)]
+"""A duration as text; holds an int once it was checked."""
+ConditionText: TypeAlias = Annotated[str, _checked(parse_condition)]
+"""An expression as text; holds a `Condition` once it was checked."""
+SOME = Field(min_length=1, max_length=limits.MATCH_VALUES_MAX)
+Names: TypeAlias = Annotated[list[Name], SOME]
+Tags: TypeAlias = Annotated[list[Tag], SOME]
+Actors: TypeAlias = Annotated[list[Actor], SOME]
+Values: TypeAlias = Annotated[list[Value], SOME]
+OneOrMore: TypeAlias = Annotated[
+    list[Value], SOME, BeforeValidator(lambda value: value if isinstance(value, list) else [value])
+]
+Labels: TypeAlias = Annotated[dict[LabelKey, OneOrMore], Field(min_length=1, max_length=limits.LABELS_MAX)]
+Texts: TypeAlias = Annotated[list[Value], Field(max_length=_LIST_MAX)]
