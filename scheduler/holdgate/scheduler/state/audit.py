@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdgate.kernel.ids import Tenant
-from holdgate.scheduler.state.connection import Scripts
+from holdgate.scheduler.state import encoding
+from holdgate.scheduler.state.connection import Scripts, key
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,9 @@ class AuditEvent:
 
     def as_dict(self) -> dict[str, Any]:
         """One flat record, as archived and shown."""
-        raise NotImplementedError
+        head = {"seq": self.seq, "time_ms": self.time_ms, "tenant": self.tenant, "type": self.type}
+        moved = {"job_id": self.job_id, "from": self.before, "to": self.after}
+        return {**head, **{k: v for k, v in moved.items() if v is not None}, **self.who, **self.details}
 
 
 class AuditTrail:
@@ -40,16 +43,32 @@ class AuditTrail:
 
     async def append(self, tenant: Tenant, type_: str, details: dict[str, Any], now_ms: int) -> int:
         """Record an event that belongs to no job (a bundle published, a login refused); its seq."""
-        raise NotImplementedError
+        return int(await self._scripts.run("append", tenant, (type_, now_ms, encoding.pack_details(details))))
 
     async def read(self, tenant: Tenant, after: int, limit: int = 512) -> list[AuditEvent]:
         """Events with a seq above `after`, in order."""
-        raise NotImplementedError
+        entries = await self._scripts.command("XRANGE", key(tenant, "audit"), f"{after + 1}-0", "+", "COUNT", limit)
+        return [_event(tenant, entry_id, fields) for entry_id, fields in entries]
 
     async def last_seq(self, tenant: Tenant) -> int:
         """The newest seq; 0 before the first event."""
-        raise NotImplementedError
+        return int(await self._scripts.command("GET", key(tenant, "seq")) or 0)
 
     async def trim(self, tenant: Tenant, up_to: int) -> int:
         """Drop events up to and with `up_to` (archived and sealed); how many."""
-        raise NotImplementedError
+        return int(await self._scripts.command("XTRIM", key(tenant, "audit"), "MINID", f"{up_to + 1}-0"))
+
+
+def _event(tenant: Tenant, entry_id: bytes, fields: list[bytes]) -> AuditEvent:
+    record = dict(zip(fields[::2], fields[1::2], strict=True))
+    return AuditEvent(
+        seq=int(entry_id.partition(b"-")[0]),
+        time_ms=int(record[b"at"]),
+        tenant=tenant,
+        type=record[b"t"].decode(),
+        job_id=record[b"j"].decode() or None,
+        before=record[b"f"].decode() or None,
+        after=record[b"o"].decode() or None,
+        who=encoding.unpack_details(record[b"w"]),
+        details=encoding.unpack_details(record[b"d"]),
+    )

@@ -7,15 +7,23 @@ counts against its own limits.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from holdgate.kernel.ids import JobId, LeaseToken, PermitId, Tenant, WorkerId
-from holdgate.kernel.records import Decision, Job, Signed
-from holdgate.scheduler.state.connection import Scripts
+from holdgate.kernel.ids import JobId, LeaseToken, PermitId, Tenant, WorkerId, new_token
+from holdgate.kernel.records import Decision, Job, Priority, Signed
+from holdgate.scheduler.state import encoding
+from holdgate.scheduler.state.connection import Arg, Scripts, key
 
 RESERVATION_MS = 10_000
+"""From pick to start: several kernel time-outs."""
+STOP_GRACE_MS = 10_000
+"""The worker ends a run at its permitted time; the lease outlives that by this much, for the message to arrive."""
+BOOST_MS = {Priority.LOW: -600_000, Priority.NORMAL: 0, Priority.HIGH: 600_000}
+"""How far ahead of its time a job stands: a low job starts at the latest when it has waited 20 minutes longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,40 +106,115 @@ class Backlog:
         """Intake: these jobs are in the log. Out of the outbox, `accepted` ones → `queued`. Idempotent.
 
         Gives the pool for those that became ready, "" for those known but not ready (held, scheduled, already on), and
-        None for those that Redis does not know (restore them from the envelope with `restore`).
+        None for those that Redis does not know (restore them from the envelope with `Jobs.restore`).
         """
-        raise NotImplementedError
+        if not job_ids:
+            return {}
+        replies = await self._scripts.run("enqueue", tenant, (now_ms, b"", *job_ids))
+        return {job_id: None if pool is None else pool.decode() for job_id, pool in zip(job_ids, replies, strict=True)}
 
     async def pick(self, tenant: Tenant, pool: str, n: int, *, in_flight_max: int, now_ms: int) -> list[Picked]:
         """Reserve up to `n` jobs for RESERVATION_MS; fewer when the tenant's in-flight limit leaves less room."""
-        raise NotImplementedError
+        reservation = new_token()
+        args = (pool, n, in_flight_max, reservation, now_ms + RESERVATION_MS)
+        return [_picked(fields, reservation) for fields in await self._scripts.run("pick", tenant, args)]
 
     async def start(self, tenant: Tenant, requests: Sequence[StartRequest], now_ms: int) -> list[StartResult]:
         """`queued` → `running`, each its own script, one flush."""
-        raise NotImplementedError
+        replies = await asyncio.gather(
+            *(self._scripts.run("start", tenant, _start_args(request, now_ms)) for request in requests)
+        )
+        return [
+            StartResult(request.job_id, StartKind(reply.decode()), request.attempt)
+            for request, reply in zip(requests, replies, strict=True)
+        ]
 
     async def put_back(
         self, tenant: Tenant, picked: Sequence[Picked], *, waiting_reason: str, delay_ms: int, now_ms: int
     ) -> None:
         """Give reservations up; the jobs are ready again after `delay_ms` and show `waiting_reason`."""
-        raise NotImplementedError
+        if picked:
+            pairs = [part for item in picked for part in (item.job.job_id, item.reservation)]
+            await self._scripts.run("put_back", tenant, (now_ms, waiting_reason, now_ms + delay_ms, *pairs))
 
     async def promote_due(self, tenant: Tenant, now_ms: int, limit: int = 256) -> dict[JobId, str]:
         """`scheduled` → `queued`, and delayed queued jobs back into the backlog. Gives the pool of each."""
-        raise NotImplementedError
+        return _pools_by_job(await self._scripts.run("promote_due", tenant, (now_ms, limit, b"")))
 
     async def expire_deadlines(self, tenant: Tenant, now_ms: int, limit: int = 256) -> list[JobId]:
         """Jobs whose deadline passed before they ran → `expired`."""
-        raise NotImplementedError
+        details = encoding.pack_details({"code": "deadline_passed"})
+        found = await self._scripts.run("expire_deadlines", tenant, (now_ms, limit, details))
+        return [JobId(job_id.decode()) for job_id in found]
 
     async def release_reservations(self, tenant: Tenant, now_ms: int, limit: int = 256) -> dict[JobId, str]:
         """Reservations past their end go back into the backlog. Gives the pool of each."""
-        raise NotImplementedError
+        return _pools_by_job(await self._scripts.run("release_reservations", tenant, (now_ms, limit)))
 
     async def depths(self, tenants: Sequence[Tenant], pool: str) -> list[Depth]:
         """For each tenant, in one round trip."""
-        raise NotImplementedError
+        calls: list[tuple[Arg, ...]] = []
+        for tenant in tenants:
+            calls.append(("ZCARD", key(tenant, "backlog", pool)))
+            calls.append(("ZCARD", key(tenant, "state", "running")))
+            calls.append(("ZCARD", key(tenant, "picked")))
+        counts = await self._scripts.commands(calls)
+        return [
+            Depth(tenant, waiting, running + picked)
+            for tenant, waiting, running, picked in zip(tenants, counts[::3], counts[1::3], counts[2::3], strict=True)
+        ]
 
     async def pools(self, tenant: Tenant) -> dict[str, int]:
         """Pools in which the tenant ever had jobs, with how many are ready."""
-        raise NotImplementedError
+        names = sorted(name.decode() for name in await self._scripts.command("SMEMBERS", key(tenant, "pools")))
+        counts = await self._scripts.commands([("ZCARD", key(tenant, "backlog", name)) for name in names])
+        return dict(zip(names, counts, strict=True))
+
+
+def _picked(fields: list[Any], reservation: str) -> Picked:
+    _, job, payload, admission, decision, attempt, fail_open, _, votes = fields
+    return Picked(
+        job=encoding.unpack_job(job, payload),
+        attempt=int(attempt),
+        admission=encoding.unpack_signed(admission),
+        last_decision=encoding.unpack_decision(decision),
+        reservation=reservation,
+        votes=tuple(encoding.unpack_vote(data).signed for data in votes),
+        fail_open=fail_open == b"1",
+    )
+
+
+def _start_args(request: StartRequest, now_ms: int) -> list[Arg]:
+    """Arguments of `start.lua`, in its order."""
+    decision = request.decision
+    stop_ms = 0 if request.max_runtime_ms is None else now_ms + request.max_runtime_ms + STOP_GRACE_MS
+    lease_until_ms = now_ms + request.lease_ms
+    details = {
+        "worker": request.worker,
+        "permit_id": request.permit_id,
+        "attempt": request.attempt,
+        "fail_open": request.fail_open or None,
+        **({} if decision is None else encoding.decision_facts(decision)),
+    }
+    return [
+        request.job_id,
+        now_ms,
+        request.reservation,
+        request.worker,
+        request.token,
+        request.permit_id,
+        request.attempt,
+        min(lease_until_ms, stop_ms) if stop_ms else lease_until_ms,
+        int(request.approval_required),
+        "" if decision is None else decision.job_hash,
+        "" if decision is None else decision.snapshot,
+        max(1, request.concurrency_max),
+        stop_ms,
+        int(request.fail_open),
+        b"" if decision is None else encoding.pack_decision(decision),
+        encoding.pack_details(details),
+    ]
+
+
+def _pools_by_job(reply: list[bytes]) -> dict[JobId, str]:
+    return {JobId(job_id.decode()): pool.decode() for job_id, pool in zip(reply[::2], reply[1::2], strict=True)}

@@ -1,44 +1,167 @@
 """Redis for everything in this folder: one connection that pipelines what is waiting, and the scripts.
 
 What always holds: every call has a time limit; what the driver raises leaves as StateUnavailable; a script of a tenant
-touches only keys of that tenant's hash slot.
+touches only keys of that tenant's hash slot. Scripts are loaded on every connect, and again when Redis forgot them.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import hashlib
 from collections.abc import Sequence
-from typing import Any
+from importlib import resources
+from typing import Any, TypeAlias
 
+import redis.asyncio
+import redis.exceptions
+from redis.asyncio.connection import AbstractConnection, parse_url
+
+from holdgate.kernel.batching import GroupCommit
+from holdgate.kernel.errors import Unavailable
 from holdgate.kernel.ids import Tenant
+from holdgate.scheduler.errors import StateBroken, StateUnavailable
+from holdgate.scheduler.state.transitions import lua_table
 
-Arg = str | int | float | bytes
+Arg: TypeAlias = str | int | float | bytes
+Call: TypeAlias = tuple[Arg, ...]
+
+INDEX = "hg:{index}"
+"""What is not of one tenant: the lists of tenants and workers. Its own slot; scripts do not touch it."""
+FLUSH_CALLS_MAX = 256
+"""Keeps one flush well under a heartbeat, and replies to early callers from waiting on late ones."""
+SCRIPTS = "scripts"
+PRELUDE = "prelude.lua"
+
+
+class Lane:
+    """One connection; calls made while a flush is under way leave together in the next one."""
+
+    def __init__(self, url: str, *, timeout_s: float) -> None:
+        settings: dict[str, Any] = dict(parse_url(url))
+        kind: type[AbstractConnection] = settings.pop("connection_class", redis.asyncio.Connection)
+        self._connection = kind(**settings, socket_connect_timeout=timeout_s)
+        self._timeout_s = timeout_s
+        self._commit: GroupCommit[Call, Any] = GroupCommit(self._flush, batch_max=FLUSH_CALLS_MAX)
+
+    async def call(self, call: Call) -> Any:
+        """The reply; a redis ResponseError is raised as it is, everything else as StateUnavailable."""
+        try:
+            return await self._commit.submit(call)
+        except Unavailable as error:
+            raise error if isinstance(error, StateUnavailable) else StateUnavailable(str(error)) from error
+
+    async def close(self) -> None:
+        """Refuse what waits and disconnect; idempotent."""
+        await self._commit.close()
+        with contextlib.suppress(redis.exceptions.RedisError, OSError):
+            await self._connection.disconnect()
+
+    async def _flush(self, calls: list[Call]) -> list[Any]:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._exchange(calls)
+        except BaseException as error:
+            # Replies that are still on their way must not be taken for those of later calls.
+            with contextlib.suppress(redis.exceptions.RedisError, OSError):
+                await self._connection.disconnect(nowait=True)
+            if isinstance(error, redis.exceptions.RedisError | OSError):
+                raise StateUnavailable(f"the state store did not answer: {type(error).__name__}") from error
+            raise
+
+    async def _exchange(self, calls: list[Call]) -> list[Any]:
+        connection = self._connection
+        await connection.connect()  # type: ignore[no-untyped-call]  # the driver's own gap
+        await connection.send_packed_command(connection.pack_commands(calls), check_health=False)
+        replies: list[Any] = []
+        for _ in calls:
+            try:
+                replies.append(await connection.read_response(disconnect_on_error=False))
+            except redis.exceptions.ConnectionError:
+                raise
+            except redis.exceptions.ResponseError as error:
+                replies.append(error)
+        return replies
 
 
 class Scripts:
-    """Runs commands and scripts; calls made while a flush is under way leave together in the next one."""
+    """Runs commands and the scripts of this folder over a lane."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._sources = _sources()
+        self._digests = {
+            name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._sources.items()
+        }
+
+    async def load(self) -> None:
+        """Give Redis every script."""
+        for source in self._sources.values():
+            await self.command("SCRIPT", "LOAD", source)
 
     async def run(self, name: str, tenant: Tenant, args: Sequence[Arg]) -> Any:
         """Reply of `scripts/<name>.lua` for `tenant`."""
-        raise NotImplementedError
+        call: Call = ("EVALSHA", self._digests[name], 1, key(tenant), *args)
+        try:
+            return await self._lane.call(call)
+        except redis.exceptions.NoScriptError:
+            return await self._run_forgotten(name, call)
+        except redis.exceptions.ResponseError as error:
+            raise _mapped(error, name) from error
 
     async def command(self, *args: Arg) -> Any:
         """Reply of one Redis command."""
-        raise NotImplementedError
+        try:
+            return await self._lane.call(args)
+        except redis.exceptions.ResponseError as error:
+            raise _mapped(error, str(args[0])) from error
 
     async def commands(self, calls: Sequence[Sequence[Arg]]) -> list[Any]:
-        """Replies of several commands, one flush, no transaction."""
-        raise NotImplementedError
+        """Replies of several commands, in order, in one flush where it has room; no transaction."""
+        return list(await asyncio.gather(*(self.command(*call) for call in calls)))
 
     async def close(self) -> None:
         """Let go of the connection; idempotent."""
-        raise NotImplementedError
+        await self._lane.close()
+
+    async def _run_forgotten(self, name: str, call: Call) -> Any:
+        """Redis was restarted or its scripts were flushed: the call did nothing; send the source with it."""
+        try:
+            return await self._lane.call(("EVAL", self._sources[name], *call[2:]))
+        except redis.exceptions.ResponseError as error:
+            raise _mapped(error, name) from error
 
 
 async def connect_redis(url: str, *, timeout_s: float = 5.0) -> Scripts:
     """A connected runner with all scripts loaded; StateUnavailable when Redis does not answer."""
-    raise NotImplementedError
+    scripts = Scripts(Lane(url, timeout_s=timeout_s))
+    try:
+        await scripts.load()
+    except BaseException:
+        await scripts.close()
+        raise
+    return scripts
 
 
 def key(tenant: Tenant, *parts: str) -> str:
     """`hg:{tenant}:part:part`: every key of a tenant lies in one slot."""
     return ":".join((f"hg:{{{tenant}}}", *parts))
+
+
+def _mapped(error: redis.exceptions.ResponseError, what: str) -> StateUnavailable | StateBroken:
+    """A Redis that is full, loading or read-only is away; any other error is a fault of ours or of what is stored."""
+    text = str(error)
+    away = isinstance(error, redis.exceptions.BusyLoadingError | redis.exceptions.ReadOnlyError)
+    if away or text.startswith(("OOM", "MISCONF", "NOREPLICAS", "READONLY", "LOADING", "BUSY", "MASTERDOWN")):
+        return StateUnavailable(f"the state store refuses writes: {text[:80]}")
+    return StateBroken(f"`{what}` failed: {text[:300]}")
+
+
+def _sources() -> dict[str, str]:
+    folder = resources.files("holdgate.scheduler.state") / SCRIPTS
+    prelude = lua_table() + (folder / PRELUDE).read_text("utf-8")
+    return {
+        item.name.removesuffix(".lua"): prelude + item.read_text("utf-8")
+        for item in folder.iterdir()
+        if item.name.endswith(".lua") and item.name != PRELUDE
+    }

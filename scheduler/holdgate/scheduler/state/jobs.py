@@ -6,15 +6,51 @@ limit is taken only when the job enters; a denied job keeps its decision and nei
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from holdgate.kernel.ids import ActorId, JobId, Tenant
-from holdgate.kernel.records import Decision, Job, Over, Signed, Throttle
-from holdgate.scheduler.state.connection import Scripts
+import msgpack
+
+from holdgate.kernel.custody import required_approvals
+from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.ids import JOB_ID, ActorId, JobId, Tenant
+from holdgate.kernel.records import Decision, Job, Outcome, Over, Signed, Throttle
+from holdgate.scheduler.errors import JobNotFound, StateBroken, WrongState
+from holdgate.scheduler.state import encoding
+from holdgate.scheduler.state.backlog import BOOST_MS
+from holdgate.scheduler.state.connection import INDEX, Arg, Scripts, key
 from holdgate.scheduler.state.transitions import State
+
+REMEMBERED_MAX = 10_000
+"""Pools and tenants that this process knows to be registered."""
+SCAN_PAGES_MAX = 20
+"""How many pages a filtered list looks through before it gives what it has and a cursor to go on."""
+SCAN_PAGE = 250
+VIEW_FIELDS = (
+    "job",
+    "state",
+    "decision",
+    "latest",
+    "hash",
+    "attempt",
+    "max",
+    "created",
+    "updated",
+    "open",
+    "reason",
+    "code",
+    "cancel",
+    "worker",
+    "permit",
+    "progress",
+    "ready",
+    "started",
+    "ended",
+    "admission",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +67,6 @@ class StateLimits:
 
     queue_max: int = 100_000
     idempotency_ttl_ms: int = 24 * 3600 * 1000
-    timeline_events_max: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +139,7 @@ class JobView:
     started_ms: int | None = None
     ended_ms: int | None = None
     admission: Signed | None = None
+    attempts_max: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +193,22 @@ class Jobs:
     def __init__(self, scripts: Scripts, limits: StateLimits | None = None) -> None:
         self._scripts = scripts
         self._limits = limits or StateLimits()
+        self._registered: set[tuple[Tenant, str]] = set()
 
     async def accept(self, submission: Submission, now_ms: int) -> AcceptResult:
         """Let a job in; one script. StateUnavailable when the store did not answer."""
-        raise NotImplementedError
+        job = submission.job
+        await self._register(job.tenant, job.pool)
+        args = _entry(submission, now_ms, self._limits, details=encoding.decision_facts(submission.decision))
+        return _accept_result(job.job_id, await self._scripts.run("accept", job.tenant, args))
+
+    async def restore(self, submission: Submission, now_ms: int) -> AcceptResult:
+        """Let a job in again that the log has and the store lost; REPLAY when the store has it. No limits apply."""
+        job = submission.job
+        await self._register(job.tenant, job.pool)
+        details = {**encoding.decision_facts(submission.decision), "restored": True}
+        args = _entry(submission, now_ms, StateLimits(queue_max=0), details=details)
+        return _accept_result(job.job_id, await self._scripts.run("accept", job.tenant, args))
 
     async def deny(
         self, job: Job, decision: Decision, *, code: str, now_ms: int, idempotency: Idempotency | None = None
@@ -169,60 +217,276 @@ class Jobs:
 
         Kinds: ACCEPTED (recorded), REPLAY, CONFLICT.
         """
-        raise NotImplementedError
+        await self._register(job.tenant, job.pool)
+        refused = Submission(job, decision, _UNSIGNED, State.DENIED, idempotency)
+        details = {**encoding.decision_facts(decision), "code": code}
+        args = _entry(refused, now_ms, StateLimits(0, self._limits.idempotency_ttl_ms), details=details, code=code)
+        return _accept_result(job.job_id, await self._scripts.run("accept", job.tenant, args))
 
     async def get(self, tenant: Tenant, job_id: JobId) -> JobView | None:
         """The job, or None when this tenant has none of that id."""
-        raise NotImplementedError
+        return (await self.get_many(tenant, [job_id]))[0]
 
     async def require(self, tenant: Tenant, job_id: JobId) -> JobView:
         """The job; JobNotFound when this tenant has none of that id."""
-        raise NotImplementedError
+        view = await self.get(tenant, job_id)
+        if view is None:
+            raise JobNotFound
+        return view
 
     async def get_many(self, tenant: Tenant, job_ids: Sequence[JobId]) -> list[JobView | None]:
         """The jobs, in order, in one round trip."""
-        raise NotImplementedError
+        calls: list[tuple[Arg, ...]] = []
+        for job_id in job_ids:
+            calls.append(("HMGET", key(tenant, "job", job_id), *VIEW_FIELDS))
+            calls.append(("ZSCORE", key(tenant, "outbox"), job_id))
+        replies = await self._scripts.commands(calls)
+        return [_view(record, outbox) for record, outbox in zip(replies[::2], replies[1::2], strict=True)]
 
     async def payload(self, tenant: Tenant, job_id: JobId) -> bytes | None:
         """The inline payload (canonical JSON); None when it lies in the object store or was not kept."""
-        raise NotImplementedError
+        payload: bytes | None = await self._scripts.command("HGET", key(tenant, "job", job_id), "payload")
+        return payload
 
     async def list_jobs(self, tenant: Tenant, wanted: JobFilter, limit: int, cursor: str | None = None) -> JobPage:
         """Newest first. `cursor` is the one of the page before."""
-        raise NotImplementedError
+        found: list[JobView] = []
+        filtered = wanted.topic is not None or wanted.actor is not None
+        for _ in range(SCAN_PAGES_MAX):
+            page = SCAN_PAGE if filtered else limit + 1
+            job_ids = await self.ids(tenant, wanted.state, page, cursor)
+            for view in await self.get_many(tenant, job_ids):
+                if view is None or not _fits(view, wanted):
+                    continue
+                if len(found) == limit:
+                    return JobPage(tuple(found), found[-1].job.job_id)
+                found.append(view)
+            if len(job_ids) < page:
+                return JobPage(tuple(found), None)
+            cursor = job_ids[-1]
+        return JobPage(tuple(found), cursor)
+
+    async def ids(self, tenant: Tenant, state: State | None, limit: int, cursor: str | None = None) -> list[JobId]:
+        """Ids of jobs in `state` (any when None) older than `cursor`, newest first."""
+        if cursor is not None and JOB_ID.match(cursor) is None:
+            raise InvalidInput("`cursor` is not one that a list gave")
+        start = "+" if cursor is None else f"({cursor}"
+        states = list(State) if state is None else [state]
+        replies = await self._scripts.commands(
+            [("ZREVRANGEBYLEX", key(tenant, "state", one), start, "-", "LIMIT", 0, limit) for one in states]
+        )
+        merged = heapq.merge(*replies, reverse=True)
+        return [JobId(found.decode()) for found, _ in zip(merged, range(limit), strict=False)]
 
     async def decisions(self, tenant: Tenant, job_id: JobId) -> list[Decision]:
         """Every decision about the job, oldest first (submit, re-decisions, each dispatch)."""
-        raise NotImplementedError
+        first, later = await self._scripts.commands(
+            [("HGET", key(tenant, "job", job_id), "decision"), ("LRANGE", key(tenant, "decisions", job_id), 0, -1)]
+        )
+        return [encoding.unpack_decision(data) for data in ([first, *later] if first is not None else [])]
 
     async def timeline(self, tenant: Tenant, job_id: JobId) -> list[dict[str, Any]]:
         """The job's audit events, oldest first: `seq, time_ms, type, from, to` and details."""
-        raise NotImplementedError
+        events = await self._scripts.command("LRANGE", key(tenant, "timeline", job_id), 0, -1)
+        return [_timeline_event(data) for data in events]
 
     async def result(self, tenant: Tenant, job_id: JobId) -> ResultView | None:
         """What may be read; None before the verdict and where there is no result."""
-        raise NotImplementedError
+        state, fields = await self._scripts.commands(
+            [("HGET", key(tenant, "job", job_id), "state"), ("HGETALL", key(tenant, "result", job_id))]
+        )
+        if state is None or not fields:
+            return None
+        record = dict(zip(fields[::2], fields[1::2], strict=True))
+        return _result_view(job_id, State(state.decode()), record)
 
     async def cancel(self, tenant: Tenant, job_id: JobId, *, by: str, reason: str, now_ms: int) -> CancelResult:
         """Cancel at once, or flag a running job. JobNotFound; WrongState when the job ended or is finishing."""
-        raise NotImplementedError
+        details = encoding.pack_details({"by": by, "reason": reason})
+        reply = [part.decode() for part in await self._scripts.run("cancel", tenant, (job_id, now_ms, by, details))]
+        if not reply[0]:
+            raise JobNotFound
+        if len(reply) == 1:
+            raise WrongState(state=reply[0])
+        return CancelResult(State(reply[0]), reply[1], reply[2] or None)
 
     async def retry(self, tenant: Tenant, job_id: JobId, *, by: str, now_ms: int) -> JobView:
         """Take a job out of the dead-letter list into the queue with one more attempt. JobNotFound; WrongState."""
-        raise NotImplementedError
+        details = encoding.pack_details({"by": by})
+        reply = await self._scripts.run("retry", tenant, (job_id, now_ms, details))
+        if not reply[0]:
+            raise JobNotFound
+        if len(reply) == 1:
+            raise WrongState(state=reply[0].decode())
+        return await self.require(tenant, job_id)
 
     async def mark_logged(self, tenant: Tenant, job_ids: Sequence[JobId]) -> None:
         """Take jobs out of the outbox. The intake does so by itself (`Backlog.enqueue`): the api need not call this."""
-        raise NotImplementedError
+        if job_ids:
+            await self._scripts.command("ZREM", key(tenant, "outbox"), *job_ids)
 
     async def outbox_due(self, tenant: Tenant, older_than_ms: int, limit: int = 256) -> list[JobId]:
         """Jobs that entered before `older_than_ms` and are not known to be in the log."""
-        raise NotImplementedError
+        found = await self._scripts.command(
+            "ZRANGEBYSCORE", key(tenant, "outbox"), "-inf", f"({older_than_ms}", "LIMIT", 0, limit
+        )
+        return [JobId(job_id.decode()) for job_id in found]
 
     async def counts(self, tenant: Tenant) -> dict[State, int]:
         """How many jobs are in each state."""
-        raise NotImplementedError
+        replies = await self._scripts.commands([("ZCARD", key(tenant, "state", state)) for state in State])
+        return dict(zip(State, replies, strict=True))
 
     async def tenants(self) -> list[Tenant]:
         """Every tenant that ever submitted."""
-        raise NotImplementedError
+        return sorted(Tenant(name.decode()) for name in await self._scripts.command("SMEMBERS", f"{INDEX}:tenants"))
+
+    async def _register(self, tenant: Tenant, pool: str) -> None:
+        """Before the first job enters, so that no job lies where no dispatcher looks."""
+        if (tenant, pool) in self._registered:
+            return
+        await self._scripts.commands([("SADD", f"{INDEX}:tenants", tenant), ("SADD", key(tenant, "pools"), pool)])
+        if len(self._registered) >= REMEMBERED_MAX:
+            self._registered.clear()
+        self._registered.add((tenant, pool))
+
+
+QUEUE_FULL_RETRY_MS = 5_000
+"""When to try again: nobody knows when a full queue drains; a few seconds keep a client from hammering."""
+_UNSIGNED = Signed(b"", "", b"")
+"""A denied job was not let in, so nobody signed for it."""
+
+
+def _entry(
+    submission: Submission, now_ms: int, limits: StateLimits, *, details: dict[str, Any], code: str = ""
+) -> list[Arg]:
+    """Arguments of `accept.lua`, in its order."""
+    job, decision = submission.job, submission.decision
+    refused = submission.initial is State.DENIED
+    requirements = required_approvals(decision, Outcome.HELD) if submission.initial is State.HELD else ()
+    expires_s = min((item.expires_s for item in requirements), default=0)
+    payload = None if refused else job.payload
+    fingerprint = submission.idempotency
+    args: list[Arg] = [
+        job.job_id,
+        now_ms,
+        submission.initial,
+        encoding.pack_job(job, keep_prompt=not refused),
+        payload or b"",
+        int(payload is not None),
+        decision.job_hash,
+        encoding.pack_who(job, decision.job_hash),
+        b"" if refused else encoding.pack_signed(submission.admission),
+        encoding.pack_decision(decision),
+        decision.snapshot,
+        job.pool,
+        BOOST_MS[job.priority],
+        max(1, min(job.max_attempts, decision.constraints.max_attempts or job.max_attempts)),
+        job.concurrency_key or "",
+        job.deadline_ms or 0,
+        max(now_ms, job.run_at_ms or 0),
+        int(submission.fail_open),
+        encoding.pack_details(details),
+        "" if fingerprint is None else fingerprint.key,
+        "" if fingerprint is None else fingerprint.fingerprint,
+        limits.idempotency_ttl_ms,
+        limits.queue_max,
+        encoding.pack_requirements(requirements),
+        now_ms + expires_s * 1000,
+        int(not refused),
+        code,
+    ]
+    for throttle in submission.throttles:
+        interval_us = throttle.per_s * 1_000_000 // max(throttle.limit, 1)
+        args += [throttle.bucket, interval_us, throttle.per_s * 1_000_000, throttle.over, throttle.rule]
+    return args
+
+
+def _accept_result(job_id: JobId, reply: list[Any]) -> AcceptResult:
+    kind = AcceptKind(reply[0].decode())
+    match kind:
+        case AcceptKind.ACCEPTED:
+            return AcceptResult(kind, job_id, State(reply[1].decode()))
+        case AcceptKind.REPLAY:
+            return AcceptResult(kind, JobId(reply[1].decode()), State(reply[2].decode()), logged=bool(reply[3]))
+        case AcceptKind.THROTTLED:
+            return AcceptResult(
+                kind, over=Over(reply[1].decode()), retry_after_ms=int(reply[2]), rule=reply[3].decode()
+            )
+        case AcceptKind.QUEUE_FULL:
+            return AcceptResult(kind, retry_after_ms=QUEUE_FULL_RETRY_MS)
+        case AcceptKind.CONFLICT:
+            return AcceptResult(kind)
+
+
+def _view(fields: list[Any], outbox: Any) -> JobView | None:
+    record = dict(zip(VIEW_FIELDS, fields, strict=True))
+    if record["state"] is None:
+        return None
+    job = encoding.unpack_job(record["job"])
+    waiting = State(record["state"].decode()) is State.QUEUED
+    return JobView(
+        job=job,
+        state=State(record["state"].decode()),
+        decision=encoding.unpack_decision(record["latest"] or record["decision"]),
+        job_hash=record["hash"].decode(),
+        attempt=int(record["attempt"]),
+        attempts_max=int(record["max"]),
+        created_ms=int(record["created"]),
+        updated_ms=int(record["updated"]),
+        fail_open=record["open"] == b"1",
+        logged=outbox is None,
+        waiting_reason=_text(record["reason"]) if waiting else None,
+        code=_text(record["code"]),
+        reason=_text(record["reason"]),
+        cancel_requested_by=_text(record["cancel"]),
+        worker=_text(record["worker"]),
+        permit_id=_text(record["permit"]),
+        progress=float(record["progress"]) if record["progress"] else None,
+        ready_ms=_number(record["ready"]),
+        started_ms=_number(record["started"]),
+        ended_ms=_number(record["ended"]),
+        admission=encoding.unpack_signed(record["admission"]) if record["admission"] else None,
+    )
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.decode() if value else None
+
+
+def _number(value: bytes | None) -> int | None:
+    return int(value) if value else None
+
+
+def _fits(view: JobView, wanted: JobFilter) -> bool:
+    return wanted.topic in (None, view.job.topic) and wanted.actor in (None, view.job.actor)
+
+
+def _timeline_event(data: bytes) -> dict[str, Any]:
+    seq, time_ms, kind, before, after, details = msgpack.unpackb(data, raw=True)
+    return {
+        "seq": int(seq),
+        "time_ms": int(time_ms),
+        "type": kind.decode(),
+        "from": before.decode() or None,
+        "to": after.decode() or None,
+        **encoding.unpack_details(details),
+    }
+
+
+def _result_view(job_id: JobId, state: State, record: dict[bytes, bytes]) -> ResultView:
+    kept = encoding.unpack_stored(record[b"record"])
+    try:
+        return ResultView(
+            job_id=job_id,
+            state=state,
+            attempt=kept["attempt"],
+            verdict=kept["verdict"],
+            value=record.get(b"value"),
+            ref=kept["ref"],
+            logs=tuple(kept["logs"]),
+            error=kept["error"],
+            finished_ms=kept["finished_ms"],
+        )
+    except (KeyError, TypeError) as error:
+        raise StateBroken("a stored result cannot be read") from error

@@ -6,15 +6,38 @@ that a repeat within the window is one message; streams refuse what does not fit
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import Any
 
+import nats.errors
+import nats.js.errors
 from nats.aio.client import Client as Nats
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    ObjectStoreConfig,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.client import JetStreamContext
 from nats.js.object_store import ObjectStore
 
+from holdgate.kernel import limits, subjects
+from holdgate.kernel.batching import BatchPublisher, Publication
+from holdgate.kernel.canonical import digest_bytes
+from holdgate.kernel.errors import Forged, InvalidInput, Unavailable
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.records import Decision, Job, Signed
+from holdgate.kernel.wire import pack, unpack
+from holdgate.scheduler.errors import LogUnavailable, NotFound
+from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.transitions import State
+
+REDELIVERIES_MAX = -1
+"""A result is never given up: past a maximum it would stay in the stream unseen."""
+ACKS_PENDING_MAX = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +52,35 @@ class Envelope:
     fail_open: bool = False
 
     def pack(self) -> bytes:
-        """Bytes for the log."""
-        raise NotImplementedError
+        """Bytes for the log. Tenant and id stand at the top, so that the intake need not look further."""
+        return pack(
+            {
+                "tenant": self.job.tenant,
+                "job_id": self.job.job_id,
+                "job": self.job.as_dict(),
+                "decision": encoding.pack_decision(self.decision),
+                "admission": self.admission.as_dict(),
+                "state": str(self.state),
+                "accepted_ms": self.accepted_ms,
+                "fail_open": self.fail_open,
+            }
+        )
 
     @classmethod
     def unpack(cls, data: bytes) -> Envelope:
         """The envelope in `data`; InvalidInput when it is none."""
-        raise NotImplementedError
+        record = unpack(data)
+        try:
+            return cls(
+                job=Job.from_dict(record["job"]),
+                decision=Decision.from_dict(unpack(record["decision"])),
+                admission=Signed.from_dict(record["admission"]),
+                state=State(record["state"]),
+                accepted_ms=int(record["accepted_ms"]),
+                fail_open=bool(record["fail_open"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput("not an envelope of a job") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +96,47 @@ class StreamSettings:
 
 
 async def ensure_streams(nc: Nats, settings: StreamSettings | None = None) -> None:
-    """Create or update the streams JOBS and RESULTS, their consumers and the payload bucket. Idempotent."""
-    raise NotImplementedError
+    """Create or update the streams JOBS and RESULTS, their consumers and the payload bucket. Idempotent.
+
+    LogUnavailable when JetStream does not answer or refuses.
+    """
+    settings = settings or StreamSettings()
+    js = nc.jetstream()
+    try:
+        for name, subject, max_age_s in (
+            (subjects.STREAM_JOBS, f"{subjects.JOB}.*", settings.jobs_max_age_s),
+            (subjects.STREAM_RESULTS, f"{subjects.RESULT}.*.*", settings.results_max_age_s),
+        ):
+            await _ensure_stream(js, _stream_config(name, subject, max_age_s, settings))
+        for stream, name, headers_only in (
+            (subjects.STREAM_JOBS, subjects.CONSUMER_INTAKE, False),
+            (subjects.STREAM_RESULTS, subjects.CONSUMER_RESULT_WATCH, True),
+            (subjects.STREAM_RESULTS, subjects.CONSUMER_OUTPUT_GATE, False),
+        ):
+            await js.add_consumer(stream, _consumer_config(name, headers_only, settings))
+        await _ensure_bucket(js, settings)
+    except (nats.errors.Error, TimeoutError, OSError) as error:
+        raise LogUnavailable(f"JetStream could not be set up: {error}") from error
 
 
 class JobLog:
     """Publishes envelopes; what is waiting leaves as one atomic batch."""
 
     def __init__(self, nc: Nats, *, timeout_s: float = 5.0) -> None:
-        self._nc = nc
-        self._timeout_s = timeout_s
+        self._publisher = BatchPublisher(nc, timeout_s=timeout_s)
 
     async def publish(self, envelope: Envelope) -> None:
         """On disk in JetStream when it returns; LogUnavailable otherwise (a repeat is safe)."""
-        raise NotImplementedError
+        job = envelope.job
+        publication = Publication(subjects.job(job.tenant), envelope.pack(), job.job_id)
+        try:
+            await self._publisher.publish(publication)
+        except Unavailable as error:
+            raise LogUnavailable(str(error)) from error
 
     async def close(self) -> None:
         """Stop; idempotent."""
-        raise NotImplementedError
+        await self._publisher.close()
 
 
 class PayloadStore:
@@ -81,20 +149,88 @@ class PayloadStore:
 
     async def put(self, data: bytes) -> Digest:
         """Keep `data`; its digest is its name. LogUnavailable."""
-        raise NotImplementedError
+        digest = digest_bytes(data)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await (await self._store()).put(digest, data)
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise LogUnavailable(f"the object store did not take a payload: {type(error).__name__}") from error
+        return digest
 
     async def get(self, digest: Digest) -> bytes:
         """The bytes, checked against the digest. NotFound, LogUnavailable; Forged when they do not match."""
-        raise NotImplementedError
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                data = (await (await self._store()).get(digest)).data or b""
+        except (nats.js.errors.ObjectNotFoundError, nats.js.errors.ObjectDeletedError) as error:
+            raise NotFound("there is no payload of that digest") from error
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise LogUnavailable(f"the object store did not give a payload: {type(error).__name__}") from error
+        if digest_bytes(data) != digest:
+            raise Forged("a payload in the object store is not the one that was hashed", code="payload_altered")
+        return data
 
     async def delete(self, digest: Digest) -> None:
         """Forget; nothing happens when it is not there."""
-        raise NotImplementedError
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await (await self._store()).delete(digest)
+        except (nats.js.errors.ObjectNotFoundError, nats.js.errors.ObjectDeletedError):
+            return
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            raise LogUnavailable(f"the object store did not delete a payload: {type(error).__name__}") from error
+
+    async def _store(self) -> ObjectStore:
+        if self._bucket is None:
+            self._bucket = await self._nc.jetstream().object_store(subjects.BUCKET_PAYLOADS)
+        return self._bucket
 
 
-async def verify_durability(redis: Any, nats_monitor_url: str | None, *, profile: str) -> list[str]:
-    """Compare the servers with the declared profile (`strict` or `relaxed`).
+async def _ensure_stream(js: JetStreamContext, config: StreamConfig) -> None:
+    try:
+        await js.update_stream(config)
+    except nats.js.errors.NotFoundError:
+        await js.add_stream(config)
 
-    Under strict: DurabilityMismatch naming every difference. Under relaxed: the differences, for log and metric.
-    """
-    raise NotImplementedError
+
+async def _ensure_bucket(js: JetStreamContext, settings: StreamSettings) -> None:
+    try:
+        await js.object_store(subjects.BUCKET_PAYLOADS)
+    except nats.js.errors.NotFoundError:
+        await js.create_object_store(
+            subjects.BUCKET_PAYLOADS,
+            config=ObjectStoreConfig(
+                bucket=subjects.BUCKET_PAYLOADS,
+                description="payloads and results above the inline limit, by digest",
+                storage=StorageType.FILE,
+                replicas=settings.replicas,
+            ),
+        )
+
+
+def _stream_config(name: str, subject: str, max_age_s: int, settings: StreamSettings) -> StreamConfig:
+    return StreamConfig(
+        name=name,
+        subjects=[subject],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_age=max_age_s,
+        max_bytes=settings.max_bytes,
+        max_msg_size=limits.ENVELOPE_BYTES_MAX,
+        num_replicas=settings.replicas,
+        duplicate_window=settings.duplicate_window_s,
+        allow_direct=True,
+        allow_atomic=True,
+    )
+
+
+def _consumer_config(name: str, headers_only: bool, settings: StreamSettings) -> ConsumerConfig:
+    return ConsumerConfig(
+        durable_name=name,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=settings.ack_wait_s,
+        max_deliver=REDELIVERIES_MAX,
+        max_ack_pending=ACKS_PENDING_MAX,
+        headers_only=headers_only or None,
+    )

@@ -6,13 +6,17 @@ written once, in the script that ends the job.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from holdgate.kernel.ids import JobId, LeaseToken, Tenant
-from holdgate.scheduler.state.connection import Scripts
+from holdgate.kernel.wire import pack
+from holdgate.scheduler.errors import StateBroken
+from holdgate.scheduler.state import encoding
+from holdgate.scheduler.state.connection import Arg, Scripts, key
 from holdgate.scheduler.state.transitions import State
 
 
@@ -51,11 +55,13 @@ class FinishKind(StrEnum):
     """Another attempt or token holds the job, or nobody does: nothing changed; count it and ack the message."""
     ALREADY = "already"
     """This very attempt was finished before (a repeated message): nothing changed."""
+    NOT_ALLOWED = "not_allowed"
+    """The attempt holds the job, but the table has no way from its state to the one asked for: nothing changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinishResult:
-    """Answer of `finish`. `state` is the job's state now; `pool` to wake after a retry."""
+    """Answer of `finish`. `state` is the job's state now; `pool` to wake, after a retry or a freed concurrency key."""
 
     job_id: JobId
     kind: FinishKind
@@ -113,22 +119,128 @@ class Results:
         self, tenant: Tenant, claims: Sequence[FinishingClaim], now_ms: int
     ) -> dict[JobId, FinishKind]:
         """`running` → `finishing` for those fenced right; their leases no longer expire. Idempotent."""
-        raise NotImplementedError
+        if not claims:
+            return {}
+        args: list[Arg] = [now_ms, b""]
+        for claim in claims:
+            args += [claim.job_id, claim.attempt, claim.token]
+        answers = await self._scripts.run("mark_finishing", tenant, args)
+        return {claim.job_id: FinishKind(answer.decode()) for claim, answer in zip(claims, answers, strict=True)}
 
     async def facts(self, tenant: Tenant, job_ids: Sequence[JobId]) -> list[RunningFacts | None]:
         """For the output gate, in one round trip; None for an unknown job."""
-        raise NotImplementedError
+        replies = await self._scripts.commands(
+            [("HMGET", key(tenant, "job", job_id), *_FACTS_FIELDS) for job_id in job_ids]
+        )
+        latest = await self._scripts.commands([("LINDEX", key(tenant, "decisions", job_id), -1) for job_id in job_ids])
+        return [_facts(fields, decision) for fields, decision in zip(replies, latest, strict=True)]
 
     async def finish(self, tenant: Tenant, requests: Sequence[FinishRequest], now_ms: int) -> list[FinishResult]:
         """End attempts, each its own script, one flush; from `running` or `finishing`."""
-        raise NotImplementedError
+        replies = await asyncio.gather(
+            *(self._scripts.run("finish", tenant, _finish_args(request, now_ms)) for request in requests)
+        )
+        return [_finish_result(request.job_id, reply) for request, reply in zip(requests, replies, strict=True)]
 
     async def quarantined(
         self, tenant: Tenant, limit: int, cursor: str | None = None
     ) -> tuple[list[QuarantineItem], str | None]:
         """Sealed outputs without their bytes, newest first, and the next cursor."""
-        raise NotImplementedError
+        start = "+" if cursor is None else f"({cursor}"
+        found = await self._scripts.command(
+            "ZREVRANGEBYLEX", key(tenant, "state", State.QUARANTINED), start, "-", "LIMIT", 0, limit + 1
+        )
+        job_ids = [JobId(job_id.decode()) for job_id in found[:limit]]
+        records = await self._scripts.commands(
+            [("HMGET", key(tenant, "sealed", job_id), *_SEALED_FIELDS) for job_id in job_ids]
+        )
+        items = [
+            _quarantine_item(job_id, None, fields)
+            for job_id, fields in zip(job_ids, records, strict=True)
+            if fields[0] is not None
+        ]
+        return items, job_ids[-1] if len(found) > limit else None
 
     async def quarantine_item(self, tenant: Tenant, job_id: JobId) -> QuarantineItem | None:
         """One sealed output with its bytes."""
-        raise NotImplementedError
+        sealed, *fields = await self._scripts.command("HMGET", key(tenant, "sealed", job_id), "sealed", *_SEALED_FIELDS)
+        return None if fields[0] is None else _quarantine_item(job_id, sealed, fields)
+
+
+_FACTS_FIELDS = ("job", "state", "attempt", "max", "snapshot", "cancel", "worker", "permit", "decision")
+_SEALED_FIELDS = ("verdict", "ref", "at", "attempt")
+
+
+def _finish_args(request: FinishRequest, now_ms: int) -> list[Arg]:
+    """Arguments of `finish.lua`, in its order."""
+    verdict = {name: request.verdict[name] for name in ("verdict", "rules", "snapshot") if name in request.verdict}
+    details = {"attempt": request.attempt, "code": request.code, "output": verdict or None, **request.event}
+    args: list[Arg] = [
+        request.job_id,
+        request.attempt,
+        request.token,
+        now_ms,
+        request.to_state,
+        request.code or "",
+        now_ms if request.retry_at_ms is None else request.retry_at_ms,
+        encoding.pack_details(details),
+        request.sealed or b"",
+        request.sealed_ref or "",
+        pack(request.verdict),
+    ]
+    if request.to_state is State.QUEUED:
+        return args
+    record = {
+        "attempt": request.attempt,
+        "verdict": request.verdict,
+        "ref": request.ref,
+        "logs": list(request.logs),
+        "error": request.error,
+        "finished_ms": now_ms,
+    }
+    args += ["record", pack(record)]
+    if request.value is not None:
+        args += ["value", request.value]
+    return args
+
+
+def _finish_result(job_id: JobId, reply: list[bytes]) -> FinishResult:
+    kind, state, *pool = (part.decode() for part in reply)
+    return FinishResult(job_id, FinishKind(kind), State(state) if state else None, (pool[0] or None) if pool else None)
+
+
+def _facts(fields: list[Any], latest: bytes | None) -> RunningFacts | None:
+    record, state, attempt, attempts_max, snapshot, cancel, worker, permit, decision = fields
+    if state is None:
+        return None
+    job = encoding.unpack_job(record)
+    constraints = encoding.unpack_decision(latest or decision).constraints
+    return RunningFacts(
+        job_id=job.job_id,
+        state=State(state.decode()),
+        attempt=int(attempt),
+        attempts_max=int(attempts_max),
+        topic=job.topic,
+        labels=dict(job.labels),
+        pool=job.pool,
+        actor=job.actor,
+        snapshot=snapshot.decode(),
+        cancel_requested=cancel is not None,
+        max_output_bytes=constraints.max_output_bytes,
+        worker=worker.decode() if worker else None,
+        permit_id=permit.decode() if permit else None,
+    )
+
+
+def _quarantine_item(job_id: JobId, sealed: bytes | None, fields: list[Any]) -> QuarantineItem:
+    verdict, ref, at, attempt = fields
+    if verdict is None or at is None or attempt is None:
+        raise StateBroken("a sealed output cannot be read")
+    return QuarantineItem(
+        job_id=job_id,
+        attempt=int(attempt),
+        verdict=encoding.unpack_stored(verdict),
+        sealed=sealed or None,
+        sealed_ref=ref.decode() or None,
+        quarantined_ms=int(at),
+    )

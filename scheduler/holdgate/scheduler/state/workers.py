@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdgate.kernel.ids import WorkerId
-from holdgate.scheduler.state.connection import Scripts
+from holdgate.kernel.wire import pack
+from holdgate.scheduler.errors import StateBroken
+from holdgate.scheduler.state import encoding
+from holdgate.scheduler.state.connection import INDEX, Scripts
+
+ALIVE = f"{INDEX}:workers"
+LISTED_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +47,56 @@ class Workers:
 
     async def seen(self, worker: WorkerView, *, ttl_ms: int) -> None:
         """Record a heartbeat; forgotten after `ttl_ms` of silence."""
-        raise NotImplementedError
+        record = {
+            "worker": worker.worker,
+            "pool": worker.pool,
+            "topics": list(worker.topics),
+            "capabilities": list(worker.capabilities),
+            "capacity": worker.capacity,
+            "busy": worker.busy,
+            "seen_ms": worker.seen_ms,
+        }
+        await self._scripts.commands(
+            [
+                ("SET", f"{INDEX}:worker:{worker.worker}", pack(record), "PX", ttl_ms),
+                ("ZADD", ALIVE, worker.seen_ms + ttl_ms, worker.worker),
+                ("ZREMRANGEBYSCORE", ALIVE, "-inf", worker.seen_ms),
+            ]
+        )
 
     async def gone(self, worker: WorkerId) -> None:
         """Forget a worker that said goodbye."""
-        raise NotImplementedError
+        await self._scripts.commands([("DEL", f"{INDEX}:worker:{worker}"), ("ZREM", ALIVE, worker)])
 
     async def list_workers(self, now_ms: int) -> list[WorkerView]:
         """Workers that are alive, by name."""
-        raise NotImplementedError
+        names = await self._scripts.command("ZRANGEBYSCORE", ALIVE, f"({now_ms}", "+inf", "LIMIT", 0, LISTED_MAX)
+        records = await self._scripts.commands([("GET", f"{INDEX}:worker:{name.decode()}") for name in names])
+        return sorted((_view(data) for data in records if data is not None), key=lambda view: view.worker)
 
     async def list_pools(self, now_ms: int) -> list[PoolView]:
         """Pools with live workers, by name."""
-        raise NotImplementedError
+        pools: dict[str, list[WorkerView]] = {}
+        for worker in await self.list_workers(now_ms):
+            pools.setdefault(worker.pool, []).append(worker)
+        return [
+            PoolView(
+                pool=pool,
+                workers=len(members),
+                capacity=sum(worker.capacity for worker in members),
+                busy=sum(worker.busy for worker in members),
+                topics=tuple(sorted({topic for worker in members for topic in worker.topics})),
+                capabilities=tuple(sorted({item for worker in members for item in worker.capabilities})),
+            )
+            for pool, members in sorted(pools.items())
+        ]
+
+
+def _view(data: bytes) -> WorkerView:
+    record = encoding.unpack_stored(data)
+    try:
+        return WorkerView(
+            **{**record, "topics": tuple(record["topics"]), "capabilities": tuple(record["capabilities"])}
+        )
+    except (KeyError, TypeError) as error:
+        raise StateBroken("a stored worker cannot be read") from error

@@ -1,0 +1,65 @@
+"""What a 202 rests on: start-up compares the servers with the declared profile and refuses when they are weaker."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import Any
+
+import httpx
+
+from holdgate.scheduler.errors import DurabilityMismatch, LogUnavailable
+from holdgate.scheduler.state.connection import Scripts
+
+REDIS_STRICT = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+MONITOR_TIMEOUT_S = 5.0
+
+
+class Profile(StrEnum):
+    """How durable an operator wants it."""
+
+    STRICT = "strict"
+    RELAXED = "relaxed"
+
+
+async def verify_durability(scripts: Scripts, nats_monitor_url: str | None, *, profile: Profile) -> list[str]:
+    """What is less durable than `strict`, in words, for log and metric.
+
+    Under STRICT: DurabilityMismatch naming every difference. JetStream's part is checked where `nats_monitor_url`
+    (such as `http://127.0.0.1:8222`) is known; LogUnavailable when that does not answer.
+    """
+    found = await _redis_differences(scripts)
+    if nats_monitor_url is not None:
+        found += await _nats_differences(nats_monitor_url)
+    if found and profile is Profile.STRICT:
+        raise DurabilityMismatch(
+            f"not as durable as `strict`: {'; '.join(found)}; change the servers, or declare `relaxed`"
+        )
+    return found
+
+
+async def _redis_differences(scripts: Scripts) -> list[str]:
+    replies = await asyncio.gather(*(scripts.command("CONFIG", "GET", name) for name in REDIS_STRICT))
+    found = []
+    for (name, wanted), reply in zip(REDIS_STRICT.items(), replies, strict=True):
+        value = _config_value(reply)
+        if value != wanted:
+            found.append(f"Redis `{name}` is `{value}`, not `{wanted}`")
+    return found
+
+
+def _config_value(reply: Any) -> str:
+    values = list(reply.values()) if isinstance(reply, dict) else reply[1::2]
+    return bytes(values[0]).decode() if values else "unknown"
+
+
+async def _nats_differences(monitor_url: str) -> list[str]:
+    try:
+        async with httpx.AsyncClient(timeout=MONITOR_TIMEOUT_S, trust_env=False) as client:
+            reply = await client.get(f"{monitor_url.rstrip('/')}/jsz")
+            config = reply.raise_for_status().json().get("config") or {}
+    except (httpx.HTTPError, ValueError) as error:
+        raise LogUnavailable(f"the monitoring of NATS did not answer: {type(error).__name__}") from error
+    if config.get("sync_always") is True:
+        return []
+    return ["JetStream does not sync on every write (`sync_interval: always`)"]

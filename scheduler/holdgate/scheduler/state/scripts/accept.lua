@@ -1,0 +1,89 @@
+-- A job enters: idempotency, queue limit, rate limits, job, index, outbox, approval, audit, in one write.
+-- KEYS: slot. ARGV: 1 id, 2 now, 3 initial state, 4 job, 5 payload, 6 has payload (1/0), 7 job_hash, 8 who,
+--   9 admission, 10 decision, 11 snapshot, 12 pool, 13 boost ms, 14 attempts max, 15 concurrency key, 16 deadline or 0,
+--   17 ready, 18 fail open (1/0), 19 details, 20 idempotency key, 21 fingerprint, 22 its ttl ms, 23 queue max or 0,
+--   24 approval requirements, 25 approval expires, 26 log it (1/0), 27 code, 28.. five a throttle:
+--   bucket, interval us, period us, over, rule
+-- From: nothing. To: accepted, held, scheduled, denied. Events: job.<state>.
+-- Returns: {'accepted', state} | {'replay', id, state, logged} | {'conflict'} | {'queue_full'}
+--   | {'throttled', over, wait ms, rule}
+local id, now, initial = ARGV[1], ARGV[2], ARGV[3]
+local idem = ARGV[20]
+
+local function replay(of)
+  local state = call('HGET', job_key(of), 'state')
+  if not state then return nil end
+  return {'replay', of, state, call('ZSCORE', P .. ':outbox', of) and 0 or 1}
+end
+
+if idem ~= '' then
+  local known = call('GET', P .. ':idem:' .. idem)
+  if known then
+    local fingerprint, of = string.match(known, '^(%S+) (%S+)$')
+    if fingerprint ~= ARGV[21] then return {'conflict'} end
+    local answer = replay(of)
+    if answer then return answer end
+  end
+end
+local again = replay(id)
+if again then return again end
+
+local queue_max = tonumber(ARGV[23])
+if queue_max > 0 then
+  local waiting = call('ZCARD', P .. ':state:queued') + call('ZCARD', P .. ':state:accepted')
+    + call('ZCARD', P .. ':state:held') + call('ZCARD', P .. ':state:scheduled')
+  if waiting >= queue_max then return {'queue_full'} end
+end
+
+-- GCRA: all buckets are looked at before any is taken, so that a refused job takes nothing.
+local ready = tonumber(ARGV[17])
+local now_us = tonumber(now) * 1000
+local taken, worst, worst_wait, worst_rule = {}, 0, 0, ''
+local rank = {delay = 1, hold = 2, reject = 3}
+for i = 28, #ARGV, 5 do
+  local bucket, interval, period = P .. ':rate:' .. ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  local arrival = math.max(tonumber(call('GET', bucket) or 0), now_us) + interval
+  local wait = math.ceil((arrival - period - now_us) / 1000)
+  taken[#taken + 1] = {bucket, arrival}
+  if wait > 0 then
+    local severity = rank[ARGV[i + 3]]
+    if severity > worst or (severity == worst and wait > worst_wait) then
+      worst, worst_wait, worst_rule = severity, wait, ARGV[i + 4]
+    end
+    ready = math.max(ready, tonumber(now) + wait)
+  end
+end
+if worst >= 2 then return {'throttled', worst == 3 and 'reject' or 'hold', worst_wait, worst_rule} end
+if worst == 1 and initial == 'accepted' then initial = 'scheduled' end
+for _, take in ipairs(taken) do
+  call('SET', take[1], int(take[2]), 'PX', int(math.ceil((take[2] - now_us) / 1000) + 1))
+end
+
+local fields = {'job', ARGV[4], 'hash', ARGV[7], 'who', ARGV[8], 'decision', ARGV[10], 'snapshot', ARGV[11],
+  'pool', ARGV[12], 'boost', ARGV[13], 'attempt', '0', 'max', ARGV[14], 'created', now, 'ready', int(ready)}
+local function also(name, value, unless)
+  if value ~= unless then
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+end
+also('admission', ARGV[9], '')
+also('ckey', ARGV[15], '')
+also('deadline', ARGV[16], '0')
+also('open', ARGV[18], '0')
+also('code', ARGV[27], '')
+if ARGV[6] == '1' then also('payload', ARGV[5], nil) end
+if initial == 'scheduled' then
+  call('ZADD', P .. ':due', int(ready), id)
+  also('at', 'due', nil)
+end
+if initial == 'denied' then also('ended', now, nil) end
+
+move(id, '', initial, now, ARGV[8], ARGV[19], unpack(fields))
+if initial == 'held' then
+  open_approval(id, ARGV[7], ARGV[11], ARGV[24], ARGV[25], now, 1, '')
+end
+if ARGV[26] == '1' then call('ZADD', P .. ':outbox', now, id) end
+if ARGV[16] ~= '0' and initial ~= 'denied' then call('ZADD', P .. ':deadlines', ARGV[16], id) end
+if idem ~= '' then call('SET', P .. ':idem:' .. idem, ARGV[21] .. ' ' .. id, 'PX', ARGV[22]) end
+return {'accepted', initial}

@@ -1,0 +1,90 @@
+-- Put before every script, after the table ALLOWED that is generated from transitions.py.
+-- KEYS[1] is `hg:{tenant}`: it names the slot; every other key is derived from it and lies in the same slot.
+-- A job that waits in `queued` or `scheduled` is in exactly one place, named in its field `at`:
+-- backlog (ready), picked (reserved), due (until a time), parked (until its concurrency key is free).
+local P = KEYS[1]
+local call = redis.call
+
+local function int(n) return string.format('%.0f', n) end
+local function job_key(id) return P .. ':job:' .. id end
+
+-- Appends to the audit stream with the next seq, and to the job's own timeline.
+local function audit(kind, now, id, who, before, after, details)
+  local seq = call('INCR', P .. ':seq')
+  call('XADD', P .. ':audit', int(seq) .. '-0',
+    't', kind, 'at', now, 'j', id, 'w', who, 'f', before, 'o', after, 'd', details)
+  if id ~= '' then
+    call('RPUSH', P .. ':timeline:' .. id, cmsgpack.pack({seq, now, kind, before, after, details}))
+  end
+end
+
+-- Changes the state: check, index, record, audit. `before` is '' for a job that enters.
+local function move(id, before, after, now, who, details, ...)
+  if not ALLOWED[before .. '>' .. after] then
+    error('a job cannot go from `' .. before .. '` to `' .. after .. '`')
+  end
+  if before ~= '' then call('ZREM', P .. ':state:' .. before, id) end
+  call('ZADD', P .. ':state:' .. after, 0, id)
+  call('HSET', job_key(id), 'state', after, 'updated', now, ...)
+  audit('job.' .. after, now, id, who, before, after, details)
+end
+
+-- Puts a waiting job where it belongs; gives the name of the place for the field `at`.
+local function place(id, pool, boost, ready, now)
+  if tonumber(ready) > tonumber(now) then
+    call('ZADD', P .. ':due', ready, id)
+    return 'due'
+  end
+  call('ZADD', P .. ':backlog:' .. pool, int(tonumber(ready) - tonumber(boost)), id)
+  return 'backlog'
+end
+
+-- Takes a waiting job out of its place.
+local function leave(id, at, pool, ckey)
+  if at == 'backlog' then call('ZREM', P .. ':backlog:' .. pool, id)
+  elseif at == 'picked' then call('ZREM', P .. ':picked', id)
+  elseif at == 'due' then call('ZREM', P .. ':due', id)
+  elseif at == 'parked' then call('ZREM', P .. ':parked:' .. ckey, id)
+  end
+end
+
+-- Gives the next job that waits for `ckey` back to the backlog. Called whenever a job with a key leaves `queued` or
+-- `running`: waking one too many is harmless, it parks again; waking one too few would strand it.
+-- Gives the pool to wake, or ''.
+local function unpark(ckey)
+  if not ckey or ckey == '' then return '' end
+  local next_one = call('ZPOPMIN', P .. ':parked:' .. ckey)
+  if next_one[1] then
+    local pool = call('HGET', job_key(next_one[1]), 'pool')
+    call('ZADD', P .. ':backlog:' .. pool, next_one[2], next_one[1])
+    call('HSET', job_key(next_one[1]), 'at', 'backlog')
+    return pool
+  end
+  call('ZREM', P .. ':parked', ckey)
+  return ''
+end
+
+-- A job stops running: its lease and its place under the concurrency key are free. Gives the pool to wake, or ''.
+local function release(id, ckey)
+  call('ZREM', P .. ':leases', id)
+  if ckey and ckey ~= '' and call('SREM', P .. ':running:' .. ckey, id) == 1 then return unpark(ckey) end
+  return ''
+end
+
+-- Opens an approval for a job that becomes held; votes of an earlier round are void.
+local function open_approval(id, hash, snapshot, requirements, expires, now, round, previous)
+  call('DEL', P .. ':approval:' .. id, P .. ':votes:' .. id)
+  call('HSET', P .. ':approval:' .. id, 'status', 'pending', 'hash', hash, 'snapshot', snapshot,
+    'requirements', requirements, 'created', now, 'expires', expires, 'round', round, 'version', 0,
+    'previous', previous)
+  call('ZADD', P .. ':approvals_due', expires, id)
+end
+
+-- Ends a pending or released approval.
+local function close_approval(id, status, now)
+  call('ZREM', P .. ':approvals_due', id)
+  local found = call('HGET', P .. ':approval:' .. id, 'status')
+  if found == 'pending' or found == 'released' then
+    call('HSET', P .. ':approval:' .. id, 'status', status, 'resolved', now)
+  end
+end

@@ -1,0 +1,48 @@
+-- The kernel decided again, because the policy changed or at hand-off.
+-- KEYS: slot. ARGV: 1 id, 2 now, 3 to state (denied, held, queued), 4 reservation or '', 5 decision, 6 snapshot,
+--   7 job_hash, 8 requirements, 9 approval expires, 10 details, 11 code
+-- From: held, queued (picked by the caller). To: denied, held (asked again), queued.
+-- Events: approval.stale, job.denied | job.held | job.queued. Returns: {state after, pool} | {''} nothing changed
+local id, now, to, reservation = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local j = call('HMGET', job_key(id), 'state', 'who', 'at', 'reservation', 'pool', 'boost', 'ready', 'ckey', 'hash')
+local state, who = j[1], j[2]
+local a = call('HMGET', P .. ':approval:' .. id, 'status', 'snapshot', 'round')
+if reservation ~= '' then
+  if state ~= 'queued' or j[3] ~= 'picked' or j[4] ~= reservation then return {''} end
+elseif state ~= 'held' then
+  return {''}
+end
+if ARGV[7] ~= j[9] then return {''} end
+if state == to and (to == 'queued' or a[2] == ARGV[6]) then return {state, j[5]} end
+
+local function outdate()
+  if a[1] == 'pending' or a[1] == 'released' then
+    close_approval(id, 'stale', now)
+    audit('approval.stale', now, id, who, state, state, ARGV[10])
+  end
+end
+
+call('RPUSH', P .. ':decisions:' .. id, ARGV[5])
+call('HSET', job_key(id), 'latest', ARGV[5])
+outdate()
+if state == 'queued' then
+  call('ZREM', P .. ':picked', id)
+end
+if to == 'queued' then
+  local at = place(id, j[5], j[6], j[7], now)
+  move(id, state, to, now, who, ARGV[10], 'at', at, 'snapshot', ARGV[6])
+elseif to == 'denied' then
+  call('ZREM', P .. ':deadlines', id)
+  move(id, state, to, now, who, ARGV[10], 'at', '', 'reservation', '', 'code', ARGV[11], 'ended', now,
+    'snapshot', ARGV[6])
+else
+  open_approval(id, j[9], ARGV[6], ARGV[8], ARGV[9], now, int((tonumber(a[3]) or 0) + 1), a[2] or '')
+  if state == 'held' then
+    call('HSET', job_key(id), 'snapshot', ARGV[6], 'updated', now)
+    audit('approval.requested', now, id, who, state, state, ARGV[10])
+  else
+    move(id, state, to, now, who, ARGV[10], 'at', '', 'reservation', '', 'snapshot', ARGV[6])
+  end
+end
+if state == 'queued' then unpark(j[8]) end
+return {to, j[5]}

@@ -1,0 +1,49 @@
+-- Hand-off: a reserved job runs. Uses up its approval, takes its concurrency key, leases it to the worker.
+-- KEYS: slot. ARGV: 1 id, 2 now, 3 reservation, 4 worker, 5 token, 6 permit id, 7 attempt, 8 lease until,
+--   9 approval required (1/0), 10 job_hash, 11 snapshot, 12 concurrency max, 13 stop ms or 0, 14 fail open (1/0),
+--   15 decision, 16 details
+-- From: queued (picked). To: running. Events: approval.consumed, job.running | job.expired.
+-- Returns: 'started' | 'parked' | 'lost' | 'expired' | 'approval_missing'
+local id, now = ARGV[1], ARGV[2]
+local j = call('HMGET', job_key(id), 'state', 'who', 'at', 'reservation', 'attempt', 'ckey', 'deadline', 'score', 'pool',
+  'hash')
+if j[1] ~= 'queued' or j[3] ~= 'picked' or j[4] ~= ARGV[3] or tonumber(ARGV[7]) ~= tonumber(j[5]) + 1 then
+  return 'lost'
+end
+local who, ckey = j[2], j[6]
+if j[7] and tonumber(j[5]) == 0 and tonumber(now) >= tonumber(j[7]) then
+  call('ZREM', P .. ':picked', id)
+  call('ZREM', P .. ':deadlines', id)
+  move(id, 'queued', 'expired', now, who, ARGV[16], 'at', '', 'code', 'deadline_passed', 'ended', now)
+  close_approval(id, 'expired', now)
+  unpark(ckey)
+  return 'expired'
+end
+if ARGV[10] ~= '' and ARGV[10] ~= j[10] then return 'lost' end
+local approval = call('HMGET', P .. ':approval:' .. id, 'status', 'hash', 'snapshot')
+if ARGV[9] == '1'
+    and not (approval[1] == 'released' and approval[2] == ARGV[10] and approval[3] == ARGV[11]) then
+  return 'approval_missing'
+end
+if ckey then
+  if call('SCARD', P .. ':running:' .. ckey) >= tonumber(ARGV[12]) then
+    call('ZREM', P .. ':picked', id)
+    call('ZADD', P .. ':parked:' .. ckey, j[8], id)
+    call('ZADD', P .. ':parked', 'NX', now, ckey)
+    call('HSET', job_key(id), 'at', 'parked', 'reservation', '', 'reason', 'concurrency_key')
+    return 'parked'
+  end
+  call('SADD', P .. ':running:' .. ckey, id)
+end
+call('ZREM', P .. ':picked', id)
+if approval[1] == 'released' then
+  call('HSET', P .. ':approval:' .. id, 'status', 'consumed', 'resolved', now)
+  audit('approval.consumed', now, id, who, 'queued', 'running', ARGV[16])
+end
+if j[7] then call('ZREM', P .. ':deadlines', id) end
+call('ZADD', P .. ':leases', ARGV[8], id)
+if ARGV[15] ~= '' then call('RPUSH', P .. ':decisions:' .. id, ARGV[15]) end
+move(id, 'queued', 'running', now, who, ARGV[16], 'at', '', 'reservation', '', 'reason', '', 'attempt', ARGV[7],
+  'token', ARGV[5], 'worker', ARGV[4], 'permit', ARGV[6], 'started', now, 'stop', ARGV[13], 'progress', '',
+  'open', ARGV[14])
+return 'started'
