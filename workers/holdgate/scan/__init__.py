@@ -1,6 +1,6 @@
 """Finds secrets and personal data in what a job carries, and replaces them. A library: needs no server."""
 
-from holdgate.scan.errors import EngineFailed, RedactionIncomplete, ScanError, ScanIncomplete, Unscannable
+from holdgate.scan.errors import EngineFailed, RedactionIncomplete, ScanError, ScanIncomplete, ScanTimedOut, Unscannable
 from holdgate.scan.findings import SECRETS, Category, Finding, Severity, Via
 from holdgate.scan.redact import Redactor
 from holdgate.scan.scanner import Scanner
@@ -14,6 +14,7 @@ __all__ = [
     "Redactor",
     "ScanError",
     "ScanIncomplete",
+    "ScanTimedOut",
     "Scanner",
     "Severity",
     "Unscannable",

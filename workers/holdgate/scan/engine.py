@@ -15,7 +15,7 @@ from typing import Any
 
 import re2
 
-from holdgate.scan.errors import EngineFailed, ScanIncomplete
+from holdgate.scan.errors import EngineFailed, ScanIncomplete, ScanTimedOut
 from holdgate.scan.findings import Category, Severity
 from holdgate.scan.ruleset import ANCHOR_BYTES_MAX, Rule, compile_latin1, latin1_options
 from holdgate.scan.validators import VALIDATORS, entropy
@@ -62,7 +62,7 @@ class _Meter:
         if self.work_left < 0:
             raise ScanIncomplete("the text costs more work than its budget")
         if time.monotonic() > self.deadline:
-            raise ScanIncomplete("the scan took longer than its budget")
+            raise ScanTimedOut
 
     def found(self) -> None:
         self.findings_left -= 1

@@ -2,6 +2,7 @@
 
 ScanError                         never read as "nothing found"
 ├── ScanIncomplete                a budget ended the scan before the end of the text: unscannable
+├── ScanTimedOut                  the time ran out; another try may succeed
 ├── EngineFailed                  the pattern engine did not run over a piece
 ├── Unscannable                   the value is not what can be scanned (not JSON, nested too deeply)
 ├── RedactionIncomplete           a second scan still finds something
@@ -23,6 +24,12 @@ class ScanIncomplete(ScanError):
     """the scan ended at its budget before the end of the text"""
 
     code = "scan_incomplete"
+
+
+class ScanTimedOut(ScanError):
+    """the scan took longer than its time"""
+
+    code = "scan_timed_out"
 
 
 class EngineFailed(ScanError):

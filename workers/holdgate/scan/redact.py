@@ -65,9 +65,14 @@ class Redactor:
             raise RedactionIncomplete("a finding could not be located in the value")
         return redacted
 
-    def describe(self, value: Json, findings: Sequence[Finding]) -> list[dict[str, Any]]:
-        """Findings as they may be stored and shown: fingerprints for values, redacted keys in the paths."""
-        keys = {path: found for (path, via), found in _by_place(findings).items() if via is Via.KEY}
+    def describe(
+        self, value: Json, findings: Sequence[Finding], beside: Sequence[Finding] = ()
+    ) -> list[dict[str, Any]]:
+        """Findings as they may be stored and shown: fingerprints for values, redacted keys in the paths.
+
+        `beside`: all findings in `value`, where `findings` are a part: a path may pass a key that another is in.
+        """
+        keys = {path: found for (path, via), found in _by_place(beside or findings).items() if via is Via.KEY}
         return [
             {
                 "detector": finding.detector,

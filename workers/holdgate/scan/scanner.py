@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from holdgate.kernel.canonical import Json, parse_json
 from holdgate.kernel.errors import MalformedJson
 from holdgate.scan.engine import Budget, Engine, Hit
-from holdgate.scan.errors import ScanIncomplete, Unscannable
+from holdgate.scan.errors import ScanIncomplete, ScanTimedOut, Unscannable
 from holdgate.scan.findings import Category, Finding, Severity, Via
 from holdgate.scan.known import KnownSecrets
 from holdgate.scan.ruleset import Rule, builtin_rules, check_rules
@@ -19,7 +19,7 @@ _NAMED = "named-"
 
 
 class Scanner:
-    """Finds secrets and personal data. Holds no text between calls; not to be shared between threads at once.
+    """Finds secrets and personal data. Holds no text between calls; threads may share one.
 
     `known_secrets`: raw bytes of secrets to match exactly, in all their forms; kept in memory only.
     """
@@ -69,7 +69,7 @@ class Scanner:
             return any(
                 next(self._hits(self._secrets_engine, text), None) is not None for text in texts if text is not None
             )
-        except ScanIncomplete:
+        except (ScanIncomplete, ScanTimedOut):
             return True
 
     def _hits(self, engine: Engine, text: str | bytes) -> Iterator[Hit]:

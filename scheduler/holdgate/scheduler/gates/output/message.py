@@ -1,0 +1,127 @@
+"""A worker's result message, read as what a hostile worker may have written.
+
+What always holds: a message that passes has every field of the type and length named here, and its texts are UTF-8; the
+worker's name comes from the subject, which NATS guards, not from the body. What a worker writes about itself (code) is
+held to a shape, and scanned like the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from holdgate.kernel import limits, wire
+from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.ids import JOB_ID, NAME, JobId, LeaseToken, Tenant
+from holdgate.scan.output import Output
+
+TOKEN = re.compile(r"[0-9a-f]{32}\Z")
+CODE = re.compile(r"[a-z][a-z0-9_]{0,47}\Z")
+LOG_LINES_MAX = 100_000
+MALFORMED = "malformed_result"
+ATTEMPT_MAX = 1_000_000
+"""Far beyond `ATTEMPTS_MAX`: an operator's retry adds to them."""
+ERROR_KEYS = frozenset({"type", "message", "trace"})
+
+
+class RunOutcome(StrEnum):
+    """How a run ended, as the worker reports it."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+    OVERSIZE = "oversize"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultMessage:
+    """One attempt's end, as reported. Not to be believed beyond its shape: `token` is checked by the state."""
+
+    tenant: Tenant
+    job_id: JobId
+    attempt: int
+    token: LeaseToken
+    worker: str
+    outcome: RunOutcome
+    retryable: bool
+    output: Output
+    started_ms: int
+    ended_ms: int
+
+
+def parse_result(subject: str, data: bytes) -> ResultMessage:
+    """The message; InvalidInput when it is not one."""
+    body = wire.unpack(data, bytes_max=limits.ENVELOPE_BYTES_MAX)
+    try:
+        return ResultMessage(
+            tenant=Tenant(_matching(body["tenant"], NAME)),
+            job_id=JobId(_matching(body["job_id"], JOB_ID)),
+            attempt=_integer(body["attempt"], 1, ATTEMPT_MAX),
+            token=LeaseToken(_matching(body["token"], TOKEN)),
+            worker=subject.rpartition(".")[2],
+            outcome=RunOutcome(body["outcome"]),
+            retryable=body["retryable"] is True,
+            output=_output(body),
+            started_ms=_integer(body["started_ms"], 0, 2**53),
+            ended_ms=_integer(body["ended_ms"], 0, 2**53),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise InvalidInput(f"not a result message: {type(error).__name__}") from error
+
+
+def malformed_result(subject: str, headers: Mapping[str, str] | None) -> ResultMessage | None:
+    """For a body that cannot be read: the attempt that the headers name failed, with nothing to show; None if none.
+
+    The token in the headers fences it like any other message.
+    """
+    named = headers or {}
+    try:
+        return ResultMessage(
+            tenant=Tenant(_matching(named.get("Holdgate-Tenant"), NAME)),
+            job_id=JobId(_matching(named.get("Holdgate-Job"), JOB_ID)),
+            attempt=_integer(int(named.get("Holdgate-Attempt", "")), 1, ATTEMPT_MAX),
+            token=LeaseToken(_matching(named.get("Holdgate-Token"), TOKEN)),
+            worker=subject.rpartition(".")[2],
+            outcome=RunOutcome.FAILED,
+            retryable=True,
+            output=Output(code=MALFORMED),
+            started_ms=0,
+            ended_ms=0,
+        )
+    except (InvalidInput, ValueError):
+        return None
+
+
+def _output(body: Mapping[str, Any]) -> Output:
+    value, logs, error = body["value"], body["logs"], body["error"]
+    if not (value is None or isinstance(value, bytes)):
+        raise InvalidInput("`value` is not bytes")
+    if not isinstance(logs, list) or len(logs) > LOG_LINES_MAX or not all(isinstance(line, str) for line in logs):
+        raise InvalidInput("`logs` is not a list of texts")
+    if error is not None and not (
+        isinstance(error, dict) and set(error) <= ERROR_KEYS and all(isinstance(text, str) for text in error.values())
+    ):
+        raise InvalidInput("`error` is not a map of texts")
+    return Output(value=value, logs=tuple(logs), error=error, code=_code(body["code"]))
+
+
+def _matching(value: Any, shape: re.Pattern[str]) -> str:
+    if not isinstance(value, str) or not shape.match(value):
+        raise InvalidInput("a name is malformed")
+    return value
+
+
+def _integer(value: Any, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise InvalidInput("a number is out of bounds")
+    return value
+
+
+def _code(value: Any) -> str | None:
+    """A code has a small alphabet and length; anything else is dropped."""
+    return value if isinstance(value, str) and CODE.match(value) else None

@@ -1,0 +1,49 @@
+"""What the output gate counts. Label values are bounded: never ids, never tenants."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from holdgate.kernel.rules import OutputVerdict
+from holdgate.scan import Category
+
+VERDICTS = Counter("holdgate_output_policy_verdicts_total", "Verdicts on outputs", ["verdict"])
+FAILURES = Counter(
+    "holdgate_output_policy_failures_total", "Outputs on which there was no verdict yet; they stay sealed", ["reason"]
+)
+FINDINGS = Counter("holdgate_output_findings_total", "Outputs in which something of a category was found", ["category"])
+SCAN_SECONDS = Histogram(
+    "holdgate_output_scan_seconds",
+    "Time to inspect one output, in a process of its own when it is large",
+    buckets=(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+BATCH_SECONDS = Histogram(
+    "holdgate_output_batch_seconds",
+    "From fetching results to their verdicts being stored",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+MALFORMED = Counter("holdgate_output_malformed_total", "Messages of results that are none")
+UNSEALED = Counter(
+    "holdgate_output_dropped_total", "Quarantined outputs dropped because the root names no key to seal to"
+)
+SCANNER_RESTARTS = Counter("holdgate_output_scanner_restarts_total", "Scanner processes that were ended or died")
+UP = Gauge("holdgate_output_gate_up", "Output gates that run", multiprocess_mode="livesum")
+
+FAILURE_REASONS = (
+    "kernel_unavailable",
+    "kernel_refused",
+    "state_unavailable",
+    "store_unavailable",
+    "scan_failed",
+    "scan_timed_out",
+    "scan_engine_failed",
+    "scanner_died",
+    "internal_error",
+)
+
+for _verdict in OutputVerdict:
+    VERDICTS.labels(str(_verdict))
+for _reason in FAILURE_REASONS:
+    FAILURES.labels(_reason)
+for _category in (*Category, "unscannable", "oversize"):
+    FINDINGS.labels(str(_category))

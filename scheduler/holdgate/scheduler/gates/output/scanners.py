@@ -1,0 +1,193 @@
+"""Who scans: this process for small outputs, child processes for large ones.
+
+What always holds: a scan in a child ends in time or the child is killed and the scan is an error; a child that died,
+whatever of, takes one scan with it and is replaced; the event loop never waits for a scan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdgate.kernel import wire
+from holdgate.scan import Scanner
+from holdgate.scan.child import FRAME_BYTES_MAX, HEAD, INSPECT, REDACT
+from holdgate.scan.engine import Budget
+from holdgate.scan.errors import (
+    EngineFailed,
+    RedactionIncomplete,
+    ScanError,
+    ScanIncomplete,
+    ScanTimedOut,
+    Unscannable,
+)
+from holdgate.scan.output import FindingKind, Inspection, Output, OutputInspector
+from holdgate.scheduler.gates.output import metrics
+
+_BY_CODE: dict[str, type[ScanError]] = {
+    error.code: error for error in (EngineFailed, RedactionIncomplete, ScanIncomplete, ScanTimedOut, Unscannable)
+}
+_ARGV = (sys.executable, "-m", "holdgate.scan.child")
+
+
+class ScannerDied(ScanError):
+    """the process that scanned the output died"""
+
+    code = "scanner_died"
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSettings:
+    """How outputs are scanned. `known_secrets` and `fingerprint_key` stay in memory and do not print.
+
+    `here_bytes_max`: larger outputs go to a child. `seconds`: time of one scan; a child that takes `grace_s` longer is
+    killed. `children`: processes at most, started when first needed. Without a `fingerprint_key` a random one serves:
+    fingerprints then compare within one run of the gate and with nothing else.
+    """
+
+    known_secrets: tuple[bytes, ...] = ()
+    fingerprint_key: bytes = field(default_factory=lambda: os.urandom(32))
+    here_bytes_max: int = 64 * 1024
+    seconds: float = 5.0
+    grace_s: float = 2.0
+    start_s: float = 20.0
+    children: int = 2
+    memory_bytes_max: int = 1024 * 1024 * 1024
+
+    def __repr__(self) -> str:
+        return "ScanSettings(...)"
+
+
+class OutputScanners:
+    """Inspects and redacts, each output where it belongs. Raises ScanError, never returns a guess."""
+
+    def __init__(self, settings: ScanSettings, *, argv: Sequence[str] = _ARGV) -> None:
+        self._settings = settings
+        self._argv = argv
+        scanner = Scanner(settings.known_secrets, budget=Budget(seconds=settings.seconds))
+        self._here = OutputInspector(scanner, settings.fingerprint_key)
+        self._idle: list[_Child] = []
+        self._slots = asyncio.Semaphore(settings.children)
+        self._children: set[_Child] = set()
+
+    def is_small(self, output: Output) -> bool:
+        """Whether this process scans it."""
+        return output.size() <= self._settings.here_bytes_max
+
+    async def inspect_small(self, outputs: Sequence[Output]) -> list[Inspection | ScanError]:
+        """What is in each of several small outputs, or why that cannot be said, in order."""
+        return await asyncio.to_thread(lambda: [self._inspected(output) for output in outputs])
+
+    async def inspect(self, output: Output) -> Inspection:
+        """What is in one output."""
+        if self.is_small(output):
+            return await asyncio.to_thread(self._here.inspect, output)
+        answer = await self._ask({"op": INSPECT, "output": output.as_dict()})
+        return Inspection.from_dict(answer["inspection"])
+
+    async def redact(self, output: Output, keep: Sequence[FindingKind]) -> Output:
+        """One output without what was found in it, but for the kinds to keep."""
+        if self.is_small(output):
+            return await asyncio.to_thread(self._here.redact, output, keep)
+        answer = await self._ask({"op": REDACT, "output": output.as_dict(), "keep": [list(kind) for kind in keep]})
+        return Output.from_dict(answer["output"])
+
+    async def close(self) -> None:
+        """End the children; idempotent."""
+        for child in list(self._children):
+            await self._end(child)
+
+    def _inspected(self, output: Output) -> Inspection | ScanError:
+        try:
+            with metrics.SCAN_SECONDS.time():
+                return self._here.inspect(output)
+        except ScanError as error:
+            return error
+
+    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        with metrics.SCAN_SECONDS.time():
+            async with self._child() as child:
+                answer = await child.exchange(request, self._settings.seconds + self._settings.grace_s)
+        if "error" in answer:
+            raise _BY_CODE.get(answer["error"], ScanError)(answer.get("message"))
+        return answer
+
+    @contextlib.asynccontextmanager
+    async def _child(self) -> AsyncIterator[_Child]:
+        async with self._slots:
+            child = self._idle.pop() if self._idle else await self._started()
+            try:
+                yield child
+            except BaseException:
+                # Its answer may still be on its way, or never come: nobody may take it for the next one's.
+                metrics.SCANNER_RESTARTS.inc()
+                await self._end(child)
+                raise
+            self._idle.append(child)
+
+    async def _started(self) -> _Child:
+        settings = self._settings
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            )
+        except OSError as error:
+            raise ScannerDied(f"a scanner process could not be started: {type(error).__name__}") from error
+        child = _Child(process)
+        self._children.add(child)
+        try:
+            await child.exchange(
+                {
+                    "known_secrets": list(settings.known_secrets),
+                    "fingerprint_key": settings.fingerprint_key,
+                    "seconds": settings.seconds,
+                    "memory_bytes_max": settings.memory_bytes_max,
+                },
+                settings.start_s,
+            )
+        except BaseException:
+            await self._end(child)
+            raise
+        return child
+
+    async def _end(self, child: _Child) -> None:
+        self._children.discard(child)
+        if child in self._idle:
+            self._idle.remove(child)
+        await child.end()
+
+
+class _Child:
+    """One scanner process; one exchange at a time."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def exchange(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """The answer; ScanTimedOut when it takes longer, ScannerDied when it does not come."""
+        body = wire.pack(request)
+        source, sink = self._process.stdout, self._process.stdin
+        if source is None or sink is None:
+            raise ScannerDied
+        try:
+            async with asyncio.timeout(timeout_s):
+                sink.write(HEAD.pack(len(body)) + body)
+                await sink.drain()
+                (length,) = HEAD.unpack(await source.readexactly(HEAD.size))
+                return wire.unpack(await source.readexactly(length), bytes_max=FRAME_BYTES_MAX)
+        except TimeoutError as error:
+            raise ScanTimedOut from error
+        except (OSError, asyncio.IncompleteReadError) as error:
+            raise ScannerDied from error
+
+    async def end(self) -> None:
+        """Kill it and wait for its end; idempotent."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        await self._process.wait()

@@ -1,0 +1,295 @@
+"""The output gate: reads result messages, brings each to one verdict, and only then lets go of the message.
+
+What always holds: nothing of a result leaves this process before its verdict is stored; a message is acknowledged after
+that, so a crash means that it is judged again, and the fence in the state makes one verdict of two; whatever fails, the
+result stays sealed in the stream, the message comes again, and a metric says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import defaultdict
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import nats.errors
+import structlog
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+
+from holdgate.kernel import limits, subjects, wire
+from holdgate.kernel.client import KernelClient
+from holdgate.kernel.clock import Clock
+from holdgate.kernel.errors import HoldgateError, InvalidInput, Unavailable
+from holdgate.kernel.ids import Entropy, Tenant
+from holdgate.kernel.tasks import TaskSet
+from holdgate.scan.errors import ScanError
+from holdgate.scheduler import metrics as shared
+from holdgate.scheduler.errors import LogUnavailable
+from holdgate.scheduler.gates.output import metrics
+from holdgate.scheduler.gates.output.judge import Inspected, Item, Judge
+from holdgate.scheduler.gates.output.message import ResultMessage, RunOutcome, malformed_result, parse_result
+from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSettings
+from holdgate.scheduler.gates.sealing import Sealer
+from holdgate.scheduler.state.log import PayloadStore
+from holdgate.scheduler.state.pull import PullReader
+from holdgate.scheduler.state.results import FinishingClaim, FinishKind, FinishRequest, FinishResult, Results
+from holdgate.scheduler.state.transitions import State
+
+log = structlog.get_logger(__name__)
+
+_OPEN = frozenset({State.RUNNING, State.FINISHING})
+_JUDGED = frozenset({RunOutcome.SUCCEEDED, RunOutcome.OVERSIZE})
+
+
+@dataclass(frozen=True, slots=True)
+class OutputGateConfig:
+    """How the gate works. `large_max`: large outputs under way at once. `put_off_s`: first delay before another try."""
+
+    scan: ScanSettings = field(default_factory=ScanSettings)
+    batch: int = 256
+    wait_s: float = 2.0
+    large_max: int = 8
+    put_off_s: float = 0.5
+    put_off_s_max: float = 30.0
+    pause_s: float = 1.0
+
+
+class OutputGateService:
+    """One per process; any number may run at once.
+
+    `quarantine_key`: X25519 public key of the signed root, or None: quarantined output is then dropped.
+    """
+
+    def __init__(
+        self,
+        *,
+        nc: Nats,
+        results: Results,
+        kernel: KernelClient,
+        store: PayloadStore,
+        quarantine_key: bytes | None,
+        config: OutputGateConfig,
+        clock: Clock,
+        entropy: Entropy = os.urandom,
+    ) -> None:
+        self.config = config
+        self.scanners = OutputScanners(config.scan)
+        self._nc = nc
+        self._results = results
+        self._clock = clock
+        self._reader = PullReader(
+            nc,
+            subjects.STREAM_RESULTS,
+            subjects.CONSUMER_OUTPUT_GATE,
+            batch=self.config.batch,
+            wait_s=self.config.wait_s,
+        )
+        self._judge = Judge(
+            kernel=kernel,
+            scanners=self.scanners,
+            store=store,
+            sealer=None if quarantine_key is None else Sealer(quarantine_key),
+            clock=clock,
+            entropy=entropy,
+        )
+        self._tasks = TaskSet(self._on_failure)
+        self._large = asyncio.Semaphore(self.config.large_max)
+        self._running = False
+
+    async def start(self) -> None:
+        """Begin to read results."""
+        if not self._running:
+            self._running = True
+            metrics.UP.inc()
+            self._tasks.start(self._run(), "output-gate")
+
+    async def stop(self) -> None:
+        """End; what was not judged comes again, here or at another gate. Idempotent."""
+        if self._running:
+            self._running = False
+            metrics.UP.dec()
+        await self._tasks.close()
+        await self._reader.unbind()
+        await self.scanners.close()
+
+    async def run_once(self) -> int:
+        """Judge one batch, large outputs included; how many messages it had. LogUnavailable when none can be read."""
+        messages = await self._reader.fetch()
+        waiting = await self._take(messages)
+        await asyncio.gather(*waiting)
+        return len(messages)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                for work in await self._take(await self._reader.fetch()):
+                    self._tasks.start(work, "large-output")
+            except LogUnavailable as error:
+                log.warning("results cannot be read", action="output_gate_paused", code=error.code)
+                await asyncio.sleep(self.config.pause_s)
+
+    async def _take(self, messages: Sequence[Msg]) -> list[Coroutine[Any, Any, None]]:
+        """Judge the small ones; returns the work that judges the large ones, each for itself."""
+        if not messages:
+            return []
+        with metrics.BATCH_SECONDS.time():
+            items = await self._current(messages)
+            await self._settle([item for item in items if self.scanners.is_small(item.message.output)])
+        return [self._settle_large(item) for item in items if not self.scanners.is_small(item.message.output)]
+
+    async def _current(self, messages: Sequence[Msg]) -> list[Item]:
+        """The messages of attempts that hold their jobs; the others are let go of, or put off."""
+        by_tenant: dict[Tenant, list[tuple[Msg, ResultMessage]]] = defaultdict(list)
+        for raw in messages:
+            message = _parsed(raw)
+            if message is None:
+                await raw.term()
+            else:
+                by_tenant[message.tenant].append((raw, message))
+        current: list[Item] = []
+        for tenant, pairs in by_tenant.items():
+            try:
+                known = await self._results.facts(tenant, [message.job_id for _, message in pairs])
+            except HoldgateError as error:
+                await self._put_off([raw for raw, _ in pairs], error)
+                continue
+            for (raw, message), facts in zip(pairs, known, strict=True):
+                if facts is not None and facts.state in _OPEN and facts.attempt == message.attempt:
+                    current.append(Item(raw, message, facts))
+                else:
+                    await _let_go_stale(raw)
+        return current
+
+    async def _settle_large(self, item: Item) -> None:
+        async with self._large:
+            await item.raw.in_progress()
+            inspected = await self._judge.inspect_large(item)
+            if isinstance(inspected, ScanError):
+                await self._put_off([item.raw], inspected, [item])
+            else:
+                await self._end_or_put_off([inspected])
+
+    async def _settle(self, items: Sequence[Item]) -> None:
+        ready: list[Inspected] = []
+        for item, result in zip(items, await self._judge.inspect_small(items), strict=True):
+            if isinstance(result, ScanError):
+                await self._put_off([item.raw], result, [item])
+            else:
+                ready.append(result)
+        for start in range(0, len(ready), limits.KERNEL_BATCH_MAX):
+            await self._end_or_put_off(ready[start : start + limits.KERNEL_BATCH_MAX])
+
+    async def _end_or_put_off(self, inspected: Sequence[Inspected]) -> None:
+        """Verdicts stored, or every message put off. One that breaks the batch is found by going one by one."""
+        if not inspected:
+            return
+        items = [each.item for each in inspected]
+        try:
+            await self._end(inspected)
+        except HoldgateError as error:
+            if len(inspected) == 1 or isinstance(error, Unavailable):
+                await self._put_off([item.raw for item in items], error, items)
+                return
+            for each in inspected:
+                await self._end_or_put_off([each])
+        except Exception as error:  # a fault of ours must neither release an output nor stop the gate
+            log.exception("an output was not judged", action="output_gate_fault")
+            if len(inspected) == 1:
+                await self._put_off([items[0].raw], error, items)
+                return
+            for each in inspected:
+                await self._end_or_put_off([each])
+
+    async def _end(self, inspected: Sequence[Inspected]) -> None:
+        decisions = await self._judge.decide(inspected)
+        by_tenant: dict[Tenant, list[tuple[Inspected, FinishRequest]]] = defaultdict(list)
+        for each, decision in zip(inspected, decisions, strict=True):
+            try:
+                request = await self._judge.request(each, decision)
+            except (ScanError, LogUnavailable) as error:
+                await self._put_off([each.item.raw], error, [each.item])
+            else:
+                by_tenant[each.item.message.tenant].append((each, request))
+        for tenant, pairs in by_tenant.items():
+            requests = [request for _, request in pairs]
+            answers = await self._results.finish(tenant, requests, self._clock.now_ms())
+            for (each, request), answer in zip(pairs, answers, strict=True):
+                await self._ended(tenant, each, request, answer)
+
+    async def _ended(self, tenant: Tenant, each: Inspected, request: FinishRequest, answer: FinishResult) -> None:
+        if answer.kind is FinishKind.STALE:
+            await _let_go_stale(each.item.raw)
+            return
+        if answer.kind is FinishKind.FINISHED:
+            _count(each, request, answer)
+            await self._hint(tenant, answer)
+        await each.item.raw.ack()
+
+    async def _hint(self, tenant: Tenant, answer: FinishResult) -> None:
+        """Wake who waits for this job or for a job of its pool; a lost hint costs them a moment."""
+        try:
+            if answer.pool:
+                await self._nc.publish(subjects.wake(answer.pool), tenant.encode())
+            body = wire.pack({"job_id": answer.job_id, "state": str(answer.state)})
+            await self._nc.publish(subjects.event(tenant), body)
+        except nats.errors.Error as error:
+            log.warning("a hint was not sent", action="hint_lost", error=type(error).__name__)
+
+    async def _put_off(self, raws: Sequence[Msg], error: Exception, items: Sequence[Item] = ()) -> None:
+        """No verdict: the outputs stay sealed in the stream, their jobs show `finishing`, the messages come again."""
+        reason = error.code if isinstance(error, HoldgateError) else "internal_error"
+        metrics.FAILURES.labels(reason if reason in metrics.FAILURE_REASONS else "internal_error").inc(len(raws))
+        log.warning("outputs stay sealed", action="output_sealed", reason=reason, outputs=len(raws))
+        await self._show_finishing(items)
+        for raw in raws:
+            tries = min(int(raw.metadata.num_delivered or 1), 16)
+            await raw.nak(delay=min(self.config.put_off_s_max, self.config.put_off_s * 2 ** (tries - 1)))
+
+    async def _show_finishing(self, items: Sequence[Item]) -> None:
+        claims: dict[Tenant, list[FinishingClaim]] = defaultdict(list)
+        for item in items:
+            message = item.message
+            if item.facts.state is State.RUNNING and message.outcome in _JUDGED:
+                claims[message.tenant].append(FinishingClaim(message.job_id, message.attempt, message.token))
+        for tenant, of_tenant in claims.items():
+            try:
+                await self._results.mark_finishing(tenant, of_tenant, self._clock.now_ms())
+            except HoldgateError as error:
+                log.warning("jobs are not shown as finishing", action="finishing_unmarked", code=error.code)
+
+    def _on_failure(self, name: str, error: BaseException) -> None:
+        metrics.FAILURES.labels("internal_error").inc()
+        log.error("a task of the output gate failed", action="output_gate_fault", task=name, error=type(error).__name__)
+
+
+def _parsed(raw: Msg) -> ResultMessage | None:
+    """What the message says; for one that cannot be read, that its attempt failed, or None where it names none."""
+    try:
+        return parse_result(raw.subject, raw.data)
+    except InvalidInput as error:
+        metrics.MALFORMED.inc()
+        message = malformed_result(raw.subject, raw.headers)
+        log.warning(
+            "a result cannot be read",
+            action="result_malformed",
+            subject=raw.subject,
+            error=str(error),
+            job_id=None if message is None else message.job_id,
+        )
+        return message
+
+
+async def _let_go_stale(raw: Msg) -> None:
+    shared.STALE.labels("result").inc()
+    await raw.ack()
+
+
+def _count(each: Inspected, request: FinishRequest, answer: FinishResult) -> None:
+    metrics.VERDICTS.labels(str(request.verdict["verdict"])).inc()
+    if answer.state is not None:
+        shared.JOBS.labels(str(answer.state)).inc()
+    for category in {kind[1] for kind in each.kinds}:
+        metrics.FINDINGS.labels(category).inc()

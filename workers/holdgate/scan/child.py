@@ -1,0 +1,76 @@
+"""A process that scans for another one, so that a scan that hangs or eats all memory can be ended without a loss.
+
+Reads frames (four bytes of length, msgpack) from standard input, writes one answer a frame to standard output. The
+first frame sets it up; known secrets and the key come only this way, never by arguments or environment. Ends with its
+input.
+Start it with `python -m holdgate.scan.child`.
+"""
+
+from __future__ import annotations
+
+import resource
+import struct
+import sys
+from typing import Any, BinaryIO
+
+from holdgate.kernel import wire
+from holdgate.scan import Scanner
+from holdgate.scan.engine import Budget
+from holdgate.scan.errors import ScanError
+from holdgate.scan.output import Output, OutputInspector
+
+HEAD = struct.Struct(">I")
+FRAME_BYTES_MAX = 64 * 1024 * 1024
+INSPECT = "inspect"
+REDACT = "redact"
+
+
+def main() -> int:
+    """Serve until standard input ends."""
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    setup = _read(source)
+    if setup is None:
+        return 0
+    _confine(setup["memory_bytes_max"])
+    inspector = OutputInspector(
+        Scanner(setup["known_secrets"], budget=Budget(seconds=setup["seconds"])), setup["fingerprint_key"]
+    )
+    _write(sink, {"ready": True})
+    while (request := _read(source)) is not None:
+        _write(sink, _answer(inspector, request))
+    return 0
+
+
+def _answer(inspector: OutputInspector, request: dict[str, Any]) -> dict[str, Any]:
+    output = Output.from_dict(request["output"])
+    try:
+        if request["op"] == INSPECT:
+            return {"inspection": inspector.inspect(output).as_dict()}
+        keep = [(detector, category, severity) for detector, category, severity in request["keep"]]
+        return {"output": inspector.redact(output, keep).as_dict()}
+    except ScanError as error:
+        return {"error": error.code, "message": str(error)}
+
+
+def _confine(memory_bytes_max: int) -> None:
+    """No more memory than this, and no core file, which would hold what was scanned."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes_max, memory_bytes_max))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _read(source: BinaryIO) -> dict[str, Any] | None:
+    head = source.read(HEAD.size)
+    if len(head) < HEAD.size:
+        return None
+    body = source.read(HEAD.unpack(head)[0])
+    return wire.unpack(body, bytes_max=FRAME_BYTES_MAX)
+
+
+def _write(sink: BinaryIO, message: dict[str, Any]) -> None:
+    body = wire.pack(message)
+    sink.write(HEAD.pack(len(body)) + body)
+    sink.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
