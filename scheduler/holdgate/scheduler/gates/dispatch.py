@@ -2,7 +2,7 @@
 
 What always holds: the kernel is asked at every hand-off, never a cache; what it refuses does not leave here; without a
 kernel the job stays queued and says so, unless the signed root declares dispatch to fail open; a record that is not
-what the api signed never runs and raises an alarm. This gate cannot make a worker run anything: it only carries permits.
+what the api signed never runs and raises an alarm. This gate only carries permits; a worker checks them.
 
     picked → payload in place → one kernel call for all → permit   → start (one script a job, one flush) → handover
                                                        → deny     → denied
@@ -43,6 +43,7 @@ from holdgate.scheduler import metrics
 from holdgate.scheduler.errors import NotFound
 from holdgate.scheduler.state.approvals import Approvals, Redecision
 from holdgate.scheduler.state.backlog import Backlog, Picked, StartKind, StartRequest, StartResult
+from holdgate.scheduler.state.transitions import State
 
 log = structlog.get_logger(__name__)
 
@@ -51,9 +52,9 @@ HANDOVER_LEASE_MS = 3 * limits.HEARTBEAT_S * 1000
 UNAVAILABLE_DELAY_MS = 500
 """How soon a job that found no kernel is tried again; the client's breaker keeps the tries from the wire."""
 INVALID_DELAY_MS = 5_000
-PERMIT_CALL_BYTES_MAX = limits.ENVELOPE_BYTES_MAX // 4
-"""Payloads in one kernel call: far enough below what NATS carries that the envelope always fits."""
-PAYLOAD_FIELD = "payload"
+NO_POLICY_DELAY_MS = 1_000
+CUSTODY_DELAY_MS = 60_000
+"""A record so altered that even its denial does not fit it: kept from running, and looked at only so often."""
 CUSTODY_BROKEN = "custody_broken"
 
 
@@ -110,6 +111,7 @@ class _Sorted:
 
     start: list[tuple[Picked, StartRequest, Signed]]
     redecide: list[tuple[Picked, Decision, str]]
+    """With the code of the refusal."""
     put_back: dict[tuple[str, int], list[Picked]]
 
 
@@ -135,6 +137,11 @@ class DispatchGate:
             replies = await self._ask_kernel(loaded, asker)
         except KernelUnavailable:
             return await self._without_kernel(loaded, asker)
+        except InvalidInput as error:
+            metrics.DISPATCH_REFUSED.labels("invalid").inc(len(loaded))
+            log.warning("the kernel refused a request for permits", action="permits_refused", code=error.code)
+            await self._put_back(loaded, error.code, INVALID_DELAY_MS)
+            return Passage(())
         verdicts = self._sort(loaded, replies, asker)
         handovers, unapproved = await self._start(verdicts.start)
         verdicts.redecide += unapproved
@@ -146,15 +153,17 @@ class DispatchGate:
     # Payloads ---------------------------------------------------------------------------------------------------------
 
     async def _load(self, picked: Sequence[Picked]) -> list[Picked]:
-        """Those whose payload is in place; the others are put back or refused."""
-        if all(item.job.payload is not None for item in picked):
+        """Those whose payload is in place and is what was hashed; the others are put back or refused."""
+        if all(item.job.payload_holds() for item in picked):
             return list(picked)
         return [item for item in await asyncio.gather(*map(self._with_payload, picked)) if item is not None]
 
     async def _with_payload(self, item: Picked) -> Picked | None:
-        if item.job.payload is not None:
+        if item.job.payload_holds():
             return item
         try:
+            if item.job.payload is not None:
+                raise Forged("the payload is not the one that was hashed", code="payload_mismatch")
             return replace(item, job=item.job.with_payload(await self.payloads.get(item.job.payload_digest)))
         except Unavailable:
             await self._put_back([item], "payload_unavailable", UNAVAILABLE_DELAY_MS)
@@ -165,12 +174,9 @@ class DispatchGate:
     # The kernel -------------------------------------------------------------------------------------------------------
 
     async def _ask_kernel(self, picked: Sequence[Picked], asker: Asker) -> list[PermitReply]:
-        info = self.kernel.snapshot
-        # Unless rules read payloads, their digest is all that the kernel needs: it is what was hashed and signed.
-        with_payload = info is None or PAYLOAD_FIELD in info.reads
         requests = [
             PermitRequest(
-                job=item.job if with_payload else item.job.with_payload(None),
+                job=item.job,
                 admission=item.admission,
                 attempt=item.attempt,
                 pool=asker.pool,
@@ -179,17 +185,17 @@ class DispatchGate:
             )
             for item in picked
         ]
-        answers = await asyncio.gather(*(self.kernel.permits(part) for part in _parts(requests)))
-        return [reply for part in answers for reply in part]
+        return await self.kernel.permits(requests)
 
     def _sort(self, picked: Sequence[Picked], replies: Sequence[PermitReply], asker: Asker) -> _Sorted:
         out = _Sorted([], [], defaultdict(list))
         for item, reply in zip(picked, replies, strict=True):
-            if reply.permit is not None and reply.decision is not None and reply.permit_record is not None:
-                request = self._start_request(item, reply.decision, reply.permit_record, asker)
+            permit_id = None if reply.permit is None else _permit_id(reply.permit)
+            if permit_id is not None and reply.permit is not None and reply.decision is not None:
+                request = self._start_request(item, reply.decision, permit_id, asker)
                 out.start.append((item, request, reply.permit))
-                continue
-            self._sort_refused(item, reply, out)
+            else:
+                self._sort_refused(item, reply, out)
         return out
 
     def _sort_refused(self, item: Picked, reply: PermitReply, out: _Sorted) -> None:
@@ -199,20 +205,21 @@ class DispatchGate:
             metrics.DISPATCH_REFUSED.labels(CUSTODY_BROKEN).inc()
             denial = _custody_denial(item, f"{refusal}: {reply.message}", self.clock.now_ms())
             out.redecide.append((item, denial, CUSTODY_BROKEN))
-        elif refusal == "denied" and decision is not None:
-            metrics.DISPATCH_REFUSED.labels("denied").inc()
-            out.redecide.append((item, decision, "denied"))
-        elif (refusal == "needs_approval" or refusal.startswith("votes")) and decision is not None:
-            metrics.DISPATCH_REFUSED.labels("needs_approval" if not item.votes else "votes_invalid").inc()
-            out.redecide.append((item, held_decision(decision, item.admission), refusal))
         elif refusal == "no_policy":
+            # Nothing runs, and nothing is lost: what the next policy says of it counts.
             metrics.DISPATCH_REFUSED.labels("no_policy").inc()
-            out.put_back[("no_policy", INVALID_DELAY_MS)].append(item)
-        else:
+            out.put_back[("no_policy", NO_POLICY_DELAY_MS)].append(item)
+        elif decision is None or refusal.startswith("invalid"):
             metrics.DISPATCH_REFUSED.labels("invalid").inc()
             log.error("the kernel could not read a request for a permit", action="permit_invalid",
                       job_id=item.job.job_id, code=refusal)  # fmt: skip
             out.put_back[(refusal, INVALID_DELAY_MS)].append(item)
+        elif refusal == "denied":
+            metrics.DISPATCH_REFUSED.labels("denied").inc()
+            out.redecide.append((item, decision, "denied"))
+        else:
+            metrics.DISPATCH_REFUSED.labels("votes_invalid" if item.votes else "needs_approval").inc()
+            out.redecide.append((item, decision, refusal))
 
     async def _without_kernel(self, picked: Sequence[Picked], asker: Asker) -> Passage:
         if not (self.is_open() and self.signer is not None):
@@ -252,8 +259,8 @@ class DispatchGate:
 
     # Starting ---------------------------------------------------------------------------------------------------------
 
-    def _start_request(self, item: Picked, decision: Decision, permit: Permit, asker: Asker) -> StartRequest:
-        request = self._request(item, decision, permit.permit_id, asker)
+    def _start_request(self, item: Picked, decision: Decision, permit_id: PermitId, asker: Asker) -> StartRequest:
+        request = self._request(item, decision, permit_id, asker)
         return replace(request, approval_required=bool(approvals_of(decision, item.admission)))
 
     def _request(self, item: Picked, decision: Decision, permit_id: PermitId, asker: Asker) -> StartRequest:
@@ -294,7 +301,7 @@ class DispatchGate:
                 if result.kind is StartKind.STARTED:
                     handovers.append(Handover(item.job, permit, request.attempt, request.token, request.lease_ms))
                 elif result.kind is StartKind.APPROVAL_MISSING and request.decision is not None:
-                    unapproved.append((item, held_decision(request.decision, item.admission), "needs_approval"))
+                    unapproved.append((item, request.decision, "needs_approval"))
         return handovers, unapproved
 
     # Refusals ---------------------------------------------------------------------------------------------------------
@@ -302,23 +309,41 @@ class DispatchGate:
     async def _redecide(self, refused: Sequence[tuple[Picked, Decision, str]]) -> tuple[list[Job], list[Job]]:
         denied: list[Job] = []
         held: list[Job] = []
-        by_tenant: dict[Tenant, list[Redecision]] = defaultdict(list)
+        by_tenant: dict[Tenant, list[tuple[Picked, Decision, str]]] = defaultdict(list)
+        for refusal in refused:
+            by_tenant[refusal[0].job.tenant].append(refusal)
+        await asyncio.gather(*(self._redecide_of(tenant, parts, denied, held) for tenant, parts in by_tenant.items()))
+        metrics.JOBS.labels("denied").inc(len(denied))
+        metrics.JOBS.labels("held").inc(len(held))
+        return denied, held
+
+    async def _redecide_of(
+        self, tenant: Tenant, refused: Sequence[tuple[Picked, Decision, str]], denied: list[Job], held: list[Job]
+    ) -> None:
         for item, decision, code in refused:
             if code == CUSTODY_BROKEN:
                 metrics.CUSTODY_BROKEN.inc()
                 log.critical("a job record is not what the api signed", action=CUSTODY_BROKEN,
-                             job_id=item.job.job_id, tenant=item.job.tenant, why=decision.reason)  # fmt: skip
-            by_tenant[item.job.tenant].append(
-                Redecision(job_id=item.job.job_id, decision=decision, reservation=item.reservation)
+                             job_id=item.job.job_id, tenant=tenant, why=decision.reason)  # fmt: skip
+        requests = [
+            Redecision(
+                job_id=item.job.job_id,
+                decision=decision,
+                reservation=item.reservation,
+                outcome=outcome_of(item.admission),
+                code=code,
             )
-            (denied if decision.verdict is Verdict.DENY else held).append(item.job)
-        now_ms = self.clock.now_ms()
-        await asyncio.gather(
-            *(self.approvals.redecide(tenant, requests, now_ms) for tenant, requests in by_tenant.items())
-        )
-        metrics.JOBS.labels("denied").inc(len(denied))
-        metrics.JOBS.labels("held").inc(len(held))
-        return denied, held
+            for item, decision, code in refused
+        ]
+        states = await self.approvals.redecide(tenant, requests, self.clock.now_ms())
+        for (item, _, code), state in zip(refused, states, strict=True):
+            if state is State.DENIED:
+                denied.append(item.job)
+            elif state is State.HELD:
+                held.append(item.job)
+            else:
+                delay_ms = CUSTODY_DELAY_MS if code == CUSTODY_BROKEN else UNAVAILABLE_DELAY_MS
+                await self._put_back([item], code, delay_ms)
 
     async def _put_back(self, picked: Iterable[Picked], reason: str, delay_ms: int) -> None:
         by_tenant: dict[Tenant, list[Picked]] = defaultdict(list)
@@ -335,18 +360,12 @@ class DispatchGate:
 
 def approvals_of(decision: Decision, admission: Signed) -> tuple[ApprovalRequirement, ...]:
     """Who must release the job under `decision`, given how the signed `admission` says that it entered."""
-    return required_approvals(decision, _outcome(admission))
+    return required_approvals(decision, outcome_of(admission))
 
 
-def held_decision(decision: Decision, admission: Signed) -> Decision:
-    """`decision` as the record of a hold: a job over a rate limit is held by a throttle, which names no approvers."""
-    if decision.verdict is Verdict.REQUIRE_APPROVAL:
-        return decision
-    return replace(decision, verdict=Verdict.REQUIRE_APPROVAL, approvals=approvals_of(decision, admission))
-
-
-def _outcome(admission: Signed) -> Outcome | None:
-    # Read before its signature is checked, which the kernel does: here it can only make the gate stricter or a start fail.
+def outcome_of(admission: Signed) -> Outcome | None:
+    """How a job entered, as its admission says."""
+    # Read before its signature is checked, which the kernel does: here it can only make the gate stricter.
     try:
         body = parse_json(admission.body)
         return Outcome(str(body["outcome"])) if isinstance(body, dict) and "outcome" in body else None
@@ -384,16 +403,11 @@ def _count_start(result: StartResult) -> None:
             metrics.DISPATCH_REFUSED.labels("needs_approval").inc()
 
 
-def _parts(requests: Sequence[PermitRequest]) -> Iterable[list[PermitRequest]]:
-    """`requests` in calls of bounded number and bytes; a single one may be over the bytes, but never over a payload."""
-    part: list[PermitRequest] = []
-    size = 0
-    for request in requests:
-        weight = len(request.job.payload or b"") + len(request.job.prompt or "")
-        if part and (len(part) >= limits.KERNEL_BATCH_MAX or size + weight > PERMIT_CALL_BYTES_MAX):
-            yield part
-            part, size = [], 0
-        part.append(request)
-        size += weight
-    if part:
-        yield part
+def _permit_id(permit: Signed) -> PermitId | None:
+    """The id in a permit, for the record; whether the permit holds is the worker's to check."""
+    try:
+        body = parse_json(permit.body)
+    except InvalidInput:
+        return None
+    permit_id = body.get("permit_id") if isinstance(body, dict) else None
+    return PermitId(permit_id) if isinstance(permit_id, str) else None

@@ -1,0 +1,331 @@
+"""Workers ask for jobs: an ask stays open until there are some or its time is over.
+
+What always holds: an ask takes no more than it asked for, and only what the worker says it can do; whose jobs they are
+is decided by fair shares; every job in an answer has passed the dispatch gate. A worker that never got the answer never
+renews the leases in it, and the jobs come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import nats.errors
+import structlog
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from holdgate.kernel import limits, subjects, topics, wire
+from holdgate.kernel.clock import Clock
+from holdgate.kernel.errors import HoldgateError, InvalidInput
+from holdgate.kernel.ids import Tenant, WorkerId
+from holdgate.kernel.records import Job
+from holdgate.kernel.tasks import TaskSet
+from holdgate.scheduler import metrics
+from holdgate.scheduler.dispatch.board import ReadyBoard
+from holdgate.scheduler.dispatch.config import DispatchConfig
+from holdgate.scheduler.dispatch.fairness import FairShare
+from holdgate.scheduler.dispatch.hints import Hints
+from holdgate.scheduler.gates.dispatch import Asker, DispatchGate, Handover
+from holdgate.scheduler.state.backlog import Backlog, Picked
+from holdgate.scheduler.state.transitions import State
+
+log = structlog.get_logger(__name__)
+
+ASKS_PER_WORKER_MAX = 3
+ASKS_MAX = 8_192
+"""Open asks of one dispatcher: beyond, workers are told to come back."""
+ASK_BYTES_MAX = 64 * 1024
+OFFERS_MAX = 256
+"""Topic patterns, and capabilities, that one ask may name."""
+PICK_ROUNDS_MAX = 4
+"""Rounds in which tenants that ran dry give their share to the others; what is left then waits for the next ask."""
+REPLY_BYTES_MAX = limits.ENVELOPE_BYTES_MAX * 3 // 4
+"""Payloads in one reply; the records around them fit in the rest."""
+BUSY_RETRY_MS = 1_000
+INCAPABLE_DELAY_MS = 2_000
+"""A job that no worker seen lately can do: how long it stays out of the way of those that can run."""
+OTHER_WORKER_DELAY_MS = 50
+RETRY_PAUSE_S = 0.05
+"""Between two looks of one ask that found only jobs for others: a bound on how fast it turns the backlog over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a worker asked: up to `n` jobs of `topics` (patterns) whose `requires` are among `capabilities`."""
+
+    worker: WorkerId
+    pool: str
+    topics: tuple[str, ...]
+    capabilities: frozenset[str]
+    n: int
+    wait_s: float
+
+    @classmethod
+    def from_message(cls, subject: str, data: bytes) -> Ask:
+        """The ask in a message; InvalidInput when it is none, or speaks for another worker than its subject."""
+        body = wire.unpack(data, bytes_max=ASK_BYTES_MAX)
+        pool, worker = subject.split(".")[-2:]
+        if body.get("worker") != worker or body.get("pool") != pool:
+            raise InvalidInput("an ask names another worker or pool than its subject")
+        n, wait_ms = body.get("n"), body.get("wait_ms", 0)
+        if not (type(n) is int and 1 <= n <= limits.ASK_JOBS_MAX):
+            raise InvalidInput(f"`n` must be from 1 to {limits.ASK_JOBS_MAX}")
+        if not (type(wait_ms) is int and 0 <= wait_ms <= limits.ASK_WAIT_S_MAX * 1000):
+            raise InvalidInput(f"`wait_ms` must be from 0 to {limits.ASK_WAIT_S_MAX * 1000}")
+        patterns = _names(body, "topics")
+        for pattern in patterns:
+            topics.verify_pattern(pattern)
+        return cls(WorkerId(worker), pool, patterns, frozenset(_names(body, "capabilities")), n, wait_ms / 1000)
+
+    def can_do(self, job: Job) -> bool:
+        """Whether the worker offers the job's topic and everything it requires."""
+        return self.capabilities.issuperset(job.requires) and any(
+            topics.matches(pattern, job.topic) for pattern in self.topics
+        )
+
+
+@dataclass(slots=True)
+class _Open:
+    """An ask under way; `is_superseded` when the same worker asked more often than it may."""
+
+    ask: Ask
+    is_superseded: bool = False
+
+
+@dataclass(slots=True)
+class _Pool:
+    """Turns of tenants, and what the workers seen lately offer."""
+
+    fair: FairShare
+    offers: dict[WorkerId, Ask] = field(default_factory=dict)
+
+
+class AskDesk:
+    """Answers asks. `serve` is the whole of one; messages only lead to it."""
+
+    def __init__(
+        self,
+        nc: Nats,
+        *,
+        backlog: Backlog,
+        gate: DispatchGate,
+        board: ReadyBoard,
+        hints: Hints,
+        clock: Clock,
+        config: DispatchConfig,
+    ) -> None:
+        self._nc = nc
+        self._backlog = backlog
+        self._gate = gate
+        self._board = board
+        self._hints = hints
+        self._clock = clock
+        self._config = config
+        self._pools: dict[str, _Pool] = {}
+        self._open: dict[WorkerId, deque[_Open]] = defaultdict(deque)
+        self._tasks = TaskSet(self._task_failed)
+        self._subscription: Subscription | None = None
+        self._is_stopping = False
+
+    async def start(self) -> None:
+        """Hear asks."""
+        self._subscription = await self._nc.subscribe(
+            f"{subjects.ASK}.*.*", queue=subjects.DISPATCHER_QUEUE, cb=self._on_message
+        )
+
+    async def stop(self) -> None:
+        """Hear no more; asks that wait are answered empty, those that carry jobs are answered with them. Idempotent."""
+        self._is_stopping = True
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None and not self._nc.is_closed:
+            await subscription.unsubscribe()
+        for pool in self._pools:
+            while self._board.waiting and self._wake_one(pool):
+                pass
+        await self._tasks.drain(timeout_s=limits.KERNEL_TIMEOUT_S + 1)
+
+    async def serve(self, ask: Ask) -> list[Handover]:
+        """Jobs for `ask`, as soon as there are some; [] after its time."""
+        entry = self._enter(ask)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ask.wait_s
+        try:
+            while True:
+                if entry.is_superseded or self._is_stopping:
+                    self._board.wake_next(ask.pool)
+                    return []
+                found = await self._hand_over(ask)
+                left_s = deadline - loop.time()
+                if found or left_s <= 0:
+                    return found
+                if self._board.has_ready(ask.pool):
+                    await asyncio.sleep(min(RETRY_PAUSE_S, left_s))
+                else:
+                    await self._board.wait(ask.pool, left_s)
+        finally:
+            self._leave(entry)
+
+    # Messages ---------------------------------------------------------------------------------------------------------
+
+    async def _on_message(self, message: Msg) -> None:
+        if len(self._tasks) >= ASKS_MAX or self._is_stopping:
+            await self._reply(message, {"error": "busy", "retry_ms": BUSY_RETRY_MS})
+            return
+        self._tasks.start(self._answer(message), "ask")
+
+    async def _answer(self, message: Msg) -> None:
+        try:
+            ask = Ask.from_message(message.subject, message.data)
+            handovers = await self.serve(ask)
+        except HoldgateError as error:
+            log.warning("an ask failed", action="ask_failed", code=error.code, error=str(error))
+            await self._reply(message, {"error": error.code, "retry_ms": BUSY_RETRY_MS})
+            return
+        await self._reply(message, {"jobs": [handover.as_dict() for handover in handovers]})
+        metrics.HANDED_OVER.inc(len(handovers))
+
+    async def _reply(self, message: Msg, body: dict[str, Any]) -> None:
+        try:
+            await self._nc.publish(message.reply, wire.pack(body))
+        except nats.errors.Error as error:
+            # The leases of what was in it run out, and the jobs come back.
+            log.warning("an answer was not sent", action="ask_unanswered", error=type(error).__name__)
+
+    def _task_failed(self, _name: str, error: BaseException) -> None:
+        metrics.DUTY_FAILURES.labels("asks").inc()
+        log.error("an ask ended in an error", action="ask_failed", error=repr(error))
+
+    # One hand-over ----------------------------------------------------------------------------------------------------
+
+    async def _hand_over(self, ask: Ask) -> list[Handover]:
+        if not self._board.has_ready(ask.pool):
+            return []
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        picked = await self._pick(ask)
+        if self._board.has_ready(ask.pool):
+            self._board.wake_next(ask.pool)
+        suited = await self._set_aside(ask, picked)
+        if not suited:
+            return []
+        passage = await self._gate.pass_through(suited, Asker(ask.worker, ask.pool))
+        metrics.HANDOVER_SECONDS.observe(loop.time() - began)
+        for jobs, state in ((passage.denied, State.DENIED), (passage.held, State.HELD)):
+            for job in jobs:
+                await self._hints.changed(job.tenant, [job.job_id], state)
+        for handover in passage.handovers:
+            await self._hints.changed(handover.job.tenant, [handover.job.job_id], State.RUNNING)
+        return list(passage.handovers)
+
+    async def _pick(self, ask: Ask) -> list[Picked]:
+        """Up to `ask.n` reserved jobs, shared out among the tenants that have some."""
+        fair = self._pools[ask.pool].fair
+        picked: list[Picked] = []
+        for _ in range(PICK_ROUNDS_MAX):
+            marks = self._board.marked(ask.pool)
+            if not marks or len(picked) >= ask.n:
+                break
+            shares = fair.allot(marks, ask.n - len(picked))
+            taken = await self._pick_shares(ask.pool, shares)
+            for tenant, share in shares.items():
+                jobs = taken[tenant]
+                picked += jobs
+                if len(jobs) < share:
+                    fair.ran_dry(tenant)
+                    self._board.dry(ask.pool, tenant, marks[tenant])
+        return picked
+
+    async def _pick_shares(self, pool: str, shares: Mapping[str, int]) -> dict[str, list[Picked]]:
+        now_ms = self._clock.now_ms()
+        lists = await asyncio.gather(
+            *(
+                self._backlog.pick(Tenant(tenant), pool, share, in_flight_max=self._config.in_flight_max, now_ms=now_ms)
+                for tenant, share in shares.items()
+            )
+        )
+        return dict(zip(shares, lists, strict=True))
+
+    async def _set_aside(self, ask: Ask, picked: Sequence[Picked]) -> list[Picked]:
+        """Those for this worker and this reply; the others go back."""
+        pool = self._pools[ask.pool]
+        suited: list[Picked] = []
+        others: dict[tuple[str, int], list[Picked]] = defaultdict(list)
+        size = 0
+        for item in picked:
+            if not ask.can_do(item.job):
+                is_known = any(offer.can_do(item.job) for offer in pool.offers.values())
+                why = ("other_worker", OTHER_WORKER_DELAY_MS) if is_known else ("no_capable_worker", INCAPABLE_DELAY_MS)
+                others[why].append(item)
+                pool.fair.give_back(item.job.tenant, 1)
+                metrics.DISPATCH_REFUSED.labels("no_capable_worker").inc()
+                continue
+            size += _reply_bytes(item)
+            if suited and size > REPLY_BYTES_MAX:
+                others["next_answer", 0].append(item)
+            else:
+                suited.append(item)
+        for (reason, delay_ms), items in others.items():
+            await self._put_back(ask.pool, items, reason, delay_ms)
+        return suited
+
+    async def _put_back(self, pool: str, items: Sequence[Picked], reason: str, delay_ms: int) -> None:
+        by_tenant: dict[Tenant, list[Picked]] = defaultdict(list)
+        for item in items:
+            by_tenant[item.job.tenant].append(item)
+        now_ms = self._clock.now_ms()
+        for tenant, jobs in by_tenant.items():
+            await self._backlog.put_back(tenant, jobs, waiting_reason=reason, delay_ms=delay_ms, now_ms=now_ms)
+            if not delay_ms:
+                self._board.mark(pool, tenant)
+
+    # Who is here ------------------------------------------------------------------------------------------------------
+
+    def _enter(self, ask: Ask) -> _Open:
+        pool = self._pools.get(ask.pool)
+        if pool is None:
+            pool = self._pools[ask.pool] = _Pool(FairShare(self._config.weights))
+        pool.offers[ask.worker] = ask
+        entry = _Open(ask)
+        queue = self._open[ask.worker]
+        queue.append(entry)
+        metrics.ASKS_WAITING.inc()
+        if len(queue) > ASKS_PER_WORKER_MAX:
+            # A worker that came back after a crash: its old asks go to nobody.
+            queue[0].is_superseded = True
+        return entry
+
+    def _leave(self, entry: _Open) -> None:
+        queue = self._open[entry.ask.worker]
+        queue.remove(entry)
+        if not queue:
+            del self._open[entry.ask.worker]
+        metrics.ASKS_WAITING.dec()
+
+    def forget(self, alive: Sequence[WorkerId]) -> None:
+        """Drop the offers of workers that are neither in `alive` nor asking."""
+        keep = set(alive).union(self._open)
+        for pool in self._pools.values():
+            for worker in [name for name in pool.offers if name not in keep]:
+                del pool.offers[worker]
+
+    def _wake_one(self, pool: str) -> bool:
+        before = self._board.waiting
+        self._board.wake_next(pool)
+        return self._board.waiting < before
+
+
+def _names(body: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    values = body.get(key)
+    if not isinstance(values, list) or len(values) > OFFERS_MAX or not all(isinstance(item, str) for item in values):
+        raise InvalidInput(f"`{key}` must be a list of at most {OFFERS_MAX} texts")
+    return tuple(values)
+
+
+def _reply_bytes(item: Picked) -> int:
+    payload = item.job.payload
+    return limits.BODY_BYTES_DEFAULT if payload is None else len(payload)

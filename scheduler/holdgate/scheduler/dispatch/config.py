@@ -1,0 +1,34 @@
+"""What an operator may set for a dispatcher, checked together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from holdgate.kernel import limits
+from holdgate.scheduler.dispatch.fairness import check_weights
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchConfig:
+    """Bounds and intervals. ValueError when they do not hold together.
+
+    `in_flight_max`: jobs of one tenant that may run at once in one pool. `weights`: shares of tenants that are not 1.
+    """
+
+    in_flight_max: int = 1000
+    weights: Mapping[str, int] = field(default_factory=dict)
+    lease_ms: int = limits.LEASE_S * 1000
+    reaper_interval_s: float = 0.5
+    scan_interval_s: float = 0.25
+    redecide_interval_s: float = 5.0
+    outbox_age_ms: int = 2_000
+
+    def __post_init__(self) -> None:
+        check_weights(self.weights)
+        if self.in_flight_max < 1:
+            msg = "`in_flight_max` must be at least 1, or nothing ever runs"
+            raise ValueError(msg)
+        if self.lease_ms < 3 * limits.HEARTBEAT_S * 1000:
+            msg = "`lease_ms` must outlast three heartbeats"
+            raise ValueError(msg)

@@ -1,0 +1,168 @@
+"""The reaper: everything that happens because time passed.
+
+    reservations of a dispatcher that is gone   back into the backlog
+    leases that were not renewed                next attempt, or dead-letter list, timed out, cancelled
+    deadlines                                   expired
+    scheduled and delayed jobs that are due     queued
+    approvals past their end                    expired, `approval_expired`
+    accepted jobs that never reached the log    published
+
+What always holds: each is one script that checks what it finds, so any number of reapers may run; each batch is
+bounded, so one tenant's flood does not keep the others waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from holdgate.kernel.clock import Clock
+from holdgate.kernel.errors import Unavailable
+from holdgate.kernel.ids import Entropy, JobId, Tenant
+from holdgate.scheduler import metrics
+from holdgate.scheduler.dispatch.board import ReadyBoard
+from holdgate.scheduler.dispatch.hints import Hints
+from holdgate.scheduler.gates.retry import delay_ms
+from holdgate.scheduler.state.approvals import Approvals
+from holdgate.scheduler.state.backlog import Backlog
+from holdgate.scheduler.state.jobs import Jobs
+from holdgate.scheduler.state.leases import ExpiredLease, Leases
+from holdgate.scheduler.state.log import Envelope, JobLog
+from holdgate.scheduler.state.transitions import State
+
+log = structlog.get_logger(__name__)
+
+BATCH = 256
+TENANTS_AT_ONCE = 16
+LEASE_LOST = "lease_lost"
+OVER_TIME = "max_runtime_exceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class ReaperState:
+    """What the reaper works on."""
+
+    jobs: Jobs
+    backlog: Backlog
+    leases: Leases
+    approvals: Approvals
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Where an expired lease leads."""
+
+    to_state: State
+    code: str
+    is_retry: bool = False
+
+
+def ending_of(lease: ExpiredLease) -> Ending:
+    """Cancelled if that was asked for; the next attempt if one is left; otherwise the dead-letter list."""
+    code = OVER_TIME if lease.over_time else LEASE_LOST
+    if lease.cancel_requested:
+        return Ending(State.CANCELLED, "cancelled")
+    if lease.attempt < lease.attempts_max:
+        return Ending(State.QUEUED, code, is_retry=True)
+    return Ending(State.TIMED_OUT if lease.over_time else State.FAILED, code)
+
+
+class Reaper:
+    """`run_once` looks at every tenant once."""
+
+    def __init__(
+        self,
+        state: ReaperState,
+        job_log: JobLog,
+        *,
+        board: ReadyBoard,
+        hints: Hints,
+        clock: Clock,
+        entropy: Entropy,
+        outbox_age_ms: int,
+    ) -> None:
+        self._state = state
+        self._job_log = job_log
+        self._board = board
+        self._hints = hints
+        self._clock = clock
+        self._entropy = entropy
+        self._outbox_age_ms = outbox_age_ms
+
+    async def run_once(self) -> None:
+        """All duties for all tenants. The first failure is raised after every tenant had its turn."""
+        tenants = await self._state.jobs.tenants()
+        failures: list[BaseException] = []
+        for start in range(0, len(tenants), TENANTS_AT_ONCE):
+            results = await asyncio.gather(
+                *(self.reap(tenant) for tenant in tenants[start : start + TENANTS_AT_ONCE]), return_exceptions=True
+            )
+            failures += [result for result in results if isinstance(result, BaseException)]
+        if failures:
+            raise failures[0]
+
+    async def reap(self, tenant: Tenant) -> None:
+        """All duties for one tenant."""
+        now_ms = self._clock.now_ms()
+        state = self._state
+        released, due, overdue, unanswered, leases, unlogged = await asyncio.gather(
+            state.backlog.release_reservations(tenant, now_ms, BATCH),
+            state.backlog.promote_due(tenant, now_ms, BATCH),
+            state.backlog.expire_deadlines(tenant, now_ms, BATCH),
+            state.approvals.expire(tenant, now_ms, BATCH),
+            state.leases.expired(tenant, now_ms, BATCH),
+            state.jobs.outbox_due(tenant, now_ms - self._outbox_age_ms, BATCH),
+        )
+        await self._say_ready(tenant, released.values())
+        await self._say_ready(tenant, due.values())
+        for ended in (overdue, unanswered):
+            metrics.JOBS.labels("expired").inc(len(ended))
+            await self._hints.changed(tenant, ended, State.EXPIRED)
+        await asyncio.gather(*(self._reclaim(tenant, lease, now_ms) for lease in leases))
+        if unlogged:
+            await self._publish(tenant, unlogged)
+
+    async def _say_ready(self, tenant: Tenant, pools: Iterable[str]) -> None:
+        ready = {pool for pool in pools if pool}
+        for pool in ready:
+            self._board.mark(pool, tenant)
+        await self._hints.ready(tenant, ready)
+
+    async def _reclaim(self, tenant: Tenant, lease: ExpiredLease, now_ms: int) -> None:
+        ending = ending_of(lease)
+        retry_at_ms = now_ms + delay_ms(lease.attempt, self._entropy) if ending.is_retry else None
+        changed = await self._state.leases.reclaim(
+            tenant, lease, to_state=ending.to_state, code=ending.code, retry_at_ms=retry_at_ms, now_ms=now_ms
+        )
+        if not changed:
+            return
+        metrics.LEASES_EXPIRED.labels(str(ending.to_state)).inc()
+        metrics.JOBS.labels(str(ending.to_state)).inc()
+        log.warning("a lease ended without a result", action="lease_expired", job_id=lease.job_id,
+                    attempt=lease.attempt, worker=lease.worker, state=str(ending.to_state))  # fmt: skip
+        await self._hints.changed(tenant, [lease.job_id], ending.to_state)
+
+    async def _publish(self, tenant: Tenant, job_ids: list[JobId]) -> None:
+        """Make up for publishes whose confirmation was lost. What is in the log already is a repeat."""
+        views = await self._state.jobs.get_many(tenant, job_ids)
+        for view in views:
+            if view is None or view.admission is None:
+                continue
+            payload = await self._state.jobs.payload(tenant, view.job.job_id)
+            envelope = Envelope(
+                job=view.job.with_payload(payload),
+                decision=view.decision,
+                admission=view.admission,
+                state=view.state,
+                accepted_ms=view.created_ms,
+                fail_open=view.fail_open,
+            )
+            try:
+                await self._job_log.publish(envelope)
+            except Unavailable as error:
+                log.warning("the log does not take jobs", action="outbox_put_off", code=error.code, jobs=len(job_ids))
+                return
+            metrics.OUTBOX_REPUBLISHED.inc()

@@ -1,0 +1,35 @@
+"""The scan: counts what is ready, so that a lost hint costs a moment and operators see the backlog."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from holdgate.scheduler import metrics
+from holdgate.scheduler.dispatch.board import ReadyBoard
+from holdgate.scheduler.state.backlog import Backlog
+from holdgate.scheduler.state.jobs import Jobs
+
+
+class Scan:
+    """`run_once` marks every tenant that has ready jobs, pool by pool."""
+
+    def __init__(self, *, jobs: Jobs, backlog: Backlog, board: ReadyBoard) -> None:
+        self._jobs = jobs
+        self._backlog = backlog
+        self._board = board
+        self._pools: set[str] = set()
+
+    async def run_once(self) -> None:
+        """One look at all tenants. StateUnavailable: the next one will do."""
+        tenants = await self._jobs.tenants()
+        found = await asyncio.gather(*map(self._backlog.pools, tenants))
+        depths: Counter[str] = Counter()
+        for tenant, pools in zip(tenants, found, strict=True):
+            for pool, ready in pools.items():
+                depths[pool] += ready
+                if ready:
+                    self._board.mark(pool, tenant)
+        self._pools.update(depths)
+        for pool in self._pools:
+            metrics.BACKLOG.labels(pool).set(depths[pool])
