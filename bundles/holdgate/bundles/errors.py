@@ -2,7 +2,8 @@
 
 HoldgateError (holdgate.kernel.errors)
 ├── InvalidInput
-│   ├── PolicyInvalid                 a rules file does not load (holdgate.kernel.errors)
+│   ├── PolicyInvalid                 rules do not load (holdgate.kernel.errors)
+│   │   └── DocumentInvalid           a file does not load; names file and line of each problem
 │   ├── KeyUnusable                   not a key file
 │   │   └── KeyUnsafe                 a private key that others can read
 │   └── BundleRefused                 a bundle or a root is not accepted; `code` says which check
@@ -11,14 +12,39 @@ HoldgateError (holdgate.kernel.errors)
 │       ├── BundleOutOfScope          reaches where its signers, or it itself, may not rule
 │       ├── BundleOutdated            a version that is not higher than the highest seen
 │       ├── BundleExpired             its time is over
+│       ├── BundleConflict            somebody else published at the same time
 │       └── RootRefused               a root that the pinned keys did not sign, or an older one
 └── Unavailable
-    └── StoreUnavailable              the bundle store did not answer
+    ├── StoreUnavailable              the bundle store did not answer
+    └── ShelfUnusable                 the kernel's directory cannot be read or written
 """
 
 from __future__ import annotations
 
-from holdgate.kernel.errors import InvalidInput, Unavailable
+from collections.abc import Sequence
+
+from holdgate.kernel.errors import InvalidInput, PolicyInvalid, Unavailable
+
+
+class DocumentInvalid(PolicyInvalid):
+    """a file does not load
+
+    `file`, and `found` as `(line, place, reason)`; lines count from 1.
+    """
+
+    code = "policy_invalid"
+
+    def __init__(self, file: str, found: Sequence[tuple[int, tuple[str | int, ...], str]]) -> None:
+        self.file = file
+        self.found = sorted(found, key=lambda problem: problem[0])
+        super().__init__([(place, f"line {line}: {why}") for line, place, why in self.found])
+
+    def __str__(self) -> str:
+        """A line for each problem: `file:line: place: reason`."""
+        return "\n".join(
+            f"{self.file}:{line}: {'.'.join(map(str, place))}{': ' if place else ''}{why}"
+            for line, place, why in self.found
+        )
 
 
 class KeyUnusable(InvalidInput):
@@ -74,6 +100,12 @@ class BundleExpired(BundleRefused):
     code = "bundle_expired"
 
 
+class BundleConflict(BundleRefused):
+    """somebody else published at the same time"""
+
+    code = "bundle_conflict"
+
+
 class RootRefused(BundleRefused):
     """the trust root is not accepted"""
 
@@ -84,3 +116,9 @@ class StoreUnavailable(Unavailable):
     """the bundle store did not answer"""
 
     code = "store_unavailable"
+
+
+class ShelfUnusable(Unavailable):
+    """the kernel's directory cannot be read or written"""
+
+    code = "shelf_unusable"

@@ -1,0 +1,174 @@
+"""Strict YAML: bytes → plain data, and the line of everything in it.
+
+What always holds: what a reader of the file sees is what is loaded. Refused, each with its line: keys that stand twice,
+anchors and aliases, tags, more than one document, keys that are no text, words that YAML 1.1 takes for something else
+(`yes`, `off`, `0x1F`, `1:30`, `.nan`), numbers beyond 2^53, bytes that are not UTF-8, files too large or too deep.
+A plain time such as `2026-01-02` stays text. No IO.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import yaml
+
+from holdgate.bundles.errors import DocumentInvalid
+from holdgate.kernel import limits
+from holdgate.kernel.canonical import SAFE_INTEGER_MAX, Json
+from holdgate.kernel.errors import PolicyInvalid
+from holdgate.kernel.ruleform import Place, parse_rules
+from holdgate.kernel.rules import BundleRules
+
+DEPTH_MAX = 32
+VALUES_MAX = 2_000_000
+"""Values and keys in one file: about as many as the largest file has, written plainly."""
+_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_RESOLVER: Any = yaml.resolver.Resolver()
+_TEXT_TAGS = frozenset({"tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"})
+_WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})\Z")
+_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,15})\.[0-9]{1,32}\Z")
+
+_EXPONENT = re.compile(r"[-+]?\.?[0-9][0-9.]*[eE][-+]?[0-9]+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The data of a file, and where each value or key stands in it (lines from 1)."""
+
+    name: str
+    data: Json
+    lines: dict[Place, int]
+
+    def line(self, place: Place) -> int:
+        """The line of `place`, or of what is around it where it is missing."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place, 1)
+
+
+def parse_document(name: str, data: bytes, *, bytes_max: int = limits.RULES_FILE_BYTES_MAX) -> Document:
+    """The document in `data`; DocumentInvalid naming file, line and reason."""
+    if len(data) > bytes_max:
+        raise DocumentInvalid(name, [(1, (), f"larger than {bytes_max} bytes")])
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DocumentInvalid(name, [(line, (), "not UTF-8")]) from error
+    reader = _Reader(name)
+    try:
+        value = reader.read(iter(yaml.parse(text, Loader=_LOADER)))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise DocumentInvalid(name, [(mark.line + 1 if mark else 1, (), f"not YAML: {error.problem}")]) from error
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
+        raise DocumentInvalid(name, [(1, (), "not YAML: a character that may not stand in it")]) from error
+    return Document(name, value, reader.lines)
+
+
+def load_yaml(data: bytes, name: str) -> Json:
+    """The data alone; DocumentInvalid as in `parse_document`."""
+    return parse_document(name, data).data
+
+
+def load_rules_file(name: str, data: bytes, bundle: str) -> BundleRules:
+    """The rules in a file; DocumentInvalid with the line of every problem."""
+    document = parse_document(name, data)
+    if not isinstance(document.data, dict):
+        raise DocumentInvalid(name, [(1, (), "a mapping with `rules` is expected")])
+    try:
+        return parse_rules(document.data, bundle)
+    except PolicyInvalid as error:
+        problems = [(document.line(place), place, why) for place, why in error.problems]
+        raise DocumentInvalid(name, problems) from error
+
+
+class _Reader:
+    """Takes the parser's events apart."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._values = 0
+        self.lines: dict[Place, int] = {}
+
+    def read(self, events: Iterator[Any]) -> Json:
+        value: Json = None
+        documents = 0
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    self._refuse(event, (), "more than one document")
+                if event.version or event.tags:
+                    self._refuse(event, (), "a `%` directive")
+                value = self._value(next(events), events, ())
+        if documents == 0:
+            raise DocumentInvalid(self._name, [(1, (), "empty")])
+        return value
+
+    def _value(self, event: Any, events: Iterator[Any], place: Place) -> Json:
+        self._check(event, place)
+        self.lines.setdefault(place, event.start_mark.line + 1)
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event, place)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(events, place)
+        return self._mapping(events, place)
+
+    def _sequence(self, events: Iterator[Any], place: Place) -> Json:
+        items: list[Json] = []
+        while not isinstance(event := next(events), yaml.SequenceEndEvent):
+            items.append(self._value(event, events, (*place, len(items))))
+        return items
+
+    def _mapping(self, events: Iterator[Any], place: Place) -> Json:
+        found: dict[str, Json] = {}
+        while not isinstance(event := next(events), yaml.MappingEndEvent):
+            self._check(event, place)
+            key = self._key(event, place)
+            if key in found:
+                self._refuse(event, (*place, key), "this key stands twice")
+            self.lines[(*place, key)] = event.start_mark.line + 1
+            found[key] = self._value(next(events), events, (*place, key))
+        return found
+
+    def _key(self, event: Any, place: Place) -> str:
+        key = self._scalar(event, place) if isinstance(event, yaml.ScalarEvent) else None
+        return key if isinstance(key, str) else self._refuse(event, place, "a key that is no text; quote it")
+
+    def _scalar(self, event: Any, place: Place) -> Json:
+        text: str = event.value
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            self._refuse(event, place, "an unpaired surrogate")
+        if event.style:
+            return text
+        if text in _WORDS:
+            return _WORDS[text]
+        if _INTEGER.match(text) is not None and abs(int(text)) <= SAFE_INTEGER_MAX:
+            return int(text)
+        if _FLOAT.match(text) is not None:
+            return float(text)
+        if (
+            _EXPONENT.match(text) is not None
+            or _RESOLVER.resolve(yaml.ScalarNode, text, (True, False)) not in _TEXT_TAGS
+        ):
+            self._refuse(event, place, f"`{text[:32]}` can be read in more than one way; quote it")
+        return text
+
+    def _check(self, event: Any, place: Place) -> None:
+        self._values += 1
+        if self._values > VALUES_MAX:
+            self._refuse(event, place, f"more than {VALUES_MAX} values")
+        if len(place) > DEPTH_MAX:
+            self._refuse(event, place, f"nested deeper than {DEPTH_MAX}")
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            self._refuse(event, place, "anchors and aliases are not used here")
+        if event.tag is not None:
+            self._refuse(event, place, "tags are not used here")
+
+    def _refuse(self, event: Any, place: Place, why: str) -> NoReturn:
+        raise DocumentInvalid(self._name, [(event.start_mark.line + 1, place, why)])
