@@ -1,8 +1,8 @@
 """Decisions about written-down jobs, offline: one job a line in, one decision a line out.
 
 The same parser of the form and the same `evaluate` as at the gates; only the identity, which a gate takes from the API
-key, is part of the line. What always holds: no line is skipped; one that is not a job gives an error line, and the whole
-fails. Nothing is counted against a rate limit. No IO.
+key, is part of the line. What always holds: no line is skipped; one that is not a job gives an error line, and the
+whole fails. Nothing is counted against a rate limit. No IO.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Line:
 
 
 def load_policy(files: Sequence[tuple[str, bytes]]) -> Policy:
-    """The policy of bare rules files, given as `(name, bytes)`, each a bundle of its own; DocumentInvalid, PolicyInvalid.
+    """The policy of bare rules files, given as `(name, bytes)`, each a bundle of its own; PolicyInvalid.
 
     The snapshot is over the digests of the raw bytes, as a bundle's is.
     """
