@@ -1,4 +1,4 @@
-"""The bundle file: one reproducible file out of a directory, and its signatures. Pure but for `build_bundle`.
+"""The bundle file: one reproducible file out of a directory, and its signatures. Reads a directory, writes nothing.
 
     {"files": {"rules/a.yaml": "<base64>"}, "format": "holdgate-bundle/1", "manifest": {…},
      "signatures": [{"key": "ed25519:…", "signature": "<hex>"}]}
@@ -11,33 +11,236 @@ other byte is refused; nothing in it is a path on disk.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from holdgate.bundles.documents import load_yaml
+from holdgate.bundles.errors import BundleMalformed
+from holdgate.bundles.root import SIGNATURE_HEX, Name, Scope
+from holdgate.kernel import limits
+from holdgate.kernel.canonical import canonical_bytes, digest_bytes, parse_json
+from holdgate.kernel.clock import parse_rfc3339
+from holdgate.kernel.errors import MalformedJson
+from holdgate.kernel.ids import Digest
 from holdgate.kernel.permits import Signer
+from holdgate.kernel.records import Signed
 
 FORMAT = "holdgate-bundle/1"
 DOMAIN = "bundle"
 """Purpose of the signatures, see `kernel.canonical.signing_input`."""
-MANIFEST_FILE = "bundle.yaml"
+SOURCE_FILE = "bundle.yaml"
+BUNDLE_BYTES_MAX = 14 * 1024 * 1024
+"""A full rules file in base64, and still one message of NATS."""
+FILES_MAX = 100
+SIGNATURES_MAX = 100
+
+FilePath = Annotated[
+    str, StringConstraints(max_length=200, pattern=r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*){0,4}\.yaml$")
+]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class BundleSource(_Strict):
+    """`bundle.yaml`, as an author writes it. `expires` is RFC 3339; `rules` are files beside it, in this order."""
+
+    name: Name
+    version: int = Field(ge=1, le=2**53 - 1)
+    description: str = Field(default="", max_length=2000)
+    scope: Scope = Scope()
+    expires: str
+    rules: list[FilePath] = Field(min_length=1, max_length=FILES_MAX)
+
+    @model_validator(mode="after")
+    def _relations(self) -> Self:
+        parse_rfc3339(self.expires)
+        if len(set(self.rules)) != len(self.rules):
+            msg = "a rules file is named twice"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def expires_ms(self) -> int:
+        """From when on nothing is decided under it but deny."""
+        return parse_rfc3339(self.expires)
+
+
+class FileEntry(_Strict):
+    """One file of the bundle: SHA-256 and length of its raw bytes."""
+
+    path: FilePath
+    sha256: Sha256
+    bytes: int = Field(ge=0, le=limits.RULES_FILE_BYTES_MAX)
+
+
+class Manifest(BundleSource):
+    """What the signatures cover."""
+
+    format: Literal["holdgate-bundle/1"] = "holdgate-bundle/1"
+    files: list[FileEntry] = Field(min_length=1, max_length=FILES_MAX)
+
+    @model_validator(mode="after")
+    def _files(self) -> Self:
+        if [entry.path for entry in self.files] != self.rules:
+            msg = "`files` are not the files named in `rules`"
+            raise ValueError(msg)
+        return self
+
+    def signed_bytes(self) -> bytes:
+        """Canonical bytes: what signatures are made over, and what names the bundle's content."""
+        return canonical_bytes(self.model_dump(mode="json"))
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
-    """One author's signature: the key by fingerprint, 64 raw bytes."""
+class BundleFile:
+    """A bundle file taken apart. Its files are those of the manifest, byte for byte; signatures are not verified."""
 
-    key: str
-    signature: bytes
+    manifest: Manifest
+    files: dict[str, bytes]
+    signatures: tuple[Signed, ...]
+
+    @property
+    def digest(self) -> Digest:
+        """Names the content; signatures do not change it."""
+        return digest_bytes(self.manifest.signed_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The one form of this bundle."""
+        return canonical_bytes(
+            {
+                "format": FORMAT,
+                "manifest": self.manifest.model_dump(mode="json"),
+                "files": {path: base64.b64encode(data).decode() for path, data in self.files.items()},
+                "signatures": [
+                    {"key": signed.key, "signature": signed.signature.hex()}
+                    for signed in sorted(self.signatures, key=lambda signed: signed.key)
+                ],
+            }
+        )
 
 
 def build_bundle(directory: Path) -> bytes:
     """The one file of the bundle in `directory` (`bundle.yaml` and the rules files that it names), not signed yet.
 
-    BundleMalformed where the directory is not a bundle, PolicyInvalid where a rules file does not load.
+    BundleMalformed where the directory is not a bundle, DocumentInvalid where `bundle.yaml` is not the YAML accepted.
+    Rules are parsed by whoever verifies the bundle (`trusted.py`), which the command does before it writes the file.
     """
-    raise NotImplementedError
+    source = read_source(directory)
+    files = {path: _read(directory, path, limits.RULES_FILE_BYTES_MAX) for path in source.rules}
+    entries = [FileEntry(path=path, sha256=digest_bytes(data), bytes=len(data)) for path, data in files.items()]
+    manifest = Manifest(**source.model_dump(exclude={"scope"}), scope=source.scope, files=entries)
+    built = BundleFile(manifest, files, ()).to_bytes()
+    if len(built) > BUNDLE_BYTES_MAX:
+        raise BundleMalformed(f"the bundle is {len(built)} bytes, over the limit of {BUNDLE_BYTES_MAX}")
+    return built
+
+
+def read_source(directory: Path) -> BundleSource:
+    """`bundle.yaml` of `directory`."""
+    document = load_yaml(_read(directory, SOURCE_FILE, 64 * 1024), SOURCE_FILE)
+    try:
+        return BundleSource.model_validate(document)
+    except ValidationError as error:
+        raise BundleMalformed(f"`{directory / SOURCE_FILE}`: {_problems(error)}") from error
 
 
 def sign_bundle(built: bytes, signer: Signer) -> bytes:
     """`built` with the signature of `signer` added (replaced, if it had signed already)."""
-    raise NotImplementedError
+    bundle = parse_bundle(built)
+    signed = signer.sign(DOMAIN, bundle.manifest.signed_bytes())
+    others = tuple(other for other in bundle.signatures if other.key != signer.name)
+    return BundleFile(bundle.manifest, bundle.files, (*others, signed)).to_bytes()
+
+
+def parse_bundle(data: bytes) -> BundleFile:
+    """The bundle file in `data`, its form and the hashes of its files checked; BundleMalformed otherwise."""
+    if len(data) > BUNDLE_BYTES_MAX:
+        raise BundleMalformed(f"{len(data)} bytes are over the limit of {BUNDLE_BYTES_MAX}", code="bundle_too_large")
+    try:
+        document = parse_json(data)
+        is_canonical = canonical_bytes(document) == data
+    except MalformedJson as error:
+        raise BundleMalformed(f"not a bundle file: {error}") from error
+    if not is_canonical:
+        raise BundleMalformed("the file is not in its one form; build it again")
+    if not isinstance(document, dict) or set(document) != {"format", "manifest", "files", "signatures"}:
+        raise BundleMalformed("a bundle file has `format`, `manifest`, `files` and `signatures`")
+    if document["format"] != FORMAT:
+        raise BundleMalformed(f"not of the format `{FORMAT}`")
+    try:
+        manifest = Manifest.model_validate(document["manifest"])
+    except ValidationError as error:
+        raise BundleMalformed(f"the manifest: {_problems(error)}") from error
+    files = _files(document["files"], manifest)
+    return BundleFile(manifest, files, _signatures(document["signatures"], manifest.signed_bytes()))
+
+
+def _files(value: Any, manifest: Manifest) -> dict[str, bytes]:
+    if not isinstance(value, dict) or set(value) != set(manifest.rules):
+        raise BundleMalformed("the files are not those of the manifest", code="bundle_files")
+    files: dict[str, bytes] = {}
+    for entry in manifest.files:
+        data = _decoded(entry.path, value[entry.path])
+        if len(data) != entry.bytes or digest_bytes(data) != entry.sha256:
+            raise BundleMalformed(f"`{entry.path}` is not the file that the manifest names", code="bundle_files")
+        files[entry.path] = data
+    return files
+
+
+def _decoded(path: str, value: Any) -> bytes:
+    try:
+        data = base64.b64decode(value, validate=True)
+    except (TypeError, ValueError, binascii.Error) as error:
+        raise BundleMalformed(f"`{path}` is not base64", code="bundle_files") from error
+    if base64.b64encode(data).decode() != value:
+        raise BundleMalformed(f"`{path}` is not in the one form of base64", code="bundle_files")
+    return data
+
+
+def _signatures(value: Any, body: bytes) -> tuple[Signed, ...]:
+    if not isinstance(value, list) or len(value) > SIGNATURES_MAX:
+        raise BundleMalformed("`signatures` is a list of at most 100", code="bundle_signature")
+    signatures: list[Signed] = []
+    for item in value:
+        if not isinstance(item, dict) or set(item) != {"key", "signature"}:
+            raise BundleMalformed("a signature has `key` and `signature`", code="bundle_signature")
+        key, signature = item["key"], item["signature"]
+        if not isinstance(key, str) or not isinstance(signature, str) or SIGNATURE_HEX.match(signature) is None:
+            raise BundleMalformed("a signature is 128 hex digits", code="bundle_signature")
+        signatures.append(Signed(body=body, key=key, signature=bytes.fromhex(signature)))
+    names = [signed.key for signed in signatures]
+    if names != sorted(set(names)):
+        raise BundleMalformed("signatures are one a key, in the order of their keys", code="bundle_signature")
+    return tuple(signatures)
+
+
+def _read(directory: Path, path: str, bytes_max: int) -> bytes:
+    """The bytes of a plain file inside `directory`; links are refused, wherever they lead."""
+    place = directory / path
+    try:
+        for part in [place, *place.parents][: len(Path(path).parts)]:
+            if part.is_symlink():
+                raise BundleMalformed(f"`{part}` is a link", code="bundle_link")
+        descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise BundleMalformed(f"cannot read `{place}`: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        data = file.read(bytes_max + 1)
+    if len(data) > bytes_max:
+        raise BundleMalformed(f"`{place}` is over the limit of {bytes_max} bytes", code="bundle_too_large")
+    return data
+
+
+def _problems(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_input=False)[:10]
+    places = [".".join(map(str, item["loc"])) or "document" for item in problems]
+    return "; ".join(f"`{place}`: {item['msg'].lower()}" for place, item in zip(places, problems, strict=True))

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from holdgate.bundles.errors import BundleExpired, BundleMalformed, RootRefused
 from holdgate.kernel.canonical import canonical_bytes, digest, parse_json
@@ -23,6 +23,7 @@ from holdgate.kernel.errors import Forged, MalformedJson
 from holdgate.kernel.ids import ActorId
 from holdgate.kernel.permits import Keyring, Signer, fingerprint
 from holdgate.kernel.records import Signed
+from holdgate.kernel.topics import is_pattern
 from holdgate.kernel.trust import ApproverKey, FailModes, Trust
 
 FORMAT = "holdgate-root/1"
@@ -46,6 +47,14 @@ class Scope(_Strict):
 
     tenants: list[Name | Literal["*"]] = Field(default=["*"], min_length=1, max_length=1000)
     topics: list[Pattern] = Field(default=[">"], min_length=1, max_length=1000)
+
+    @field_validator("topics")
+    @classmethod
+    def _are_patterns(cls, topics: list[str]) -> list[str]:
+        if not all(map(is_pattern, topics)):
+            msg = "not a topic pattern"
+            raise ValueError(msg)
+        return topics
 
 
 class AuthorKey(_Strict):

@@ -26,12 +26,13 @@ from holdgate.bundles.documents import load_rules_file
 from holdgate.bundles.errors import BundleExpired, BundleOutdated, BundleOutOfScope, BundleRefused, BundleUnsigned
 from holdgate.bundles.format import DOMAIN, BundleFile, parse_bundle
 from holdgate.bundles.root import AuthorKey, Root, Scope
-from holdgate.kernel.errors import Forged, PolicyInvalid
+from holdgate.kernel.errors import Forged
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.permits import Keyring, fingerprint
 from holdgate.kernel.policy import Policy, compile_policy, snapshot_of
 from holdgate.kernel.records import Verdict
 from holdgate.kernel.rules import BundleRules, OutputRule, Rule
+from holdgate.kernel.topics import ONE, REST
 from holdgate.kernel.trust import ActivePolicy, BundleInfo, Trust
 
 EVERYWHERE = Scope()
@@ -166,17 +167,9 @@ def verify_signatures(file: BundleFile, root: Root) -> tuple[str, ...]:
 
 
 def parse_bundle_rules(file: BundleFile) -> BundleRules:
-    """The rules of all files of a bundle, in the order of the manifest; PolicyInvalid names file and place."""
+    """The rules of all files of a bundle, in the order of the manifest; DocumentInvalid names file and line."""
     name = file.manifest.name
-    parts: list[BundleRules] = []
-    problems: list[tuple[tuple[str | int, ...], str]] = []
-    for path, data in file.files.items():
-        try:
-            parts.append(load_rules_file(path, data, name))
-        except PolicyInvalid as error:
-            problems += [((path, *where), why) for where, why in error.problems]
-    if problems:
-        raise PolicyInvalid(problems)
+    parts = [load_rules_file(path, data, name) for path, data in file.files.items()]
     if len({part.combining for part in parts}) != 1:
         raise BundleRefused("the files of a bundle must say the same `combining`", code="bundle_combining")
     return BundleRules(
@@ -203,10 +196,10 @@ def covers(outer: Scope, inner: Scope) -> bool:
 def covers_pattern(outer: str, inner: str) -> bool:
     """Whether every topic that the pattern `inner` names is named by `outer`."""
     wide, narrow = outer.split("."), inner.split(".")
-    for index, token in enumerate(wide):
-        if token == ">":
+    for index, part in enumerate(wide):
+        if part == REST:
             return len(narrow) > index
-        if index >= len(narrow) or narrow[index] == ">" or token not in ("*", narrow[index]):
+        if index >= len(narrow) or narrow[index] == REST or part not in (ONE, narrow[index]):
             return False
     return len(wide) == len(narrow)
 

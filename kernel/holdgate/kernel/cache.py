@@ -1,9 +1,9 @@
 """The decision cache of the submit gate.
 
 What always holds: it never gives out a decision older than `limits.DECISION_CACHE_TTL_S`, never one of another snapshot
-than the one in force, never one that depended on time, rates or budgets (the kernel says which: `cacheable`), and never
-one made for a job that the loaded rules could tell from this one. A reply that comes late, from before a change of the
-snapshot, is not stored under the new one. Staleness can at worst accept a job into the queue: dispatch never looks here.
+than the one in force, never one that depended on time, rates or budgets (the kernel says which: `cacheable`), and
+never one made for a job that the loaded rules could tell from this one. A reply that comes late, from before a change
+of the snapshot, is not stored under the new one. Staleness can at worst accept a job into the queue: dispatch never looks here.
 """
 
 from __future__ import annotations
@@ -80,12 +80,19 @@ class DecisionCache:
 _DERIVED = {"payload": "payload_digest"}
 """Compared by digest: equal digests are equal payloads, and the payload may lie in the object store."""
 _NEVER_EQUAL = frozenset({"job_id", "created_ms", "trace_id"})
+_LABEL = "labels."
 
 
 def job_key(fields: frozenset[str], job: Job) -> Hashable | None:
-    """Equal for two jobs only if rules that read `fields` see the same in both; None: do not cache."""
+    """Equal for two jobs only if rules that read `fields` see the same in both; None: do not cache.
+
+    A field is named as in the job's record, or is one label: `labels.env`.
+    """
     key: list[Hashable] = []
     for name in sorted(fields):
+        if name.startswith(_LABEL):
+            key.append(job.labels.get(name.removeprefix(_LABEL)))
+            continue
         source = _DERIVED.get(name, name)
         if source in _NEVER_EQUAL or source not in JOB_FIELDS:
             return None

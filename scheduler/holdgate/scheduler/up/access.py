@@ -105,7 +105,7 @@ _INFO = "$JS.API.INFO"
 ACCESS: dict[str, Access] = {
     "kernel": Access(
         publish=(_INFO, subjects.POLICY_SNAPSHOT, *_read_values(_POLICY_STREAM, subjects.BUCKET_POLICY)),
-        subscribe=("holdgate.kernel.*",),
+        subscribe=("holdgate.kernel.*", f"$KV.{subjects.BUCKET_POLICY}.>"),
         respond=True,
     ),
     "api": Access(

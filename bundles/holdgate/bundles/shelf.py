@@ -1,0 +1,121 @@
+"""What a kernel remembers on disk: the bundles in force and the highest versions seen.
+
+    DIR/bundles/<name>.json    the bundle file, signatures and all; verified again at every start
+    DIR/versions.json          {"bundles": {name: {version, digest}}, "root": {version, digest}}
+
+What always holds: the highest version is on disk before the bundle is decided under, so that a restart cannot be made
+to go back; a file is replaced whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdgate.bundles.errors import ShelfUnusable
+from holdgate.bundles.format import BUNDLE_BYTES_MAX
+from holdgate.bundles.trusted import Floor
+from holdgate.kernel.canonical import canonical_bytes, parse_json
+from holdgate.kernel.errors import MalformedJson
+from holdgate.kernel.ids import NAME, Digest
+
+VERSIONS_BYTES_MAX = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The highest seen, of the root and of each bundle."""
+
+    root: Floor | None = None
+    bundles: Mapping[str, Floor] = field(default_factory=dict)
+
+
+class Shelf:
+    """The directory; made if it does not exist. ShelfUnusable when it cannot be read or written."""
+
+    def __init__(self, directory: Path) -> None:
+        self._bundles = directory / "bundles"
+        self._versions = directory / "versions.json"
+        try:
+            self._bundles.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ShelfUnusable(f"cannot use `{directory}`: {error.strerror}") from error
+
+    def versions(self) -> Versions:
+        """What was seen before; nothing when there is no file. A file that is damaged is an error, not a new start."""
+        data = _read(self._versions, VERSIONS_BYTES_MAX)
+        if data is None:
+            return Versions()
+        try:
+            document = parse_json(data)
+            if not isinstance(document, dict):
+                raise TypeError
+            root, bundles = document["root"], document["bundles"]
+            if not isinstance(bundles, dict):
+                raise TypeError
+            return Versions(
+                None if root is None else _floor(root), {name: _floor(value) for name, value in bundles.items()}
+            )
+        except (MalformedJson, KeyError, TypeError, ValueError) as error:
+            raise ShelfUnusable(f"`{self._versions}` is damaged; it keeps old policy from coming back") from error
+
+    def bundle(self, name: str) -> bytes | None:
+        """The bundle file of `name`; None when there is none."""
+        return _read(self._place(name), BUNDLE_BYTES_MAX)
+
+    def keep(self, versions: Versions, bundles: Mapping[str, bytes]) -> None:
+        """Write `bundles`, then `versions`; both are on disk when it returns."""
+        try:
+            for name, data in bundles.items():
+                _replace(self._place(name), data)
+            _replace(self._versions, canonical_bytes(_document(versions)))
+        except OSError as error:
+            raise ShelfUnusable(f"cannot write `{self._versions.parent}`: {error.strerror}") from error
+
+    def _place(self, name: str) -> Path:
+        if NAME.match(name) is None:
+            raise ShelfUnusable("not the name of a bundle")
+        return self._bundles / f"{name}.json"
+
+
+def _document(versions: Versions) -> dict[str, object]:
+    def plain(floor: Floor) -> dict[str, object]:
+        return {"version": floor.version, "digest": floor.digest}
+
+    return {
+        "root": None if versions.root is None else plain(versions.root),
+        "bundles": {name: plain(floor) for name, floor in versions.bundles.items()},
+    }
+
+
+def _floor(value: object) -> Floor:
+    if not isinstance(value, dict) or type(value["version"]) is not int or not isinstance(value["digest"], str):
+        raise TypeError
+    return Floor(value["version"], Digest(value["digest"]))
+
+
+def _read(path: Path, bytes_max: int) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(bytes_max + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ShelfUnusable(f"cannot read `{path}`: {error.strerror}") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
