@@ -1,0 +1,73 @@
+"""What the API is made of; the composition root builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdgate.kernel import limits
+from holdgate.kernel.client import KernelClient
+from holdgate.kernel.clock import Clock
+from holdgate.kernel.trust import Trust
+from holdgate.scheduler.api.auth import ApiKeys
+from holdgate.scheduler.api.bundles import BundleShelf
+from holdgate.scheduler.api.events import EventHub
+from holdgate.scheduler.dispatch.hints import Hints
+from holdgate.scheduler.gates.approval import ApprovalGate
+from holdgate.scheduler.gates.measure import SecretsMeasure
+from holdgate.scheduler.gates.submit import SubmitGate
+from holdgate.scheduler.state.approvals import Approvals
+from holdgate.scheduler.state.audit import AuditTrail
+from holdgate.scheduler.state.jobs import Jobs
+from holdgate.scheduler.state.log import PayloadStore
+from holdgate.scheduler.state.results import Results
+from holdgate.scheduler.state.workers import Workers
+
+Probe = Callable[[], Awaitable[str | None]]
+"""A health check: None when all is well, else what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiLimits:
+    """Bounds that an operator sets, and those that follow from them."""
+
+    body_bytes_max: int = limits.BODY_BYTES_DEFAULT
+    body_timeout_s: float = 10.0
+    requests_max: int = 2048
+    """Requests under way at once, in all; a tenant may hold three quarters of them."""
+    waiters_max: int = 4096
+    """Long polls and event streams at once, in all; a tenant may hold half of them."""
+    wait_s_max: int = 60
+    stream_s_max: int = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """Everything the routes use. Nothing here is made by the API itself."""
+
+    keys: ApiKeys
+    kernel: KernelClient
+    submit_gate: SubmitGate
+    secrets: SecretsMeasure
+    approval_gate: ApprovalGate
+    jobs: Jobs
+    approvals: Approvals
+    results: Results
+    payloads: PayloadStore
+    workers: Workers
+    audit: AuditTrail
+    bundles: BundleShelf
+    events: EventHub
+    clock: Clock
+    trust: Callable[[], Trust | None]
+    hints: Hints
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    """Checks of `/readyz` beside the API's own, by name: `redis`, `nats`."""
+    limits: ApiLimits = ApiLimits()
+    durability: str = "strict"
+    version: str = ""
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    """Further plain values for `/status`."""
+    description: bytes = b"{}"
+    """The OpenAPI document; `create_app` puts it in."""

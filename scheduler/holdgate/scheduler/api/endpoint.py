@@ -1,0 +1,110 @@
+"""One operation as an ASGI application: authenticate, check the role, read the body, call, answer.
+
+What always holds: the order of checks is key, tenant, role, query, body, so that nobody without a right to call learns
+how their body would be judged; whatever goes wrong becomes a problem of the table; nothing of a body, a query or an
+exception's text is logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from holdgate.kernel.errors import HoldgateError
+from holdgate.scheduler.api import metrics
+from holdgate.scheduler.api.admit import InFlight
+from holdgate.scheduler.api.auth import Principal, authenticate
+from holdgate.scheduler.api.body import Disconnected, Receive, check_declared, parse_body, read_body
+from holdgate.scheduler.api.calls import Call, Header, Later, Operation, Reply, query_of, reply_problem, trace_id_of
+from holdgate.scheduler.api.deps import Deps
+from holdgate.scheduler.api.problems import Problem, invalid, problem_of
+from holdgate.scheduler.api.send import Send, send_reply
+
+log = structlog.get_logger("holdgate.api")
+PARSE_INLINE_BYTES_MAX = 128 * 1024
+"""A larger body is parsed in a thread, so that it does not hold up the small ones."""
+NO_PATH: Mapping[str, str] = {}
+
+
+class Endpoint:
+    """The ASGI application of one operation."""
+
+    def __init__(self, operation: Operation, deps: Deps, in_flight: InFlight) -> None:
+        self.operation = operation
+        self._deps = deps
+        self._in_flight = in_flight
+        self._allowed = frozenset(item.name for item in operation.query)
+        self._takes_body = operation.request is not None
+        self._observe = metrics.observer(operation.name)
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        headers: list[Header] = scope["headers"]
+        trace_id = trace_id_of(headers, os.urandom)
+        with self._observe() as observation:
+            try:
+                reply = await self._reply(scope, receive, headers, trace_id)
+            except Disconnected:
+                observation.status = 499
+                return
+            except HoldgateError as error:
+                reply = self._problem(error, trace_id)
+            except Exception as error:  # noqa: BLE001  the door: everything unknown is a 500 that says nothing
+                self._log_failure(error, trace_id)
+                reply = reply_problem(Problem("internal_error"), trace_id)
+            observation.status = reply.status
+            await send_reply(send, reply)
+
+    async def _reply(self, scope: Mapping[str, Any], receive: Receive, headers: list[Header], trace_id: str) -> Reply:
+        caller = None if self.operation.roles is None else self._authorized(headers)
+        with self._in_flight.hold(caller.tenant if caller else ""):
+            query = query_of(scope["query_string"], self._allowed)
+            call = Call(self._deps, scope, receive, trace_id, caller, query=query)
+            call.path = scope.get("path_params", NO_PATH)
+            if self._takes_body:
+                await self._take_body(call, headers)
+            reply = await self.operation.handler(call)
+        return await reply.make() if isinstance(reply, Later) else reply
+
+    def _authorized(self, headers: list[Header]) -> Principal:
+        caller = authenticate(headers, self._deps.keys)
+        roles = self.operation.roles
+        if roles and not caller.has(*roles):
+            names = ", ".join(sorted(roles))
+            raise Problem("forbidden", f"this call needs one of the roles: {names}")
+        return caller
+
+    async def _take_body(self, call: Call, headers: list[Header]) -> None:
+        limits = self._deps.limits
+        check_declared(headers, bytes_max=limits.body_bytes_max, needs_json=self.operation.request_required)
+        call.body = await read_body(call.receive, bytes_max=limits.body_bytes_max, timeout_s=limits.body_timeout_s)
+        if not call.body and not self.operation.request_required:
+            return
+        if self.operation.request_required and not call.body:
+            raise invalid("", "a JSON body is needed")
+        large = len(call.body) > PARSE_INLINE_BYTES_MAX
+        call.json = await asyncio.to_thread(parse_body, call.body) if large else parse_body(call.body)
+
+    def _problem(self, error: HoldgateError, trace_id: str) -> Reply:
+        problem = problem_of(error)
+        if problem.code == "internal_error":
+            self._log_failure(error, trace_id)
+        return reply_problem(problem, trace_id)
+
+    def _log_failure(self, error: BaseException, trace_id: str) -> None:
+        frames = [
+            f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+        ]
+        log.error(
+            "a request failed",
+            action="request_failed",
+            operation=self.operation.name,
+            trace_id=trace_id,
+            error=type(error).__name__,
+            frames=frames[-12:],
+        )

@@ -1,0 +1,174 @@
+"""Jobs over HTTP: look, wait, cancel, retry. Submitting is in `submit`."""
+
+from __future__ import annotations
+
+import re
+
+from holdgate.kernel import limits
+from holdgate.kernel.ids import JOB_ID, JobId
+from holdgate.scheduler.api.auth import Principal
+from holdgate.scheduler.api.calls import Call, Later, Reply, reply_json
+from holdgate.scheduler.api.events import LOOK_AGAIN_S
+from holdgate.scheduler.api.keys import Role
+from holdgate.scheduler.api.paging import page_of, page_reply
+from holdgate.scheduler.api.problems import Problem, invalid
+from holdgate.scheduler.api.shapes import event_row, job_row, job_whole, result_whole
+from holdgate.scheduler.errors import JobNotFound
+from holdgate.scheduler.state.jobs import JobFilter, JobView
+from holdgate.scheduler.state.transitions import DEAD, TERMINAL, State
+
+SEES_ALL = (Role.APPROVER, Role.OPERATOR, Role.AUDITOR)
+"""Roles that see every job of their tenant; an agent sees those that it submitted or that were submitted for it."""
+READS_ALL = (Role.OPERATOR,)
+"""Roles that read the results of every job of their tenant."""
+_WAIT = re.compile(r"([0-9]{1,3})s?\Z", re.ASCII)
+
+
+async def list_jobs(call: Call) -> Reply:
+    """`GET /jobs`"""
+    page, principal = page_of(call.query), call.principal
+    wanted = JobFilter(
+        state=_state(call.query.get("state")),
+        topic=call.query.get("topic"),
+        actor=None if principal.has(*SEES_ALL) else principal.actor,
+    )
+    found = await call.deps.jobs.list_jobs(principal.tenant, wanted, page.limit, page.after)
+    return reply_json(page_reply([job_row(view) for view in found.items], found.cursor))
+
+
+async def list_dead(call: Call) -> Reply:
+    """`GET /dlq`"""
+    state = _state(call.query.get("state")) or State.FAILED
+    if state not in DEAD:
+        raise invalid("state", "must be `failed` or `timed_out`")
+    page = page_of(call.query)
+    found = await call.deps.jobs.list_jobs(call.principal.tenant, JobFilter(state=state), page.limit, page.after)
+    return reply_json(page_reply([job_row(view) for view in found.items], found.cursor))
+
+
+async def get_job(call: Call) -> Reply | Later:
+    """`GET /jobs/{job_id}`, with `wait` until it has ended or the time is over"""
+    view = await require_job(call)
+    wait_s = _wait_s(call.query.get("wait"), call.deps.limits.wait_s_max)
+    if wait_s == 0 or view.state in TERMINAL:
+        return reply_json(job_whole(view))
+    return Later(lambda: _wait_for_end(call, view, wait_s))
+
+
+async def _wait_for_end(call: Call, view: JobView, wait_s: int) -> Reply:
+    clock, tenant, job_id = call.deps.clock, view.job.tenant, view.job.job_id
+    until_ms = clock.now_ms() + wait_s * 1000
+    async with call.deps.events.watch(tenant, job_id, call.receive) as watch:
+        while True:
+            view = await call.deps.jobs.require(tenant, job_id)
+            left_s = (until_ms - clock.now_ms()) / 1000
+            if view.state in TERMINAL or left_s <= 0 or watch.gone:
+                return reply_json(job_whole(view))
+            await watch.changed(min(left_s, LOOK_AGAIN_S))
+
+
+async def get_decisions(call: Call) -> Reply:
+    """`GET /jobs/{job_id}/decisions`"""
+    view = await require_job(call)
+    decisions = await call.deps.jobs.decisions(view.job.tenant, view.job.job_id)
+    return reply_json(page_reply([decision.as_dict() for decision in decisions], None))
+
+
+async def get_timeline(call: Call) -> Reply:
+    """`GET /jobs/{job_id}/timeline`"""
+    view = await require_job(call)
+    events = await call.deps.jobs.timeline(view.job.tenant, view.job.job_id)
+    return reply_json(page_reply([event_row(event) for event in events], None))
+
+
+async def get_result(call: Call) -> Reply:
+    """`GET /jobs/{job_id}/result`: only what the output gate let through"""
+    view = await require_job(call, READS_ALL)
+    tenant, job_id = view.job.tenant, view.job.job_id
+    if view.state is State.QUARANTINED:
+        raise Problem("output_quarantined", extra={"job_id": job_id})
+    if view.state not in TERMINAL:
+        raise Problem("result_not_ready", f"the job is `{view.state}`", extra={"job_id": job_id})
+    result = await call.deps.jobs.result(tenant, job_id)
+    if result is None:
+        raise Problem("result_not_found", f"the job is `{view.state}`", extra={"job_id": job_id})
+    value = result.value
+    if value is None and result.ref is not None:
+        value = await call.deps.payloads.get(result.ref)  # type: ignore[arg-type]  # a digest, as the state keeps it
+    return reply_json(result_whole(result, value))
+
+
+async def cancel_job(call: Call) -> Reply:
+    """`POST /jobs/{job_id}/cancel`"""
+    view = await require_job(call, (Role.OPERATOR,))
+    tenant, job_id = view.job.tenant, view.job.job_id
+    reason = _reason(call)
+    deps = call.deps
+    result = await deps.jobs.cancel(tenant, job_id, by=call.principal.actor, reason=reason, now_ms=deps.clock.now_ms())
+    if result.state is State.RUNNING and result.pool is not None and result.worker is not None:
+        await deps.hints.cancel(result.pool, result.worker, job_id)
+    await deps.hints.changed(tenant, [job_id], result.state)
+    return reply_json(
+        {"job_id": job_id, "state": str(result.state), "cancel_requested": result.state is State.RUNNING},
+        202 if result.state is State.RUNNING else 200,
+    )
+
+
+async def retry_job(call: Call) -> Reply:
+    """`POST /jobs/{job_id}/retry`: out of the dead-letter list, gated again at hand-off"""
+    deps, tenant, job_id = call.deps, call.principal.tenant, job_id_of(call)
+    view = await deps.jobs.retry(tenant, job_id, by=call.principal.actor, now_ms=deps.clock.now_ms())
+    await deps.hints.ready(tenant, [view.job.pool])
+    await deps.hints.changed(tenant, [job_id], view.state)
+    return reply_json(job_whole(view), 202)
+
+
+async def require_job(call: Call, all_of: tuple[Role, ...] = SEES_ALL) -> JobView:
+    """The job of the path, if the caller may see it; otherwise it does not exist for them."""
+    view = await call.deps.jobs.require(call.principal.tenant, job_id_of(call))
+    if not may_see(call.principal, view, all_of):
+        raise JobNotFound
+    return view
+
+
+def may_see(principal: Principal, view: JobView, all_of: tuple[Role, ...]) -> bool:
+    """Whether the job is the caller's own, or one of the roles sees every job of the tenant."""
+    own = principal.actor == view.job.actor or principal.actor in view.job.principals
+    return own or principal.has(*all_of)
+
+
+def job_id_of(call: Call) -> JobId:
+    """The job id of the path; JobNotFound when it has not the shape of one."""
+    text = call.path["job_id"]
+    if JOB_ID.match(text) is None:
+        raise JobNotFound
+    return JobId(text)
+
+
+def _reason(call: Call) -> str:
+    body = call.json
+    if body is None:
+        return ""
+    if not isinstance(body, dict) or set(body) - {"reason"}:
+        raise invalid("body", "only `reason` is known here")
+    reason = body.get("reason") or ""
+    if not isinstance(reason, str) or len(reason) > limits.REASON_CHARS_MAX:
+        raise invalid("reason", f"a text of at most {limits.REASON_CHARS_MAX} characters is expected")
+    return reason
+
+
+def _state(text: str | None) -> State | None:
+    if text is None:
+        return None
+    if text not in frozenset(State):
+        raise invalid("state", "is not a state of a job")
+    return State(text)
+
+
+def _wait_s(text: str | None, wait_s_max: int) -> int:
+    if text is None:
+        return 0
+    match = _WAIT.match(text)
+    if match is None or int(match[1]) > wait_s_max:
+        raise invalid("wait", f"a time such as `30s`, at most `{wait_s_max}s`, is expected")
+    return int(match[1])

@@ -1,0 +1,119 @@
+"""Policy over HTTP: what would be decided, under which snapshot, from which bundles; and a new bundle."""
+
+from __future__ import annotations
+
+import re
+
+from holdgate.kernel.ids import new_job_id
+from holdgate.kernel.jobform import Facts, Identity, parse_form, split_facts
+from holdgate.kernel.records import Decision, Job, Phase
+from holdgate.scheduler.api.calls import Call, Reply, reply_json
+from holdgate.scheduler.api.paging import page_reply
+from holdgate.scheduler.api.problems import Problem, invalid
+from holdgate.scheduler.api.routes.submit import identity_of, job_of
+
+BUNDLE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
+
+
+async def evaluate(call: Call) -> Reply:
+    """`POST /policy/evaluate`: what submitting this would be answered now, as the caller"""
+    form = call.json
+    if not isinstance(form, dict):
+        raise invalid("body", "an object is expected")
+    job = await job_of(call, parse_form(form, now_ms=call.deps.clock.now_ms()))
+    return _shown(await _decide(call, job, Phase.SIMULATE))
+
+
+async def simulate(call: Call) -> Reply:
+    """`POST /policy/simulate`: what would be decided about a job of another actor, or at another time"""
+    job, facts = await _supposed(call)
+    return _shown(await _decide(call, job, Phase.SIMULATE, now_ms=facts.now_ms))
+
+
+async def explain(call: Call) -> Reply:
+    """`POST /policy/explain`: the same with, for each rule that did not match, the field that failed"""
+    job, facts = await _supposed(call)
+    return _shown(await _decide(call, job, Phase.EXPLAIN, trace=True, now_ms=facts.now_ms))
+
+
+async def list_snapshots(call: Call) -> Reply:
+    """`GET /policy/snapshots`: what each kernel replica decides under"""
+    replicas = await call.deps.kernel.status()
+    items = [
+        {
+            "replica": replica.replica,
+            "snapshot": replica.snapshot,
+            "policy": replica.policy,
+            "reason": replica.reason,
+            "uptime_s": replica.uptime_ms / 1000,
+            "root_version": replica.root_version,
+            "bundles": list(replica.bundles),
+            "source": replica.source,
+        }
+        for replica in replicas
+    ]
+    agreed = len({replica.snapshot for replica in replicas}) == 1
+    return reply_json({**page_reply(items, None), "agreed": agreed})
+
+
+async def list_bundles(call: Call) -> Reply:
+    """`GET /policy/bundles`: what lies on the shelf that kernels watch"""
+    return reply_json(page_reply(await call.deps.bundles.listed(), None))
+
+
+async def put_bundle(call: Call) -> Reply:
+    """`PUT /policy/bundles/{name}`: a built and signed bundle file, checked as kernels check it, then published"""
+    name = call.path["name"]
+    if BUNDLE_NAME.match(name) is None:
+        raise Problem("not_found")
+    published = await call.deps.bundles.publish(name, call.body)
+    version = published.file.manifest.version
+    await call.deps.audit.append(
+        call.principal.tenant,
+        "bundle_published",
+        {
+            "actor": call.principal.actor,
+            "bundle": published.name,
+            "version": version,
+            "digest": published.digest,
+            "trace_id": call.trace_id,
+        },
+        call.deps.clock.now_ms(),
+    )
+    return reply_json({"name": published.name, "version": version, "digest": published.digest})
+
+
+async def _supposed(call: Call) -> tuple[Job, Facts]:
+    """The job of the form, as the actor that it names; the tenant can only be the caller's own."""
+    if not isinstance(call.json, dict):
+        raise invalid("body", "an object is expected")
+    facts = split_facts(call.json)
+    if facts.tenant is not None and facts.tenant != call.principal.tenant:
+        raise Problem("tenant_mismatch", "`tenant` is not the tenant of the key")
+    now_ms = facts.now_ms if facts.now_ms is not None else call.deps.clock.now_ms()
+    form = parse_form(facts.form, now_ms=now_ms)
+    secrets_present = await call.deps.secrets.present(form.prompt, form.payload)
+    own = identity_of(call.principal)
+    identity = Identity(
+        tenant=own.tenant,
+        actor=facts.actor or own.actor,
+        actor_type=facts.actor_type or own.actor_type,
+        principals=own.principals if facts.principals is None else facts.principals,
+    )
+    job = form.job(
+        identity=identity,
+        job_id=new_job_id(now_ms),
+        now_ms=now_ms,
+        trace_id=call.trace_id,
+        secrets_present=secrets_present,
+    )
+    return job, facts
+
+
+async def _decide(call: Call, job: Job, phase: Phase, *, trace: bool = False, now_ms: int | None = None) -> Decision:
+    (decision,) = await call.deps.kernel.decide_fresh([job], phase, trace=trace, now_ms=now_ms)
+    return decision
+
+
+def _shown(decision: Decision) -> Reply:
+    return reply_json(decision.as_dict())

@@ -1,0 +1,46 @@
+"""Lists for those who run and check the system: audit events, workers, pools, quarantined outputs."""
+
+from __future__ import annotations
+
+from holdgate.scheduler.api.calls import Call, Reply, reply_json
+from holdgate.scheduler.api.paging import page_of, page_reply
+from holdgate.scheduler.api.problems import Problem
+from holdgate.scheduler.api.shapes import event_row, pool_row, quarantine_row, worker_row
+
+
+async def list_events(call: Call) -> Reply:
+    """`GET /audit/events`: in order of `seq`, what the auditor has not archived yet"""
+    page, tenant = page_of(call.query), call.principal.tenant
+    after = _seq(page.after)
+    events = await call.deps.audit.read(tenant, after, page.limit)
+    full = len(events) == page.limit
+    return reply_json(
+        page_reply([event_row(event.as_dict()) for event in events], str(events[-1].seq) if full else None)
+    )
+
+
+async def list_workers(call: Call) -> Reply:
+    """`GET /workers`"""
+    found = await call.deps.workers.list_workers(call.deps.clock.now_ms())
+    return reply_json(page_reply([worker_row(worker) for worker in found], None))
+
+
+async def list_pools(call: Call) -> Reply:
+    """`GET /pools`"""
+    found = await call.deps.workers.list_pools(call.deps.clock.now_ms())
+    return reply_json(page_reply([pool_row(pool) for pool in found], None))
+
+
+async def list_quarantine(call: Call) -> Reply:
+    """`GET /quarantine`: findings, never content"""
+    page = page_of(call.query)
+    found, after = await call.deps.results.quarantined(call.principal.tenant, page.limit, page.after)
+    return reply_json(page_reply([quarantine_row(item) for item in found], after))
+
+
+def _seq(after: str | None) -> int:
+    if after is None:
+        return 0
+    if not (after.isascii() and after.isdigit() and len(after) <= 16):
+        raise Problem("bad_cursor")
+    return int(after)

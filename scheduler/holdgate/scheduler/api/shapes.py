@@ -1,0 +1,174 @@
+"""Records as the API shows them: plain values, times as RFC 3339."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdgate.kernel.canonical import parse_json
+from holdgate.kernel.clock import rfc3339
+from holdgate.kernel.records import Job
+from holdgate.scheduler.state.approvals import ApprovalView
+from holdgate.scheduler.state.jobs import JobView, ResultView
+from holdgate.scheduler.state.results import QuarantineItem
+from holdgate.scheduler.state.workers import PoolView, WorkerView
+
+
+def time_or_none(time_ms: int | None) -> str | None:
+    """`time_ms` as RFC 3339."""
+    return None if time_ms is None else rfc3339(time_ms)
+
+
+def job_facts(job: Job) -> dict[str, Any]:
+    """What the job asks for, without prompt and payload."""
+    return {
+        "job_id": job.job_id,
+        "tenant": job.tenant,
+        "topic": job.topic,
+        "labels": dict(job.labels),
+        "capability": job.capability,
+        "risk_tags": list(job.risk_tags),
+        "requires": list(job.requires),
+        "pool": job.pool,
+        "priority": str(job.priority),
+        "concurrency_key": job.concurrency_key,
+        "run_at": time_or_none(job.run_at_ms),
+        "deadline": time_or_none(job.deadline_ms),
+        "max_attempts": job.max_attempts,
+        "actor": job.actor,
+        "actor_type": job.actor_type,
+        "principals": list(job.principals),
+        "payload_digest": job.payload_digest,
+        "secrets_present": job.secrets_present,
+        "remediation_of": job.remediation_of,
+        "trace_id": job.trace_id,
+        "created_at": rfc3339(job.created_ms),
+    }
+
+
+def job_row(view: JobView) -> dict[str, Any]:
+    """A job as lists show it."""
+    return {
+        **job_facts(view.job),
+        "state": str(view.state),
+        "job_hash": view.job_hash,
+        "attempt": view.attempt,
+        "verdict": str(view.decision.verdict),
+        "waiting_reason": view.waiting_reason,
+        "code": view.code,
+        "reason": view.reason,
+        "fail_open": view.fail_open,
+        "worker": view.worker,
+        "permit_id": view.permit_id,
+        "progress": view.progress,
+        "cancel_requested_by": view.cancel_requested_by,
+        "updated_at": rfc3339(view.updated_ms),
+        "ready_at": time_or_none(view.ready_ms),
+        "started_at": time_or_none(view.started_ms),
+        "ended_at": time_or_none(view.ended_ms),
+    }
+
+
+def job_whole(view: JobView) -> dict[str, Any]:
+    """A job as its own page shows it: with its prompt and the decision."""
+    return {**job_row(view), "prompt": view.job.prompt, "decision": view.decision.as_dict()}
+
+
+def event_row(event: dict[str, Any]) -> dict[str, Any]:
+    """An audit event with its time readable."""
+    shown = dict(event)
+    time_ms = shown.pop("time_ms", None)
+    return {**shown, "time": time_or_none(time_ms)}
+
+
+def approval_row(approval: ApprovalView, *, deferred_until_ms: int | None = None) -> dict[str, Any]:
+    """An approval: what it is bound to at top level, who may release it, who voted."""
+    return {
+        "job_id": approval.job_id,
+        "status": str(approval.status),
+        "job_hash": approval.job_hash,
+        "snapshot": approval.snapshot,
+        "previous_snapshot": approval.previous_snapshot,
+        "topic": approval.topic,
+        "actor": approval.actor,
+        "principals": list(approval.principals),
+        "round": approval.round,
+        "created_at": rfc3339(approval.created_ms),
+        "expires_at": rfc3339(approval.expires_ms),
+        "resolved_at": time_or_none(approval.resolved_ms),
+        "deferred_until": time_or_none(deferred_until_ms),
+        "requirements": [item.as_dict() for item in approval.requirements],
+        "votes": [
+            {
+                "approver": vote.approver,
+                "roles": list(vote.roles),
+                "approve": vote.approve,
+                "reason": vote.reason,
+                "cast_at": rfc3339(vote.cast_ms),
+            }
+            for vote in approval.votes
+        ],
+    }
+
+
+def approval_whole(approval: dict[str, Any], view: JobView, payload: bytes | None) -> dict[str, Any]:
+    """An approval with all that is released by it: the job as the worker would get it, and the decision."""
+    return {
+        **approval,
+        "job": {**job_facts(view.job), "state": str(view.state), "prompt": view.job.prompt},
+        "payload": None if payload is None else parse_json(payload),
+        "payload_shown": payload is not None,
+        "decision": view.decision.as_dict(),
+        "rules": list(view.decision.deciding),
+        "reason": view.decision.reason,
+        "constraints": view.decision.constraints.as_dict(),
+    }
+
+
+def result_whole(result: ResultView, value: bytes | None) -> dict[str, Any]:
+    """What the output gate let through."""
+    return {
+        "job_id": result.job_id,
+        "state": str(result.state),
+        "attempt": result.attempt,
+        "verdict": result.verdict,
+        "value": None if value is None else parse_json(value),
+        "logs": list(result.logs),
+        "error": result.error,
+        "finished_at": rfc3339(result.finished_ms),
+    }
+
+
+def quarantine_row(item: QuarantineItem) -> dict[str, Any]:
+    """A sealed output: the verdict with its findings, never content."""
+    return {
+        "job_id": item.job_id,
+        "attempt": item.attempt,
+        "verdict": item.verdict,
+        "sealed": item.sealed is not None or item.sealed_ref is not None,
+        "quarantined_at": rfc3339(item.quarantined_ms),
+    }
+
+
+def worker_row(worker: WorkerView) -> dict[str, Any]:
+    """A worker as it described itself last."""
+    return {
+        "worker": worker.worker,
+        "pool": worker.pool,
+        "topics": list(worker.topics),
+        "capabilities": list(worker.capabilities),
+        "capacity": worker.capacity,
+        "busy": worker.busy,
+        "seen_at": rfc3339(worker.seen_ms),
+    }
+
+
+def pool_row(pool: PoolView) -> dict[str, Any]:
+    """A pool as the sum of its workers."""
+    return {
+        "pool": pool.pool,
+        "workers": pool.workers,
+        "capacity": pool.capacity,
+        "busy": pool.busy,
+        "topics": list(pool.topics),
+        "capabilities": list(pool.capabilities),
+    }
