@@ -26,13 +26,12 @@ from holdgate.kernel.records import (
     ApprovalRequirement,
     Decision,
     Job,
-    Over,
     Phase,
     Remediation,
     Throttle,
     Verdict,
 )
-from holdgate.kernel.rules import Rule
+from holdgate.kernel.rules import RateLimit, Rule
 
 __all__ = ["NO_RULE", "compile_policy", "evaluate"]
 
@@ -117,29 +116,39 @@ def _decide(
     trace: tuple[Mapping[str, Any], ...] | None,
 ) -> Decision:
     verdict, within = _verdict(policy, counting)
-    deciding = [rule for rule in counting if rule.decision is verdict]
-    others = [rule for rule in counting if rule.decision is not verdict]
-    errors = tuple(f"{rule.id}: `when` failed: {why}" for rule, why in asked.errors)
-    throttling = [] if verdict is Verdict.DENY else [rule for rule in counting if rule.throttle is not None]
+    denied = verdict is Verdict.DENY
+    deciding: list[Rule] = []
+    names: list[str] = []
+    other_names: list[str] = []
+    throttles: list[Throttle] = []
     constraints = NO_CONSTRAINTS
     for rule in counting:
-        if rule.constraints is not NO_CONSTRAINTS:
-            constraints = constraints.tightest(rule.constraints)
+        if rule.decision is verdict:
+            deciding.append(rule)
+            names.append(rule.id)
+        else:
+            other_names.append(rule.id)
+        if not denied:
+            if rule.constraints is not NO_CONSTRAINTS:
+                constraints = constraints.tightest(rule.constraints)
+            if rule.throttle is not None:
+                throttles.append(_throttle(rule, rule.throttle, job))
+    errors = tuple([f"{rule.id}: `when` failed: {why}" for rule, why in asked.errors]) if asked.errors else ()
     return Decision(
-        verdict=verdict,
-        reason=deciding[0].reason if deciding else ALLOWED_BY_DEFAULT if verdict in ALLOWING else NO_RULE,
-        snapshot=policy.snapshot,
-        job_hash=job.job_hash() if job_hash is None else job_hash,
-        phase=phase,
-        decided_ms=asked.now_ms,
-        rules=tuple([rule.id for rule in deciding] + [rule.id for rule in others]),
-        deciding=tuple([rule.id for rule in deciding]),
-        constraints=NO_CONSTRAINTS if verdict is Verdict.DENY else constraints,
+        verdict,
+        deciding[0].reason if deciding else ALLOWED_BY_DEFAULT if verdict in ALLOWING else NO_RULE,
+        policy.snapshot,
+        job.job_hash() if job_hash is None else job_hash,
+        phase,
+        asked.now_ms,
+        rules=(*names, *other_names),
+        deciding=tuple(names),
+        constraints=constraints,
         remediations=_remediations(deciding),
         approvals=_approvals(deciding),
-        throttles=tuple([_throttle(rule, job) for rule in throttling]),
+        throttles=tuple(throttles),
         within=within,
-        cacheable=not (asked.reads_now or errors or throttling),
+        cacheable=not (asked.reads_now or errors or throttles),
         errors=errors,
         trace=trace,
     )
@@ -157,6 +166,7 @@ def _verdict(policy: Policy, counting: list[Rule]) -> tuple[Verdict, Verdict | N
 
 
 def _remediations(deciding: Sequence[Rule]) -> tuple[Remediation, ...]:
+    """Those of the deciding rules; where two have the same id, the first rule's."""
     found: dict[str, Remediation] = {}
     for rule in deciding:
         for remediation in rule.remediations:
@@ -169,13 +179,11 @@ def _approvals(deciding: Sequence[Rule]) -> tuple[ApprovalRequirement, ...]:
     return tuple([rule.approval for rule in deciding if rule.approval is not None])
 
 
-def _throttle(rule: Rule, job: Job) -> Throttle:
-    rate = rule.throttle
-    if rate is None:
-        raise AssertionError("only throttling rules are asked")
+def _throttle(rule: Rule, rate: RateLimit, job: Job) -> Throttle:
+    """The bucket is a digest of the values it is for: no value can be chosen so that two buckets are one."""
     values = [[name, getattr(job, name)] for name in rate.key]
-    name = hashlib.sha256(canonical_bytes([rule.id, values])).hexdigest()[:32]
-    return Throttle(rule=rule.id, bucket=f"{rule.id}:{name}", limit=rate.limit, per_s=rate.per_s, over=Over(rate.over))
+    bucket = hashlib.sha256(canonical_bytes([rule.id, values])).hexdigest()[:32]
+    return Throttle(rule=rule.id, bucket=f"{rule.id}:{bucket}", limit=rate.limit, per_s=rate.per_s, over=rate.over)
 
 
 def _trace(

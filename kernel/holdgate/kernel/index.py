@@ -101,7 +101,7 @@ def _walk(at: _Place, tokens: list[str], depth: int, groups: list[Group]) -> Non
             _walk(child, tokens, depth + 1, groups)
 
 
-def _group(matches: Sequence[Match], numbers: list[int], used: frozenset[str], depth: int) -> Group:
+def _group(matches: Sequence[Match], numbers: list[int], used: frozenset[Key], depth: int) -> Group:
     """The rules `numbers` split by the fields that are not `used` yet."""
     if len(numbers) <= GROUP_SMALL or depth == SPLITS_MAX:
         return Group(tuple(numbers))
@@ -118,15 +118,15 @@ def _group(matches: Sequence[Match], numbers: list[int], used: frozenset[str], d
             under.setdefault(key, []).append(number)
     return Group(
         tuple(always),
-        {key: _group(matches, below, used | {key[0]}, depth + 1) for key, below in under.items()},
+        {key: _group(matches, below, used | {key[:-1]}, depth + 1) for key, below in under.items()},
     )
 
 
-def _choices(match: Match, used: frozenset[str], depth: int) -> list[frozenset[Key]]:
+def _choices(match: Match, used: frozenset[Key], depth: int) -> list[frozenset[Key]]:
     return [
         keys
         for keys in match.index_keys()
-        if next(iter(keys))[0] not in used and (depth == 0 or len(keys) <= COPIES_MAX)
+        if next(iter(keys))[:-1] not in used and (depth == 0 or len(keys) <= COPIES_MAX)
     ]
 
 

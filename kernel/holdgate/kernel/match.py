@@ -18,8 +18,8 @@ CLASSIFICATION_LABEL = "classification"
 MCP_LABELS = {"servers": "mcp.server", "tools": "mcp.tool", "resources": "mcp.resource", "actions": "mcp.action"}
 
 Check: TypeAlias = Callable[[Job], bool]
-Key: TypeAlias = tuple[str, str]
-"""A field of a job and a value of it, such as `("labels.env", "prod")`: what the index is made of."""
+Key: TypeAlias = tuple[str, ...]
+"""A field of a job and a value of it, such as `("tenant", "a")`, `("labels", "env", "prod")`: what the index is of."""
 _NONE: frozenset[str] = frozenset()
 
 
@@ -68,9 +68,11 @@ class Match:
 
     def index_keys(self) -> list[frozenset[Key]]:
         """For each field that can be indexed, the keys of which a matching job has at least one."""
-        found = [frozenset((read, value) for value in getattr(self, name)) for name, read in _ANY_OF.items()]
+        found: list[frozenset[Key]] = [
+            frozenset((read, value) for value in getattr(self, name)) for name, read in _ANY_OF.items()
+        ]
         found.extend(frozenset({("requires", value)}) for value in self.requires)
-        found.extend(frozenset((f"labels.{key}", value) for value in values) for key, values in self._label_values())
+        found.extend(frozenset(("labels", key, value) for value in values) for key, values in self._label_values())
         return [keys for keys in found if keys]
 
     def _label_values(self) -> list[tuple[str, frozenset[str]]]:
@@ -96,13 +98,18 @@ _PLAIN_READS = {**_ANY_OF, "topics": "topic", "requires": "requires"}
 
 def job_keys(job: Job) -> list[Key]:
     """Every key under which a rule that matches `job` can stand in the index."""
-    keys = [("tenant", job.tenant), ("actor", job.actor), ("actor_type", job.actor_type)]
+    keys: list[Key] = [("tenant", job.tenant), ("actor", job.actor), ("actor_type", job.actor_type)]
     if job.capability is not None:
         keys.append(("capability", job.capability))
-    keys.extend([("risk_tags", tag) for tag in job.risk_tags])
-    keys.extend([("requires", tag) for tag in job.requires])
-    keys.extend([("principals", name) for name in job.principals])
-    keys.extend([(f"labels.{key}", value) for key, value in job.labels.items()])
+    # Loops: over a handful of items they are quicker than comprehensions.
+    for tag in job.risk_tags:
+        keys.append(("risk_tags", tag))  # noqa: PERF401
+    for tag in job.requires:
+        keys.append(("requires", tag))  # noqa: PERF401
+    for name in job.principals:
+        keys.append(("principals", name))  # noqa: PERF401
+    for key, value in job.labels.items():
+        keys.append(("labels", key, value))
     return keys
 
 
