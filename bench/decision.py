@@ -1,4 +1,4 @@
-"""How long one decision takes, by the number of rules: the function that the kernel calls, without hashing and transport.
+"""How long one decision takes, by the number of rules: what the kernel calls, without hashing and transport.
 
 Run alone: `python -m bench.decision`.
 """

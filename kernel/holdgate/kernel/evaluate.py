@@ -63,24 +63,24 @@ def evaluate(
     """
     asked = _Asked(now_ms)
     compiled = policy.compiled
-    matching = [item for number in policy.index.candidates(job) if _matches(item := compiled[number], job, asked)]
+    matching = []
+    for number in policy.index.candidates(job):
+        item = compiled[number]
+        for check in item.checks:
+            if not check(job):
+                break
+        else:
+            if item.plain or _holds(item.rule, job, asked):
+                matching.append(item)
     counting = _counting(matching)
     steps = _trace(policy, job, matching, counting, asked) if trace else None
     return _decide(policy, job, counting, asked, phase, job_hash, steps)
 
 
-def _matches(item: CompiledRule, job: Job, asked: _Asked) -> bool:
-    for check in item.checks:
-        if not check(job):
-            return False
-    rule = item.rule
+def _holds(rule: Rule, job: Job, asked: _Asked) -> bool:
+    """Whether the rule's `not` and `when`, beside its `match`, count as fulfilled."""
     if rule.unless is not None and rule.unless.holds(job):
         return False
-    return rule.when is None or _holds(rule, job, asked)
-
-
-def _holds(rule: Rule, job: Job, asked: _Asked) -> bool:
-    """Whether the rule's condition counts as true."""
     condition = rule.when
     if condition is None:
         return True
@@ -130,7 +130,8 @@ def _decide(
             other_names.append(rule.id)
         if not denied:
             if rule.constraints is not NO_CONSTRAINTS:
-                constraints = constraints.tightest(rule.constraints)
+                first = constraints is NO_CONSTRAINTS
+                constraints = rule.constraints if first else constraints.tightest(rule.constraints)
             if rule.throttle is not None:
                 throttles.append(_throttle(rule, rule.throttle, job))
     errors = tuple([f"{rule.id}: `when` failed: {why}" for rule, why in asked.errors]) if asked.errors else ()
@@ -141,16 +142,16 @@ def _decide(
         job.job_hash() if job_hash is None else job_hash,
         phase,
         asked.now_ms,
-        rules=(*names, *other_names),
-        deciding=tuple(names),
-        constraints=constraints,
-        remediations=_remediations(deciding),
-        approvals=_approvals(deciding),
-        throttles=tuple(throttles),
-        within=within,
-        cacheable=not (asked.reads_now or errors or throttles),
-        errors=errors,
-        trace=trace,
+        (*names, *other_names),
+        tuple(names),
+        constraints,
+        _remediations(deciding),
+        _approvals(deciding),
+        tuple(throttles),
+        within,
+        not (asked.reads_now or errors or throttles),
+        errors,
+        trace,
     )
 
 

@@ -9,7 +9,7 @@ compared; its other fields have not.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from holdgate.kernel.match import Key, Match, job_keys
@@ -40,6 +40,12 @@ class Group:
                 if group is not None:
                     group.collect(keys, found)
 
+    def keys(self) -> Iterator[Key]:
+        """Every value that rules here are told apart by."""
+        yield from self.by_key
+        for group in self.by_key.values():
+            yield from group.keys()
+
 
 @dataclass(slots=True)
 class _Place:
@@ -56,21 +62,28 @@ class Index:
     def __init__(self, matches: Sequence[Match]) -> None:
         self._matches = matches
         self._root = _Place()
+        self._known: set[Key] = set()
         patterns: dict[str, list[int]] = {}
         for number, match in enumerate(matches):
             for pattern in set(match.topics or (REST,)):
                 patterns.setdefault(pattern, []).append(number)
         for pattern, numbers in patterns.items():
-            self._place(pattern, _group(matches, numbers, frozenset(), 0))
+            group = _group(matches, numbers, frozenset(), 0)
+            self._known.update(group.keys())
+            self._place(pattern, group)
 
     def candidates(self, job: Job) -> Sequence[int]:
         """Numbers of the rules that can match, ascending, none twice."""
         groups: list[Group] = []
         _walk(self._root, job.topic.split("."), 0, groups)
         found: list[int] = []
-        keys = job_keys(job)
+        known = self._known
+        keys = [key for key in job_keys(job) if key in known]
         for group in groups:
-            group.collect(keys, found)
+            if group.by_key:
+                group.collect(keys, found)
+            else:
+                found.extend(group.always)
         return found if len(found) < 2 else sorted(set(found))
 
     def _place(self, pattern: str, group: Group) -> None:

@@ -44,6 +44,8 @@ class CompiledRule:
 
     rule: Rule
     checks: tuple[Check, ...]
+    plain: bool
+    """Neither `not` nor `when`."""
     position: int
     first_only: bool
 
@@ -98,6 +100,7 @@ def _compile(bundle: BundleRules, position: int) -> CompiledRule:
     return CompiledRule(
         rule=rule,
         checks=tuple(check for name, check in rule.match.checks if name != "topics"),
+        plain=rule.unless is None and rule.when is None,
         position=position,
         first_only=bundle.combining is Combining.FIRST_APPLICABLE,
     )
