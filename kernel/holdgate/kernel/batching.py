@@ -52,7 +52,9 @@ class GroupCommit(Generic[Item, Reply]):
         self._waiting_max = waiting_max
         self._waiting: deque[tuple[Item, asyncio.Future[Reply]]] = deque()
         self._tasks = TaskSet(self._flusher_failed)
+        self._is_running = False
         self._is_closed = False
+        self._is_running = False
 
     async def submit(self, item: Item) -> Reply:
         """The reply for `item`; Unavailable when too much is waiting or after `close`."""
@@ -60,7 +62,8 @@ class GroupCommit(Generic[Item, Reply]):
             raise Unavailable("closed" if self._is_closed else "too many calls are waiting")
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if not len(self._tasks):
+        if not self._is_running:
+            self._is_running = True
             self._tasks.start(self._run(), "group-commit")
         return await future
 
@@ -71,26 +74,35 @@ class GroupCommit(Generic[Item, Reply]):
         self._refuse_waiting(Unavailable("closed"))
 
     async def _run(self) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
-            batch = [entry for entry in batch if not entry[1].done()]
-            if not batch:
+        try:
+            while self._waiting:
+                await self._run_once()
+        finally:
+            # Not left to the task's own end: a caller that is answered may submit before that is noticed.
+            self._is_running = False
+
+    async def _run_once(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
+        batch = [entry for entry in batch if not entry[1].done()]
+        if not batch:
+            return
+        replies: Sequence[Reply | Exception]
+        try:
+            replies = await self._flush([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001  whatever the flush met, its callers hear of it
+            replies = [error] * len(batch)
+        except asyncio.CancelledError:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(Unavailable("closed while a flush was under way"))
+            raise
+        for (_, future), reply in zip(batch, replies, strict=True):
+            if future.done():
                 continue
-            try:
-                replies = await self._flush([item for item, _ in batch])
-            except Exception as error:  # noqa: BLE001  whatever the flush met, its callers hear of it
-                replies = [error] * len(batch)
-            except BaseException:
-                for _, future in batch:
-                    future.cancel()
-                raise
-            for (_, future), reply in zip(batch, replies, strict=True):
-                if future.done():
-                    continue
-                if isinstance(reply, Exception):
-                    future.set_exception(reply)
-                else:
-                    future.set_result(reply)
+            if isinstance(reply, Exception):
+                future.set_exception(reply)
+            else:
+                future.set_result(reply)
 
     def _flusher_failed(self, _name: str, error: BaseException) -> None:
         self._refuse_waiting(error)
