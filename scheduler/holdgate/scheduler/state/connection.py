@@ -40,7 +40,8 @@ class Lane:
     def __init__(self, url: str, *, timeout_s: float) -> None:
         settings: dict[str, Any] = dict(parse_url(url))
         kind: type[AbstractConnection] = settings.pop("connection_class", redis.asyncio.Connection)
-        self._connection = kind(**settings, socket_connect_timeout=timeout_s)
+        settings |= {"protocol": 2, "socket_connect_timeout": timeout_s}
+        self._connection = kind(**settings)
         self._timeout_s = timeout_s
         self._commit: GroupCommit[Call, Any] = GroupCommit(self._flush, batch_max=FLUSH_CALLS_MAX)
 
