@@ -21,6 +21,7 @@ from holdgate.kernel import limits, subjects, wire
 from holdgate.kernel.errors import InvalidInput
 from holdgate.workers.connection import connect
 from holdgate.workers.leases import Leases
+from holdgate.workers.settings import WorkerSettings
 
 _log = structlog.get_logger("holdgate.worker")
 RETRY_S = 1.0
@@ -52,13 +53,13 @@ class Heart:
     def __init__(
         self,
         *,
-        nats_url: str,
+        settings: WorkerSettings,
         introduction: Introduction,
         leases: Leases,
         busy: Callable[[], int],
-        interval_s: float = limits.HEARTBEAT_S,
+        interval_s: float,
     ) -> None:
-        self._nats_url = nats_url
+        self._settings = settings
         self.introduction = introduction
         self._leases = leases
         self._busy = busy
@@ -96,7 +97,7 @@ class Heart:
     async def _run(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         me = self.introduction
-        nc = await connect(self._nats_url, name=f"{me.worker} heart")
+        nc = await connect(self._settings, name=f"{me.worker} heart")
         try:
             await nc.subscribe(subjects.control(me.pool, me.worker), cb=self._on_control)
             await nc.flush()

@@ -28,14 +28,10 @@ def run(
     pool: Annotated[str | None, typer.Option(help="Pool to take jobs of")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Jobs that run at once")] = None,
     name: Annotated[str | None, typer.Option(help="Begin of the worker's id")] = None,
-    nats_url: Annotated[
-        str | None, typer.Option(help="NATS servers, with credentials (better in the environment)")
-    ] = None,
-    kernel_keys: Annotated[Path | None, typer.Option(help="File of the pinned public keys")] = None,
+    kernel_keys_file: Annotated[Path | None, typer.Option(help="File of the pinned public keys")] = None,
     accept_fail_open: Annotated[
         bool | None, typer.Option("--accept-fail-open", help="Run jobs handed over without a decision of the kernel")
     ] = None,
-    drain_s: Annotated[float | None, typer.Option(min=0, help="Time for running jobs to end on SIGTERM")] = None,
 ) -> None:
     """Run the worker that TARGET names until SIGTERM, then drain."""
     _log_as_json()
@@ -46,10 +42,8 @@ def run(
                 pool=pool,
                 worker_concurrency=concurrency,
                 worker_name=name,
-                nats_url=nats_url,
-                kernel_keys=kernel_keys,
+                kernel_keys_file=kernel_keys_file,
                 accept_fail_open=accept_fail_open,
-                worker_drain_s=drain_s,
             )
         )
     except (HoldgateError, ValueError) as error:

@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote, urlsplit
+import asyncio
+from typing import Any
 
 import nats
+import nats.errors
 import structlog
 from nats.aio.client import Client as Nats
+
+from holdgate.kernel.errors import Unavailable
+from holdgate.workers.settings import WorkerSettings
 
 _log = structlog.get_logger("holdgate.worker")
 PENDING_BYTES_MAX = 64 * 1024 * 1024
 """What may wait in memory while the server is away; results are at most 8 MiB each."""
+CONNECT_TIMEOUT_S = 2.0
+START_TIMEOUT_S = 30.0
 
 
-async def connect(url: str, *, name: str) -> Nats:
+async def connect(settings: WorkerSettings, *, name: str) -> Nats:
     """A connection that reconnects forever. Replies arrive below `_INBOX_<user>`, which no other user may read."""
-    servers = [part.strip() for part in url.split(",") if part.strip()]
-    user = urlsplit(servers[0]).username
 
     async def on_error(error: Exception) -> None:
         _log.warning("nats reported an error", action="nats_error", error=type(error).__name__, connection=name)
 
     async def on_disconnected() -> None:
-        _log.warning("the connection to nats is gone", action="nats_disconnected", connection=name)
+        _log.warning("the connection to nats is lost; trying again", action="nats_disconnected", connection=name)
 
     async def on_reconnected() -> None:
         _log.info("connected to nats again", action="nats_reconnected", connection=name)
 
-    return await nats.connect(
-        servers=servers,
-        name=name,
-        inbox_prefix=b"_INBOX" if user is None else f"_INBOX_{unquote(user)}".encode(),
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=1,
-        connect_timeout=5,
-        ping_interval=10,
-        max_outstanding_pings=3,
-        pending_size=PENDING_BYTES_MAX,
-        error_cb=on_error,
-        disconnected_cb=on_disconnected,
-        reconnected_cb=on_reconnected,
-    )
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            return await nats.connect(
+                servers=[url.strip() for url in settings.nats_url.split(",")],
+                name=f"holdgate-worker {name}",
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.25,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                ping_interval=10,
+                max_outstanding_pings=2,
+                pending_size=PENDING_BYTES_MAX,
+                error_cb=on_error,
+                disconnected_cb=on_disconnected,
+                reconnected_cb=on_reconnected,
+                **_credentials(settings),
+            )
+    except (nats.errors.Error, OSError, TimeoutError) as error:
+        raise Unavailable(f"cannot connect to NATS: {type(error).__name__}") from error
+
+
+def _credentials(settings: WorkerSettings) -> dict[str, Any]:
+    if not settings.nats_user:
+        return {}
+    password = settings.nats_password()
+    options: dict[str, Any] = {"user": settings.nats_user, "inbox_prefix": f"_INBOX_{settings.nats_user}"}
+    return options if password is None else {**options, "password": password.get_secret_value()}

@@ -107,9 +107,9 @@ class Executors:
             execution.job.cancelled.set(StopReason.SHUTDOWN)
             task.cancel()
             raise
-        if task.done():
-            return _judge(task)
-        return await self._stop(execution, task)
+        if not task.done():
+            await self._stop(execution, task)
+        return _end_of(execution, task)
 
     def _start(self, execution: Execution) -> Coroutine[Any, Any, bytes]:
         match execution.handler.executor:
@@ -121,7 +121,7 @@ class Executors:
             case Executor.ASYNC | Executor.AUTO:
                 return _call_async(execution, execution.handler.arguments(execution.job))
 
-    async def _stop(self, execution: Execution, task: asyncio.Future[bytes]) -> _Ending:
+    async def _stop(self, execution: Execution, task: asyncio.Future[bytes]) -> None:
         """Give the handler that was told to stop its grace; hand on the one that takes no notice."""
         grace_s = self._grace_s
         if execution.handler.executor is Executor.PROCESS:
@@ -129,12 +129,8 @@ class Executors:
         elif execution.handler.executor is Executor.ASYNC:
             task.cancel()
         await asyncio.wait({task}, timeout=grace_s)
-        if task.done():
-            _retrieve(task)
-        else:
-            task.add_done_callback(_retrieve)
+        if not task.done():
             execution.still_running = task
-        return _stopped(execution.job.cancelled.reason)
 
     async def _in_thread(self, call: Callable[..., bytes], *arguments: Any) -> bytes:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
@@ -190,6 +186,18 @@ def _call_sync(execution: Execution, arguments: tuple[Any, ...]) -> bytes:
 async def _call_async(execution: Execution, arguments: tuple[Any, ...]) -> bytes:
     with collecting(execution.log):
         return encode_value(await execution.handler.function(*arguments))
+
+
+def _end_of(execution: Execution, task: asyncio.Future[bytes]) -> _Ending:
+    """How the run ended. One that was told to stop has not succeeded, unless only the worker's end was the reason."""
+    reason = execution.job.cancelled.reason
+    if not task.done():
+        task.add_done_callback(_retrieve)
+        return _stopped(reason)
+    _retrieve(task)
+    if reason is None or (reason is StopReason.SHUTDOWN and not task.cancelled()):
+        return _judge(task)
+    return _stopped(reason)
 
 
 def _judge(task: asyncio.Future[bytes]) -> _Ending:

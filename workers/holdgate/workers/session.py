@@ -45,6 +45,8 @@ ASK_WAIT_S = 2.0
 ASK_REPLY_MARGIN_S = 5.0
 """Beyond the wait: permits and starts may take this long. A reply after that costs the jobs in it a lease."""
 BACKOFF_S_MAX = 5.0
+DRAIN_SHARE = 0.6
+"""Of the time to stop in: for runs to end by themselves. The rest is for stopping the others, and for reports."""
 REFUSED_BACKOFF_S = 5.0
 """A worker that trusts other keys than its kernel's must not empty the queue by refusing all of it."""
 UNPUBLISHED_MAX = 2_048
@@ -69,7 +71,7 @@ class SessionLimits:
     """How long runs and the drain may take."""
 
     max_runtime_s: float
-    drain_s: float
+    stop_s: float
 
 
 class Session:
@@ -124,16 +126,20 @@ class Session:
         _log.info("worker drains", action="worker_drain", worker=self._me.worker, running=self._busy)
         self._draining.set()
         self._changed.set()
-        await _until(lambda: not len(self._asks), self._changed, ASK_WAIT_S + ASK_REPLY_MARGIN_S)
-        if not await _until(lambda: not len(self._runs), self._changed, self._limits.drain_s):
+        drain_s = self._limits.stop_s * DRAIN_SHARE
+        if not await _until(self._is_idle, self._changed, drain_s):
             self._leases.stop_all(StopReason.SHUTDOWN)
-            await _until(lambda: not len(self._runs), self._changed, self._executors.stop_s + BACKOFF_S_MAX)
+            await _until(self._is_idle, self._changed, self._limits.stop_s - drain_s)
         self._gives_up = True
         for tasks in (self._coordination, self._asks, self._runs):
             await tasks.close()
         await self._publisher.close()
         await self._heart.stop()
         self._executors.close()
+
+    def _is_idle(self) -> bool:
+        """Whether no ask is open, so that no job can arrive any more, and no run goes on or waits to be reported."""
+        return not len(self._asks) and not len(self._runs)
 
     # Asking -----------------------------------------------------------------------------------------------------------
 

@@ -6,9 +6,10 @@ import base64
 import binascii
 import os
 import socket
+import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,35 +18,44 @@ from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import Entropy
 
 PREFIX = "HOLDGATE_"
+SECRET_BYTES_MAX = 64 * 1024
 
 
 class WorkerSettings(BaseSettings):
     """Read from `HOLDGATE_…` variables; what the command line gives goes first."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    nats_url: SecretStr = Field(
-        SecretStr("nats://127.0.0.1:4222"), description="NATS servers, comma-separated, with the worker's credentials"
+    nats_url: str = Field("nats://127.0.0.1:4222", description="NATS servers, comma separated, without a password")
+    nats_user: str = Field("", description="user of this process at NATS")
+    nats_password_file: Path | None = Field(None, description="file with its password, mode 0600")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`auto`: JSON, but text where standard error is a terminal"
     )
-    kernel_keys: Path | None = Field(
-        None, description='File of the pinned public keys: `{"kernel_keys": [...], "dispatcher_keys": [...]}`'
+    metrics_listen: str | None = Field(
+        None,
+        pattern=r"^(\[[0-9a-f:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$",
+        description="`host:port` on which this process shows its own metrics; `holdgate up` collects them itself",
     )
-    pool: str = Field("default", pattern="^[a-z0-9][a-z0-9_-]{0,62}$", description="Pool to take jobs of")
+    stop_timeout_s: float = Field(8.0, gt=0, le=600, description="how long work under way may take to end at a stop")
+    kernel_keys_file: Path | None = Field(
+        None, description='file of the pinned public keys: `{"kernel_keys": [...], "dispatcher_keys": [...]}`'
+    )
+    pool: str = Field("default", pattern="^[a-z0-9][a-z0-9_-]{0,62}$", description="pool to take jobs of")
     worker_name: str = Field(
         default_factory=lambda: socket.gethostname().split(".")[0],
-        description="Begin of the worker's id; the rest is random, so that no permit outlives a restart",
+        description="begin of the worker's id; the rest is random, so that no permit outlives a restart",
     )
-    worker_concurrency: int = Field(32, ge=1, le=1024, description="Jobs that run at once")
-    worker_max_runtime_s: float = Field(3600, gt=0, description="Longest run where no permit or handler says less")
-    worker_drain_s: float = Field(20, ge=0, description="On SIGTERM, time for running jobs to end by themselves")
+    worker_concurrency: int = Field(32, ge=1, le=1024, description="jobs that run at once")
+    worker_max_runtime_s: float = Field(3600, gt=0, description="longest run where no permit or handler says less")
     accept_fail_open: bool = Field(
-        False,
-        description="Run jobs handed over without a decision of the kernel, where the signed root allows that",
+        False, description="run jobs handed over without a decision of the kernel, where the signed root allows that"
     )
-    worker_metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = Field(
-        None,
-        description="Port of the worker's own metrics; none where a supervisor collects them",
-    )
+
+    def nats_password(self) -> SecretStr | None:
+        """The password, read now; InvalidInput when its file is missing or others may read it."""
+        return None if self.nats_password_file is None else _read_secret(self.nats_password_file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,7 @@ class _KeysFile(BaseModel):
 def load_keys(path: Path | None) -> PinnedKeys:
     """The keys in the file at `path`, hex or base64; InvalidInput when there are none."""
     if path is None:
-        raise InvalidInput("no kernel keys are pinned: set `HOLDGATE_KERNEL_KEYS` to the file that holds them")
+        raise InvalidInput("no kernel keys are pinned: set `HOLDGATE_KERNEL_KEYS_FILE` to the file that holds them")
     try:
         listed = _KeysFile.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -84,9 +94,28 @@ def new_worker_id(name: str, entropy: Entropy = os.urandom) -> str:
     return f"{safe}-{os.getpid()}-{entropy(4).hex()}"
 
 
+def notify_socket() -> str | None:
+    """Where to say that this process is ready (the protocol of systemd's `sd_notify`); None: nobody asks."""
+    return os.environ.get("NOTIFY_SOCKET")  # noqa: TID251  named by systemd, not by us
+
+
 def child_environment() -> dict[str, str]:
     """The environment of a handler's process: this one without Holdgate's settings, which hold credentials."""
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}  # noqa: TID251
+
+
+def _read_secret(file: Path) -> SecretStr:
+    try:
+        with file.open("rb") as opened:
+            is_shared = os.fstat(opened.fileno()).st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+            line = opened.read(SECRET_BYTES_MAX).decode("utf-8", "replace").partition("\n")[0].strip()
+    except OSError as error:
+        raise InvalidInput(f"cannot read `{file}`: {error.strerror}") from error
+    if is_shared:
+        raise InvalidInput(f"others may read `{file}`; run `chmod 600 {file}`")
+    if not line:
+        raise InvalidInput(f"`{file}` is empty")
+    return SecretStr(line)
 
 
 def _public_key(text: str) -> bytes:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -12,6 +14,7 @@ from typing import Any, TypeVar
 import prometheus_client
 import uvloop
 
+from holdgate.kernel import limits
 from holdgate.kernel.clock import SystemClock
 from holdgate.workers import runlog
 from holdgate.workers.beats import Heart, Introduction
@@ -22,7 +25,7 @@ from holdgate.workers.handlers import Executor, Handlers, describe
 from holdgate.workers.leases import Leases
 from holdgate.workers.permits import PermitCheck
 from holdgate.workers.session import Session, SessionLimits
-from holdgate.workers.settings import WorkerSettings, load_keys, new_worker_id
+from holdgate.workers.settings import WorkerSettings, load_keys, new_worker_id, notify_socket
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -96,6 +99,7 @@ class Worker:
         session, close = await _assemble(self._handlers, chosen)
         try:
             await session.start()
+            _notify_ready()
             await (stop or asyncio.Event()).wait()
         finally:
             await session.drain()
@@ -107,8 +111,9 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        if settings.worker_metrics_port is not None:
-            prometheus_client.start_http_server(settings.worker_metrics_port)
+        if settings.metrics_listen is not None:
+            host, _, port = settings.metrics_listen.rpartition(":")
+            prometheus_client.start_http_server(int(port), host.strip("[]"))
         if await self.serve(settings, stop=stop):
             # A handler that takes no notice would keep the interpreter alive for ever; its result is reported already.
             sys.stdout.flush()
@@ -118,9 +123,8 @@ class Worker:
 
 async def _assemble(handlers: Handlers, settings: WorkerSettings) -> tuple[Session, Callable[[], Any]]:
     """The parts of one worker, wired; and how to close the connection that they share."""
-    keys = load_keys(settings.kernel_keys)
+    keys = load_keys(settings.kernel_keys_file)
     clock = SystemClock()
-    url = settings.nats_url.get_secret_value()
     me = Introduction(
         worker=new_worker_id(settings.worker_name),
         pool=settings.pool,
@@ -129,10 +133,17 @@ async def _assemble(handlers: Handlers, settings: WorkerSettings) -> tuple[Sessi
         capacity=settings.worker_concurrency,
     )
     leases = Leases(clock)
-    nc = await connect(url, name=me.worker)
+    heart = Heart(
+        settings=settings,
+        introduction=me,
+        leases=leases,
+        busy=lambda: len(leases),
+        interval_s=limits.HEARTBEAT_S,
+    )
+    nc = await connect(settings, name=me.worker)
     session = Session(
         nc=nc,
-        heart=Heart(nats_url=url, introduction=me, leases=leases, busy=lambda: len(leases)),
+        heart=heart,
         leases=leases,
         handlers=handlers,
         check=PermitCheck(
@@ -146,8 +157,19 @@ async def _assemble(handlers: Handlers, settings: WorkerSettings) -> tuple[Sessi
         executors=Executors(clock=clock, threads_max=settings.worker_concurrency),
         session_limits=SessionLimits(
             max_runtime_s=settings.worker_max_runtime_s,
-            drain_s=settings.worker_drain_s,
+            stop_s=settings.stop_timeout_s,
         ),
         clock=clock,
     )
     return session, nc.close
+
+
+def _notify_ready() -> None:
+    """Tell whoever started this process that it is ready, in the way of systemd's `sd_notify`."""
+    address = notify_socket()
+    if address is None:
+        return
+    path = "\0" + address[1:] if address.startswith("@") else address
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notice:
+        notice.connect(path)  # nobody listening any more: then nobody needs to know
+        notice.sendall(b"READY=1")

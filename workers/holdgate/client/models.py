@@ -1,0 +1,140 @@
+"""What the API shows, typed. Fields that a newer API adds are kept (`model_extra`), never an error."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+TERMINAL = frozenset({"denied", "succeeded", "quarantined", "failed", "timed_out", "cancelled", "expired"})
+"""States in which a job has ended."""
+Item = TypeVar("Item")
+
+
+class _Shown(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Remediation(_Shown):
+    """A named safer version of a job: what it would replace."""
+
+    id: str
+    title: str = ""
+    topic: str | None = None
+    capability: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class Decision(_Shown):
+    """What the kernel decided, the same object wherever a decision is shown."""
+
+    verdict: str
+    reason: str
+    rules: tuple[str, ...] = ()
+    deciding: tuple[str, ...] = ()
+    constraints: dict[str, Any] = {}
+    remediations: tuple[Remediation, ...] = ()
+    snapshot: str
+    job_hash: str
+    phase: str = ""
+    cacheable: bool = False
+    errors: tuple[str, ...] = ()
+    decided_at: datetime | None = None
+    trace: tuple[dict[str, Any], ...] | None = None
+
+
+class Submitted(_Shown):
+    """The reply to a submit. `state` is `held` where somebody has to release the job first."""
+
+    job_id: str
+    state: str
+    decision: Decision
+    trace_id: str = ""
+
+
+class JobInfo(_Shown):
+    """A job as it stands."""
+
+    job_id: str
+    topic: str
+    state: str
+    tenant: str = ""
+    attempt: int = 0
+    labels: dict[str, str] = {}
+    actor: str = ""
+    waiting_reason: str | None = None
+    code: str | None = None
+    reason: str | None = None
+    progress: float | None = None
+    created_at: datetime | None = None
+    ended_at: datetime | None = None
+    prompt: str | None = None
+    decision: Decision | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will happen to the job by itself."""
+        return self.state in TERMINAL
+
+
+class Cancelled(_Shown):
+    """The reply to a cancel. `cancel_requested`: it runs, and its worker is told; `state` is not final then."""
+
+    job_id: str
+    state: str
+    cancel_requested: bool = False
+
+
+class RunError(_Shown):
+    """What the handler raised."""
+
+    type: str = ""
+    message: str = ""
+    trace: str = ""
+
+
+class Output(_Shown):
+    """What the output gate let through of a job's result. `verdict` says whether something was redacted."""
+
+    job_id: str
+    state: str = ""
+    attempt: int = 0
+    value: Any = None
+    logs: tuple[str, ...] = ()
+    error: RunError | None = None
+    verdict: Any = None
+
+
+class Approval(_Shown):
+    """A held job as an approver sees it. `job_hash` and `snapshot` are what a vote is bound to."""
+
+    job_id: str
+    status: str
+    job_hash: str
+    snapshot: str
+    topic: str = ""
+    actor: str = ""
+    expires_at: datetime | None = None
+    requirements: tuple[dict[str, Any], ...] = ()
+    votes: tuple[dict[str, Any], ...] = ()
+    job: dict[str, Any] | None = None
+    payload: Any = None
+    decision: Decision | None = None
+    reason: str | None = None
+
+
+class VoteResult(_Shown):
+    """What a vote did: `status` of the approval, `state` of the job, how many votes are still missing."""
+
+    job_id: str
+    status: str
+    state: str
+    votes_missing: int = 0
+
+
+class Page(_Shown, Generic[Item]):
+    """One page of a list; `next_cursor` is None on the last one."""
+
+    items: tuple[Item, ...]
+    next_cursor: str | None = None

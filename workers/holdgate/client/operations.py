@@ -1,0 +1,226 @@
+"""Every call of the client, once: what is sent, and what is made of the reply.
+
+`Client` and `AsyncClient` expose these under the same names; see `calls`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from holdgate.client.errors import JobNotSucceeded, Throttled, WaitTimeout
+from holdgate.client.exchange import Operation, Pause, Request, Retries, json_body, model_of, perform
+from holdgate.client.models import Approval, Cancelled, Decision, JobInfo, Output, Page, Submitted, VoteResult
+
+POLL_S = 30
+"""How long one long poll stays open; a wait is as many of them as it takes."""
+POLL_MARGIN_S = 15
+API = "/api/v1"
+
+
+class Operations:
+    """Builds operations. `new_key` makes idempotency keys."""
+
+    def __init__(self, retries: Retries, new_key: Callable[[], str]) -> None:
+        self._retries = retries
+        self._new_key = new_key
+
+    # Jobs -------------------------------------------------------------------------------------------------------------
+
+    def submit(  # noqa: PLR0913  the fields of a job, by name
+        self,
+        topic: str,
+        *,
+        payload: Any = None,
+        prompt: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        capability: str | None = None,
+        risk_tags: Iterable[str] | None = None,
+        requires: Iterable[str] | None = None,
+        pool: str | None = None,
+        priority: str | None = None,
+        concurrency_key: str | None = None,
+        run_at: datetime | str | None = None,
+        deadline: datetime | str | None = None,
+        max_attempts: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Operation[Submitted]:
+        """Submit a job. Returns once it is accepted or held; raises Denied or Throttled when it is not.
+
+        An idempotency key is made when none is given, so that sending again after a lost reply never makes two jobs.
+        Times are datetimes with a zone, or RFC 3339.
+        """
+        body = {
+            "topic": topic,
+            "payload": payload,
+            "prompt": prompt,
+            "labels": None if labels is None else dict(labels),
+            "capability": capability,
+            "risk_tags": None if risk_tags is None else list(risk_tags),
+            "requires": None if requires is None else list(requires),
+            "pool": pool,
+            "priority": priority,
+            "concurrency_key": concurrency_key,
+            "run_at": _time(run_at),
+            "deadline": _time(deadline),
+            "max_attempts": max_attempts,
+        }
+        headers = {"Idempotency-Key": idempotency_key or self._new_key()}
+        reply = yield from self._post(f"{API}/jobs", body, headers=headers)
+        return model_of(Submitted, reply)
+
+    def remediate(
+        self,
+        job_id: str,
+        remediation_id: str | None = None,
+        *,
+        payload: Any = None,
+        idempotency_key: str | None = None,
+    ) -> Operation[Submitted]:
+        """Submit the safer version of a denied or held job; `payload` again, because a denied job's is not kept."""
+        body = {"remediation_id": remediation_id, "payload": payload}
+        headers = {"Idempotency-Key": idempotency_key or self._new_key()}
+        reply = yield from self._post(f"{_job(job_id)}/remediate", body, headers=headers)
+        return model_of(Submitted, reply)
+
+    def get_job(self, job_id: str) -> Operation[JobInfo]:
+        """The job as it stands; NotFound when it is not there or not yours."""
+        return model_of(JobInfo, (yield from self._get(_job(job_id))))
+
+    def list_jobs(
+        self, *, state: str | None = None, topic: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Operation[Page[JobInfo]]:
+        """One page of jobs, newest first."""
+        query = {"state": state, "topic": topic, "limit": str(limit), "cursor": cursor}
+        return model_of(Page[JobInfo], (yield from self._get(f"{API}/jobs", query)))
+
+    def wait(self, job_id: str, timeout_s: float | None = None) -> Operation[JobInfo]:
+        """The job once it has ended, however; WaitTimeout when it has not in `timeout_s` (None: wait for ever)."""
+        now_s = self._retries.now_s
+        until_s = math.inf if timeout_s is None else now_s() + timeout_s
+        while True:
+            left_s = max(0.0, until_s - now_s())
+            poll_s = min(POLL_S, math.ceil(left_s))
+            path, query = _job(job_id), {"wait": f"{poll_s}s"}
+            request = Request("GET", path, query=query if poll_s else {}, timeout_s=poll_s + POLL_MARGIN_S)
+            try:
+                job = model_of(JobInfo, (yield from perform(request, self._retries)))
+            except Throttled as error:
+                # Too many others wait at the moment; the job itself is not concerned.
+                if now_s() >= until_s:
+                    raise
+                yield Pause(min(error.retry_after_s or 1.0, left_s))
+                continue
+            if job.has_ended:
+                return job
+            if now_s() >= until_s:
+                raise WaitTimeout(job)
+
+    def result(self, job_id: str, timeout_s: float | None = None) -> Operation[Output]:
+        """Wait for the end and return what the output gate let through.
+
+        JobNotSucceeded when the job ended otherwise, OutputQuarantined when its output was sealed, WaitTimeout.
+        """
+        job = yield from self.wait(job_id, timeout_s)
+        if job.state not in {"succeeded", "quarantined"}:
+            raise JobNotSucceeded(job)
+        return (yield from self.get_output(job_id))
+
+    def get_output(self, job_id: str) -> Operation[Output]:
+        """What the output gate let through so far; of a failed job its logs and error. Does not wait."""
+        return model_of(Output, (yield from self._get(f"{_job(job_id)}/result")))
+
+    def cancel(self, job_id: str, *, reason: str | None = None) -> Operation[Cancelled]:
+        """Ask for the job to stop: at once when it does not run, otherwise its worker is told; `wait` for the end."""
+        return model_of(Cancelled, (yield from self._post(f"{_job(job_id)}/cancel", {"reason": reason})))
+
+    def retry(self, job_id: str) -> Operation[JobInfo]:
+        """Queue a job of the dead-letter list again, as a new attempt through the dispatch gate."""
+        reply = yield from self._post(f"{_job(job_id)}/retry", {}, is_repeatable=False)
+        return model_of(JobInfo, reply)
+
+    def decisions(self, job_id: str) -> Operation[tuple[Decision, ...]]:
+        """Every decision about the job, oldest first."""
+        page = model_of(Page[Decision], (yield from self._get(f"{_job(job_id)}/decisions")))
+        return page.items
+
+    def timeline(self, job_id: str) -> Operation[tuple[dict[str, Any], ...]]:
+        """What happened to the job, oldest first."""
+        page = model_of(Page[dict[str, Any]], (yield from self._get(f"{_job(job_id)}/timeline")))
+        return page.items
+
+    # Approvals --------------------------------------------------------------------------------------------------------
+
+    def list_approvals(self, *, limit: int = 50, cursor: str | None = None) -> Operation[Page[Approval]]:
+        """One page of the held jobs that wait for approval."""
+        query = {"limit": str(limit), "cursor": cursor}
+        return model_of(Page[Approval], (yield from self._get(f"{API}/approvals", query)))
+
+    def show_approval(self, job_id: str) -> Operation[Approval]:
+        """A held job with all that would be released: job, payload, decision."""
+        return model_of(Approval, (yield from self._get(f"{API}/approvals/{quote(job_id, safe='')}")))
+
+    def approve(self, shown: Approval, *, reason: str) -> Operation[VoteResult]:
+        """Release what was shown: exactly that job under exactly that policy. ApprovalError when it is no longer so."""
+        return (yield from self._vote(shown, "approve", reason))
+
+    def reject(self, shown: Approval, *, reason: str) -> Operation[VoteResult]:
+        """Reject what was shown; one rejection ends it."""
+        return (yield from self._vote(shown, "reject", reason))
+
+    def _vote(self, shown: Approval, verb: str, reason: str) -> Operation[VoteResult]:
+        path = f"{API}/approvals/{quote(shown.job_id, safe='')}"
+        body = {"job_hash": shown.job_hash, "snapshot": shown.snapshot, "reason": reason}
+        # A vote whose reply was lost is not sent again: the second would be refused as a duplicate.
+        return model_of(VoteResult, (yield from self._post(f"{path}/{verb}", body, is_repeatable=False)))
+
+    # Policy -----------------------------------------------------------------------------------------------------------
+
+    def simulate(self, topic: str, /, **fields: Any) -> Operation[Decision]:
+        """What the kernel would decide about a job with these fields; nothing is stored or counted."""
+        return model_of(Decision, (yield from self._post(f"{API}/policy/simulate", {"topic": topic, **fields})))
+
+    def explain(self, topic: str, /, **fields: Any) -> Operation[Decision]:
+        """The same with `trace`: for each rule that does not match, which field failed."""
+        return model_of(Decision, (yield from self._post(f"{API}/policy/explain", {"topic": topic, **fields})))
+
+    def status(self) -> Operation[dict[str, Any]]:
+        """How the system is."""
+        return (yield from self._get(f"{API}/status"))
+
+    def _get(self, path: str, query: Mapping[str, str | None] | None = None) -> Operation[dict[str, Any]]:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        return (yield from perform(Request("GET", path, query=given), self._retries))
+
+    def _post(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        headers: Mapping[str, str] | None = None,
+        is_repeatable: bool = True,
+    ) -> Operation[dict[str, Any]]:
+        request = Request("POST", path, body=json_body(body), headers=headers or {}, is_repeatable=is_repeatable)
+        return (yield from perform(request, self._retries))
+
+
+def events_request(job_id: str, last_event_id: str | None = None) -> Request:
+    """The request that opens a job's event stream."""
+    headers = {"Accept": "text/event-stream"} | ({} if last_event_id is None else {"Last-Event-ID": last_event_id})
+    return Request("GET", f"{_job(job_id)}/events", headers=headers)
+
+
+def _job(job_id: str) -> str:
+    return f"{API}/jobs/{quote(job_id, safe='')}"
+
+
+def _time(value: datetime | str | None) -> str | None:
+    if not isinstance(value, datetime):
+        return value
+    if value.tzinfo is None:
+        msg = "a time needs a zone, such as `datetime.now(UTC)`"
+        raise ValueError(msg)
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
