@@ -134,6 +134,9 @@ class BatchPublisher:
 
     async def publish(self, publication: Publication) -> None:
         """In the stream, as durable as the stream is, when it returns; Unavailable otherwise (a repeat is safe)."""
+        if len(publication.body) > self._nc.max_payload:
+            # Refused at the door: in a batch it would take the others with it.
+            raise Unavailable(f"a message of {len(publication.body)} bytes is over the limit of the NATS server")
         await self._commit.submit(publication)
 
     async def close(self) -> None:

@@ -1,0 +1,136 @@
+"""The durable log on a real JetStream: streams, group commit, duplicates, payloads, durability."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from nats.aio.client import Client as Nats
+
+from holdgate.kernel import subjects
+from holdgate.kernel.batching import BatchPublisher, Publication
+from holdgate.kernel.canonical import digest_bytes
+from holdgate.kernel.errors import Forged, InvalidInput, Unavailable
+from holdgate.scheduler.errors import DurabilityMismatch, LogUnavailable, NotFound
+from holdgate.scheduler.state.connection import Scripts
+from holdgate.scheduler.state.durability import Profile, verify_durability
+from holdgate.scheduler.state.log import Envelope, JobLog, PayloadStore, ensure_streams
+from holdgate.scheduler.state.transitions import State
+from support.state import START_MS, make_admission, make_decision, make_job
+
+
+def make_envelope() -> Envelope:
+    """Of a plain accepted job."""
+    job = make_job(START_MS)
+    return Envelope(job, make_decision(job), make_admission(job), State.ACCEPTED, START_MS)
+
+
+async def stored(nc: Nats, stream: str = subjects.STREAM_JOBS) -> int:
+    """How many messages lie in the stream."""
+    return (await nc.jetstream().stream_info(stream)).state.messages
+
+
+def test_an_envelope_comes_back_as_it_was() -> None:
+    """Nothing of a job is lost on its way through the log; other bytes are refused."""
+    envelope = make_envelope()
+    assert Envelope.unpack(envelope.pack()) == envelope
+    with pytest.raises(InvalidInput):
+        Envelope.unpack(b"\x80")
+
+
+async def test_setting_up_twice_changes_nothing(nc: Nats) -> None:
+    """Streams keep what they hold; the consumers are there."""
+    await ensure_streams(nc)
+    log = JobLog(nc)
+    await log.publish(make_envelope())
+    await ensure_streams(nc)
+    assert await stored(nc) == 1
+    names = {info.name for info in await nc.jetstream().consumers_info(subjects.STREAM_RESULTS)}
+    assert names == {subjects.CONSUMER_RESULT_WATCH, subjects.CONSUMER_OUTPUT_GATE}
+    config = (await nc.jetstream().stream_info(subjects.STREAM_JOBS)).config
+    assert (config.discard, config.retention, config.storage) == ("new", "limits", "file")
+    await log.close()
+
+
+async def test_many_at_once_leave_as_atomic_batches_and_all_are_stored(nc: Nats) -> None:
+    """Every caller returns only when its own message is in the stream, in the order they came."""
+    await ensure_streams(nc)
+    log = JobLog(nc)
+    envelopes = [make_envelope() for _ in range(1_200)]
+    await asyncio.gather(*(log.publish(envelope) for envelope in envelopes))
+    assert await stored(nc) == 1_200
+    last = await nc.jetstream().get_last_msg(subjects.STREAM_JOBS, subjects.job("acme"))
+    assert Envelope.unpack(last.data or b"") == envelopes[-1]
+    await log.close()
+
+
+async def test_a_repeat_in_a_batch_does_not_fail_the_others(nc: Nats) -> None:
+    """JetStream refuses a whole batch for one known id: single messages then, and the repeat is stored once."""
+    await ensure_streams(nc)
+    log = JobLog(nc)
+    known = make_envelope()
+    await log.publish(known)
+    fresh = [make_envelope() for _ in range(9)]
+    await asyncio.gather(*(log.publish(envelope) for envelope in (*fresh, known, known)))
+    assert await stored(nc) == 10
+    await log.close()
+
+
+async def test_without_a_stream_nothing_is_confirmed(nc: Nats) -> None:
+    """No stream takes the subject: the caller hears that at once."""
+    log = JobLog(nc, timeout_s=1.0)
+    with pytest.raises(LogUnavailable):
+        await log.publish(make_envelope())
+    replies = await asyncio.gather(*(log.publish(make_envelope()) for _ in range(3)), return_exceptions=True)
+    assert all(isinstance(reply, LogUnavailable) for reply in replies)
+    await log.close()
+
+
+async def test_one_message_that_is_too_large_does_not_fail_the_others(nc: Nats) -> None:
+    """The one is refused, the rest are stored."""
+    await ensure_streams(nc)
+    publisher = BatchPublisher(nc)
+    bodies = [b"small", b"x" * (nc.max_payload + 1), b"small"]
+    publications = [Publication("holdgate.job.acme", body, f"id-{number}") for number, body in enumerate(bodies)]
+    replies = await asyncio.gather(*map(publisher.publish, publications), return_exceptions=True)
+    assert [reply is None for reply in replies] == [True, False, True]
+    assert isinstance(replies[1], Unavailable)
+    assert await stored(nc) == 2
+    await publisher.close()
+
+
+async def test_payloads_are_kept_under_their_digest(nc: Nats) -> None:
+    """What comes back is what was hashed; unknown and altered ones are told apart."""
+    await ensure_streams(nc)
+    store = PayloadStore(nc)
+    data = b"[" + b"1," * 400_000 + b"1]"
+    digest = await store.put(data)
+    assert digest == digest_bytes(data)
+    assert await store.put(data) == digest
+    assert await store.get(digest) == data
+    with pytest.raises(NotFound):
+        await store.get(digest_bytes(b"other"))
+    bucket = await nc.jetstream().object_store(subjects.BUCKET_PAYLOADS)
+    await bucket.put(digest, b"altered")
+    with pytest.raises(Forged, match="not the one"):
+        await store.get(digest)
+    await store.delete(digest)
+    await store.delete(digest)
+    with pytest.raises(NotFound):
+        await store.get(digest)
+
+
+async def test_strict_servers_are_accepted(scripts: Scripts, nats_monitor_url: str) -> None:
+    """The test servers are as durable as production ones."""
+    assert await verify_durability(scripts, nats_monitor_url, profile=Profile.STRICT) == []
+
+
+async def test_a_weaker_redis_is_refused_under_strict_and_told_under_relaxed(scripts: Scripts) -> None:
+    """Start-up does not go on with less than what is declared."""
+    await scripts.command("CONFIG", "SET", "appendfsync", "everysec")
+    try:
+        with pytest.raises(DurabilityMismatch, match="appendfsync"):
+            await verify_durability(scripts, None, profile=Profile.STRICT)
+        assert len(await verify_durability(scripts, None, profile=Profile.RELAXED)) == 1
+    finally:
+        await scripts.command("CONFIG", "SET", "appendfsync", "always")
