@@ -3,7 +3,8 @@
 What always holds: it never gives out a decision older than `limits.DECISION_CACHE_TTL_S`, never one of another snapshot
 than the one in force, never one that depended on time, rates or budgets (the kernel says which: `cacheable`), and
 never one made for a job that the loaded rules could tell from this one. A reply that comes late, from before a change
-of the snapshot, is not stored under the new one. Staleness can at worst accept a job into the queue: dispatch never looks here.
+of the snapshot, is not stored under the new one. Staleness can at worst accept a job into the queue: dispatch never
+looks here.
 """
 
 from __future__ import annotations

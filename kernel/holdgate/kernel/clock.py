@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Clock(Protocol):
@@ -23,6 +26,7 @@ class SystemClock:
         return time.time_ns() // 1_000_000  # noqa: TID251  this is the one place that reads the clock
 
 
+@lru_cache(maxsize=256)
 def rfc3339(time_ms: int) -> str:
     """`time_ms` as RFC 3339 in UTC with milliseconds, such as `2026-01-02T03:04:05.678Z`."""
     seconds, milliseconds = divmod(time_ms, 1000)
@@ -35,4 +39,4 @@ def parse_rfc3339(text: str) -> int:
     if moment.tzinfo is None:
         msg = "a time needs an offset, such as `Z`"
         raise ValueError(msg)
-    return int(moment.timestamp() * 1000)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from nacl.exceptions import BadSignatureError
@@ -86,8 +87,7 @@ def seal(record: Admission | Vote | Permit, signer: Signer) -> Signed:
 def open_signed(signed: Signed, record: type[Record], keyring: Keyring) -> Record:
     """The record inside, once its signature held; Forged otherwise."""
     body = parse_json(keyring.verify(DOMAINS[record], signed))
-    names = {item.name for item in fields(record)}
-    if not isinstance(body, dict) or set(body) != names:
+    if not isinstance(body, dict) or body.keys() != _names(record):
         raise Forged(f"not a {DOMAINS[record]}")
     try:
         return record(**_typed(body))
@@ -101,9 +101,14 @@ def _input(domain: str, body: bytes) -> bytes:
 
 def _plain(record: Admission | Vote | Permit) -> dict[str, Any]:
     return {
-        item.name: value.as_dict() if isinstance(value := getattr(record, item.name), Constraints) else _listed(value)
-        for item in fields(record)
+        name: value.as_dict() if isinstance(value := getattr(record, name), Constraints) else _listed(value)
+        for name in _names(type(record))
     }
+
+
+@lru_cache(maxsize=8)
+def _names(record: type[Any]) -> frozenset[str]:
+    return frozenset(item.name for item in fields(record))
 
 
 def _listed(value: Any) -> Any:

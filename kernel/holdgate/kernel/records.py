@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Self
 
 from holdgate.kernel.canonical import digest, digest_bytes
@@ -169,7 +170,7 @@ class Constraints:
 
     def as_dict(self) -> dict[str, Any]:
         """Only what is constrained."""
-        return {item.name: _plain(value) for item in fields(self) if (value := getattr(self, item.name)) is not None}
+        return {name: _plain(value) for name in _names(type(self)) if (value := getattr(self, name)) is not None}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
@@ -221,7 +222,7 @@ class ApprovalRequirement:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+        return {name: _plain(getattr(self, name)) for name in _names(type(self))}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
@@ -242,7 +243,7 @@ class Throttle:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+        return {name: _plain(getattr(self, name)) for name in _names(type(self))}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
@@ -401,7 +402,23 @@ class Permit:
     fail_open: bool = False
 
 
+_ATOMS = frozenset({str, int, bool, bytes, float, type(None)})
+
+
+@lru_cache(maxsize=64)
+def _names(record: type[Any]) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(record))
+
+
+@lru_cache(maxsize=64)
+def _name_set(record: type[Any]) -> frozenset[str]:
+    return frozenset(_names(record))
+
+
 def _plain(value: Any) -> Any:
+    # Most values are of these types; the checks below are an order of magnitude slower, and this runs for every field.
+    if type(value) in _ATOMS:
+        return value
     if isinstance(value, StrEnum):
         return str(value)
     if isinstance(value, tuple):
@@ -412,8 +429,7 @@ def _plain(value: Any) -> Any:
 
 
 def _known(record: type[Any], value: Any) -> dict[str, Any]:
-    names = {item.name for item in fields(record)}
-    if not isinstance(value, Mapping) or not names.issuperset(value):
+    if not isinstance(value, dict) or not _name_set(record).issuperset(value):
         raise InvalidInput(f"not a {record.__name__.lower()} record")
     return dict(value)
 
