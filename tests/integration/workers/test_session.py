@@ -192,7 +192,7 @@ async def test_a_lost_lease_stops_the_handler_and_reports_nothing(handover: Hand
     job = make_job("job.test.wait")
     handover.give(job)
     await eventually(lambda: ran)
-    await handover.tell({"lost": [job.job_id]})
+    handover.lost.append(job.job_id)
     handover.give(make_job(payload="after"))
     assert (await handover.result())["value"] == b'"after"'
     await eventually(lambda: handover.beats[-1]["leases"] == [], 12)

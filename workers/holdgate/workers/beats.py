@@ -110,32 +110,29 @@ class Heart:
 
     async def _beat(self, nc: Nats) -> bool:
         me = self.introduction
-        message = {
-            **me.as_dict(),
-            "capacity": me.capacity,
-            "busy": self._busy(),
-            "leases": self._leases.to_renew(),
-        }
+        renewed = self._leases.to_renew()
+        message = {**me.as_dict(), "capacity": me.capacity, "busy": self._busy(), "leases": renewed}
         try:
             reply = await nc.request(subjects.beat(me.pool, me.worker), wire.pack(message), timeout=self._interval_s)
             answer = wire.unpack(reply.data)
         except (nats.errors.Error, InvalidInput, OSError) as error:
             _log.warning("a heartbeat was not answered", action="beat_failed", error=type(error).__name__)
             return False
-        self._obey(answer)
+        self._cancel(answer)
+        for job_id in _job_ids(answer.get("lost")):
+            # Only what this heartbeat named: a newer attempt may have come to this worker in the meantime.
+            self._leases.lose(job_id, {lease["attempt"] for lease in renewed if lease["job_id"] == job_id})
         return True
 
     async def _on_control(self, message: Msg) -> None:
         try:
-            self._obey(wire.unpack(message.data, bytes_max=limits.CONTROL_SUBJECT_BYTES_MAX))
+            self._cancel(wire.unpack(message.data, bytes_max=limits.CONTROL_SUBJECT_BYTES_MAX))
         except InvalidInput as error:
             _log.warning("a control message is malformed", action="control_malformed", error=error.code)
 
-    def _obey(self, order: dict[str, Any]) -> None:
+    def _cancel(self, order: dict[str, Any]) -> None:
         for job_id in _job_ids(order.get("cancel")):
             self._leases.cancel(job_id)
-        for job_id in _job_ids(order.get("lost")):
-            self._leases.lose(job_id)
 
 
 def _job_ids(value: Any) -> list[str]:

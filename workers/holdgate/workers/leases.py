@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,11 +71,12 @@ class Leases:
         for lease in self._of(job_id):
             lease.stop.set(StopReason.CANCELLED)
 
-    def lose(self, job_id: str) -> None:
-        """The dispatcher no longer knows this lease: stop the handler, and let nothing of it count."""
+    def lose(self, job_id: str, attempts: Collection[int]) -> None:
+        """The dispatcher no longer knows the leases of these attempts: stop them, let nothing of them count."""
         for lease in self._of(job_id):
-            lease.is_lost = True
-            lease.stop.set(StopReason.LEASE_LOST)
+            if lease.identity.attempt in attempts:
+                lease.is_lost = True
+                lease.stop.set(StopReason.LEASE_LOST)
 
     def stop_all(self, reason: StopReason) -> None:
         """Every handler is to stop."""
