@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import InvalidInput, Unavailable
-from holdgate.kernel.ids import JobId, Tenant
+from holdgate.kernel.ids import JOB_ID, NAME, JobId, Tenant
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.hints import Hints
@@ -27,7 +27,8 @@ from holdgate.scheduler.state.pull import PullReader
 log = structlog.get_logger(__name__)
 
 NAK_DELAY_S = 1.0
-_Entry = tuple[Msg, Envelope]
+MESSAGE_ID = "Nats-Msg-Id"
+_Entry = tuple[Msg, JobId]
 
 
 class Intake:
@@ -47,9 +48,11 @@ class Intake:
         """One batch; how many messages were taken in. Waits a little when there is none."""
         by_tenant: dict[Tenant, list[_Entry]] = defaultdict(list)
         for message in await self._reader.fetch():
-            envelope = await self._open(message)
-            if envelope is not None:
-                by_tenant[envelope.job.tenant].append((message, envelope))
+            tenant, job_id = message.subject.rpartition(".")[2], (message.headers or {}).get(MESSAGE_ID, "")
+            if NAME.match(tenant) and JOB_ID.match(job_id):
+                by_tenant[Tenant(tenant)].append((message, JobId(job_id)))
+            else:
+                await self._refuse(message, "unnamed")
         done = await asyncio.gather(*(self._take(tenant, entries) for tenant, entries in by_tenant.items()))
         return sum(done)
 
@@ -57,18 +60,14 @@ class Intake:
         """Let go of the consumer; idempotent."""
         await self._reader.unbind()
 
-    async def _open(self, message: Msg) -> Envelope | None:
-        try:
-            return Envelope.unpack(message.data)
-        except InvalidInput as error:
-            # No code of ours wrote it, and no later read will make it an envelope. The stream keeps it for an inquiry.
-            metrics.INTAKE_REFUSED.inc()
-            log.critical("the log holds a message that is no envelope", action="intake_refused", code=error.code)
-            await message.term()
-            return None
+    async def _refuse(self, message: Msg, code: str) -> None:
+        """No code of ours wrote it, and no later read will make it an envelope. The stream keeps it for an inquiry."""
+        metrics.INTAKE_REFUSED.inc()
+        log.critical("the log holds a message that is no envelope", action="intake_refused", code=code)
+        await message.term()
 
     async def _take(self, tenant: Tenant, entries: Sequence[_Entry]) -> int:
-        by_id = {envelope.job.job_id: envelope for _, envelope in entries}
+        by_id = {job_id: message for message, job_id in entries}
         try:
             pools = await self._backlog.enqueue(tenant, list(by_id), self._clock.now_ms())
             unknown = [by_id[job_id] for job_id, pool in pools.items() if pool is None]
@@ -79,18 +78,28 @@ class Intake:
                 await message.nak(delay=NAK_DELAY_S)
             return 0
         for message, _ in entries:
-            await message.ack()
+            if not message.is_acked:
+                await message.ack()
         ready = {pool for pool in (*pools.values(), *restored.values()) if pool}
         for pool in ready:
             self._board.mark(pool, tenant)
         await self._hints.ready(tenant, ready)
         return len(entries)
 
-    async def _restore(self, tenant: Tenant, envelopes: Sequence[Envelope]) -> Mapping[JobId, str | None]:
+    async def _restore(self, tenant: Tenant, messages: Sequence[Msg]) -> Mapping[JobId, str | None]:
         now_ms = self._clock.now_ms()
         log.critical("jobs of the log are not in the state store: restoring", action="intake_restore",
-                     tenant=tenant, jobs=len(envelopes))  # fmt: skip
-        for envelope in envelopes:
+                     tenant=tenant, jobs=len(messages))  # fmt: skip
+        job_ids: list[JobId] = []
+        for message in messages:
+            try:
+                envelope = Envelope.unpack(message.data)
+            except InvalidInput as error:
+                await self._refuse(message, error.code)
+                continue
+            if envelope.job.tenant != tenant:
+                await self._refuse(message, "other_tenant")
+                continue
             submission = Submission(
                 job=envelope.job,
                 decision=envelope.decision,
@@ -99,5 +108,6 @@ class Intake:
                 fail_open=envelope.fail_open,
             )
             await self._jobs.restore(submission, now_ms)
-        metrics.INTAKE_RESTORED.inc(len(envelopes))
-        return await self._backlog.enqueue(tenant, [envelope.job.job_id for envelope in envelopes], now_ms)
+            job_ids.append(envelope.job.job_id)
+        metrics.INTAKE_RESTORED.inc(len(job_ids))
+        return await self._backlog.enqueue(tenant, job_ids, now_ms)
