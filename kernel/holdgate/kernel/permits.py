@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from nacl.exceptions import BadSignatureError
@@ -25,6 +24,7 @@ from holdgate.kernel.records import Admission, Constraints, Outcome, Permit, Sig
 Record = TypeVar("Record", Admission, Vote, Permit)
 
 DOMAINS: dict[type, str] = {Admission: "admission", Vote: "vote", Permit: "permit"}
+_FIELDS = {record: frozenset(item.name for item in fields(record)) for record in DOMAINS}
 
 
 def fingerprint(public_key: bytes) -> str:
@@ -87,7 +87,7 @@ def seal(record: Admission | Vote | Permit, signer: Signer) -> Signed:
 def open_signed(signed: Signed, record: type[Record], keyring: Keyring) -> Record:
     """The record inside, once its signature held; Forged otherwise."""
     body = parse_json(keyring.verify(DOMAINS[record], signed))
-    if not isinstance(body, dict) or body.keys() != _names(record):
+    if not isinstance(body, dict) or body.keys() != _FIELDS[record]:
         raise Forged(f"not a {DOMAINS[record]}")
     try:
         return record(**_typed(body))
@@ -102,13 +102,8 @@ def _input(domain: str, body: bytes) -> bytes:
 def _plain(record: Admission | Vote | Permit) -> dict[str, Any]:
     return {
         name: value.as_dict() if isinstance(value := getattr(record, name), Constraints) else _listed(value)
-        for name in _names(type(record))
+        for name in _FIELDS[type(record)]
     }
-
-
-@lru_cache(maxsize=8)
-def _names(record: type[Any]) -> frozenset[str]:
-    return frozenset(item.name for item in fields(record))
 
 
 def _listed(value: Any) -> Any:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Self
 
 from holdgate.kernel.canonical import digest, digest_bytes
@@ -403,16 +402,15 @@ class Permit:
 
 
 _ATOMS = frozenset({str, int, bool, bytes, float, type(None)})
+_FIELDS: dict[type[Any], dict[str, None]] = {}
 
 
-@lru_cache(maxsize=64)
-def _names(record: type[Any]) -> tuple[str, ...]:
-    return tuple(item.name for item in fields(record))
-
-
-@lru_cache(maxsize=64)
-def _name_set(record: type[Any]) -> frozenset[str]:
-    return frozenset(_names(record))
+def _names(record: type[Any]) -> dict[str, None]:
+    """Names of the fields, in order; `fields` itself costs more than all that is done with them."""
+    found = _FIELDS.get(record)
+    if found is None:
+        found = _FIELDS[record] = dict.fromkeys(item.name for item in fields(record))
+    return found
 
 
 def _plain(value: Any) -> Any:
@@ -429,7 +427,7 @@ def _plain(value: Any) -> Any:
 
 
 def _known(record: type[Any], value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or not _name_set(record).issuperset(value):
+    if not isinstance(value, dict) or not value.keys() <= _names(record).keys():
         raise InvalidInput(f"not a {record.__name__.lower()} record")
     return dict(value)
 
