@@ -21,7 +21,7 @@ POLL_S = 0.05
 
 
 def measure(system: System, jobs: int = JOBS) -> dict[str, Any]:
-    """`jobs_per_s` from the first submit to the last result; `finish_ms_p50`, `_p99` of single jobs on an idle system."""
+    """`jobs_per_s` from the first submit to the last result; `finish_ms_p50`, `_p99` of jobs one by one."""
     before, cpu_before = _succeeded(system), system.cpu_s()
     started = time.perf_counter()
     accepted = asyncio.run(submit_all(system, jobs, CONNECTIONS))

@@ -1,4 +1,4 @@
-"""Load on the submit path from one process: keep-alive connections, raw HTTP/1.1, so that little of it is the generator.
+"""Load on the submit path from one process: keep-alive connections and raw HTTP/1.1, to cost little itself.
 
 Closed loop: each connection sends its next request when the last was answered. Open loop: requests leave at fixed times
 whatever the answers do, and latency counts from the time a request was due (no coordinated omission).
