@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import nats
 import structlog
@@ -20,17 +22,20 @@ import uvloop
 from nats.aio.client import Client as Nats
 from prometheus_client import start_http_server
 
-from holdgate.kernel.errors import HoldgateError
+from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.scheduler import settings as settings_
 from holdgate.scheduler.errors import Misconfigured
 from holdgate.scheduler.settings import Process
 
+T = TypeVar("T")
 log = structlog.get_logger("holdgate.lifecycle")
 
 NATS_PENDING_BYTES_MAX = 64 * 1024 * 1024
 """What a client holds while the server is away: one burst of large messages."""
 NATS_CONNECT_TIMEOUT_S = 2.0
-NATS_START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 30.0
+"""Servers may start at the same time as the processes that need them."""
+RETRY_S = 0.05
 FAILED = 1
 """Exit code after a failure of our own; the supervisor starts the process again."""
 REFUSED = 2
@@ -74,8 +79,8 @@ async def serve(name: str, settings: Process, build: Build) -> int:
         loop.add_signal_handler(number, runtime.stop)
     try:
         process = build(runtime)
-        await _start(runtime, process)
-    except Misconfigured as error:
+        await process.__aenter__()
+    except (Misconfigured, InvalidInput) as error:
         log.error(str(error), action="start_refused", code=error.code)  # noqa: TRY400  a sentence for the operator
         return REFUSED
     except HoldgateError as error:
@@ -91,12 +96,6 @@ async def serve(name: str, settings: Process, build: Build) -> int:
     await runtime.stopping.wait()
     log.info(f"{name} is stopping", action="stopping")
     return await _stop(process, settings.stop_timeout_s, failed=runtime.failed)
-
-
-async def _start(runtime: Runtime, process: AbstractAsyncContextManager[None]) -> None:
-    """Enter `process`; a signal that comes meanwhile waits for the end of the start."""
-    del runtime
-    await process.__aenter__()
 
 
 async def _stop(process: AbstractAsyncContextManager[None], timeout_s: float, *, failed: bool) -> int:
@@ -153,7 +152,7 @@ async def connect_nats(settings: Process, runtime: Runtime) -> Nats:
         if password is not None:
             options["password"] = password.get_secret_value()
     try:
-        async with asyncio.timeout(NATS_START_TIMEOUT_S):
+        async with asyncio.timeout(START_TIMEOUT_S):
             return await nats.connect(
                 servers=[url.strip() for url in settings.nats_url.split(",")],
                 name=f"holdgate-{runtime.name}",
@@ -171,6 +170,18 @@ async def connect_nats(settings: Process, runtime: Runtime) -> Nats:
             )
     except (nats.errors.Error, OSError, TimeoutError) as error:
         raise Misconfigured(f"cannot connect to NATS at {settings.nats_url}: {type(error).__name__}") from error
+
+
+async def retried(work: Callable[[], Awaitable[T]], error: type[Exception], *, timeout_s: float) -> T:
+    """What `work` gives, tried again on `error` until `timeout_s` are over; then that error."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return await work()
+        except error:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(RETRY_S)
 
 
 def inbox_prefix(user: str) -> str:

@@ -32,6 +32,10 @@ AUDIT_FAILURES = Counter(
     "holdgate_audit_failures_total", "Runs in which a tenant's events were not archived", ["reason"]
 )
 
+DURABILITY_RELAXED = Gauge(
+    "holdgate_durability_relaxed", "1 where a crash may lose what was acknowledged", multiprocess_mode="livemax"
+)
+
 STALE_KINDS = ("beat", "result", "start")
 REFUSALS = (
     "denied",

@@ -47,10 +47,15 @@ class Process(BaseSettings):
 
 
 class Trusting(Process):
-    """A process that signs or verifies."""
+    """A process that verifies."""
 
     root_file: Path = Field(description="the signed trust root")
     root_pins: str = Field(description="fingerprints of root keys, `2/ed25519:…,ed25519:…`: who must have signed it")
+
+
+class Signing(Process):
+    """A process that signs."""
+
     key_file: Path = Field(description="this process's own Ed25519 key, mode 0600")
 
 
@@ -73,13 +78,13 @@ class Stateful(Trusting):
         return None if self.redis_password_file is None else read_secret(self.redis_password_file)
 
 
-class KernelSettings(Trusting):
+class KernelSettings(Trusting, Signing):
     """`holdgate kernel`."""
 
     kernel_dir: Path = Field(description="last good bundles and the highest versions seen; must survive a restart")
 
 
-class ApiSettings(Stateful):
+class ApiSettings(Stateful, Signing):
     """`holdgate api`."""
 
     api_listen: Address = Field("127.0.0.1:8081", description="`host:port` of the HTTP API")
@@ -90,7 +95,7 @@ class ApiSettings(Stateful):
     queue_jobs_max: int = Field(100_000, ge=1, description="jobs of one tenant that may wait or run at once")
 
 
-class DispatcherSettings(Stateful):
+class DispatcherSettings(Stateful, Signing):
     """`holdgate dispatcher`."""
 
     tenant_running_max: int = Field(1000, ge=1, description="jobs of one tenant that may run at once in one pool")
@@ -102,10 +107,11 @@ class OutputGateSettings(Stateful):
     known_secrets_file: Path | None = Field(
         None, description="secrets of the platform, one a line, mode 0600: found in outputs in any encoding"
     )
+    fingerprint_key_file: Path = Field(description="key of the fingerprints that findings are named by, mode 0600")
     scan_timeout_s: float = Field(5.0, gt=0, le=60, description="a scan that takes longer leaves the output sealed")
 
 
-class AuditorSettings(Stateful):
+class AuditorSettings(Stateful, Signing):
     """`holdgate auditor`."""
 
     audit_dir: Path = Field(description="the archive: segments, seals")
@@ -123,6 +129,11 @@ ALL: tuple[type[Process], ...] = (
 
 def read_secret(file: Path) -> SecretStr:
     """The first line of `file`; Misconfigured when it is missing, empty or readable by others."""
+    return SecretStr(read_secrets(file)[0].decode("utf-8", "replace"))
+
+
+def read_secrets(file: Path) -> tuple[bytes, ...]:
+    """The lines of `file` that are not empty, at least one; Misconfigured as for `read_secret`."""
     try:
         with file.open("rb") as opened:
             mode = os.fstat(opened.fileno()).st_mode
@@ -131,10 +142,10 @@ def read_secret(file: Path) -> SecretStr:
         raise Misconfigured(f"cannot read `{file}`: {error.strerror}") from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise Misconfigured(f"others may read `{file}`; run `chmod 600 {file}`")
-    line = data.decode("utf-8", "replace").partition("\n")[0].strip()
-    if not line:
+    lines = tuple(line.strip() for line in data.splitlines() if line.strip())
+    if not lines:
         raise Misconfigured(f"`{file}` is empty")
-    return SecretStr(line)
+    return lines
 
 
 def refuse_unknown(known: frozenset[str]) -> None:

@@ -7,20 +7,27 @@ the parent, which then stops its children in order; and the operating system kil
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 PR_SET_PDEATHSIG = 1
+PACKET_BYTES_MAX = 128 * 1024
+"""Of one message between the supervisor and the process that forks the others: mostly an environment."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def spawn(
-    argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, output: IO[bytes] | int | None = None
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    output: IO[bytes] | int | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start `argv`. Call it from a thread that lives as long as the child should: the main thread.
 
@@ -29,7 +36,7 @@ def spawn(
     return subprocess.Popen(
         [str(part) for part in argv],
         env=None if env is None else dict(env),
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=output,
         stderr=output,
         preexec_fn=_die_with_parent(os.getpid()),
@@ -46,6 +53,11 @@ def stop(child: subprocess.Popen[bytes], *, timeout_s: float = 5.0) -> int:
     except subprocess.TimeoutExpired:
         child.kill()
         return child.wait()
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """One such message."""
+    return json.dumps(message).encode()  # noqa: TID251  between two of our own processes
 
 
 def free_port(host: str = "127.0.0.1") -> int:

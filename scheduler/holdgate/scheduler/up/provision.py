@@ -30,6 +30,7 @@ from holdgate.scheduler.up.servers import NatsConfig, NatsUser, RedisConfig, wri
 TENANT = "default"
 ACCOUNT = "HOLDGATE"
 REDIS = "redis"
+FINGERPRINT = "fingerprint"
 DEMO_POOL = "default"
 SIGNING_KEYS = ("root", "author", "api", "kernel", "dispatcher", "auditor")
 ROOT_LIFETIME_S = 365 * 24 * 3600
@@ -98,7 +99,7 @@ def provision(path: Path, clock: Clock, *, entropy: Entropy = os.urandom) -> Pro
     home.path.chmod(0o700)
     signers = {name: _signer(home.key_file(name), name, entropy) for name in SIGNING_KEYS}
     quarantine = _quarantine(home.key_file("quarantine"), entropy)
-    users = (*ACCESS, worker_user(DEMO_POOL), OPERATOR, REDIS)
+    users = (*ACCESS, worker_user(DEMO_POOL), OPERATOR, REDIS, FINGERPRINT)
     passwords = {name: _password(home.password_file(name), entropy) for name in users}
     _root(home, signers, quarantine, clock)
     _worker_keys(home, signers)

@@ -1,0 +1,39 @@
+"""The command `holdgate`. Its parts are imported when they are called, so that `holdgate version` is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+PROCESSES = ("kernel", "api", "dispatcher", "output-gate", "auditor")
+GROUPS = {
+    "bundle": ("holdgate.bundles.cli:bundle_app", "Make, sign and publish bundles of rules."),
+    "keys": ("holdgate.scheduler.cli.keys:app", "Signing keys and API keys."),
+    "policy": ("holdgate.bundles.cli:policy_app", "Try rules offline."),
+    "audit": ("holdgate.scheduler.audit.cli:app", "The archive of the audit log."),
+    "worker": ("holdgate.workers.cli:app", "Run job handlers."),
+}
+"""Commands with commands of their own: where they are, imported only when called."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; always ends in SystemExit."""
+    import sys
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if len(arguments) == 1 and arguments[0] in PROCESSES:
+        # A process has settings instead of options: no need for the library that parses those.
+        from holdgate.scheduler.cli.processes import run_process
+
+        raise SystemExit(run_process(arguments[0]))
+    if arguments and arguments[0] in GROUPS:
+        from importlib import import_module
+
+        place, _ = GROUPS[arguments[0]]
+        module, _, attribute = place.partition(":")
+        getattr(import_module(module), attribute)(arguments[1:], prog_name=f"holdgate {arguments[0]}")
+        return
+    from holdgate.scheduler.cli.root import app
+
+    app(arguments, prog_name="holdgate")

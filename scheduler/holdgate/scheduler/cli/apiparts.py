@@ -1,0 +1,107 @@
+"""What the API process is made of."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+
+from nats.aio.client import Client as Nats
+
+from holdgate.bundles.rootfile import RootFile
+from holdgate.bundles.store import BundleStore
+from holdgate.kernel.client import KernelClient
+from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.permits import Signer
+from holdgate.scheduler.api.auth import ApiKeys
+from holdgate.scheduler.api.deps import ApiLimits, Deps, Probe
+from holdgate.scheduler.api.events import EventHub
+from holdgate.scheduler.cli.shelf import PublishedBundles
+from holdgate.scheduler.dispatch.hints import Hints
+from holdgate.scheduler.errors import StateUnavailable
+from holdgate.scheduler.gates.approval import ApprovalGate
+from holdgate.scheduler.gates.measure import SecretsMeasure
+from holdgate.scheduler.gates.submit import SubmitGate
+from holdgate.scheduler.settings import ApiSettings
+from holdgate.scheduler.state.approvals import Approvals
+from holdgate.scheduler.state.audit import AuditTrail
+from holdgate.scheduler.state.connection import Scripts
+from holdgate.scheduler.state.jobs import Jobs, StateLimits
+from holdgate.scheduler.state.log import JobLog, PayloadStore
+from holdgate.scheduler.state.results import Results
+from holdgate.scheduler.state.workers import Workers
+
+
+@contextlib.asynccontextmanager
+async def api_deps(
+    settings: ApiSettings, nc: Nats, scripts: Scripts, signer: Signer, trust: RootFile, durability: str
+) -> AsyncIterator[Deps]:
+    """Started parts, stopped at the end of the block."""
+    clock = SystemClock()
+    kernel = KernelClient(nc, clock=clock)
+    jobs, approvals = Jobs(scripts, StateLimits(queue_max=settings.queue_jobs_max)), Approvals(scripts)
+    job_log, payloads = JobLog(nc), PayloadStore(nc)
+    events, hints = EventHub(nc), Hints(nc)
+    await kernel.start()
+    await events.start()
+    try:
+        yield Deps(
+            keys=ApiKeys(settings.api_keys_file, clock),
+            kernel=kernel,
+            submit_gate=SubmitGate(
+                kernel=kernel,
+                jobs=jobs,
+                job_log=job_log,
+                payloads=payloads,
+                signer=signer,
+                trust=trust,
+                clock=clock,
+            ),
+            secrets=SecretsMeasure(),
+            approval_gate=ApprovalGate(
+                kernel=kernel,
+                jobs=jobs,
+                approvals=approvals,
+                payloads=payloads,
+                signer=signer,
+                hints=hints,
+                clock=clock,
+            ),
+            jobs=jobs,
+            approvals=approvals,
+            results=Results(scripts),
+            payloads=payloads,
+            workers=Workers(scripts),
+            audit=AuditTrail(scripts),
+            bundles=PublishedBundles(BundleStore(nc), settings, clock),
+            events=events,
+            clock=clock,
+            trust=trust,
+            hints=hints,
+            probes={"redis": _redis_probe(scripts), "nats": _nats_probe(nc)},
+            limits=ApiLimits(body_bytes_max=settings.body_bytes_max),
+            durability=durability,
+            version=version("holdgate"),
+        )
+    finally:
+        await events.stop()
+        await job_log.close()
+        await kernel.stop()
+
+
+def _redis_probe(scripts: Scripts) -> Probe:
+    async def probe() -> str | None:
+        try:
+            await scripts.command("PING")
+        except StateUnavailable as error:
+            return str(error)
+        return None
+
+    return probe
+
+
+def _nats_probe(nc: Nats) -> Probe:
+    async def probe() -> str | None:
+        return None if nc.is_connected else "not connected"
+
+    return probe

@@ -1,0 +1,263 @@
+"""The composition root: each process of Holdgate put together from its settings.
+
+Imports stand in the functions, so that each process loads only its own parts: the kernel's is the trusted base, and its
+process holds nothing but `holdgate.kernel`, the verifying half of `holdgate.bundles`, and how a process lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from holdgate.kernel.clock import SystemClock
+from holdgate.scheduler import lifecycle, logs
+from holdgate.scheduler.errors import Misconfigured
+from holdgate.scheduler.lifecycle import Runtime, nats_connection
+from holdgate.scheduler.settings import (
+    ApiSettings,
+    AuditorSettings,
+    DispatcherSettings,
+    KernelSettings,
+    OutputGateSettings,
+    Process,
+    Signing,
+    Stateful,
+    Trusting,
+    read_secrets,
+)
+
+if TYPE_CHECKING:
+    from holdgate.bundles.rootfile import RootFile
+    from holdgate.kernel.permits import Keyring, Signer
+    from holdgate.scheduler.state.connection import Scripts
+
+Settings = TypeVar("Settings", bound=Process)
+Compose = Callable[[Runtime, Any], contextlib.AbstractAsyncContextManager[None]]
+
+
+def run_process(name: str) -> int:
+    """Run the process `name` until a signal; its exit code."""
+    kind, compose = COMPOSITIONS[name]
+    try:
+        settings = kind()
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            field = "_".join(map(str, problem["loc"])).upper()
+            print(f"holdgate {name}: HOLDGATE_{field}: {problem['msg']}", file=sys.stderr)
+        return lifecycle.REFUSED
+    logs.configure(name, level=settings.log_level, form=settings.log_format)
+    return lifecycle.run(name, settings, lambda runtime: compose(runtime, settings))
+
+
+@contextlib.asynccontextmanager
+async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[None]:
+    """Decides and signs permits."""
+    from holdgate.bundles.activate import BundleActivator
+    from holdgate.bundles.root import Pins
+    from holdgate.bundles.store import BundleStore
+    from holdgate.kernel.service import KernelService
+
+    clock = SystemClock()
+    signer = _signer(settings)
+    async with nats_connection(settings, runtime) as nc:
+        source = BundleActivator(
+            root=settings.root_file,
+            pins=Pins.parse(settings.root_pins),
+            directory=settings.kernel_dir,
+            clock=clock,
+            store=BundleStore(nc),
+        )
+        source.load()
+        if source.trust is not None:
+            _require_listed(signer, source.trust.kernel, "kernel")
+        service = KernelService(nc, source, signer, clock, replica_id=f"kernel-{os.getpid()}")
+        async with _started(source), _started(service):
+            yield
+
+
+@contextlib.asynccontextmanager
+async def api(runtime: Runtime, settings: ApiSettings) -> AsyncIterator[None]:
+    """HTTP, the submit gate, approvals."""
+    from holdgate.scheduler.api.app import create_app
+    from holdgate.scheduler.cli.apiparts import api_deps
+    from holdgate.scheduler.cli.http import serving
+
+    signer = _signer(settings)
+    trust = _root(settings)
+    _require_listed(signer, _in_force(trust).api, "api")
+    async with nats_connection(settings, runtime) as nc, redis_connection(settings) as scripts:
+        durability = await check_durability(scripts, settings)
+        async with (
+            api_deps(settings, nc, scripts, signer, trust, durability) as deps,
+            serving(create_app(deps), settings, runtime),
+        ):
+            yield
+
+
+@contextlib.asynccontextmanager
+async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIterator[None]:
+    """Everything that moves jobs between the gates."""
+    from holdgate.kernel.client import KernelClient
+    from holdgate.scheduler.dispatch.config import DispatchConfig
+    from holdgate.scheduler.dispatch.service import DispatcherService, FailOpen
+
+    clock = SystemClock()
+    signer = _signer(settings)
+    trust = _in_force(_root(settings))
+    _require_listed(signer, trust.dispatcher, "dispatcher")
+    async with nats_connection(settings, runtime) as nc, redis_connection(settings) as scripts:
+        await check_durability(scripts, settings)
+        client = KernelClient(nc, clock=clock)
+        service = DispatcherService(
+            nc,
+            scripts,
+            client,
+            clock=clock,
+            config=DispatchConfig(in_flight_max=settings.tenant_running_max),
+            fail_open=FailOpen(trust, signer),
+        )
+        async with _started(client), _started(service):
+            yield
+
+
+@contextlib.asynccontextmanager
+async def output_gate(runtime: Runtime, settings: OutputGateSettings) -> AsyncIterator[None]:
+    """Scans results and decides what may be read."""
+    from holdgate.kernel.client import KernelClient
+    from holdgate.scheduler.gates.output.scanners import ScanSettings
+    from holdgate.scheduler.gates.output.service import OutputGateConfig, OutputGateService
+    from holdgate.scheduler.state.log import PayloadStore
+    from holdgate.scheduler.state.results import Results
+
+    clock = SystemClock()
+    trust = _in_force(_root(settings))
+    secrets = () if settings.known_secrets_file is None else read_secrets(settings.known_secrets_file)
+    (fingerprint_key,) = read_secrets(settings.fingerprint_key_file)[:1]
+    async with nats_connection(settings, runtime) as nc, redis_connection(settings) as scripts:
+        await check_durability(scripts, settings)
+        client = KernelClient(nc, clock=clock)
+        service = OutputGateService(
+            nc=nc,
+            results=Results(scripts),
+            kernel=client,
+            store=PayloadStore(nc),
+            quarantine_key=trust.quarantine_key,
+            config=OutputGateConfig(scan=ScanSettings(secrets, fingerprint_key, seconds=settings.scan_timeout_s)),
+            clock=clock,
+        )
+        async with _started(client), _started(service):
+            yield
+
+
+@contextlib.asynccontextmanager
+async def auditor(runtime: Runtime, settings: AuditorSettings) -> AsyncIterator[None]:
+    """Archives and seals the audit log."""
+    from holdgate.scheduler.audit.service import AuditConfig, AuditorService
+
+    signer = _signer(settings)
+    _require_listed(signer, _in_force(_root(settings)).auditor, "auditor")
+    async with redis_connection(settings) as scripts:
+        await check_durability(scripts, settings)
+        service = AuditorService(
+            scripts,
+            settings.audit_dir,
+            signer,
+            clock=SystemClock(),
+            config=AuditConfig(seal_after_s=settings.audit_seal_s),
+            on_failure=runtime.fail,
+        )
+        async with _started(service):
+            yield
+
+
+COMPOSITIONS: dict[str, tuple[type[Process], Compose]] = {
+    "kernel": (KernelSettings, kernel),
+    "api": (ApiSettings, api),
+    "dispatcher": (DispatcherSettings, dispatcher),
+    "output-gate": (OutputGateSettings, output_gate),
+    "auditor": (AuditorSettings, auditor),
+}
+
+
+@contextlib.asynccontextmanager
+async def redis_connection(settings: Stateful) -> AsyncIterator[Scripts]:
+    """Redis with all scripts loaded; tried for a while, because servers may start at the same time as this process."""
+    from urllib.parse import urlsplit, urlunsplit
+
+    from holdgate.scheduler.errors import StateUnavailable
+    from holdgate.scheduler.state.connection import connect_redis
+
+    parts = urlsplit(settings.redis_url)
+    password = settings.redis_password()
+    if password is not None:
+        parts = parts._replace(netloc=f":{password.get_secret_value()}@{parts.netloc.rpartition('@')[2]}")
+    scripts = await lifecycle.retried(
+        lambda: connect_redis(urlunsplit(parts)), StateUnavailable, timeout_s=lifecycle.START_TIMEOUT_S
+    )
+    try:
+        yield scripts
+    finally:
+        await scripts.close()
+
+
+async def check_durability(scripts: Scripts, settings: Stateful) -> str:
+    """The profile in force; DurabilityMismatch when the servers are weaker than `strict` and that is declared."""
+    import structlog
+
+    from holdgate.scheduler import metrics
+    from holdgate.scheduler.errors import LogUnavailable
+    from holdgate.scheduler.state.durability import Profile, verify_durability
+
+    profile = Profile(settings.durability)
+    differences = await lifecycle.retried(
+        lambda: verify_durability(scripts, settings.nats_monitor_url, profile=profile),
+        LogUnavailable,
+        timeout_s=lifecycle.START_TIMEOUT_S,
+    )
+    metrics.DURABILITY_RELAXED.set(1 if differences else 0)
+    if differences:
+        structlog.get_logger("holdgate.lifecycle").warning(
+            "durability is relaxed: a crash may lose what was acknowledged",
+            action="durability_relaxed",
+            differences=differences,
+        )
+    return str(profile)
+
+
+@contextlib.asynccontextmanager
+async def _started(service: Any) -> AsyncIterator[None]:
+    await service.start()
+    try:
+        yield
+    finally:
+        await service.stop()
+
+
+def _signer(settings: Signing) -> Signer:
+    from holdgate.bundles.keys import load_signer
+
+    return load_signer(settings.key_file)
+
+
+def _root(settings: Trusting) -> RootFile:
+    from holdgate.bundles.root import Pins
+    from holdgate.bundles.rootfile import RootFile
+
+    return RootFile(settings.root_file, Pins.parse(settings.root_pins), SystemClock())
+
+
+def _in_force(root: RootFile) -> Any:
+    trust = root()
+    if trust is None:
+        raise Misconfigured("the trust root has expired")
+    return trust
+
+
+def _require_listed(signer: Signer, keyring: Keyring, kind: str) -> None:
+    if signer.name not in keyring:
+        raise Misconfigured(f"the trust root does not list `{signer.name}` as a key of the {kind}")

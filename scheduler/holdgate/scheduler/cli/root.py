@@ -1,0 +1,88 @@
+"""The commands, one function each; what they do is imported when they are called."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdgate.scheduler.cli import GROUPS, PROCESSES
+
+app = typer.Typer(
+    name="holdgate",
+    help="A job scheduler for AI agents that asks before it acts.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _process(name: str, what: str) -> None:
+    @app.command(name, help=f"{what} Settings: HOLDGATE_… in the environment, see `holdgate settings`.")
+    def command() -> None:
+        from holdgate.scheduler.cli.processes import run_process
+
+        raise typer.Exit(run_process(name))
+
+
+for _name, _what in zip(
+    PROCESSES,
+    (
+        "Decide, and sign permits.",
+        "Serve HTTP: the submit gate and approvals.",
+        "Hand jobs to workers.",
+        "Scan results and decide what may be read.",
+        "Archive and seal the audit log.",
+    ),
+    strict=True,
+):
+    _process(_name, _what)
+
+
+def _group(name: str, what: str) -> None:
+    """A line in the help; `holdgate.scheduler.cli.main` has taken the call itself."""
+    group = typer.Typer(help=what)
+    group.callback()(lambda: None)
+    app.add_typer(group, name=name)
+
+
+for _name, (_, _what) in GROUPS.items():
+    _group(_name, _what)
+
+
+@app.command("up")
+def up(
+    directory: Annotated[Path, typer.Option("--dir", help="Data and keys")] = Path(".holdgate"),
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="API; 0: any free one [8081 if free]")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Metrics; 0: any free one [9090 if free]")
+    ] = None,
+    ready_file: Annotated[Path | None, typer.Option(help="Written once everything answers")] = None,
+    restart: Annotated[bool, typer.Option(help="Start a process that died again")] = True,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Demo workers")] = 1,
+) -> None:
+    """Run the whole system on this machine: NATS, Redis, every process, a demo worker."""
+    import asyncio
+
+    from holdgate.kernel.errors import HoldgateError
+    from holdgate.scheduler import logs
+    from holdgate.scheduler.up.system import Options, run_up
+
+    logs.configure("up", level="info")
+    options = Options(directory, port, metrics_port, ready_file, restart, workers)
+    try:
+        code = asyncio.run(run_up(options))
+    except HoldgateError as error:
+        print(f"holdgate up: {error}", file=sys.stderr)
+        code = 1
+    raise typer.Exit(code)
+
+
+@app.command("version")
+def version() -> None:
+    """Print the version."""
+    from importlib import metadata
+
+    print(metadata.version("holdgate"))

@@ -1,0 +1,86 @@
+"""What `holdgate up` starts: every child with its settings, as data. No IO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from holdgate.scheduler.up.access import worker_user
+from holdgate.scheduler.up.home import Home
+from holdgate.scheduler.up.provision import DEMO_POOL, FINGERPRINT, REDIS
+from holdgate.scheduler.up.supervise import Spec
+
+DEMO_WORKER = "holdgate.workers.demo:worker"
+HOST = "127.0.0.1"
+STOP_STAGES: tuple[tuple[tuple[str, ...], float], ...] = (
+    (("worker", "api"), 3.5),
+    (("dispatcher", "output-gate", "auditor"), 2.0),
+    (("kernel",), 1.0),
+    (("redis", "nats"), 1.5),
+)
+"""Who ends with whom, and in how many seconds: those that ask before those that answer, all within ten."""
+STOP_TIMEOUT_S = "3"
+"""What children are told; a little less than their stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where everything listens on loopback."""
+
+    api: int
+    metrics: int
+    nats: int
+    nats_monitor: int
+    redis: int
+
+
+Environment = Callable[[dict[str, str]], dict[str, str]]
+"""Settings without their prefix become the whole environment of a child."""
+
+
+def process_specs(home: Home, pins: str, ports: Ports, workers: int, environment: Environment) -> list[Spec]:
+    """The processes of Holdgate, in no order."""
+    shared = {
+        "nats_url": f"nats://{HOST}:{ports.nats}",
+        "log_format": "json",
+        "stop_timeout_s": STOP_TIMEOUT_S,
+    }
+    trusting = {"root_file": str(home.root_file), "root_pins": pins}
+    stateful = {
+        "redis_url": f"redis://{HOST}:{ports.redis}/0",
+        "redis_password_file": str(home.password_file(REDIS)),
+        "nats_monitor_url": f"http://{HOST}:{ports.nats_monitor}",
+    }
+    own = {
+        "kernel": {"kernel_dir": str(home.path / "kernel")},
+        "api": {**stateful, "api_listen": f"{HOST}:{ports.api}", "api_keys_file": str(home.api_keys_file)},
+        "dispatcher": stateful,
+        "output-gate": {
+            **stateful,
+            "known_secrets_file": str(home.known_secrets_file),
+            "fingerprint_key_file": str(home.password_file(FINGERPRINT)),
+        },
+        "auditor": {**stateful, "audit_dir": str(home.path / "audit")},
+    }
+    keys = {"output-gate": None}
+    specs = []
+    for name, settings in own.items():
+        key = {} if name in keys else {"key_file": str(home.key_file(name))}
+        user = {"nats_user": name, "nats_password_file": str(home.password_file(name))}
+        env = environment({**shared, **trusting, **key, **user, **settings})
+        specs.append(Spec(name, name, (name,), home.log_file(name), env))
+    return [*specs, *(_worker(home, shared, number, environment) for number in range(1, workers + 1))]
+
+
+def _worker(home: Home, shared: dict[str, str], number: int, environment: Environment) -> Spec:
+    user = worker_user(DEMO_POOL)
+    settings = {
+        **shared,
+        "nats_user": user,
+        "nats_password_file": str(home.password_file(user)),
+        "kernel_keys_file": str(home.worker_keys_file),
+        "pool": DEMO_POOL,
+        "worker_name": f"demo-{number}",
+    }
+    name = f"worker-{number}"
+    return Spec(name, "worker", ("worker", "run", DEMO_WORKER), home.log_file(name), environment(settings))

@@ -1,0 +1,37 @@
+"""What must exist in NATS before the processes start: streams, consumers, buckets, the starter bundle."""
+
+from __future__ import annotations
+
+import nats
+import structlog
+
+from holdgate.bundles.errors import BundleOutdated
+from holdgate.bundles.publish import publish
+from holdgate.bundles.root import Pins
+from holdgate.bundles.rootfile import load_root
+from holdgate.bundles.store import BundleStore
+from holdgate.kernel.clock import SystemClock
+from holdgate.scheduler.lifecycle import inbox_prefix
+from holdgate.scheduler.state.log import ensure_streams
+from holdgate.scheduler.up.provision import Provisioned
+
+log = structlog.get_logger("holdgate.up")
+
+
+async def prepare(url: str, user: tuple[str, str], provisioned: Provisioned) -> None:
+    """Create what is missing. Idempotent."""
+    name, password = user
+    nc = await nats.connect(url, user=name, password=password, inbox_prefix=inbox_prefix(name).encode())
+    try:
+        await ensure_streams(nc)
+        store = BundleStore(nc)
+        await store.ensure()
+        now_ms = SystemClock().now_ms()
+        root = load_root(provisioned.home.root_file, Pins.parse(provisioned.root_pins), now_ms)
+        try:
+            await publish(store, provisioned.starter, root, now_ms)
+        except BundleOutdated as error:
+            # What is published is the same or newer: an author has moved on from the starter bundle.
+            log.debug("the starter bundle is published already", action="starter_kept", reason=str(error))
+    finally:
+        await nc.close()

@@ -1,0 +1,243 @@
+"""`holdgate up`: the whole system on this machine, until it is told to stop.
+
+Order: directory and keys, servers, streams and bundle, processes, a look whether everything answers, the ready file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from holdgate.kernel.clock import SystemClock
+from holdgate.scheduler.errors import Misconfigured, ServerUnusable
+from holdgate.scheduler.settings import child_environment
+from holdgate.scheduler.up import plan
+from holdgate.scheduler.up.children import free_port, is_free
+from holdgate.scheduler.up.control import control_server
+from holdgate.scheduler.up.home import Home
+from holdgate.scheduler.up.plan import HOST, Ports
+from holdgate.scheduler.up.ready import Ready, summary
+from holdgate.scheduler.up.scrape import metrics_server
+from holdgate.scheduler.up.supervise import Spec, Supervisor
+
+if TYPE_CHECKING:
+    from holdgate.scheduler.up.provision import Provisioned
+
+log = structlog.get_logger("holdgate.up")
+
+API_PORT = 8081
+METRICS_PORT = 9090
+ANSWER_TIMEOUT_S = 20.0
+POLL_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says. Ports: None takes the usual one when it is free, 0 any free one."""
+
+    directory: Path
+    port: int | None = None
+    metrics_port: int | None = None
+    ready_file: Path | None = None
+    restart: bool = True
+    workers: int = 1
+    quiet: bool = False
+
+
+@dataclass
+class System:
+    """A running system, for whoever started it in this process."""
+
+    ready: Ready
+    supervisor: Supervisor
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    failure: str | None = None
+
+
+async def run_up(options: Options) -> int:
+    """Run until SIGINT or SIGTERM; the exit code."""
+    loop = asyncio.get_running_loop()
+    started_s = time.monotonic()
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        async with running(options, stopping) as system:
+            if not options.quiet and not stopping.is_set():
+                print(summary(system.ready, options.directory, time.monotonic() - started_s), flush=True)
+            await stopping.wait()
+            if not options.quiet:
+                print("stopping", flush=True)
+            failure = system.failure
+    except Interrupted:
+        return 0
+    if failure is not None:
+        print(f"holdgate up: {failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+class Interrupted(Exception):
+    """Told to stop before everything was up."""
+
+
+@contextlib.asynccontextmanager
+async def running(options: Options, stopping: asyncio.Event) -> AsyncIterator[System]:
+    """The system, ready; stopped at the end of the block. Misconfigured when it cannot be brought up."""
+    home = Home(options.directory.absolute())
+    home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(home):
+        _fresh_run_folder(home)
+        ready = Ready(options.ready_file, home.state_file)
+        system: System | None = None
+
+        def failed(why: str) -> None:
+            log.error(why, action="up_failed")
+            if system is not None:
+                system.failure = why
+            stopping.set()
+
+        supervisor = Supervisor(
+            restart=options.restart, on_change=lambda: ready.update_pids(supervisor.pids()), on_failure=failed
+        )
+        try:
+            bring_up = asyncio.ensure_future(_bring_up(options, home, supervisor, ready))  # noqa: TID251  awaited below
+            if await _first(bring_up, stopping):
+                raise Interrupted
+            async with control_server(supervisor) as control, metrics_server(home.metrics_dir, ready.metrics_port):
+                ready.write(control, supervisor.pids())
+                system = System(ready, supervisor, stopping)
+                yield system
+        finally:
+            ready.remove()
+            await supervisor.stop(plan.STOP_STAGES)
+
+
+async def _first(work: asyncio.Future[None], stopping: asyncio.Event) -> bool:
+    """Wait for `work`; whether a stop came first, in which case it is cancelled."""
+    stop = asyncio.ensure_future(stopping.wait())  # noqa: TID251  ended below
+    await asyncio.wait((work, stop), return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if work.done():
+        work.result()
+        return False
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    return True
+
+
+async def _bring_up(options: Options, home: Home, supervisor: Supervisor, ready: Ready) -> None:
+    def environment(settings: dict[str, str]) -> dict[str, str]:
+        return child_environment(settings, metrics_dir=home.metrics_dir, notify=supervisor.notify_address)
+
+    supervisor.prepare(environment({}), home.log_file("forker"))
+    from holdgate.scheduler.up.provision import provision  # while the forker loads the same libraries
+
+    provisioned = provision(home.path, SystemClock())
+    ports = _ports(options)
+    await _start_servers(provisioned, ports, supervisor)
+    await _prepare_streams(provisioned, ports)
+    specs = plan.process_specs(home, provisioned.root_pins, ports, options.workers, environment)
+    children = [await supervisor.start(spec) for spec in specs]
+    await supervisor.wait_ready(children)
+    await _until(lambda: _answers(ports.api), "the API is not ready")
+    ready.fill(provisioned, ports)
+
+
+async def _start_servers(provisioned: Provisioned, ports: Ports, supervisor: Supervisor) -> None:
+    from holdgate.scheduler.up.servers import nats_server, redis_server
+
+    home = provisioned.home
+    nats = nats_server(provisioned.nats_config(ports.nats, ports.nats_monitor), home.nats_config_file)
+    redis = redis_server(provisioned.redis_config(ports.redis), home.redis_config_file)
+    for server, kind in ((nats, "nats"), (redis, "redis")):
+        await supervisor.start(Spec(server.name, kind, server.argv, home.log_file(kind), program=True))
+    for server, kind in ((nats, "nats"), (redis, "redis")):
+        await _until(server.answers, f"{server.name} did not start; see `{home.log_file(kind)}`")
+
+
+async def _prepare_streams(provisioned: Provisioned, ports: Ports) -> None:
+    """Streams, consumers, buckets, and the starter bundle where it is newer than what is published."""
+    from holdgate.scheduler.up.access import OPERATOR
+    from holdgate.scheduler.up.setup import prepare
+
+    user = (OPERATOR, provisioned.passwords[OPERATOR])
+    await prepare(f"nats://{HOST}:{ports.nats}", user, provisioned)
+
+
+def _ports(options: Options) -> Ports:
+    return Ports(
+        api=_port(options.port, API_PORT, "--port"),
+        metrics=_port(options.metrics_port, METRICS_PORT, "--metrics-port"),
+        nats=free_port(),
+        nats_monitor=free_port(),
+        redis=free_port(),
+    )
+
+
+def _port(asked: int | None, usual: int, option: str) -> int:
+    if asked is None:
+        return usual if is_free(usual) else free_port()
+    if asked == 0:
+        return free_port()
+    if not is_free(asked):
+        raise Misconfigured(f"port {asked} is taken; `{option} 0` takes any free one")
+    return asked
+
+
+async def _until(holds: Any, why: str) -> None:
+    deadline = time.monotonic() + ANSWER_TIMEOUT_S
+    while True:
+        answer = holds()
+        if await answer if asyncio.iscoroutine(answer) else answer:
+            return
+        if time.monotonic() > deadline:
+            raise ServerUnusable(why)
+        await asyncio.sleep(POLL_S)
+
+
+async def _answers(port: int) -> bool:
+    """Whether `/readyz` says 200."""
+    try:
+        async with asyncio.timeout(2.0):
+            reader, writer = await asyncio.open_connection(HOST, port)
+            writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            status = await reader.readline()
+            writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return b" 200 " in status
+
+
+@contextlib.contextmanager
+def _locked(home: Home) -> Iterator[None]:
+    """One system a directory."""
+    descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Misconfigured(f"another `holdgate up` runs in `{home.path}`") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _fresh_run_folder(home: Home) -> None:
+    """Metrics of the last run are files that would be counted again."""
+    for folder in home.folders:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for file in home.metrics_dir.iterdir():
+        file.unlink()
+    home.state_file.unlink(missing_ok=True)
