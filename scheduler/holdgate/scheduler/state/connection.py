@@ -1,4 +1,4 @@
-"""Redis for everything in this folder: one connection that pipelines what is waiting, and the scripts.
+"""Redis for everything in this folder: a few connections that pipeline what is waiting, and the scripts.
 
 What always holds: every call has a time limit; what the driver raises leaves as StateUnavailable; a script of a tenant
 touches only keys of that tenant's hash slot. Scripts are loaded on every connect, and again when Redis forgot them.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any, TypeAlias
@@ -30,6 +31,9 @@ INDEX = "hg:{index}"
 """What is not of one tenant: the lists of tenants and workers. Its own slot; scripts do not touch it."""
 FLUSH_CALLS_MAX = 256
 """Keeps one flush well under a heartbeat, and replies to early callers from waiting on late ones."""
+LANES = 8
+"""Redis reads 16 KiB of each connection, then writes its log to disk once for all of them: with several connections
+more calls share a write."""
 SCRIPTS = "scripts"
 PRELUDE = "prelude.lua"
 
@@ -86,10 +90,11 @@ class Lane:
 
 
 class Scripts:
-    """Runs commands and the scripts of this folder over a lane."""
+    """Runs commands and the scripts of this folder, over its lanes in turn. Calls under way together have no order."""
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self._lanes = tuple(lanes)
+        self._turn = itertools.cycle(self._lanes)
         self._sources = _sources()
         self._digests = {
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._sources.items()
@@ -104,7 +109,7 @@ class Scripts:
         """Reply of `scripts/<name>.lua` for `tenant`."""
         call: Call = ("EVALSHA", self._digests[name], 1, key(tenant), *args)
         try:
-            return await self._lane.call(call)
+            return await next(self._turn).call(call)
         except redis.exceptions.NoScriptError:
             return await self._run_forgotten(name, call)
         except redis.exceptions.ResponseError as error:
@@ -113,29 +118,30 @@ class Scripts:
     async def command(self, *args: Arg) -> Any:
         """Reply of one Redis command."""
         try:
-            return await self._lane.call(args)
+            return await next(self._turn).call(args)
         except redis.exceptions.ResponseError as error:
             raise _mapped(error, str(args[0])) from error
 
     async def commands(self, calls: Sequence[Sequence[Arg]]) -> list[Any]:
-        """Replies of several commands, in order, in one flush where it has room; no transaction."""
+        """Replies of several commands, in order, all under way at once; no transaction."""
         return list(await asyncio.gather(*(self.command(*call) for call in calls)))
 
     async def close(self) -> None:
-        """Let go of the connection; idempotent."""
-        await self._lane.close()
+        """Let go of the connections; idempotent."""
+        for lane in self._lanes:
+            await lane.close()
 
     async def _run_forgotten(self, name: str, call: Call) -> Any:
         """Redis was restarted or its scripts were flushed: the call did nothing; send the source with it."""
         try:
-            return await self._lane.call(("EVAL", self._sources[name], *call[2:]))
+            return await next(self._turn).call(("EVAL", self._sources[name], *call[2:]))
         except redis.exceptions.ResponseError as error:
             raise _mapped(error, name) from error
 
 
 async def connect_redis(url: str, *, timeout_s: float = 5.0) -> Scripts:
     """A connected runner with all scripts loaded; StateUnavailable when Redis does not answer."""
-    scripts = Scripts(Lane(url, timeout_s=timeout_s))
+    scripts = Scripts([Lane(url, timeout_s=timeout_s) for _ in range(LANES)])
     try:
         await scripts.load()
     except BaseException:
