@@ -8,6 +8,7 @@ that offsets are offsets in the text; what latin-1 cannot say becomes `?`, which
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from holdgate.scan.validators import VALIDATORS, entropy
 
 PIECE_BYTES = 2048
 SENTINEL = b"\n\x00holdgate sentinel\x00"
+TAG_OPENING = b"[redacted:"
+_TAG = re.compile(rb"\[redacted:[a-z_]{1,24}:[0-9a-f]{16}\]")
+_TAG_BYTES_MAX = 64
 _BLOB_SIDE = 40
 _BLOB_ENTROPY = 4.3
 _BLOB = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
@@ -140,7 +144,7 @@ class Engine:
                 position = match.start() + max(1, (span[0] - match.start()))
 
     def _holds(self, compiled: _Compiled, data: bytes, span: tuple[int, int]) -> bool:
-        if _in_blob(data, span):
+        if _in_blob(data, span) or _in_tag(data, span):
             return False
         raw = data[span[0] : span[1]]
         value = raw.decode("latin-1")
@@ -161,6 +165,14 @@ def _in_blob(data: bytes, span: tuple[int, int]) -> bool:
     """Whether the match lies inside a long run of base64: prefixes of a few letters turn up there by chance."""
     start, end = span
     return _is_blob(data[max(0, start - _BLOB_SIDE) : start]) or _is_blob(data[end : end + _BLOB_SIDE])
+
+
+def _in_tag(data: bytes, span: tuple[int, int]) -> bool:
+    """Whether the match lies inside the tag of an earlier redaction, which names a secret and holds none."""
+    start, end = span
+    opening = data.rfind(TAG_OPENING, max(0, start - _TAG_BYTES_MAX), start)
+    tag = _TAG.match(data, opening) if opening >= 0 else None
+    return tag is not None and end <= tag.end()
 
 
 def _is_blob(side: bytes) -> bool:

@@ -94,9 +94,7 @@ class Gate:
         self.services.append(made)
         return made
 
-    async def report(
-        self, picked: Picked, token: str, outcome: RunOutcome = RunOutcome.SUCCEEDED, **more: Any
-    ) -> None:
+    async def report(self, picked: Picked, token: str, outcome: RunOutcome = RunOutcome.SUCCEEDED, **more: Any) -> None:
         """The worker's result message."""
         if "value" in more and not isinstance(more["value"], bytes):
             more["value"] = canonical_bytes(more["value"])
@@ -150,7 +148,9 @@ async def gate(nc: Nats, redis_url: str) -> AsyncIterator[Gate]:
     config = OutputGateConfig(
         scan=ScanSettings(known_secrets=(PLATFORM_SECRET,), children=1), wait_s=0.5, put_off_s=0.05, put_off_s_max=0.1
     )
-    gate = Gate(nc, World(scripts, now_ms=clock.now_ms()), kernel, client, PayloadStore(nc), PrivateKey.generate(), config)
+    gate = Gate(
+        nc, World(scripts, now_ms=clock.now_ms()), kernel, client, PayloadStore(nc), PrivateKey.generate(), config
+    )
     yield gate
     for service in gate.services:
         await service.stop()

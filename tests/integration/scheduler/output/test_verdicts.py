@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+from nacl.public import PrivateKey
 
 from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.errors import Forged
@@ -12,7 +13,6 @@ from holdgate.kernel.limits import INLINE_BYTES_MAX
 from holdgate.scheduler.gates.sealing import open_sealed
 from holdgate.scheduler.state.transitions import State
 from holdgate.workers.results import RunError, RunOutcome
-from nacl.public import PrivateKey
 from support.secrets import Secrets
 from support.state import TENANT
 
@@ -88,7 +88,9 @@ async def test_a_failure_is_redacted_too(gate: Gate) -> None:
     """An exception's text is output: a secret in its trace is not readable in the failed job."""
     secret = MADE.stripe()
     picked, token = await gate.world.running(max_attempts=1)
-    error = RunError("ValueError", f"bad key {secret}", f"Traceback\n  charge({secret!r})\nValueError: bad key {secret}")
+    error = RunError(
+        "ValueError", f"bad key {secret}", f"Traceback\n  charge({secret!r})\nValueError: bad key {secret}"
+    )
     await gate.report(picked, token, RunOutcome.FAILED, error=error, code="handler_failed", logs=(f"try {secret}",))
     await gate.judge()
     assert await gate.state(picked.job.job_id) is State.FAILED
@@ -206,5 +208,3 @@ async def test_what_a_hostile_worker_writes_as_code_is_not_readable(gate: Gate) 
     await gate.judge()
     view = await gate.world.jobs.require(TENANT, picked.job.job_id)
     assert "Bearer" not in repr(view)
-
-
