@@ -24,7 +24,7 @@ from holdgate.bundles.publish import check_publishable, publish
 from holdgate.bundles.root import Pins, Root
 from holdgate.bundles.rootfile import load_root
 from holdgate.bundles.store import BundleStore
-from holdgate.bundles.trusted import parse_bundle_rules, verify_reach
+from holdgate.bundles.trusted import TrustedBundle, parse_bundle_rules, verify_reach
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.clock import Clock, SystemClock
 from holdgate.kernel.errors import HoldgateError
@@ -96,7 +96,8 @@ def publish_command(
     with _refusals():
         clock = SystemClock()
         data, trust = _read(file), _root(root, pins, clock)
-        trusted = asyncio.run(_publish(data, trust, clock, url, user, password_file))
+        password = None if password_file is None else password_file.read_text().strip()
+        trusted = asyncio.run(_publish(data, trust, clock, url, _credentials(user, password)))
         _show({"published": True, **_shown(trusted.file), "counted": list(trusted.signers)}, as_json)
 
 
@@ -124,14 +125,7 @@ def show_key(path: Annotated[Path, typer.Argument(help="A private or public key 
         _show(shown, as_json)
 
 
-async def _publish(
-    data: bytes, root: Root, clock: Clock, url: str, user: str | None, password_file: Path | None
-) -> Any:
-    options: dict[str, Any] = {}
-    if user is not None:
-        options = {"user": user, "inbox_prefix": f"_INBOX_{user}"}
-    if password_file is not None:
-        options["password"] = password_file.read_text().strip()
+async def _publish(data: bytes, root: Root, clock: Clock, url: str, options: dict[str, Any]) -> TrustedBundle:
     try:
         connection = await nats.connect(
             servers=url.split(","), connect_timeout=CONNECT_TIMEOUT_S, allow_reconnect=False, **options
@@ -142,6 +136,12 @@ async def _publish(
         return await publish(BundleStore(connection), data, root, clock.now_ms())
     finally:
         await connection.close()
+
+
+def _credentials(user: str | None, password: str | None) -> dict[str, Any]:
+    """Options of a connection; a user's replies come to an inbox that nobody else may read."""
+    options: dict[str, Any] = {} if user is None else {"user": user, "inbox_prefix": f"_INBOX_{user}"}
+    return options if password is None else {**options, "password": password}
 
 
 def _root(path: Path, pins: str, clock: Clock) -> Root:
@@ -181,6 +181,8 @@ def _show(values: dict[str, Any], as_json: bool) -> None:
         typer.echo(canonical_bytes(values).decode())
         return
     table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in values.items():
         items = [f"{key}  {item}" for key, item in value.items()] if isinstance(value, dict) else value
         table.add_row(name.replace("_", " "), "\n".join(map(str, items)) if isinstance(items, list) else str(items))
