@@ -1,6 +1,6 @@
 """`when`: expressions of the Common Expression Language over `job`, `actor`, `principal` and `now`.
 
-    job        the fields in `JOB_VALUES`; one that is not set is null
+    job        the fields in `JOB_VALUES`; one that is not set is null; times are text: `timestamp(job.run_at) > now`
     actor      string
     principal  list of strings: on whose behalf, the most direct first
     now        timestamp
@@ -23,6 +23,7 @@ from cel_expr_python import cel
 
 from holdgate.kernel import limits
 from holdgate.kernel.canonical import Json, parse_json
+from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.errors import InvalidInput, MalformedJson
 from holdgate.kernel.expression import Shape, shape_of
 from holdgate.kernel.records import Job
@@ -38,8 +39,8 @@ JOB_VALUES: dict[str, tuple[str, Callable[[Job], Any]]] = {
     "pool": ("pool", lambda job: job.pool),
     "priority": ("priority", lambda job: str(job.priority)),
     "concurrency_key": ("concurrency_key", lambda job: job.concurrency_key),
-    "run_at": ("run_at_ms", lambda job: _time(job.run_at_ms)),
-    "deadline": ("deadline_ms", lambda job: _time(job.deadline_ms)),
+    "run_at": ("run_at_ms", lambda job: _time_text(job.run_at_ms)),
+    "deadline": ("deadline_ms", lambda job: _time_text(job.deadline_ms)),
     "max_attempts": ("max_attempts", lambda job: job.max_attempts),
     "actor": ("actor", lambda job: job.actor),
     "actor_type": ("actor_type", lambda job: job.actor_type),
@@ -125,14 +126,16 @@ class Context:
         """True or false, or as text why there is no answer."""
         try:
             values = self._with_payload() if PAYLOAD in condition.reads else self._without_payload()
-            result = condition.program.eval(values).value()
+            answer = condition.program.eval(values)
+            result = answer.value()
+            failed = answer.type() == cel.Type.ERROR
         except InvalidInput as error:
             return str(error)
         except Exception as error:  # noqa: BLE001  whatever the library fails with counts as no answer, which denies
             return _describe(str(error), condition.names)
         if type(result) is bool:
             return result
-        return _describe(result, condition.names) if isinstance(result, str) else "it does not give a bool"
+        return _describe(str(result), condition.names) if failed else "it does not give a bool"
 
     def _without_payload(self) -> Any:
         if self._bare is None:
@@ -149,7 +152,12 @@ class Context:
         values = {name: value(job) for name, (_, value) in JOB_VALUES.items()}
         values.update(more)
         return _ENV.Activation(
-            {"job": values, "actor": job.actor, "principal": values["principals"], "now": _time(self._now_ms)}
+            {
+                "job": values,
+                "actor": job.actor,
+                "principal": values["principals"],
+                "now": datetime.fromtimestamp(self._now_ms / 1000, UTC),
+            }
         )
 
 
@@ -175,8 +183,8 @@ def _payload(job: Job) -> Json:
     return payload
 
 
-def _time(time_ms: int | None) -> datetime | None:
-    return None if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC)
+def _time_text(time_ms: int | None) -> str | None:
+    return None if time_ms is None else rfc3339(time_ms)
 
 
 def _check_bounds(shape: Shape) -> None:
