@@ -87,9 +87,11 @@ class KernelClient:
         self._submits: GroupCommit[Job, Decision] = GroupCommit(self._flush, batch_max=limits.KERNEL_BATCH_MAX)
 
     async def start(self) -> None:
-        """Listen for snapshots; idempotent."""
+        """Listen for snapshots, and ask for one now; idempotent."""
         if self._subscription is None:
             self._subscription = await self._nc.subscribe(subjects.POLICY_SNAPSHOT, cb=self._heard)
+            # A status holds all that an announcement does: nobody has to wait for the next one.
+            await self._nc.publish(subjects.KERNEL_STATUS, b"", reply=subjects.POLICY_SNAPSHOT)
             self._tasks.start(self._watch(), "kernel-watch")
 
     async def stop(self) -> None:
@@ -275,6 +277,8 @@ class KernelClient:
         metrics.BREAKER_STATE.set(int(self.breaker_state))
 
     async def _heard(self, message: Msg) -> None:
+        if not message.data:
+            return  # NATS says that there is no kernel to answer; one that comes announces itself
         try:
             info = SnapshotInfo.from_dict(wire.unpack(message.data), self._clock.now_ms())
         except InvalidInput as error:

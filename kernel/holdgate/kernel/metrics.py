@@ -29,8 +29,8 @@ BREAKER_STATE = Gauge(
 )
 KERNEL_UP = Gauge(
     "holdgate_kernel_up",
-    "1 while the kernel answers or announces itself, the worst of all clients",
-    multiprocess_mode="livemin",
+    "1 while the kernel answers or announces itself, as the client that looked last found",
+    multiprocess_mode="livemostrecent",
 )
 
 PERMIT_RESULTS = ("signed", "denied", "refused", "forged")

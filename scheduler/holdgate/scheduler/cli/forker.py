@@ -31,11 +31,20 @@ from holdgate.scheduler.up.children import PACKET_BYTES_MAX, PR_SET_PDEATHSIG, e
 
 PR_SET_NAME = 15
 PRELOADED = (
+    "holdgate.bundles.activate",
+    "holdgate.kernel.service",
+    "holdgate.scheduler.audit.service",
+    "holdgate.scheduler.cli.apiparts",
+    "holdgate.scheduler.cli.http",
     "holdgate.scheduler.cli.processes",
-    "holdgate.workers.worker",
+    "holdgate.scheduler.api.app",
+    "holdgate.scheduler.dispatch.service",
+    "holdgate.scheduler.gates.output.service",
+    "holdgate.scheduler.state.durability",
     "holdgate.workers.cli",
+    "holdgate.workers.demo",
     "uvicorn.protocols.http.httptools_impl",
-    "uvicorn.lifespan.on",
+    "uvicorn.lifespan.off",
 )
 _libc = ctypes.CDLL(None, use_errno=True)
 
