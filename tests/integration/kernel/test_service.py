@@ -42,10 +42,7 @@ async def test_decides_signs_and_judges_outputs(system: System, tmp_path: Path) 
     assert decision.job_hash == wanted.job_hash()
     denied = job("job.other")
     replies = await client.permits(
-        [
-            PermitRequest(each, admission(each, decision), 1, "default", WorkerId("w1"))
-            for each in (wanted, denied)
-        ]
+        [PermitRequest(each, admission(each, decision), 1, "default", WorkerId("w1")) for each in (wanted, denied)]
     )
     assert replies[1].refusal == "denied"
     signed = replies[0].permit
@@ -54,3 +51,188 @@ async def test_decides_signs_and_judges_outputs(system: System, tmp_path: Path) 
     assert (permit.job_id, permit.job_hash, permit.worker) == (wanted.job_id, wanted.job_hash(), "w1")
     facts = OutputFacts(Tenant("default"), "job.read.all", {}, None, (("rsa", "private_key", "critical"),))
     assert [verdict.verdict for verdict in await client.decide_outputs([facts])] == [OutputVerdict.QUARANTINE]
+
+
+async def test_a_held_job_runs_only_with_votes_for_it_under_the_policy_in_force(
+    system: System, tmp_path: Path, eventually: Eventually
+) -> None:
+    await system.publish(bundle(tmp_path, HOLD_WRITES))
+    kernel = await system.kernel()
+    client = await system.client()
+    held = job("job.write.all")
+    decision = await client.decide(held)
+    assert decision.verdict is Verdict.REQUIRE_APPROVAL
+    ours = PermitRequest(held, admission(held, decision), 1, "default", WorkerId("w1"))
+    voted = PermitRequest(held, ours.admission, 1, "default", WorkerId("w1"), votes=(vote(held, decision),))
+    replies = await client.permits([ours, voted])
+    assert [reply.refusal for reply in replies] == ["needs_approval", None]
+
+    await system.publish(bundle(tmp_path, HOLD_WRITES + "  # changed\n", version=2))
+    await eventually(lambda: (active := kernel.source.current()) and active.snapshot != decision.snapshot)
+    assert [reply.refusal for reply in await client.permits([voted])] == ["votes_stale_policy"]
+
+
+async def test_simulate_may_set_the_time_and_submit_may_not(system: System, tmp_path: Path) -> None:
+    await system.publish(bundle(tmp_path, ALLOW_READS))
+    await system.kernel()
+    client = await system.client()
+    decisions = await client.decide_fresh([job()], Phase.SIMULATE, now_ms=1_234)
+    assert decisions[0].decided_ms == 1_234
+    explained = await client.decide_fresh([job()], Phase.EXPLAIN, trace=True)
+    assert explained[0].trace
+    with pytest.raises(KernelRefused, match="only simulate and explain"):
+        await client.decide_fresh([job()], Phase.SUBMIT, now_ms=1_234)
+
+
+HOSTILE = {
+    "empty": b"",
+    "not msgpack": b"\xc1\xc1\xc1",
+    "another version": b"\x81\xa1v\x63",
+    "no items": wire.pack({"items": [], "until_ms": 2**52, "phase": "submit"}),
+    "items of another type": wire.pack({"items": ["x"], "until_ms": 2**52, "phase": "submit"}),
+    "too many items": wire.pack({"items": [b"x"] * 257, "until_ms": 2**52, "phase": "submit"}),
+    "unknown phase": wire.pack({"items": [b"x"], "until_ms": 2**52, "phase": "sudo"}),
+    "times of another type": wire.pack({"items": [b"x"], "until_ms": "later", "phase": "submit"}),
+    "late": wire.pack({"items": [b"x"], "until_ms": 1, "phase": "submit"}),
+}
+
+
+@pytest.mark.parametrize("subject", [subjects.KERNEL_DECIDE, subjects.KERNEL_PERMIT, subjects.KERNEL_OUTPUT])
+async def test_hostile_requests_are_answered_with_an_error_and_the_kernel_lives(
+    system: System, tmp_path: Path, subject: str
+) -> None:
+    await system.publish(bundle(tmp_path, ALLOW_READS))
+    await system.kernel()
+    for name, body in HOSTILE.items():
+        reply = wire.unpack((await system.nc.request(subject, body, timeout=5)).data)
+        assert reply["error"] == "invalid_input", name
+        assert "items" not in reply, name
+    client = await system.client()
+    assert (await client.decide(job())).verdict is Verdict.ALLOW
+
+
+async def test_a_hostile_item_fails_alone(system: System, tmp_path: Path) -> None:
+    await system.publish(bundle(tmp_path, ALLOW_READS))
+    await system.kernel()
+    good = job(payload=[1])
+    forged = job(payload=[1]).with_payload(b"[2]")
+    items = [b"\x00", calls.pack_job(good), calls.pack_job(forged), wire.pack({"job_id": 5})]
+    body = calls.pack_request(items, 2**52, Phase.SUBMIT)
+    reply = wire.unpack((await system.nc.request(subjects.KERNEL_DECIDE, body, timeout=5)).data)
+    assert [item.get("error") for item in reply["items"]] == [
+        "invalid_input",
+        None,
+        "payload_mismatch",
+        "invalid_input",
+    ]
+
+
+async def test_a_large_payload_that_no_rule_reads_is_left_out_and_sent_when_one_does(
+    system: System, tmp_path: Path, eventually: Eventually
+) -> None:
+    await system.publish(bundle(tmp_path, ALLOW_READS))
+    await system.kernel()
+    client = await system.client()
+    await eventually(lambda: client.snapshot)
+    large = job(payload={"amount": 5, "filler": "x" * 9000})
+    assert (await client.decide(large)).verdict is Verdict.ALLOW
+    rules = """
+rules:
+  - id: allow-reads
+    decision: allow
+    reason: small
+    match: {topics: ["job.read.>"]}
+    when: "job.payload.amount < 10"
+"""
+    before = client.snapshot
+    await system.publish(bundle(tmp_path, rules, version=2))
+    await eventually(lambda: client.snapshot != before)
+    decision = (await client.decide_fresh([large], Phase.DISPATCH))[0]
+    assert (decision.verdict, decision.errors) == (Verdict.ALLOW, ())
+
+
+async def test_more_than_one_request_carries_is_cut_and_comes_back_in_order(system: System, tmp_path: Path) -> None:
+    await system.publish(bundle(tmp_path, ALLOW_READS))
+    await system.kernel()
+    client = await system.client()
+    jobs = [job(topic=f"job.read.n{number}", prompt="y" * 20_000) for number in range(300)]
+    decisions = await client.decide_fresh(jobs, Phase.DISPATCH)
+    assert [decision.job_hash for decision in decisions] == [each.job_hash() for each in jobs]
+
+
+async def test_no_kernel_is_unavailable_at_once_and_opens_the_breaker_until_one_is_back(
+    system: System, tmp_path: Path
+) -> None:
+    await system.publish(bundle(tmp_path, ALLOW_READS))
+    client = await system.client()
+    for _ in range(limits.BREAKER_FAILURES):
+        with pytest.raises(KernelUnavailable):
+            await client.decide(job())
+    assert client.breaker_state is BreakerState.OPEN
+    await system.kernel()
+    with pytest.raises(KernelUnavailable, match="breaker"):
+        await client.decide(job())
+    system.clock.advance(limits.BREAKER_OPEN_S)
+    assert client.breaker_state is BreakerState.HALF_OPEN
+    assert (await client.decide(job())).verdict is Verdict.ALLOW
+    assert client.breaker_state is BreakerState.CLOSED
+
+
+async def test_a_kernel_that_does_not_answer_is_unavailable_within_the_time_limit(system: System) -> None:
+    taken = asyncio.Event()
+
+    async def swallow(_message: object) -> None:
+        taken.set()
+
+    await system.nc.subscribe(subjects.KERNEL_DECIDE, queue=subjects.KERNEL_QUEUE, cb=swallow)
+    await system.nc.flush()
+    client = await system.client(timeout_s=0.2)
+    began = asyncio.get_running_loop().time()
+    results = await asyncio.gather(*(client.decide(job()) for _ in range(20)), return_exceptions=True)
+    assert taken.is_set()
+    assert all(isinstance(result, KernelUnavailable) for result in results)
+    assert asyncio.get_running_loop().time() - began < 1.0
+    assert client.breaker_state is BreakerState.OPEN
+
+
+async def test_callers_that_come_together_are_asked_for_together_and_get_their_own_answer(
+    system: System, tmp_path: Path
+) -> None:
+    await system.publish(bundle(tmp_path, ALLOW_READS))
+    await system.kernel()
+    client = await system.client()
+    jobs = [job(topic="job.read.all" if number % 2 else "job.no", payload=number) for number in range(100)]
+    for _ in range(3):
+        decisions = await asyncio.gather(*map(client.decide, jobs))
+        assert [decision.job_hash for decision in decisions] == [each.job_hash() for each in jobs]
+        assert [decision.verdict is Verdict.ALLOW for decision in decisions] == [False, True] * 50
+
+
+async def test_a_caller_that_goes_away_takes_nobody_with_it(system: System, tmp_path: Path) -> None:
+    await system.publish(bundle(tmp_path, ALLOW_READS))
+    await system.kernel()
+    client = await system.client()
+    asked = [asyncio.ensure_future(client.decide(job(payload=number))) for number in range(10)]
+    await asyncio.sleep(0)
+    asked[0].cancel()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert all(not isinstance(answer, BaseException) for answer in answers[1:])
+    assert (await client.decide(job())).verdict is Verdict.ALLOW
+
+
+async def test_every_replica_says_what_it_decides_under(system: System, tmp_path: Path, eventually: Eventually) -> None:
+    await system.publish(bundle(tmp_path, ALLOW_READS))
+    await system.kernel("k1")
+    await system.kernel("k2")
+    client = await system.client()
+
+    async def both() -> bool:
+        return len(await client.status()) == 2
+
+    await eventually(both)
+    one, two = await client.status()
+    assert (one.replica, two.replica) == ("k1", "k2")
+    assert one.snapshot == two.snapshot
+    assert one.bundles[0]["name"] == "house"
+    assert one.source["last_error"] is None
