@@ -141,7 +141,7 @@ class Engine:
                 yield Hit(rule.id, rule.category, rule.severity, *span)
                 position = max(span[1], position + 1)
             else:
-                position = match.start() + max(1, (span[0] - match.start()))
+                position = span[0] if span[0] > match.start() else max(span[1], position + 1)
 
     def _holds(self, compiled: _Compiled, data: bytes, span: tuple[int, int]) -> bool:
         if _in_blob(data, span) or _in_tag(data, span):
