@@ -163,7 +163,7 @@ class _Reader:
         self._values += 1
         if self._values > VALUES_MAX:
             self._refuse(event, place, f"more than {VALUES_MAX} values")
-        if len(place) > DEPTH_MAX:
+        if len(place) >= DEPTH_MAX and isinstance(event, yaml.CollectionStartEvent):
             self._refuse(event, place, f"nested deeper than {DEPTH_MAX}")
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             self._refuse(event, place, "anchors and aliases are not used here")
