@@ -3,7 +3,7 @@
     ask ──▶ delivery ──▶ PermitCheck ──▶ handler ──▶ result (acknowledged by the log) ──▶ slot and lease free
 
 What always holds: nothing of a job reaches a handler before its permit was verified; a lease is kept until the log has
-the result; there are never more runs than slots, and never more asked for than slots are free.
+the result; never is more asked for than slots are free.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import nats.errors
 import structlog
 from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
 
 from holdgate.kernel import limits, subjects, wire
 from holdgate.kernel.batching import BatchPublisher, Publication
@@ -25,6 +26,7 @@ from holdgate.kernel.errors import InvalidInput, Unavailable
 from holdgate.kernel.records import Permit
 from holdgate.kernel.tasks import TaskSet
 from holdgate.workers import metrics
+from holdgate.workers.askline import AskLine
 from holdgate.workers.beats import Heart
 from holdgate.workers.cancellation import Cancellation, StopReason
 from holdgate.workers.errors import MalformedDelivery, PermitRefused, Refusal
@@ -43,8 +45,10 @@ ASKS_MAX = 3
 ASK_WAIT_S = 2.0
 """How long an ask may stay open; also the longest that a drain waits for asks to come back."""
 ASK_REPLY_MARGIN_S = 5.0
-"""Beyond the wait: permits and starts may take this long. A reply after that costs the jobs in it a lease."""
+"""Beyond the wait: permits and starts may take this long, before the dispatcher is taken to be gone."""
+BACKOFF_S_MIN = 0.05
 BACKOFF_S_MAX = 5.0
+"""Between tries while the dispatcher or the log is away."""
 DRAIN_SHARE = 0.6
 """Of the time to stop in: for runs to end by themselves. The rest is for stopping the others, and for reports."""
 REFUSED_BACKOFF_S = 5.0
@@ -98,6 +102,7 @@ class Session:
         self._executors = executors
         self._limits = session_limits
         self._clock = clock
+        self._line = AskLine(nc, subjects.ask(self._me.pool, self._me.worker), self._on_late_reply)
         self._publisher = BatchPublisher(nc)
         self._coordination = TaskSet(self._on_failure)
         self._asks = TaskSet(self._on_failure)
@@ -108,6 +113,7 @@ class Session:
         self._asked = 0
         self._unpublished = 0
         self._backoff_s = 0.0
+        self._failure_pause_s = BACKOFF_S_MIN
         self._gives_up = False
 
     @property
@@ -118,6 +124,7 @@ class Session:
     async def start(self) -> None:
         """Send heartbeats and ask for work."""
         await self._heart.start()
+        await self._line.start()
         self._coordination.start(self._ask_for_work(), "ask-for-work")
         _log.info("worker is ready", action="worker_ready", worker=self._me.worker, pool=self._me.pool)
 
@@ -131,6 +138,7 @@ class Session:
             self._leases.stop_all(StopReason.SHUTDOWN)
             await _until(self._is_idle, self._changed, self._limits.stop_s - drain_s)
         self._gives_up = True
+        await self._line.stop()
         for tasks in (self._coordination, self._asks, self._runs):
             await tasks.close()
         await self._publisher.close()
@@ -166,7 +174,10 @@ class Session:
             deliveries = await self._request(n)
         except (nats.errors.Error, OSError, InvalidInput) as error:
             _log.warning("an ask for work was not answered", action="ask_failed", error=type(error).__name__)
-            self._backoff_s = 1.0
+            self._backoff_s = self._failure_pause_s
+            self._failure_pause_s = min(self._failure_pause_s * 2, BACKOFF_S_MAX)
+        else:
+            self._failure_pause_s = BACKOFF_S_MIN
         finally:
             self._asked -= n
             refused = sum(not self._accept(item) for item in deliveries[:n])
@@ -176,12 +187,24 @@ class Session:
 
     async def _request(self, n: int) -> list[Any]:
         if not self._nc.is_connected:
-            # An ask sent after the connection is back would be answered to somebody who no longer listens.
+            # It would wait in memory and be sent when its time is nearly over.
             raise nats.errors.ConnectionClosedError
         message = {**self._me.as_dict(), "n": n, "wait_ms": int(ASK_WAIT_S * 1000)}
-        reply = await self._nc.request(
-            subjects.ask(self._me.pool, self._me.worker), wire.pack(message), timeout=ASK_WAIT_S + ASK_REPLY_MARGIN_S
-        )
+        reply = await self._line.ask(wire.pack(message), ASK_WAIT_S + ASK_REPLY_MARGIN_S)
+        return self._jobs_in(reply)
+
+    def _on_late_reply(self, reply: Msg) -> None:
+        """Jobs that are leased to this worker run, even where the slots asked for were asked for again."""
+        try:
+            deliveries = self._jobs_in(reply)
+        except InvalidInput as error:
+            _log.warning("a late answer is malformed", action="ask_failed", error=error.code)
+            return
+        _log.warning("an answer came late", action="ask_late", jobs=len(deliveries))
+        for item in deliveries:
+            self._accept(item)
+
+    def _jobs_in(self, reply: Msg) -> list[Any]:
         answer = wire.unpack(reply.data)
         if "error" in answer:
             retry_ms = answer.get("retry_ms")
