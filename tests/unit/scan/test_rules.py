@@ -26,7 +26,12 @@ def made(prefix: str, alphabet: str, size: int, suffix: str = "") -> Callable[[]
 
 
 EXAMPLES: dict[str, list[Callable[[], str]]] = {
-    "private-key-pem": [S.pem, lambda: S.pem(40), lambda: S.pem().replace("RSA ", ""), lambda: S.pem().partition("\n-----END")[0]],
+    "private-key-pem": [
+        S.pem,
+        lambda: S.pem(40),
+        lambda: S.pem().replace("RSA ", ""),
+        lambda: S.pem().partition("\n-----END")[0],
+    ],
     "private-key-putty": [
         lambda: f"PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nPrivate-Lines: 1\n{S.chars(B64, 48)}"
     ],
@@ -79,7 +84,10 @@ EXAMPLES: dict[str, list[Callable[[], str]]] = {
         lambda: "xa" + "pp-1-A" + S.chars(BASE32, 9) + "-" + S.chars(DIGITS, 13) + "-" + S.chars(HEX, 64)
     ],
     "slack-webhook": [
-        lambda: "https://hooks.slack" + ".com/services/T" + S.chars(BASE32, 9) + "/B" + S.chars(BASE32, 9) + "/" + S.chars(ALNUM, 24)
+        lambda: (
+            "https://hooks.slack"
+            ".com/services/T" + S.chars(BASE32, 9) + "/B" + S.chars(BASE32, 9) + "/" + S.chars(ALNUM, 24)
+        )
     ],
     "discord-webhook": [
         lambda: "https://discord" + ".com/api/webhooks/" + S.chars(DIGITS, 18) + "/" + S.chars(URLSAFE, 67) + "a"
@@ -139,7 +147,7 @@ CASES = [(rule, make) for rule, makers in EXAMPLES.items() for make in makers]
 
 @pytest.mark.parametrize(("rule", "make"), CASES, ids=[rule for rule, _ in CASES])
 def test_a_rule_finds_its_examples_wherever_they_stand(rule: str, make: Callable[[], str]) -> None:
-    """Alone, in a sentence, in quotes, behind a long text, across the border of two pieces: the same value, in place."""
+    """Alone, in a sentence, in quotes, behind a long text, over the border of two pieces: the same value, in place."""
     value = make()
     for before, after in [("", ""), ("see ", " now"), ('"', '"'), ("x " * 2000, "\n"), ("." * 2030 + " ", " ")]:
         found = SCANNER.scan(before + value + after)

@@ -102,7 +102,7 @@ class Judge:
         return await self._kernel.decide_outputs(facts) if facts else []
 
     async def request(self, inspected: Inspected, decision: OutputDecision) -> FinishRequest:
-        """How the attempt ends. ScanError while a redaction fails for now, LogUnavailable while nothing can be stored."""
+        """How the attempt ends. ScanError while a redaction fails, LogUnavailable while nothing can be stored."""
         item, verdict = inspected.item, decision.verdict
         output, reason = item.message.output, decision.reason
         if verdict is OutputVerdict.REDACT:
