@@ -80,7 +80,7 @@ def event_row(event: dict[str, Any]) -> dict[str, Any]:
     return {**shown, "time": time_or_none(time_ms)}
 
 
-def approval_row(approval: ApprovalView, *, deferred_until_ms: int | None = None) -> dict[str, Any]:
+def approval_row(approval: ApprovalView) -> dict[str, Any]:
     """An approval: what it is bound to at top level, who may release it, who voted."""
     return {
         "job_id": approval.job_id,
@@ -95,7 +95,7 @@ def approval_row(approval: ApprovalView, *, deferred_until_ms: int | None = None
         "created_at": rfc3339(approval.created_ms),
         "expires_at": rfc3339(approval.expires_ms),
         "resolved_at": time_or_none(approval.resolved_ms),
-        "deferred_until": time_or_none(deferred_until_ms),
+        "deferred_until": time_or_none(approval.deferred_until_ms),
         "requirements": [item.as_dict() for item in approval.requirements],
         "votes": [
             {

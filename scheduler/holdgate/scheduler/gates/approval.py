@@ -117,6 +117,14 @@ class ApprovalGate:
         await self._announce(approver.tenant, job_id, result.state, None)
         return result
 
+    async def defer(self, approver: Approver, job_id: JobId, until_ms: int, reason: str) -> ApprovalView:
+        """Look at it again at `until_ms`; who may vote and when it expires stay. The errors of a vote."""
+        verify_reason(reason)
+        await self.require_open(approver, job_id)
+        return await self._approvals.defer(
+            approver.tenant, job_id, by=approver.actor, until_ms=until_ms, reason=reason, now_ms=self._clock.now_ms()
+        )
+
     async def require_open(self, approver: Approver, job_id: JobId) -> ApprovalView:
         """The pending approval that this approver may act on; the errors of `errors.APPROVAL_ERRORS`."""
         approval = await self._approvals.require(approver.tenant, job_id)

@@ -25,6 +25,7 @@ from holdgate.kernel.trust import NO_POLICY_SNAPSHOT, Trust
 from holdgate.scheduler.errors import IdempotencyConflict, QueueFull, StateBroken
 from holdgate.scheduler.gates import metrics
 from holdgate.scheduler.gates.trust import TrustInForce
+from holdgate.scheduler.metrics import JOBS
 from holdgate.scheduler.state.jobs import AcceptKind, AcceptResult, Idempotency, Jobs, JobView, Submission
 from holdgate.scheduler.state.log import Envelope, JobLog, PayloadStore
 from holdgate.scheduler.state.transitions import State
@@ -201,6 +202,7 @@ class SubmitGate:
                 fail_open=submission.fail_open,
             )
         )
+        JOBS.labels(str(state)).inc()
         return Submitted(
             job_id=job.job_id,
             state=state,
@@ -218,6 +220,7 @@ class SubmitGate:
             raise IdempotencyConflict
         if result.kind is AcceptKind.REPLAY:
             return await self._replay(job, result)
+        JOBS.labels(str(State.DENIED)).inc()
         return Submitted(job.job_id, State.DENIED, decision, job.trace_id, code="denied")
 
     async def _throttle(self, job: Job, decision: Decision, result: AcceptResult) -> Submitted:

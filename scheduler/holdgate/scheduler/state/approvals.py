@@ -76,6 +76,7 @@ class ApprovalView:
     votes: tuple[CastVote, ...] = ()
     resolved_ms: int | None = None
     previous_snapshot: Digest | None = None
+    deferred_until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,20 @@ class Approvals:
                 return _vote_result(code, reply, missing)
         raise StateUnavailable("too many votes at once; send yours again")
 
+    async def defer(
+        self, tenant: Tenant, job_id: JobId, *, by: ActorId, until_ms: int, reason: str, now_ms: int
+    ) -> ApprovalView:
+        """Mark a pending approval as one to look at again at `until_ms`. ApprovalNotFound, -Resolved, -Expired."""
+        details = encoding.pack_details({"approver": by, "until_ms": until_ms, "reason": reason})
+        for _ in range(VOTE_TRIES):
+            view = await self.require(tenant, job_id)
+            (code,) = await self._scripts.run("defer", tenant, (job_id, now_ms, view.version, until_ms, details))
+            if code == b"deferred":
+                return await self.require(tenant, job_id)
+            if code != b"retry":
+                raise APPROVAL_ERRORS[code.decode()]
+        raise StateUnavailable("too many votes at once; send yours again")
+
     async def expire(self, tenant: Tenant, now_ms: int, limit: int = 256) -> list[JobId]:
         """Pending approvals past their end: job → `expired` with code `approval_expired`."""
         details = encoding.pack_details({"code": "approval_expired"})
@@ -239,6 +254,7 @@ _FIELDS = (
     "version",
     "resolved",
     "previous",
+    "deferred",
 )
 
 
@@ -322,7 +338,7 @@ def _redecide_args(request: Redecision, now_ms: int) -> list[Arg]:
 
 
 def _view(job_id: JobId, fields: list[Any], votes: list[bytes], who_data: bytes) -> ApprovalView:
-    status, job_hash, snapshot, requirements, created, expires, round_, version, resolved, previous = fields
+    status, job_hash, snapshot, requirements, created, expires, round_, version, resolved, previous, deferred = fields
     who = encoding.unpack_stored(who_data)
     cast = [encoding.unpack_vote(data) for data in votes]
     try:
@@ -353,6 +369,7 @@ def _view(job_id: JobId, fields: list[Any], votes: list[bytes], who_data: bytes)
             ),
             resolved_ms=int(resolved) if resolved else None,
             previous_snapshot=Digest(previous.decode()) if previous else None,
+            deferred_until_ms=int(deferred) if deferred else None,
         )
     except (KeyError, ValueError, AttributeError) as error:
         raise StateBroken("a stored approval cannot be read") from error

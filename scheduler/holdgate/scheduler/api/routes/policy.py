@@ -67,20 +67,19 @@ async def put_bundle(call: Call) -> Reply:
     if BUNDLE_NAME.match(name) is None:
         raise Problem("not_found")
     published = await call.deps.bundles.publish(name, call.body)
-    version = published.file.manifest.version
     await call.deps.audit.append(
         call.principal.tenant,
         "bundle_published",
         {
             "actor": call.principal.actor,
             "bundle": published.name,
-            "version": version,
+            "version": published.version,
             "digest": published.digest,
             "trace_id": call.trace_id,
         },
         call.deps.clock.now_ms(),
     )
-    return reply_json({"name": published.name, "version": version, "digest": published.digest})
+    return reply_json({"name": published.name, "version": published.version, "digest": published.digest})
 
 
 async def _supposed(call: Call) -> tuple[Job, Facts]:
