@@ -212,7 +212,8 @@ def _stream_config(name: str, subject: str, max_age_s: int, settings: StreamSett
     return StreamConfig(
         name=name,
         subjects=[subject],
-        retention=RetentionPolicy.LIMITS,
+        # What was judged must not lie on in clear: a result goes when both its readers have let go of it.
+        retention=RetentionPolicy.INTEREST if name == subjects.STREAM_RESULTS else RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
         discard=DiscardPolicy.NEW,
         max_age=max_age_s,

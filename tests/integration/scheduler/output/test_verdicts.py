@@ -7,14 +7,19 @@ import base64
 import pytest
 from nacl.public import PrivateKey
 
+from holdgate.kernel import subjects
 from holdgate.kernel.canonical import parse_json
+from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import Forged
 from holdgate.kernel.limits import INLINE_BYTES_MAX
+from holdgate.scheduler.dispatch.result_watch import ResultWatch
 from holdgate.scheduler.gates.sealing import open_sealed
+from holdgate.scheduler.state.pull import PullReader
 from holdgate.scheduler.state.transitions import State
 from holdgate.workers.results import RunError, RunOutcome
 from support.secrets import Secrets
 from support.state import TENANT
+from support.waiting import eventually
 
 from .conftest import PLATFORM_SECRET, Gate
 
@@ -208,3 +213,24 @@ async def test_what_a_hostile_worker_writes_as_code_is_not_readable(gate: Gate) 
     await gate.judge()
     view = await gate.world.jobs.require(TENANT, picked.job.job_id)
     assert "Bearer" not in repr(view)
+
+
+async def test_a_judged_result_does_not_lie_on_in_the_stream(gate: Gate) -> None:
+    """Once both readers of the stream let go of it, it is gone, sealed or not."""
+    job_id, _ = await gate.ran({"file": MADE.pem()})
+    watch = ResultWatch(
+        PullReader(gate.nc, subjects.STREAM_RESULTS, subjects.CONSUMER_RESULT_WATCH),
+        results=gate.world.results,
+        clock=SystemClock(),
+    )
+    await watch.run_once()
+    await watch.stop()
+    assert await gate.state(job_id) is State.FINISHING
+    await gate.judge()
+    assert await gate.state(job_id) is State.QUARANTINED
+
+    async def is_empty() -> bool:
+        info = await gate.nc.jetstream().stream_info(subjects.STREAM_RESULTS)
+        return info.state.messages == 0
+
+    await eventually(is_empty)
