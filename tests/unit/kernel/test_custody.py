@@ -199,7 +199,11 @@ def test_a_job_of_another_pool_gets_no_permit(trust: Trust) -> None:
 
 def test_a_job_admitted_while_the_kernel_was_away_is_simply_decided(trust: Trust) -> None:
     wanted = job()
-    for verdict, refusal in ((Verdict.ALLOW, None), (Verdict.DENY, "denied"), (Verdict.REQUIRE_APPROVAL, "needs_approval")):
+    for verdict, refusal in (
+        (Verdict.ALLOW, None),
+        (Verdict.DENY, "denied"),
+        (Verdict.REQUIRE_APPROVAL, "needs_approval"),
+    ):
         decision = decided(wanted, verdict)
         admitted = admission(wanted, decision, outcome=Outcome.FAIL_OPEN)
         assert answer(trust, wanted, decision, admitted=admitted).refusal == refusal

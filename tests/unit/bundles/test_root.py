@@ -1,0 +1,171 @@
+"""Attacks on the trust root."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from holdgate.bundles.errors import BundleRefused, RootRefused
+from holdgate.bundles.root import Fail, Pins, verify_root
+from holdgate.bundles.rootfile import LOOK_AGAIN_MS, RootFile, load_root
+from holdgate.kernel.permits import fingerprint
+from support.trust import NOW_MS, Ceremony, SetClock, signer
+
+THREE = ("r1", "r2", "r3")
+
+
+def code(data: bytes, pins: Pins, now_ms: int = NOW_MS) -> str:
+    with pytest.raises(BundleRefused) as caught:
+        verify_root(data, pins, now_ms)
+    return caught.value.code
+
+
+def test_a_root_says_who_may_sign_what() -> None:
+    ceremony = Ceremony(approvers={"dana": ("release-manager",)}, fail_modes=Fail(submit="open"))
+    trust = verify_root(ceremony.signed_root(), ceremony.pins, NOW_MS).trust()
+    assert signer("api").name in trust.api
+    assert signer("kernel").name in trust.kernel
+    assert signer("api").name not in trust.kernel
+    assert trust.approvers[signer("dana").name].roles == ("release-manager",)
+    assert (trust.fail_modes.submit_open, trust.fail_modes.dispatch_open) == (True, False)
+
+
+def test_an_attackers_root_that_names_and_signs_itself() -> None:
+    mallory = Ceremony(root_keys=("mallory",))
+    assert code(mallory.signed_root(), Ceremony().pins) == "root_threshold"
+
+
+def test_one_stolen_key_cannot_lower_the_threshold() -> None:
+    real = Ceremony(root_keys=THREE, root_threshold=2)
+    stolen = Ceremony(root_keys=("r1",), root_threshold=1)
+    assert code(stolen.signed_root(), real.pins) == "root_threshold"
+
+
+def test_two_of_three_are_enough() -> None:
+    real = Ceremony(root_keys=THREE, root_threshold=2)
+    document = json.loads(real.signed_root())
+    document["signatures"].pop()
+    assert verify_root(json.dumps(document).encode(), real.pins, NOW_MS) == real.root
+    document["signatures"].pop()
+    assert code(json.dumps(document).encode(), real.pins) == "root_threshold"
+
+
+def test_one_signature_twice_is_one() -> None:
+    real = Ceremony(root_keys=THREE, root_threshold=2)
+    document = json.loads(real.signed_root())
+    document["signatures"] = [document["signatures"][0]] * 2
+    assert code(json.dumps(document).encode(), real.pins) == "root_threshold"
+
+
+def test_an_expired_root() -> None:
+    ceremony = Ceremony(expires="2026-01-01T00:00:00Z")
+    assert code(ceremony.signed_root(), ceremony.pins) == "root_expired"
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_any_changed_byte_of_what_is_signed_is_refused(data: st.DataObject) -> None:
+    ceremony = Ceremony()
+    good = ceremony.signed_root()
+    start = good.index(b'"signed"')
+    position = data.draw(st.integers(start, len(good) - 3))
+    value = (good[position] + data.draw(st.integers(1, 255))) % 256
+    with pytest.raises(BundleRefused):
+        verify_root(good[:position] + bytes([value]) + good[position + 1 :], ceremony.pins, NOW_MS)
+
+
+MALFORMED = {
+    "nothing": b"",
+    "not JSON": b"{",
+    "a list": b"[]",
+    "another key": b'{"signed": {}, "signatures": [], "more": 1}',
+    "no keys": b'{"signed": {}, "signatures": []}',
+    "keys of another type": b'{"signed": {"root": {"keys": [1]}}, "signatures": []}',
+    "a signature of another type": b'{"signed": {"root": {"keys": []}}, "signatures": [1]}',
+    "a short signature": b'{"signed": {"root": {"keys": []}}, "signatures": [{"key": "x", "signature": "00"}]}',
+    "too large": b" " * (1024 * 1024 + 1),
+}
+
+
+@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_not_a_root(data: bytes) -> None:
+    assert code(data, Ceremony().pins) == "root_malformed"
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "a threshold above the number of authors": {"threshold": 2},
+    "a threshold of nobody": {"threshold": 0},
+    "a root threshold above the number of root keys": {"root_threshold": 2},
+    "no authors": {"authors": ()},
+    "an expiry that is no time": {"expires": "soon"},
+    "an expiry without an offset": {"expires": "2030-01-01T00:00:00"},
+}
+
+
+@pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG)
+def test_a_root_that_makes_no_sense(changes: dict[str, Any]) -> None:
+    with pytest.raises((ValidationError, ValueError)):
+        _ = Ceremony(**changes).root
+
+
+def test_one_key_has_one_purpose() -> None:
+    """A kernel's key that may also admit would let a kernel invent jobs."""
+    key = signer("api").public_key.hex()
+    root = Ceremony().root.model_dump()
+    with pytest.raises(ValidationError, match="more than one purpose"):
+        type(Ceremony().root).model_validate({**root, "kernel_keys": [key]})
+
+
+@pytest.mark.parametrize("text", ["", "x", "2/", "0/{a}", "3/{a},{b}", "two/{a}", "{a},", "{a},{a}x", "-1/{a}"])
+def test_pins_that_are_none(text: str) -> None:
+    names = {"a": fingerprint(b"a" * 32), "b": fingerprint(b"b" * 32)}
+    if text == "{a},":
+        assert Pins.parse(text.format(**names)).threshold == 1
+        return
+    with pytest.raises(RootRefused):
+        Pins.parse(text.format(**names))
+
+
+def test_pins_without_a_number_mean_all_of_them() -> None:
+    names = [fingerprint(bytes([number]) * 32) for number in range(3)]
+    assert Pins.parse(",".join(names)).threshold == 3
+    assert Pins.parse(str(Pins(frozenset(names), 2))) == Pins(frozenset(names), 2)
+
+
+def test_a_root_file_is_read_again_when_it_changed_and_never_goes_back(tmp_path: Path) -> None:
+    clock, ceremony, path = SetClock(), Ceremony(), tmp_path / "root.json"
+    path.write_bytes(ceremony.signed_root())
+    file = RootFile(path, ceremony.pins, clock)
+    ceremony.version = 3
+    path.write_bytes(ceremony.signed_root())
+    clock.time_ms += LOOK_AGAIN_MS
+    assert (trust := file()) is not None
+    assert trust.root_version == 3
+    for content in (b"{", Ceremony(version=2).signed_root(), Ceremony(version=9, root_keys=("mallory",)).signed_root()):
+        path.write_bytes(content)
+        clock.time_ms += LOOK_AGAIN_MS
+        assert (trust := file()) is not None
+        assert trust.root_version == 3
+    path.unlink()
+    clock.time_ms += LOOK_AGAIN_MS
+    assert file() is not None
+
+
+def test_an_expired_root_file_gives_no_trust(tmp_path: Path) -> None:
+    clock, ceremony, path = SetClock(), Ceremony(expires="2027-06-01T00:00:00Z"), tmp_path / "root.json"
+    path.write_bytes(ceremony.signed_root())
+    file = RootFile(path, ceremony.pins, clock)
+    assert file() is not None
+    clock.advance(365 * 86_400)
+    assert file() is None
+
+
+def test_a_root_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RootRefused, match="cannot read"):
+        load_root(tmp_path / "none", Ceremony().pins, NOW_MS)
