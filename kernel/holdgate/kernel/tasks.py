@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+CANCEL_AGAIN_S = 0.5
+
 
 class TaskSet:
     """Tasks that live as long as their owner. `on_failure` hears of every exception but cancellation."""
@@ -25,11 +27,14 @@ class TaskSet:
         return len(self._tasks)
 
     async def close(self) -> None:
-        """Cancel what still runs and wait for its end."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel what still runs and wait for its end.
+
+        Again and again: `asyncio.wait_for` of Python 3.11 can swallow a cancellation that comes together with its result.
+        """
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(set(self._tasks), timeout=CANCEL_AGAIN_S)
 
     async def drain(self, timeout_s: float) -> None:
         """Let what runs come to its end, at most `timeout_s`; cancel the rest."""

@@ -47,7 +47,7 @@ PICK_ROUNDS_MAX = 4
 REPLY_BYTES_MAX = limits.ENVELOPE_BYTES_MAX * 3 // 4
 """Payloads in one reply; the records around them fit in the rest."""
 BUSY_RETRY_MS = 1_000
-INCAPABLE_DELAY_MS = 2_000
+INCAPABLE_DELAY_MS = 1_000
 """A job that no worker seen lately can do: how long it stays out of the way of those that can run."""
 OTHER_WORKER_DELAY_MS = 50
 RETRY_PAUSE_S = 0.05

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from holdgate.kernel.canonical import canonical_bytes
+from holdgate.kernel.ids import JobId, Tenant
+from holdgate.kernel.records import Priority
+from holdgate.scheduler.state.log import PayloadStore
 from holdgate.scheduler.state.transitions import State
-from support.dispatching import Stage, job_of, permit_of
+from support.dispatching import Stage, gathered, job_of, permit_of
+from support.state import make_job
+from support.waiting import Eventually
 
 
 async def test_a_job_reaches_the_worker_with_a_permit_for_exactly_it(stage: Stage) -> None:
@@ -16,3 +22,131 @@ async def test_a_job_reaches_the_worker_with_a_permit_for_exactly_it(stage: Stag
     assert (permit.worker, permit.pool) == (worker.name, worker.pool)
     view = await stage.view(job_id)
     assert (view.state, view.worker, view.permit_id) == (State.RUNNING, worker.name, permit.permit_id)
+
+
+async def test_a_waiting_ask_is_answered_as_soon_as_a_job_comes(stage: Stage, eventually: Eventually) -> None:
+    worker = stage.worker()
+    (asked, job_id) = await gathered(worker.ask(wait_ms=8000), _submit_once_somebody_waits(stage, eventually))
+    assert [job_of(item).job_id for item in asked] == [job_id]
+
+
+async def test_an_ask_without_jobs_is_answered_empty(stage: Stage) -> None:
+    assert await stage.worker().ask(wait_ms=50) == []
+
+
+async def test_a_job_goes_only_to_a_worker_that_offers_its_topic_and_what_it_requires(stage: Stage) -> None:
+    gpu = await stage.submit(topic="job.train.run", requires=("gpu",))
+    plain = stage.worker()
+    assert await plain.ask(wait_ms=200, topics=("job.demo.*",)) == []
+    assert await plain.ask(wait_ms=200, topics=("job.train.*",)) == []
+    assert (await stage.view(gpu)).waiting_reason == "no_capable_worker"
+    (delivery,) = await stage.worker().ask(wait_ms=8000, topics=("job.train.*",), capabilities=("gpu", "ssd"))
+    assert job_of(delivery).job_id == gpu
+
+
+async def test_more_urgent_jobs_come_first(stage: Stage, eventually: Eventually) -> None:
+    low = await stage.submit(priority=Priority.LOW)
+    normal = await stage.submit()
+    high = await stage.submit(priority=Priority.HIGH)
+    await eventually(lambda: _ready(stage, 3))
+    assert [job_of(item).job_id for item in await stage.worker().ask(3)] == [high, normal, low]
+
+
+async def test_tenants_take_turns_however_many_jobs_one_of_them_has(stage: Stage, eventually: Eventually) -> None:
+    many, few = Tenant("many"), Tenant("few")
+    for _ in range(20):
+        await stage.submit(make_job(stage.clock.now_ms(), tenant=many))
+    for _ in range(4):
+        await stage.submit(make_job(stage.clock.now_ms(), tenant=few))
+    await eventually(lambda: _ready(stage, 20, many))
+    await eventually(lambda: _ready(stage, 4, few))
+    worker = stage.worker()
+    taken = [job_of(item).tenant for _ in range(8) for item in await worker.ask()]
+    assert taken.count(few) == 4
+    assert taken.count(many) == 4
+
+
+async def test_one_ask_shares_out_and_gives_what_one_tenant_lacks_to_the_other(
+    stage: Stage, eventually: Eventually
+) -> None:
+    many, few = Tenant("many"), Tenant("few")
+    for tenant, count in ((many, 12), (few, 2)):
+        for _ in range(count):
+            await stage.submit(make_job(stage.clock.now_ms(), tenant=tenant))
+        await eventually(lambda tenant=tenant, count=count: _ready(stage, count, tenant))
+    taken = [job_of(item).tenant for item in await stage.worker().ask(10)]
+    assert (taken.count(many), taken.count(few)) == (8, 2)
+
+
+async def test_one_job_of_a_concurrency_key_runs_at_a_time_and_all_of_them_run(stage: Stage) -> None:
+    job_ids = {await stage.submit(concurrency_key="db") for _ in range(3)}
+    worker = stage.worker()
+    seen = set()
+    for _ in range(3):
+        (delivery,) = await worker.ask(3, wait_ms=8000)
+        assert await worker.ask(3, wait_ms=50) == []
+        seen.add(job_of(delivery).job_id)
+        await stage.finish(delivery)
+    assert seen == job_ids
+
+
+async def test_a_message_of_the_log_that_comes_twice_makes_one_run(stage: Stage, eventually: Eventually) -> None:
+    job_id = await stage.submit()
+    stream = stage.nc.jetstream()
+    message = await stream.get_msg("JOBS", 1)
+    # Another id, or the log itself would drop the repeat.
+    await stream.publish(message.subject or "", message.data or b"", headers={"Nats-Msg-Id": job_id + "x"})
+    await stage.nc.publish("holdgate.wake.default", b"")
+    worker = stage.worker()
+    (delivery,) = await worker.ask(5)
+    await eventually(lambda: _log_read(stage, 2))
+    assert job_of(delivery).job_id == job_id
+    assert await worker.ask(5, wait_ms=300) == []
+
+
+async def test_a_job_that_the_state_store_lost_is_restored_from_the_log(stage: Stage, eventually: Eventually) -> None:
+    await stage.dispatcher.stop()
+    job_id = await stage.submit()
+    await stage.scripts.command("FLUSHDB")
+    dispatcher = stage.dispatcher = stage.new_dispatcher()
+    await dispatcher.start()
+    (delivery,) = await stage.worker().ask(wait_ms=8000)
+    assert job_of(delivery).job_id == job_id
+    assert job_of(delivery).payload_holds()
+
+
+async def test_two_dispatchers_hand_every_job_over_once(stage: Stage) -> None:
+    second = stage.new_dispatcher()
+    await second.start()
+    job_ids = [await stage.submit() for _ in range(40)]
+    workers = [stage.worker() for _ in range(4)]
+    taken: list[str] = []
+    while len(taken) < len(job_ids):
+        answers = await gathered(*(worker.ask(3, wait_ms=300) for worker in workers[: len(job_ids) - len(taken)]))
+        taken += [job_of(item).job_id for answer in answers for item in answer]
+    assert sorted(taken) == sorted(job_ids)
+    await second.stop()
+
+
+async def test_a_payload_above_the_inline_limit_reaches_the_worker_whole(stage: Stage) -> None:
+    payload = canonical_bytes("x" * 400_000)
+    await PayloadStore(stage.nc).put(payload)
+    job = make_job(stage.clock.now_ms(), payload=payload)
+    await stage.submit(job.with_payload(None))
+    (delivery,) = await stage.worker().ask(wait_ms=8000)
+    assert job_of(delivery).payload == payload
+
+
+async def _submit_once_somebody_waits(stage: Stage, eventually: Eventually) -> JobId:
+    await eventually(lambda: stage.dispatcher.board.waiting)
+    return await stage.submit()
+
+
+async def _ready(stage: Stage, count: int, tenant: Tenant | None = None) -> bool:
+    pools = await stage.backlog.pools(tenant or Tenant("acme"))
+    return pools.get("default", 0) == count
+
+
+async def _log_read(stage: Stage, count: int) -> bool:
+    info = await stage.nc.jetstream().consumer_info("JOBS", "intake")
+    return info.ack_floor is not None and info.ack_floor.stream_seq == count
