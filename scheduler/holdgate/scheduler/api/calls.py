@@ -138,7 +138,7 @@ def reply_problem(problem: Problem, trace_id: str | None) -> Reply:
         headers = (*headers, (b"www-authenticate", b'Bearer realm="holdgate"'))
     if problem.allow:
         headers = (*headers, (b"allow", ", ".join(problem.allow).encode()))
-    if problem.status in {408, 413}:
+    if problem.status == 408:  # the rest of the body would be taken for the next request
         headers = (*headers, (b"connection", b"close"))
     return Reply(problem.status, to_json(shown), headers)
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 from typing import Any
 
+from holdgate.kernel.ids import JOB_ID
 from holdgate.scheduler.api.problems import Problem, invalid
 
 LIMIT_DEFAULT = 50
@@ -26,9 +28,12 @@ class Page:
     after: str | None
 
 
-def page_of(query: dict[str, str]) -> Page:
-    """The piece that `limit` and `cursor` ask for; a problem that names the wrong one."""
-    return Page(limit=_limit(query.get("limit")), after=_after(query.get("cursor")))
+SEQ = re.compile(r"[0-9]{1,16}\Z", re.ASCII)
+
+
+def page_of(query: dict[str, str], mark: re.Pattern[str] = JOB_ID) -> Page:
+    """The piece that `limit` and `cursor` ask for; a problem that names the wrong one. `mark`: the shape of marks."""
+    return Page(limit=_limit(query.get("limit")), after=_after(query.get("cursor"), mark))
 
 
 def page_reply(items: list[Any], after: str | None) -> dict[str, Any]:
@@ -49,7 +54,7 @@ def _limit(text: str | None) -> int:
     return int(text)
 
 
-def _after(cursor: str | None) -> str | None:
+def _after(cursor: str | None, mark: re.Pattern[str]) -> str | None:
     if cursor is None:
         return None
     if not cursor or len(cursor) > CURSOR_CHARS_MAX or not cursor.isascii():
@@ -58,6 +63,6 @@ def _after(cursor: str | None) -> str | None:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise Problem("bad_cursor") from error
-    if not text.isprintable():
+    if mark.match(text) is None:
         raise Problem("bad_cursor")
     return text

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
-from holdgate.scheduler.api.paging import page_of, page_reply
-from holdgate.scheduler.api.problems import Problem
+from holdgate.scheduler.api.paging import SEQ, page_of, page_reply
 from holdgate.scheduler.api.shapes import event_row, pool_row, quarantine_row, worker_row
 
 
 async def list_events(call: Call) -> Reply:
     """`GET /audit/events`: in order of `seq`, what the auditor has not archived yet"""
-    page, tenant = page_of(call.query), call.principal.tenant
-    after = _seq(page.after)
+    page, tenant = page_of(call.query, SEQ), call.principal.tenant
+    after = int(page.after or 0)
     events = await call.deps.audit.read(tenant, after, page.limit)
     full = len(events) == page.limit
     return reply_json(
@@ -36,11 +35,3 @@ async def list_quarantine(call: Call) -> Reply:
     page = page_of(call.query)
     found, after = await call.deps.results.quarantined(call.principal.tenant, page.limit, page.after)
     return reply_json(page_reply([quarantine_row(item) for item in found], after))
-
-
-def _seq(after: str | None) -> int:
-    if after is None:
-        return 0
-    if not (after.isascii() and after.isdigit() and len(after) <= 16):
-        raise Problem("bad_cursor")
-    return int(after)
