@@ -29,7 +29,7 @@ class TaskSet:
     async def close(self) -> None:
         """Cancel what still runs and wait for its end.
 
-        Again and again: `asyncio.wait_for` of Python 3.11 can swallow a cancellation that comes together with its result.
+        Again and again: `asyncio.wait_for` of Python 3.11 can swallow a cancellation that comes together with a result.
         """
         while self._tasks:
             for task in self._tasks:
