@@ -24,6 +24,8 @@ ANCHOR_BYTES_MAX = 256
 MATCH_BYTES_MAX = 16 * 1024
 BEFORE_BYTES_MAX = 64
 PATTERN_CHARS_MAX = 1000
+ENTROPY_DEFAULT = 2.3
+"""Of a secret whose rule names none: rows of one letter and the like stand for a secret in examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def _rule(item: Any, where: str) -> Rule:
                 **item,
                 "category": Category(item["category"]),
                 "severity": Severity(item["severity"]),
-                "entropy": float(item.get("entropy", 0.0)),
+                "entropy": float(item.get("entropy", ENTROPY_DEFAULT if item["category"] == Category.SECRET else 0.0)),
                 "stop": tuple(item.get("stop", ())),
             }
         )

@@ -26,6 +26,7 @@ _PLACEHOLDER = re.compile(
             | input | prompt | value | function | return | invalid | incorrect | expired | missing ) \b [^a-z0-9]* $
     )"""
 )
+_ALPHABET = "abcdefghijklm"
 _CALL = re.compile(r"[A-Za-z_][\w.]*\(|[A-Za-z_]\w*\[['\"]|[a-z_]+(?:\.[a-z_]+)+$")
 _ISSUERS = re.compile(
     r"(?:4\d{12}(?:\d{3}){0,2}"  # Visa
@@ -89,9 +90,18 @@ def _password(value: str) -> bool:
 
 
 def _mixed(value: str) -> bool:
-    if is_placeholder(value) or value.isdigit():
+    if is_placeholder(value) or value.isdigit() or _ALPHABET in value.lower():
         return False
     return any(c.isdigit() for c in value) and any(c.isalpha() for c in value)
+
+
+def _many_digits(value: str) -> bool:
+    return sum(map(str.isdigit, value)) >= 8
+
+
+def _key_block(value: str) -> bool:
+    """Whether something is between the lines that begin and end a key; templates have nothing or a word there."""
+    return sum(map(len, re.findall(r"[A-Za-z0-9+/=]{16,}", value))) >= 32
 
 
 def _base64_text(value: str) -> str | None:
@@ -107,6 +117,8 @@ VALIDATORS: dict[str, Validator] = {
     "card": _card,
     "email": _email,
     "jwt": _jwt,
+    "key_block": _key_block,
+    "many_digits": _many_digits,
     "mixed": _mixed,
     "not_placeholder": lambda value: not is_placeholder(value),
     "password": _password,

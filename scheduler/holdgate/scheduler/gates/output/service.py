@@ -46,11 +46,16 @@ _JUDGED = frozenset({RunOutcome.SUCCEEDED, RunOutcome.OVERSIZE})
 
 @dataclass(frozen=True, slots=True)
 class OutputGateConfig:
-    """How the gate works. `large_max`: large outputs under way at once. `put_off_s`: first delay before another try."""
+    """How the gate works.
+
+    `batches`: judged at once, one while another waits for Redis and the kernel. `large_max`: large outputs under way at
+    once. `put_off_s`: first delay before another try.
+    """
 
     scan: ScanSettings = field(default_factory=ScanSettings)
     batch: int = 256
     wait_s: float = 2.0
+    batches: int = 2
     large_max: int = 8
     put_off_s: float = 0.5
     put_off_s_max: float = 30.0
@@ -96,6 +101,7 @@ class OutputGateService:
             entropy=entropy,
         )
         self._tasks = TaskSet(self._on_failure)
+        self._batches = asyncio.Semaphore(config.batches)
         self._large = asyncio.Semaphore(self.config.large_max)
         self._running = False
 
@@ -124,12 +130,26 @@ class OutputGateService:
 
     async def _run(self) -> None:
         while True:
+            await self._batches.acquire()
             try:
-                for work in await self._take(await self._reader.fetch()):
-                    self._tasks.start(work, "large-output")
+                messages = await self._reader.fetch()
             except LogUnavailable as error:
+                self._batches.release()
                 log.warning("results cannot be read", action="output_gate_paused", code=error.code)
                 await asyncio.sleep(self.config.pause_s)
+            except BaseException:
+                self._batches.release()
+                raise
+            else:
+                self._tasks.start(self._take_batch(messages), "batch")
+
+    async def _take_batch(self, messages: Sequence[Msg]) -> None:
+        try:
+            works = await self._take(messages)
+        finally:
+            self._batches.release()
+        for work in works:
+            self._tasks.start(work, "large-output")
 
     async def _take(self, messages: Sequence[Msg]) -> list[Coroutine[Any, Any, None]]:
         """Judge the small ones; returns the work that judges the large ones, each for itself."""
