@@ -80,6 +80,53 @@ def up(
     raise typer.Exit(code)
 
 
+@app.command("demo")
+def demo(
+    directory: Annotated[Path | None, typer.Option("--dir", help="Keep data and keys there [a temporary one]")] = None,
+) -> None:
+    """Start a system and take real jobs through every outcome; exit code 1 when one is not as expected."""
+    from holdgate.kernel.errors import HoldgateError
+    from holdgate.scheduler.up.demo import run_demo
+
+    try:
+        code = run_demo(directory)
+    except HoldgateError as error:
+        print(f"holdgate demo: {error}", file=sys.stderr)
+        code = 1
+    raise typer.Exit(code)
+
+
+@app.command("drill")
+def drill(
+    directory: Annotated[Path, typer.Option("--dir", help="A running `holdgate up`")] = Path(".holdgate"),
+    url: Annotated[str | None, typer.Option(help="Another system: its API")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Its metrics page")] = None,
+    keys: Annotated[
+        Path | None, typer.Option(help="JSON file with its API keys: `agent`, `approver`, `operator`")
+    ] = None,
+    stop_kernel: Annotated[str | None, typer.Option(help="Command that stops its kernels")] = None,
+    start_kernel: Annotated[str | None, typer.Option(help="Command that starts them")] = None,
+) -> None:
+    """Drill a staging system: deny, approve, allow, stop the kernel, recover; exit code 1 when anything differs."""
+    import json
+
+    from holdgate.kernel.errors import HoldgateError
+    from holdgate.scheduler.up.drill import Target, run_drill, target_of
+
+    try:
+        if url is None:
+            target = target_of(directory)
+        elif keys is None:
+            raise typer.BadParameter("`--url` needs `--keys`")
+        else:
+            target = Target(url, metrics, json.loads(keys.read_text()), None, stop_kernel, start_kernel)
+        code = run_drill(target)
+    except (HoldgateError, OSError, ValueError) as error:
+        print(f"holdgate drill: {error}", file=sys.stderr)
+        code = 1
+    raise typer.Exit(code)
+
+
 @app.command("version")
 def version() -> None:
     """Print the version."""
