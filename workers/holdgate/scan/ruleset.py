@@ -132,5 +132,5 @@ def latin1_options() -> Any:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.log_errors = False
-    options.max_mem = 64 << 20
+    options.max_mem = 32 << 20
     return options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 from holdgate.kernel.canonical import Json, parse_json
 from holdgate.kernel.errors import MalformedJson
@@ -31,10 +32,17 @@ class Scanner:
         rules: Sequence[Rule] | None = None,
         budget: Budget | None = None,
     ) -> None:
-        checked = builtin_rules() if rules is None else check_rules(rules)
+        self._rules = builtin_rules() if rules is None else check_rules(rules)
         self._known = KnownSecrets(known_secrets)
-        self._engine = Engine(checked, budget)
-        self._secrets_engine = Engine([rule for rule in checked if rule.category is not Category.PII], budget)
+        self._budget = budget
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return Engine(self._rules, self._budget)
+
+    @cached_property
+    def _secrets_engine(self) -> Engine:
+        return Engine([rule for rule in self._rules if rule.category is not Category.PII], self._budget)
 
     def scan(self, text: str | bytes) -> list[Finding]:
         """Findings in `text`, sorted by place. ScanError when it could not be scanned to its end."""
