@@ -45,7 +45,7 @@ def main() -> int:
     with console.status("jobs"), running() as system:
         results["jobs"] = jobs.measure(system)
         results["jobs_per_s"] = results["jobs"]["jobs_per_s"]
-    with console.status("submits"), running("--no-worker") as system:
+    with console.status("submits"), running("--workers", "0") as system:
         results["submits"] = load.measure(system)
         results.update({name: results["submits"][name] for name in ("submit_per_s", "submit_p50_ms", "submit_p99_ms")})
         results["rss_mb_after_submits"] = system.rss_mb()
