@@ -116,6 +116,12 @@ class KernelClient:
         return self._breaker.state(self._clock.now_ms())
 
     @property
+    def is_silent(self) -> bool:
+        """Whether no kernel has announced itself for longer than it takes to lose a few announcements."""
+        heard_ms = 0 if self._info is None else self._info.heard_ms
+        return self._clock.now_ms() - heard_ms > SILENT_AFTER_S * 1000
+
+    @property
     def retry_after_s(self) -> int:
         """What to tell a caller that was refused for want of a kernel."""
         return int(limits.BREAKER_OPEN_S) if self.breaker_state is BreakerState.OPEN else 1
@@ -295,8 +301,7 @@ class KernelClient:
         """Notice a kernel that fell silent even while nobody asks it anything."""
         while True:
             await asyncio.sleep(SILENT_AFTER_S / 3)
-            heard_ms = 0 if self._info is None else self._info.heard_ms
-            if self._clock.now_ms() - heard_ms > SILENT_AFTER_S * 1000:
+            if self.is_silent:
                 self._measure(is_up=False)
 
     def _failed(self, name: str, error: BaseException) -> None:

@@ -80,7 +80,7 @@ async def check_all(deps: Deps) -> dict[str, str]:
 def _kernel_says(deps: Deps) -> str:
     if deps.kernel.snapshot is None:
         return "no kernel was heard yet"
-    if deps.kernel.breaker_state is not BreakerState.CLOSED:
+    if deps.kernel.breaker_state is not BreakerState.CLOSED or deps.kernel.is_silent:
         return "no kernel answers"
     return "ok" if deps.kernel.snapshot.policy else "no valid policy: every decision is deny"
 
