@@ -127,9 +127,10 @@ def show_key(path: Annotated[Path, typer.Argument(help="A private or public key 
 
 async def _publish(data: bytes, root: Root, clock: Clock, url: str, options: dict[str, Any]) -> TrustedBundle:
     try:
-        connection = await nats.connect(
-            servers=url.split(","), connect_timeout=CONNECT_TIMEOUT_S, allow_reconnect=False, **options
-        )
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            connection = await nats.connect(
+                servers=url.split(","), max_reconnect_attempts=1, reconnect_time_wait=0.1, **options
+            )
     except (NatsError, OSError, TimeoutError) as error:
         raise StoreUnavailable(f"cannot reach NATS: {type(error).__name__}") from error
     try:

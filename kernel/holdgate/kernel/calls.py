@@ -21,6 +21,7 @@ from holdgate.kernel.records import Decision, Job, Phase, Signed
 REQUEST_BYTES = 4 * 1024 * 1024
 """A request is cut where it would be longer; a single job may be, up to what NATS carries."""
 PAYLOAD_MISSING = "payload_missing"
+FORGED_PAYLOAD = "forged_payload"
 REPLY_TOO_LARGE = "reply_too_large"
 NO_POLICY = "no_policy"
 INTERNAL = "internal_error"

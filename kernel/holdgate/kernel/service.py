@@ -221,7 +221,7 @@ class KernelService:
             if "payload" in active.policy.reads:
                 raise _ItemRefused(calls.PAYLOAD_MISSING, "the rules look at the payload; send it along")
         elif not job.payload_holds():
-            raise _ItemRefused("payload_mismatch", "the payload is not the one that was hashed")
+            raise _ItemRefused(calls.FORGED_PAYLOAD, "the payload is not the one that was hashed")
         return evaluate(active.policy, job, now_ms=now_ms, phase=request.phase, trace=request.trace)
 
     def _in_force(self) -> tuple[ActivePolicy | None, str]:

@@ -122,7 +122,7 @@ async def test_a_hostile_item_fails_alone(system: System, tmp_path: Path) -> Non
     assert [item.get("error") for item in reply["items"]] == [
         "invalid_input",
         None,
-        "payload_mismatch",
+        "forged_payload",
         "invalid_input",
     ]
 

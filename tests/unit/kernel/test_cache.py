@@ -9,6 +9,7 @@ import pytest
 
 from holdgate.kernel.cache import DecisionCache, job_key
 from holdgate.kernel.canonical import digest
+from holdgate.kernel.conditions import ALL_READS
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.records import JOB_FIELDS, NOT_HASHED, Decision, Job, Phase, Priority, Verdict
 from support.trust import NOW_MS, SetClock, job
@@ -157,3 +158,9 @@ def test_a_label_that_is_missing_is_not_one_that_is_empty() -> None:
     fields = frozenset({"labels.env"})
     assert job_key(fields, job()) != job_key(fields, job(labels={"env": ""}))
     assert job_key(fields, job(labels={"other": "x"})) == job_key(fields, job())
+
+
+@pytest.mark.parametrize("name", sorted(ALL_READS))
+def test_every_field_that_a_condition_can_read_can_be_compared(name: str) -> None:
+    """Otherwise one rule that reads it would quietly turn the cache off for everybody."""
+    assert job_key(frozenset({name}), job(labels={"env": "x"})) is not None
