@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from holdgate.kernel.ids import Tenant
@@ -10,8 +12,13 @@ from holdgate.scheduler.state.audit import AuditEvent, AuditTrail
 from holdgate.scheduler.state.connection import Scripts, key
 from holdgate.scheduler.state.transitions import DEAD, INITIAL, TERMINAL, TRANSITIONS, State
 
+ZSETS = ("state", "backlog", "picked", "due", "parked", "leases")
+READ_BY: dict[str, Callable[[str], tuple[str | int, ...]]] = {
+    **dict.fromkeys(ZSETS, lambda name: ("ZRANGE", name, 0, -1)),
+    **dict.fromkeys(("job", "approval", "result"), lambda name: ("HGETALL", name)),
+    "running": lambda name: ("SMEMBERS", name),
+}
 READABLE = TERMINAL - {State.DENIED, State.EXPIRED}
-PLACES = {"backlog", "picked", "due", "parked"}
 
 
 @dataclass
@@ -34,45 +41,42 @@ class Dump:
 
 async def dump(scripts: Scripts, tenant: Tenant) -> Dump:
     """Everything of `tenant`, by walking over its keys."""
-    found = Dump(events=await AuditTrail(scripts).read(tenant, 0, 100_000))
     prefix = key(tenant, "")
-    names = sorted(await scripts.command("KEYS", f"hg:{{{tenant}}}:*"))
-    for name in (raw.decode().removeprefix(prefix) for raw in names):
-        await _take(scripts, found, prefix, name)
+    names = [raw.decode().removeprefix(prefix) for raw in await scripts.command("KEYS", f"{prefix}*")]
+    names = sorted(name for name in names if name.partition(":")[0] in READ_BY)
+    events, *values = await asyncio.gather(
+        AuditTrail(scripts).read(tenant, 0, 100_000),
+        *(scripts.command(*READ_BY[name.partition(":")[0]](prefix + name)) for name in names),
+    )
+    found = Dump(events=events)
+    for name, value in zip(names, values, strict=True):
+        _take(found, name, value)
     return found
 
 
-async def _take(scripts: Scripts, found: Dump, prefix: str, name: str) -> None:
+def _take(found: Dump, name: str, value: list[bytes]) -> None:
     kind, _, rest = name.partition(":")
     match kind:
         case "job":
-            found.jobs[rest] = await _hash(scripts, prefix + name)
+            found.jobs[rest] = _fields(value)
         case "approval":
-            found.approvals[rest] = await _hash(scripts, prefix + name)
+            found.approvals[rest] = _fields(value)
         case "state":
-            for job_id in await _members(scripts, prefix + name):
-                found.indexes[job_id].append(State(rest))
-        case "backlog" | "picked" | "due":
-            for job_id in await _members(scripts, prefix + name):
-                found.places[job_id].append(kind)
-        case "parked" if rest:
-            for job_id in await _members(scripts, prefix + name):
-                found.places[job_id].append("parked")
+            for job_id in value:
+                found.indexes[job_id.decode()].append(State(rest))
+        case "backlog" | "picked" | "due" | "parked" if name != "parked":
+            for job_id in value:
+                found.places[job_id.decode()].append(kind)
         case "leases":
-            found.leases = set(await _members(scripts, prefix + name))
+            found.leases = {job_id.decode() for job_id in value}
         case "running":
-            found.running_by_key[rest] = {raw.decode() for raw in await scripts.command("SMEMBERS", prefix + name)}
+            found.running_by_key[rest] = {job_id.decode() for job_id in value}
         case "result":
             found.results.add(rest)
 
 
-async def _hash(scripts: Scripts, name: str) -> dict[str, bytes]:
-    flat = await scripts.command("HGETALL", name)
-    return {field_.decode(): value for field_, value in zip(flat[::2], flat[1::2], strict=True)}
-
-
-async def _members(scripts: Scripts, name: str) -> list[str]:
-    return [raw.decode() for raw in await scripts.command("ZRANGE", name, 0, -1)]
+def _fields(flat: list[bytes]) -> dict[str, bytes]:
+    return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
 def verify(found: Dump, *, concurrency_max: int) -> None:
