@@ -424,7 +424,7 @@ def _view(fields: list[Any], outbox: Any) -> JobView | None:
     if record["state"] is None:
         return None
     job = encoding.unpack_job(record["job"])
-    waiting = State(record["state"].decode()) is State.QUEUED
+    waiting = State(record["state"].decode()) in (State.QUEUED, State.FINISHING)
     return JobView(
         job=job,
         state=State(record["state"].decode()),

@@ -127,6 +127,12 @@ class Results:
         answers = await self._scripts.run("mark_finishing", tenant, args)
         return {claim.job_id: FinishKind(answer.decode()) for claim, answer in zip(claims, answers, strict=True)}
 
+    async def note_sealed(self, tenant: Tenant, claims: Sequence[FinishingClaim], reason: str) -> None:
+        """Jobs in `finishing` show why there is no verdict yet; the verdict takes it away."""
+        if claims:
+            args = [part for claim in claims for part in (claim.job_id, claim.attempt, claim.token)]
+            await self._scripts.run("note_sealed", tenant, (reason, *args))
+
     async def facts(self, tenant: Tenant, job_ids: Sequence[JobId]) -> list[RunningFacts | None]:
         """For the output gate, in one round trip; None for an unknown job."""
         replies = await self._scripts.commands(

@@ -105,7 +105,8 @@ async def test_without_a_kernel_outputs_stay_sealed_until_it_is_back(gate: Gate,
     service = gate.service()
     await gate.judge(service)
     assert failures("kernel_unavailable") == before + 1
-    assert await gate.state(job_id) is State.FINISHING
+    view = await gate.world.jobs.require(TENANT, job_id)
+    assert (view.state, view.waiting_reason) == (State.FINISHING, "kernel_unavailable")
     assert await gate.result(job_id) is None
     assert await gate.pending() == 1
     await gate.kernel.start()
@@ -115,6 +116,7 @@ async def test_without_a_kernel_outputs_stay_sealed_until_it_is_back(gate: Gate,
         return await gate.state(job_id) is State.SUCCEEDED
 
     await eventually(judged)
+    assert (await gate.world.jobs.require(TENANT, job_id)).reason is None
 
 
 async def test_a_scanner_that_dies_leaves_the_output_sealed_until_it_is_mended(gate: Gate) -> None:

@@ -263,20 +263,21 @@ class OutputGateService:
         reason = error.code if isinstance(error, HoldgateError) else "internal_error"
         metrics.FAILURES.labels(reason if reason in metrics.FAILURE_REASONS else "internal_error").inc(len(raws))
         log.warning("outputs stay sealed", action="output_sealed", reason=reason, outputs=len(raws))
-        await self._show_finishing(items)
+        await self._show_finishing(items, reason)
         for raw in raws:
             tries = min(int(raw.metadata.num_delivered or 1), 16)
             await raw.nak(delay=min(self.config.put_off_s_max, self.config.put_off_s * 2 ** (tries - 1)))
 
-    async def _show_finishing(self, items: Sequence[Item]) -> None:
+    async def _show_finishing(self, items: Sequence[Item], reason: str) -> None:
         claims: dict[Tenant, list[FinishingClaim]] = defaultdict(list)
         for item in items:
             message = item.message
-            if item.facts.state is State.RUNNING and message.outcome in _JUDGED:
+            if message.outcome in _JUDGED:
                 claims[message.tenant].append(FinishingClaim(message.job_id, message.attempt, message.token))
         for tenant, of_tenant in claims.items():
             try:
                 await self._results.mark_finishing(tenant, of_tenant, self._clock.now_ms())
+                await self._results.note_sealed(tenant, of_tenant, reason)
             except HoldgateError as error:
                 log.warning("jobs are not shown as finishing", action="finishing_unmarked", code=error.code)
 

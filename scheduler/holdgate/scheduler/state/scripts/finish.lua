@@ -37,5 +37,5 @@ if to == 'quarantined' then
   call('HSET', P .. ':sealed:' .. id, 'sealed', ARGV[9], 'ref', ARGV[10], 'verdict', ARGV[11], 'at', now,
     'attempt', ARGV[2])
 end
-move(id, state, to, now, j[4], ARGV[8], 'token', '', 'code', code, 'ended', now, 'finished', mine)
+move(id, state, to, now, j[4], ARGV[8], 'token', '', 'code', code, 'reason', '', 'ended', now, 'finished', mine)
 return {'finished', to, wake}
