@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
+import re
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any, TypeAlias
@@ -155,12 +156,21 @@ def key(tenant: Tenant, *parts: str) -> str:
     return ":".join((f"hg:{{{tenant}}}", *parts))
 
 
+AWAY = re.compile(r"\b(OOM|MISCONF|NOREPLICAS|READONLY|LOADING|BUSY|MASTERDOWN)\b|maxmemory")
+"""What a Redis says that is full, cannot write to its disk, or does not serve now. Inside a script such words stand in
+the middle of the message, and come up at its first write: nothing is ever half done."""
+
+
 def _mapped(error: redis.exceptions.ResponseError, what: str) -> StateUnavailable | StateBroken:
     """A Redis that is full, loading or read-only is away; any other error is a fault of ours or of what is stored."""
     text = str(error)
-    away = isinstance(error, redis.exceptions.BusyLoadingError | redis.exceptions.ReadOnlyError)
-    if away or text.startswith(("OOM", "MISCONF", "NOREPLICAS", "READONLY", "LOADING", "BUSY", "MASTERDOWN")):
-        return StateUnavailable(f"the state store refuses writes: {text[:80]}")
+    away = (
+        redis.exceptions.BusyLoadingError,
+        redis.exceptions.OutOfMemoryError,
+        redis.exceptions.ReadOnlyError,
+    )
+    if isinstance(error, away) or AWAY.search(text):
+        return StateUnavailable(f"the state store refuses writes: {text[:120]}")
     return StateBroken(f"`{what}` failed: {text[:300]}")
 
 

@@ -2,7 +2,7 @@
 -- KEYS: slot. ARGV: 1 id, 2 now, 3 reservation, 4 worker, 5 token, 6 permit id, 7 attempt, 8 lease until,
 --   9 approval required (1/0), 10 job_hash, 11 snapshot, 12 concurrency max, 13 stop ms or 0, 14 fail open (1/0),
 --   15 decision, 16 details
--- From: queued (picked). To: running. Events: approval.consumed, job.running | job.expired.
+-- From: queued (picked). To: running, expired. Events: approval.consumed, job.running | job.expired.
 -- Returns: 'started' | 'parked' | 'lost' | 'expired' | 'approval_missing'
 local id, now = ARGV[1], ARGV[2]
 local j = call('HMGET', job_key(id), 'state', 'who', 'at', 'reservation', 'attempt', 'ckey', 'deadline', 'score', 'pool',
