@@ -103,7 +103,7 @@ class Operations:
         until_s = math.inf if timeout_s is None else now_s() + timeout_s
         while True:
             left_s = max(0.0, until_s - now_s())
-            poll_s = min(POLL_S, math.ceil(left_s))
+            poll_s = math.ceil(min(POLL_S, left_s))
             path, query = _job(job_id), {"wait": f"{poll_s}s"}
             request = Request("GET", path, query=query if poll_s else {}, timeout_s=poll_s + POLL_MARGIN_S)
             try:
