@@ -18,7 +18,7 @@ from nats.errors import Error as NatsError
 from holdgate.bundles import metrics
 from holdgate.bundles.errors import BundleOutdated, RootRefused
 from holdgate.bundles.root import Pins, Root
-from holdgate.bundles.rootfile import load_root
+from holdgate.bundles.rootfile import FileStamp, file_stamp, load_root
 from holdgate.bundles.shelf import Shelf, Versions
 from holdgate.bundles.store import BundleStore, StoredBundle
 from holdgate.bundles.trusted import Floor, TrustedSet
@@ -63,6 +63,8 @@ class BundleActivator:
         self._callbacks: list[Callable[[], None]] = []
         self._tasks = TaskSet(self._failed)
         self._hint = asyncio.Event()
+        self._looking = asyncio.Lock()
+        self._root_stamp: FileStamp | None = None
         self._subscription: Subscription | None = None
         self._store_seq: int | None = None
         self._revisions: dict[str, int] = {}
@@ -72,19 +74,10 @@ class BundleActivator:
 
     def load(self) -> None:
         """Root and last known good, from disk. RootRefused and kin, ShelfUnusable when there is nothing to stand on."""
-        versions = self._shelf.versions()
-        root = load_root(self._root_path, self._pins, self._clock.now_ms())
-        _verify_root_version(root, versions)
-        trusted = TrustedSet.under(root, versions.bundles)
-        for name in sorted(versions.bundles):
-            data = self._shelf.bundle(name)
-            try:
-                if data is None:
-                    raise BundleOutdated(f"`{name}` is not on disk any more", code="bundle_missing")
-                trusted = trusted.restore(data)
-            except HoldgateError as error:
-                self._note(name, error)
-        self._shelf.keep(Versions(_root_floor(root), trusted.floors), {})
+        self._root_stamp = file_stamp(self._root_path)
+        trusted, problems = self._restored()
+        for name, error in problems.items():
+            self._note(name, error)
         self._swap(trusted)
 
     async def start(self) -> None:
@@ -133,16 +126,39 @@ class BundleActivator:
         }
 
     async def refresh(self) -> None:
-        """Look at the store now and take what is new and holds. Never raises for what it finds there."""
-        if self._store is None or self._set is None:
+        """Look at root file and store now and take what is new and holds. Never raises for what it finds there."""
+        if self._set is None:
             return
+        async with self._looking:
+            await self._refresh_root()
+            if self._store is not None:
+                await self._refresh_store(self._store)
+
+    async def _refresh_root(self) -> None:
+        """A new root: every bundle is verified under it. One that does not hold any more is missing from then on."""
+        stamp = file_stamp(self._root_path)
+        if stamp == self._root_stamp:
+            return
+        self._root_stamp = stamp
         try:
-            names = await self._store.revisions()
+            trusted, problems = await asyncio.to_thread(self._restored)
+        except HoldgateError as error:
+            self._note("", error)
+            return
+        self._store_seq, self._revisions = None, {}
+        for name, problem in problems.items():
+            self._note(name, problem)
+        self._swap(trusted)
+        log.info("a root is in force", action="policy.root", version=trusted.root.version)
+
+    async def _refresh_store(self, store: BundleStore) -> None:
+        try:
+            names = await store.revisions()
             seq = names.pop("")
             if seq == self._store_seq:
                 self._store_problem = None
                 return
-            stored = [bundle for name in names if (bundle := await self._store.get(name)) is not None]
+            stored = [bundle for name in names if (bundle := await store.get(name)) is not None]
         except HoldgateError as error:
             metrics.RELOADS.labels("unavailable").inc()
             self._store_problem = Problem(self._clock.now_ms(), "", error.code, str(error))
@@ -155,6 +171,24 @@ class BundleActivator:
                 self._revisions[bundle.name] = bundle.revision
         if all(self._revisions.get(bundle.name) == bundle.revision for bundle in stored):
             self._store_seq = seq
+
+    def _restored(self) -> tuple[TrustedSet, dict[str, HoldgateError]]:
+        """Root from its file, and under it the bundles on disk; by name, those that are not there or do not hold."""
+        versions = self._shelf.versions()
+        root = load_root(self._root_path, self._pins, self._clock.now_ms())
+        _verify_root_version(root, versions)
+        trusted = TrustedSet.under(root, versions.bundles)
+        problems: dict[str, HoldgateError] = {}
+        for name in sorted(versions.bundles):
+            data = self._shelf.bundle(name)
+            try:
+                if data is None:
+                    raise BundleOutdated(f"`{name}` is not on disk any more", code="bundle_missing")
+                trusted = trusted.restore(data)
+            except HoldgateError as error:
+                problems[name] = error
+        self._shelf.keep(Versions(_root_floor(root), trusted.floors), {})
+        return trusted, problems
 
     async def _take(self, stored: StoredBundle) -> bool:
         """Verify, keep and activate one bundle; whether it was dealt with, so that it need not be looked at again."""

@@ -6,6 +6,7 @@ What always holds: a file that does not verify changes nothing; a version never 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 import structlog
 
@@ -17,6 +18,8 @@ from holdgate.kernel.trust import Trust
 log = structlog.get_logger("holdgate.bundles")
 
 LOOK_AGAIN_MS = 2000
+FileStamp: TypeAlias = tuple[int, int, int]
+"""Tells whether a file may have changed: time, size, inode; zeros where there is none."""
 
 
 def load_root(path: Path, pins: Pins, now_ms: int) -> Root:
@@ -29,6 +32,15 @@ def load_root(path: Path, pins: Pins, now_ms: int) -> Root:
     return verify_root(data, pins, now_ms)
 
 
+def file_stamp(path: Path) -> FileStamp:
+    """The stamp of `path` now."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+
 class RootFile:
     """Gives the trust in force when called; looks at the file at most every two seconds, and only when it changed."""
 
@@ -37,7 +49,7 @@ class RootFile:
         self._path = path
         self._pins = pins
         self._clock = clock
-        self._stamp = self._stamped()
+        self._stamp = file_stamp(path)
         self._looked_ms = clock.now_ms()
         root = load_root(path, pins, self._looked_ms)
         self._trust = root.trust()
@@ -51,7 +63,7 @@ class RootFile:
         return self._trust if now_ms < self._trust.expires_ms else None
 
     def _look(self, now_ms: int) -> None:
-        stamp = self._stamped()
+        stamp = file_stamp(self._path)
         if stamp == self._stamp:
             return
         self._stamp = stamp
@@ -64,10 +76,3 @@ class RootFile:
             return
         self._trust = root.trust()
         log.info("the root changed", action="root.reload", version=root.version)
-
-    def _stamped(self) -> tuple[int, int, int]:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return (0, 0, 0)
-        return (status.st_mtime_ns, status.st_size, status.st_ino)

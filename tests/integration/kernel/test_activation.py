@@ -12,7 +12,7 @@ from holdgate.bundles.errors import BundleConflict, BundleOutdated, BundleUnsign
 from holdgate.bundles.format import build_bundle
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.records import Decision, Phase, Verdict
-from support.trust import ALLOW_READS, HOLD_WRITES, bundle, job
+from support.trust import ALLOW_READS, HOLD_WRITES, Ceremony, bundle, job, signed
 from support.waiting import Eventually
 
 from .conftest import Kernel, System
@@ -224,3 +224,33 @@ async def test_publishing_checks_what_the_kernel_checks(system: System, tmp_path
         await system.publish(bundle(tmp_path, DENY_READS, version=2))
     with pytest.raises(BundleUnsigned):
         await system.publish(build_bundle(tmp_path / "house-2"))
+
+
+async def test_a_new_root_is_taken_without_a_restart_and_revokes(
+    system: System, tmp_path: Path, eventually: Eventually
+) -> None:
+    """A bundle whose author is revoked is missing; everything is denied until somebody signs it who may."""
+    system.ceremony.authors = ("author", "second")
+    data = bundle(tmp_path, ALLOW_READS)
+    await system.publish(data)
+    kernel = await system.kernel()
+    client = await system.client()
+    system.ceremony.version, system.ceremony.authors = 2, ("second",)
+    (tmp_path / "root.json").write_bytes(system.ceremony.signed_root())
+    await kernel.source.refresh()
+    decision = await ask(client)
+    assert (decision.verdict, decision.reason) == (Verdict.DENY, "no valid policy bundle")
+    assert kernel.source.status()["missing"] == ["house"]
+    await system.store.put("house", signed(data, ["second"]), after_revision=await newest(system))
+    await eventually(lambda: kernel.source.status()["missing"] == [])
+    assert (await ask(client)).verdict is Verdict.ALLOW
+
+
+async def test_a_root_that_does_not_hold_changes_nothing(system: System, tmp_path: Path) -> None:
+    await system.publish(bundle(tmp_path, ALLOW_READS))
+    kernel = await system.kernel()
+    client = await system.client()
+    (tmp_path / "root.json").write_bytes(Ceremony(version=9, root_keys=("mallory",)).signed_root())
+    await kernel.source.refresh()
+    assert last_error(kernel) == "root_threshold"
+    assert (await ask(client)).verdict is Verdict.ALLOW

@@ -236,3 +236,18 @@ async def test_every_replica_says_what_it_decides_under(system: System, tmp_path
     assert one.snapshot == two.snapshot
     assert one.bundles[0]["name"] == "house"
     assert one.source["last_error"] is None
+
+
+async def test_an_answer_larger_than_nats_carries_comes_in_parts(system: System, tmp_path: Path) -> None:
+    pad = "x" * 100
+    lines = [
+        f"  - {{id: r{number}-{pad}, decision: deny, reason: closed, match: {{actors: [agent]}}}}"
+        for number in range(3000)
+    ]
+    await system.publish(bundle(tmp_path, "\n".join(["rules:", *lines])))
+    await system.kernel()
+    client = await system.client()
+    jobs = [job(payload=number) for number in range(system.nc.max_payload // 300_000 + 2)]
+    decisions = await client.decide_fresh(jobs, Phase.DISPATCH)
+    assert [len(decision.rules) for decision in decisions] == [3000] * len(jobs)
+    assert [decision.job_hash for decision in decisions] == [each.job_hash() for each in jobs]
