@@ -29,6 +29,7 @@ from holdgate.scheduler.settings import (
     Stateful,
     Trusting,
     read_secrets,
+    refuse_unknown,
 )
 
 if TYPE_CHECKING:
@@ -42,9 +43,15 @@ Compose = Callable[[Runtime, Any], contextlib.AbstractAsyncContextManager[None]]
 
 def run_process(name: str) -> int:
     """Run the process `name` until a signal; its exit code."""
+    from holdgate.scheduler.cli.reference import known_names
+
     kind, compose = COMPOSITIONS[name]
     try:
+        refuse_unknown(known_names())
         settings = kind()
+    except Misconfigured as error:
+        print(f"holdgate {name}: {error}", file=sys.stderr)
+        return lifecycle.REFUSED
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):
             field = "_".join(map(str, problem["loc"])).upper()

