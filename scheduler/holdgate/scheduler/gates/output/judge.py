@@ -137,7 +137,8 @@ class Judge:
     async def _quarantine(self, item: Item, request: FinishRequest) -> FinishRequest:
         error = verdicts.withheld(item.message.output).error
         request = replace(request, error=None if error is None else dict(error))
-        if self._sealer is None:
+        if request.to_state is not State.QUARANTINED or self._sealer is None:
+            # The texts of a failed attempt are withheld and not kept: the attempt ends as what it was, a failure.
             metrics.UNSEALED.inc()
             return replace(request, verdict={**request.verdict, "sealed": False})
         message = item.message

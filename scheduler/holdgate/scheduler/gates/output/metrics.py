@@ -24,7 +24,8 @@ BATCH_SECONDS = Histogram(
 )
 MALFORMED = Counter("holdgate_output_malformed_total", "Messages of results that are none")
 UNSEALED = Counter(
-    "holdgate_output_dropped_total", "Quarantined outputs dropped because the root names no key to seal to"
+    "holdgate_output_dropped_total",
+    "Quarantined outputs that were dropped: texts of failed attempts, or the root names no key",
 )
 SCANNER_RESTARTS = Counter("holdgate_output_scanner_restarts_total", "Scanner processes that were ended or died")
 UP = Gauge("holdgate_output_gate_up", "Output gates that run", multiprocess_mode="livesum")

@@ -12,7 +12,7 @@ import os
 from collections import defaultdict
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import nats.errors
 import structlog
@@ -35,12 +35,20 @@ from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSetting
 from holdgate.scheduler.gates.sealing import Sealer
 from holdgate.scheduler.state.log import PayloadStore
 from holdgate.scheduler.state.pull import PullReader
-from holdgate.scheduler.state.results import FinishingClaim, FinishKind, FinishRequest, FinishResult, Results
+from holdgate.scheduler.state.results import (
+    FinishingClaim,
+    FinishKind,
+    FinishRequest,
+    FinishResult,
+    Results,
+    RunningFacts,
+)
 from holdgate.scheduler.state.transitions import State
 
 log = structlog.get_logger(__name__)
 
 _OPEN = frozenset({State.RUNNING, State.FINISHING})
+_Pair: TypeAlias = tuple[Msg, ResultMessage]
 _JUDGED = frozenset({RunOutcome.SUCCEEDED, RunOutcome.OVERSIZE})
 
 
@@ -162,7 +170,7 @@ class OutputGateService:
 
     async def _current(self, messages: Sequence[Msg]) -> list[Item]:
         """The messages of attempts that hold their jobs; the others are let go of, or put off."""
-        by_tenant: dict[Tenant, list[tuple[Msg, ResultMessage]]] = defaultdict(list)
+        by_tenant: dict[Tenant, list[_Pair]] = defaultdict(list)
         for raw in messages:
             message = _parsed(raw)
             if message is None:
@@ -171,17 +179,23 @@ class OutputGateService:
                 by_tenant[message.tenant].append((raw, message))
         current: list[Item] = []
         for tenant, pairs in by_tenant.items():
-            try:
-                known = await self._results.facts(tenant, [message.job_id for _, message in pairs])
-            except HoldgateError as error:
-                await self._put_off([raw for raw, _ in pairs], error)
-                continue
-            for (raw, message), facts in zip(pairs, known, strict=True):
+            for (raw, message), facts in await self._known(tenant, pairs):
                 if facts is not None and facts.state in _OPEN and facts.attempt == message.attempt:
                     current.append(Item(raw, message, facts))
                 else:
                     await _let_go_stale(raw)
         return current
+
+    async def _known(self, tenant: Tenant, pairs: Sequence[_Pair]) -> list[tuple[_Pair, RunningFacts | None]]:
+        """What the state knows of each job; messages of which that cannot be said are put off, and no others."""
+        try:
+            facts = await self._results.facts(tenant, [message.job_id for _, message in pairs])
+        except HoldgateError as error:
+            if len(pairs) == 1 or isinstance(error, Unavailable):
+                await self._put_off([raw for raw, _ in pairs], error)
+                return []
+            return [known for pair in pairs for known in await self._known(tenant, [pair])]
+        return list(zip(pairs, facts, strict=True))
 
     async def _settle_large(self, item: Item) -> None:
         async with self._large:

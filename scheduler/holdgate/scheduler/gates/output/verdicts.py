@@ -3,7 +3,7 @@
 outcome              verdict allow | redact                       verdict quarantine
 succeeded            succeeded                                    quarantined (sealed)
 oversize             (its finding `oversize` is always quarantined) quarantined (sealed)
-failed, refused      queued while attempts are left, else failed  the same, its texts withheld and sealed
+failed, refused      queued while attempts are left, else failed  the same, its texts withheld
 timed_out            queued while attempts are left, else timed_out  the same
 cancelled            cancelled where somebody asked for it, else as failed
 """
