@@ -254,7 +254,11 @@ class BundleActivator:
             except TimeoutError:
                 log.debug("looking without a hint", action="policy.store")
             self._hint.clear()
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Exception as error:  # noqa: BLE001  whatever happened, a kernel goes on looking for policy
+                self._problem = Problem(self._clock.now_ms(), "", "internal_error", type(error).__name__)
+                metrics.RELOADS.labels("rejected").inc()
 
     def _note(self, name: str, error: HoldgateError) -> None:
         self._problem = Problem(self._clock.now_ms(), name, error.code, str(error)[:2000])
