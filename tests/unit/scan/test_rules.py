@@ -116,7 +116,10 @@ EXAMPLES: dict[str, list[Callable[[], str]]] = {
     "perplexity-key": [made("pp" + "lx-", ALNUM, 48)],
     "langsmith-key": [lambda: "lsv2" + "_pt_" + S.chars(HEX, 32) + "_" + S.chars(HEX, 10)],
     "jwt": [S.jwt],
-    "url-password": [lambda: f"postgres://app:{S.chars(ALNUM, 16)}@db.internal:5432/app"],
+    "url-password": [
+        lambda: f"postgres://app:{S.chars(ALNUM, 16)}@db.internal:5432/app",
+        lambda: "redis://:r00t@cache:6379/0",
+    ],
     "authorization-header": [lambda: "Authorization: Bearer " + S.chars(ALNUM, 40)],
     "basic-credentials": [
         lambda: "Authorization: Basic " + base64.b64encode(f"ada:{S.chars(ALNUM, 14)}".encode()).decode()
