@@ -292,7 +292,8 @@ def _vote_args(request: VoteRequest, vote: CastVote, view: ApprovalView, *, miss
         request.job_hash,
         request.snapshot,
         request.fresh,
-        view.version,
+        # The votes that were counted, not the version beside them: the two were read one after the other.
+        len(view.votes),
         int(missing == 0),
         int(may_vote(view.requirements, request.approver, request.roles)),
         encoding.pack_vote(stored),

@@ -124,7 +124,8 @@ async def test_every_requirement_needs_its_quorum_of_different_people(world: Wor
     assert [vote.approver for vote in view.votes] == ["ada", "bob", "root"]
 
 
-async def test_votes_at_the_same_moment_are_all_counted_and_release_once(world: World) -> None:
+@pytest.mark.parametrize("round_", range(10))
+async def test_votes_at_the_same_moment_are_all_counted_and_release_once(world: World, round_: int) -> None:
     """The last of the quorum releases, whoever it is; late ones are told that it is decided."""
     job = await held_by(world, ApprovalRequirement(rule="a", roles=("release-manager",), quorum=3))
     names = [f"person{number}" for number in range(5)]
@@ -220,6 +221,21 @@ async def test_a_released_job_held_again_at_hand_off_needs_a_new_release(world: 
     view = await world.approvals.require(TENANT, job.job_id)
     assert (view.status, view.round, view.votes) == (ApprovalStatus.PENDING, 2, ())
     assert await world.pick() == []
+
+
+async def test_a_decision_at_hand_off_counts_only_from_who_holds_the_reservation(world: World) -> None:
+    """A dispatcher that was too slow decides nothing about a job that another one holds now."""
+    job_id = await world.queued()
+    [slow] = await world.pick()
+    await world.backlog.release_reservations(TENANT, world.pass_ms(10_000))
+    [other] = await world.pick()
+    denial = make_decision(slow.job, Verdict.DENY)
+    late = Redecision(job_id, denial, slow.reservation)
+    assert await world.approvals.redecide(TENANT, [late], world.now_ms) == [None]
+    assert await world.state(job_id) is State.QUEUED
+    assert await world.approvals.redecide(TENANT, [Redecision(job_id, denial, other.reservation)], world.now_ms) == [
+        State.DENIED
+    ]
 
 
 async def test_a_job_over_a_rate_limit_that_holds_can_be_released_by_an_approver(world: World) -> None:

@@ -195,6 +195,16 @@ async def test_a_start_needs_the_very_job_that_was_decided_about(world: World) -
     assert (await world.start(picked))[0].kind is StartKind.STARTED
 
 
+async def test_a_job_that_started_without_the_kernel_stays_marked(world: World) -> None:
+    """Also when a later attempt starts with it."""
+    await world.queued()
+    for fail_open in (True, False):
+        [picked] = await world.pick()
+        _, token = await world.start(picked, fail_open=fail_open)
+        assert (await world.jobs.require(TENANT, picked.job.job_id)).fail_open
+        await world.results.finish(TENANT, [world.finish_request(picked, token, State.QUEUED)], world.now_ms)
+
+
 async def test_a_start_without_the_approval_that_is_required_does_not_happen(world: World) -> None:
     """No approval, a pending one, one for another policy, one that was used: each time missing."""
     await world.queued()

@@ -44,6 +44,7 @@ if j[7] then call('ZREM', P .. ':deadlines', id) end
 call('ZADD', P .. ':leases', ARGV[8], id)
 if ARGV[15] ~= '' then call('RPUSH', P .. ':decisions:' .. id, ARGV[15]) end
 move(id, 'queued', 'running', now, who, ARGV[16], 'at', '', 'reservation', '', 'reason', '', 'attempt', ARGV[7],
-  'token', ARGV[5], 'worker', ARGV[4], 'permit', ARGV[6], 'started', now, 'stop', ARGV[13], 'progress', '',
-  'open', ARGV[14])
+  'token', ARGV[5], 'worker', ARGV[4], 'permit', ARGV[6], 'started', now, 'stop', ARGV[13], 'progress', '')
+-- A job that entered or started without the kernel stays marked, whatever later starts are like.
+if ARGV[14] == '1' then call('HSET', job_key(id), 'open', '1') end
 return 'started'

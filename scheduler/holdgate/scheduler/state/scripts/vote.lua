@@ -1,6 +1,6 @@
 -- An approver says yes or no. Release and rejection happen here and nowhere else.
 -- KEYS: slot. ARGV: 1 id, 2 now, 3 approver, 4 approve (1/0), 5 job_hash as shown, 6 snapshot as shown,
---   7 snapshot at this moment, 8 version read, 9 completes the requirements (1/0), 10 may vote (1/0), 11 vote, 12 details, 13 round read
+--   7 snapshot at this moment, 8 votes counted (the version is how many there are), 9 completes the requirements (1/0), 10 may vote (1/0), 11 vote, 12 details, 13 round read
 -- From: held. To: queued (released), denied (rejected), held (more votes needed).
 -- Events: approval.vote, and approval.released + job.queued | approval.rejected + job.denied.
 -- Returns: {'pending'} | {'released', pool, ready (1/0)} | {'rejected'} | {'retry'} | {error code}
