@@ -64,7 +64,7 @@ class Execution:
 class Executors:
     """The places where handlers run: this loop, a thread pool of `threads_max`, child processes."""
 
-    def __init__(self, *, clock: Clock, threads_max: int, grace_s: float = STOP_GRACE_S) -> None:
+    def __init__(self, *, clock: Clock, threads_max: int, grace_s: float) -> None:
         self._clock = clock
         self._grace_s = grace_s
         self._threads = ThreadPoolExecutor(max_workers=threads_max, thread_name_prefix="holdgate-handler")

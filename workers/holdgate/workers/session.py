@@ -51,6 +51,9 @@ BACKOFF_S_MAX = 5.0
 """Between tries while the dispatcher or the log is away."""
 DRAIN_SHARE = 0.6
 """Of the time to stop in: for runs to end by themselves. The rest is for stopping the others, and for reports."""
+GRACE_SHARE = 0.15
+"""Of the time to stop in: for a handler that was told to stop; a process gets it once more when it is killed."""
+assert DRAIN_SHARE + 2 * GRACE_SHARE < 1, "what is stopped must be reported in time"  # noqa: S101  relation of bounds
 REFUSED_BACKOFF_S = 5.0
 """A worker that trusts other keys than its kernel's must not empty the queue by refusing all of it."""
 UNPUBLISHED_MAX = 2_048

@@ -20,11 +20,11 @@ from holdgate.workers import runlog
 from holdgate.workers.beats import Heart, Introduction
 from holdgate.workers.connection import connect
 from holdgate.workers.errors import BadHandler
-from holdgate.workers.execute import Executors
+from holdgate.workers.execute import STOP_GRACE_S, Executors
 from holdgate.workers.handlers import Executor, Handlers, describe
 from holdgate.workers.leases import Leases
 from holdgate.workers.permits import PermitCheck
-from holdgate.workers.session import Session, SessionLimits
+from holdgate.workers.session import GRACE_SHARE, Session, SessionLimits
 from holdgate.workers.settings import WorkerSettings, load_keys, new_worker_id, notify_socket
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -154,7 +154,11 @@ async def _assemble(handlers: Handlers, settings: WorkerSettings) -> tuple[Sessi
             clock=clock,
             accept_fail_open=settings.accept_fail_open,
         ),
-        executors=Executors(clock=clock, threads_max=settings.worker_concurrency),
+        executors=Executors(
+            clock=clock,
+            threads_max=settings.worker_concurrency,
+            grace_s=min(STOP_GRACE_S, settings.stop_timeout_s * GRACE_SHARE),
+        ),
         session_limits=SessionLimits(
             max_runtime_s=settings.worker_max_runtime_s,
             stop_s=settings.stop_timeout_s,
