@@ -73,6 +73,8 @@ class Condition:
     source: str
     reads: frozenset[str]
     reads_now: bool
+    nested: bool
+    """One macro stands in another."""
     names: frozenset[str] = field(repr=False)
     program: Any = field(compare=False, repr=False)
 
@@ -108,7 +110,14 @@ def parse_condition(source: str) -> Condition:
         raise InvalidInput(f"gives {kind.name()}, not bool")
     _check_bounds(shape)
     _check_names(shape)
-    return Condition(source, _reads(shape), "now" in shape.variables, frozenset(shape.names), program)
+    return Condition(
+        source=source,
+        reads=_reads(shape),
+        reads_now="now" in shape.variables,
+        nested=shape.nesting > 1,
+        names=frozenset(shape.names),
+        program=program,
+    )
 
 
 class Context:
@@ -125,6 +134,8 @@ class Context:
     def test(self, condition: Condition) -> bool | str:
         """True or false, or as text why there is no answer."""
         try:
+            if condition.nested:
+                _check_size(condition, self._job)
             values = self._with_payload() if PAYLOAD in condition.reads else self._without_payload()
             answer = condition.program.eval(values)
             result = answer.value()
@@ -159,6 +170,13 @@ class Context:
                 "now": datetime.fromtimestamp(self._now_ms / 1000, UTC),
             }
         )
+
+
+def _check_size(condition: Condition, job: Job) -> None:
+    prompt = job.prompt if "prompt" in condition.reads else None
+    payload = job.payload if PAYLOAD in condition.reads else None
+    if len(prompt or "") + len(payload or b"") > limits.EXPRESSION_NESTED_BYTES_MAX:
+        raise InvalidInput("the prompt or payload is too large for macros inside macros")
 
 
 def _payload(job: Job) -> Json:

@@ -183,7 +183,7 @@ def _approvals(deciding: Sequence[Rule]) -> tuple[ApprovalRequirement, ...]:
 def _throttle(rule: Rule, rate: RateLimit, job: Job) -> Throttle:
     """The bucket is a digest of the values it is for: no value can be chosen so that two buckets are one."""
     values = [[name, getattr(job, name)] for name in rate.key]
-    bucket = hashlib.sha256(canonical_bytes([rule.id, values])).hexdigest()[:32]
+    bucket = hashlib.sha256(canonical_bytes(values)).hexdigest()[:32]
     return Throttle(rule=rule.id, bucket=f"{rule.id}:{bucket}", limit=rate.limit, per_s=rate.per_s, over=rate.over)
 
 

@@ -46,6 +46,9 @@ EXPRESSION_NODES_MAX = 10_000
 """Values in a payload that a condition may see."""
 EXPRESSION_ADDITIONS_MAX = 12
 """`+` in one expression: inside `map` each multiplies the length of a text."""
+EXPRESSION_NESTED_BYTES_MAX = 16 * 1024
+"""Prompt and payload that an expression with nested macros may look through: it can do so 10,000 times, which over a
+whole prompt would take seconds."""
 RULE_ID_CHARS_MAX = 128
 MATCH_VALUES_MAX = 1000
 """Items of one list in a `match`."""

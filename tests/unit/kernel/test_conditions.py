@@ -145,6 +145,18 @@ def test_the_budget_of_steps_is_an_error() -> None:
     decide(active, job(payload={"a": list(range(1000))}))
 
 
+def test_nested_walks_over_a_large_text_are_an_error() -> None:
+    """Ten thousand searches through a whole prompt would hold the kernel up for seconds."""
+    when = "!job.payload.a.exists(x, job.payload.a.exists(y, job.prompt.contains(x + y)))"
+    active = policy(rule("let", when=when))
+    assert decide(active, job(prompt="x" * 15_000, payload={"a": ["y", "z"]})).verdict is Verdict.ALLOW
+    made = decide(active, job(prompt="x" * 20_000, payload={"a": ["y", "z"]}))
+    assert (made.verdict, made.errors) == (
+        Verdict.DENY,
+        ("let: `when` failed: the prompt or payload is too large for macros inside macros",),
+    )
+
+
 READS: list[tuple[str, set[str], bool]] = [
     ("true", set(), False),
     ("job.payload.a == 1", {"payload"}, False),

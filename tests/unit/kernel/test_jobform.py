@@ -27,6 +27,7 @@ FINE: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"capability": "infra.write"}, {"capability": "infra.write"}),
     ({"risk_tags": ["b", "a", "b"]}, {"risk_tags": ("a", "b")}),
     ({"requires": ["gpu"]}, {"requires": ("gpu",)}),
+    ({"requires": list("hgfedcba")}, {"requires": tuple("abcdefgh")}),
     ({"pool": "gpu-1"}, {"pool": "gpu-1"}),
     ({"priority": "high"}, {"priority": Priority.HIGH}),
     ({"concurrency_key": "repo/main"}, {"concurrency_key": "repo/main"}),
