@@ -86,6 +86,17 @@ async def test_a_job_put_back_waits_and_keeps_its_place(world: World) -> None:
     assert await world.backlog.promote_due(TENANT, world.now_ms) == {}
 
 
+async def test_a_reservation_of_another_cannot_be_given_up(world: World) -> None:
+    """A dispatcher that was too slow does not take the job from the one that holds it now."""
+    await world.queued()
+    [slow] = await world.pick()
+    await world.backlog.release_reservations(TENANT, world.pass_ms(RESERVATION_MS))
+    [other] = await world.pick()
+    await world.backlog.put_back(TENANT, [slow], waiting_reason="late", delay_ms=0, now_ms=world.now_ms)
+    assert await world.pick() == []
+    assert (await world.start(other))[0].kind is StartKind.STARTED
+
+
 async def test_one_at_a_time_runs_under_a_concurrency_key(world: World) -> None:
     """Others park, hold nothing while they wait, and come back one by one, whatever becomes of those before them."""
     job_ids = [await world.queued(concurrency_key="db") for _ in range(4)]
@@ -290,6 +301,7 @@ async def test_a_lost_lease_is_the_next_attempt_and_the_old_worker_changes_nothi
     await world.start(again)
     assert not await reclaim()
     world.pass_ms(30_000)
+    assert not await reclaim(), "a reaper that looked at the first attempt must not end the second"
     [lease] = await world.leases.expired(TENANT, world.now_ms)
     assert await reclaim()
     assert await world.state(picked.job.job_id) is State.FAILED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from holdgate.kernel.ids import LeaseToken, WorkerId
@@ -139,6 +141,17 @@ async def test_scripts_that_redis_forgot_are_sent_again(world: World) -> None:
     await world.scripts.command("SCRIPT", "FLUSH")
     await world.queued()
     assert len(await world.pick()) == 1
+
+
+async def test_an_argument_that_cannot_be_stored_fails_its_caller_alone(world: World) -> None:
+    """Others that leave at the same moment are served."""
+    bad, good = await asyncio.gather(
+        world.scripts.command("SET", "name", "\ud800"),
+        world.queued(),
+        return_exceptions=True,
+    )
+    assert isinstance(bad, StateBroken)
+    assert isinstance(good, str)
 
 
 async def test_a_lost_connection_is_made_anew(world: World) -> None:
