@@ -78,6 +78,8 @@ class Lane:
 
     async def _exchange(self, calls: list[bytes]) -> list[Any]:
         connection = self._connection
+        if _has_ended(connection):
+            await connection.disconnect(nowait=True)
         await connection.connect()  # type: ignore[no-untyped-call]  # the driver's own gap
         await connection.send_packed_command(b"".join(calls), check_health=False)
         replies: list[Any] = []
@@ -89,6 +91,12 @@ class Lane:
             except redis.exceptions.ResponseError as error:
                 replies.append(error)
         return replies
+
+
+def _has_ended(connection: AbstractConnection) -> bool:
+    """Whether the server closed an idle connection, as at its restart: nothing sent now would arrive."""
+    reader = connection._reader
+    return reader is not None and (reader.at_eof() or reader.exception() is not None)
 
 
 class Scripts:
