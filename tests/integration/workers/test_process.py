@@ -62,8 +62,8 @@ def start(environment: dict[str, str]) -> subprocess.Popen[bytes]:
 
 async def run_until_started(handover: Handover, topic: str) -> None:
     handover.give(make_job(topic))
-    # The next ask is for one slot less.
-    await eventually(lambda: any(ask["n"] == 3 for ask in handover.asks))
+    # Of four slots two are asked for at once; an odd number is asked for when one is taken.
+    await eventually(lambda: any(ask["n"] == 1 for ask in handover.asks))
 
 
 async def ends(process: subprocess.Popen[bytes], within_s: float) -> int:

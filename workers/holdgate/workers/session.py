@@ -155,15 +155,16 @@ class Session:
     # Asking -----------------------------------------------------------------------------------------------------------
 
     async def _ask_for_work(self) -> None:
-        portion = max(1, self._me.capacity // ASKS_MAX)
+        # A third of the slots an ask: while one batch runs, the next is decided about and a third one picked.
+        portion = min(-(-self._me.capacity // ASKS_MAX), limits.ASK_JOBS_MAX)
         while not self._draining.is_set():
             self._changed.clear()
             if self._backoff_s:
                 await _until(self._draining.is_set, self._draining, self._backoff_s)
                 self._backoff_s = 0.0
                 continue
-            n = min(self._me.capacity - self._busy - self._asked, limits.ASK_JOBS_MAX)
-            is_enough = n >= portion or (n > 0 and not len(self._asks))
+            n = min(self._me.capacity - self._busy - self._asked, portion)
+            is_enough = n == portion or (n > 0 and not len(self._asks))
             if is_enough and len(self._asks) < ASKS_MAX and self._unpublished < UNPUBLISHED_MAX:
                 self._asked += n
                 self._asks.start(self._ask(n), "ask")
