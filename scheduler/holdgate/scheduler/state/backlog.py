@@ -13,10 +13,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import structlog
+
 from holdgate.kernel.ids import JobId, LeaseToken, PermitId, Tenant, WorkerId, new_token
 from holdgate.kernel.records import Decision, Job, Priority, Signed
+from holdgate.scheduler.errors import StateBroken
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.connection import Arg, Scripts, key
+
+log = structlog.get_logger(__name__)
 
 RESERVATION_MS = 10_000
 """From pick to start: several kernel time-outs."""
@@ -114,10 +119,23 @@ class Backlog:
         return {job_id: None if pool is None else pool.decode() for job_id, pool in zip(job_ids, replies, strict=True)}
 
     async def pick(self, tenant: Tenant, pool: str, n: int, *, in_flight_max: int, now_ms: int) -> list[Picked]:
-        """Reserve up to `n` jobs for RESERVATION_MS; fewer when the tenant's in-flight limit leaves less room."""
+        """Reserve up to `n` jobs for RESERVATION_MS; fewer when the tenant's in-flight limit leaves less room.
+
+        A record that cannot be read is left reserved, and told in the log each time: it must not stop those behind it.
+        """
         reservation = new_token()
         args = (pool, n, in_flight_max, reservation, now_ms + RESERVATION_MS)
-        return [_picked(fields, reservation) for fields in await self._scripts.run("pick", tenant, args)]
+        picked = []
+        for fields in await self._scripts.run("pick", tenant, args):
+            try:
+                picked.append(_picked(fields, reservation))
+            except StateBroken:
+                # Not why: the message may quote what stands in the record.
+                job_id = fields[0].decode()
+                log.critical(
+                    "a job cannot be read", action="state_broken", tenant=tenant, job_id=job_id, why=str(error)
+                )
+        return picked
 
     async def start(self, tenant: Tenant, requests: Sequence[StartRequest], now_ms: int) -> list[StartResult]:
         """`queued` → `running`, each its own script, one flush."""

@@ -21,7 +21,7 @@ def pack_job(job: Job, *, keep_prompt: bool = True) -> bytes:
     return pack(record)
 
 
-def unpack_job(data: bytes, payload: bytes | None = None) -> Job:
+def unpack_job(data: bytes | None, payload: bytes | None = None) -> Job:
     """The job; StateBroken when the bytes are not a job record."""
     record = unpack_stored(data)
     record["payload"] = payload
@@ -54,7 +54,7 @@ def pack_decision(decision: Decision) -> bytes:
     return pack(record)
 
 
-def unpack_decision(data: bytes) -> Decision:
+def unpack_decision(data: bytes | None) -> Decision:
     """The decision; StateBroken when the bytes are not a decision record."""
     try:
         return Decision.from_dict(unpack_stored(data))
@@ -67,7 +67,7 @@ def pack_signed(signed: Signed) -> bytes:
     return pack(signed.as_dict())
 
 
-def unpack_signed(data: bytes) -> Signed:
+def unpack_signed(data: bytes | None) -> Signed:
     """The signed link; StateBroken when the bytes are none."""
     try:
         return Signed.from_dict(unpack_stored(data))
@@ -149,8 +149,10 @@ def unpack_details(data: bytes) -> dict[str, Any]:
     return unpack_stored(data) if data else {}
 
 
-def unpack_stored(data: bytes) -> dict[str, Any]:
-    """A stored record; StateBroken when it cannot be read."""
+def unpack_stored(data: bytes | None) -> dict[str, Any]:
+    """A stored record; StateBroken when it cannot be read or is not there."""
+    if data is None:
+        raise StateBroken("a stored record is not there")
     try:
         return unpack(data)
     except InvalidInput as error:

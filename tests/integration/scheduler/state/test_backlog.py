@@ -10,6 +10,7 @@ from holdgate.kernel.ids import JobId, LeaseToken, Tenant, WorkerId
 from holdgate.kernel.records import Priority, Verdict
 from holdgate.scheduler.state.approvals import ApprovalStatus, Redecision
 from holdgate.scheduler.state.backlog import RESERVATION_MS, STOP_GRACE_MS, StartKind
+from holdgate.scheduler.state.connection import key
 from holdgate.scheduler.state.leases import LeaseClaim
 from holdgate.scheduler.state.results import FinishingClaim, FinishKind
 from holdgate.scheduler.state.transitions import State
@@ -95,6 +96,18 @@ async def test_a_reservation_of_another_cannot_be_given_up(world: World) -> None
     await world.backlog.put_back(TENANT, [slow], waiting_reason="late", delay_ms=0, now_ms=world.now_ms)
     assert await world.pick() == []
     assert (await world.start(other))[0].kind is StartKind.STARTED
+
+
+@pytest.mark.parametrize("field", ["job", "admission", "decision"])
+async def test_a_record_that_cannot_be_read_does_not_stop_those_behind_it(world: World, field: str) -> None:
+    """It stays where it is, never runs, and the rest goes on."""
+    broken, fine = await world.queued(), await world.queued()
+    await world.scripts.command("HSET", key(TENANT, "job", broken), field, b"\xff")
+    assert [item.job.job_id for item in await world.pick(5)] == [fine]
+    assert await world.pick(5) == []
+    await world.scripts.command("HDEL", key(TENANT, "job", broken), field)
+    await world.backlog.release_reservations(TENANT, world.pass_ms(RESERVATION_MS))
+    assert broken not in [item.job.job_id for item in await world.pick(5)]
 
 
 async def test_one_at_a_time_runs_under_a_concurrency_key(world: World) -> None:
