@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from nacl.exceptions import BadSignatureError
@@ -107,6 +108,8 @@ def _plain(record: Admission | Vote | Permit) -> dict[str, Any]:
 
 
 def _listed(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return str(value)  # a plain string has a fast way through the canonical encoding
     return list(value) if isinstance(value, tuple) else value
 
 

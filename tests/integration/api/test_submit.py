@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,9 @@ async def test_a_large_payload_is_kept_whole_outside_the_record(api: ApiWorld) -
 
 async def test_secrets_in_a_payload_are_measured_and_not_claimed(api: ApiWorld) -> None:
     clean = (await api.submit(payload={"n": 1})).json()["job_id"]
-    leaky = (await api.submit(payload={"k": "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n"})).json()["job_id"]
+    body = "\n".join(base64.b64encode(bytes(range(start, start + 48))).decode() for start in range(20))
+    pem = f"-----BEGIN RSA PRIVATE KEY-----\n{body}\n-----END RSA PRIVATE KEY-----\n"
+    leaky = (await api.submit(payload={"k": pem})).json()["job_id"]
     shown = [(await api.client().get(f"/api/v1/jobs/{job_id}")).json()["secrets_present"] for job_id in (clean, leaky)]
     assert shown == [False, True]
 

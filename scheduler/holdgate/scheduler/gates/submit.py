@@ -18,7 +18,7 @@ from holdgate.kernel import limits
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import effective_verdict, required_approvals
-from holdgate.kernel.errors import Forged, KernelUnavailable
+from holdgate.kernel.errors import KernelUnavailable
 from holdgate.kernel.permits import Signer, seal
 from holdgate.kernel.records import Admission, Decision, Job, Outcome, Over, Phase, Throttle, Verdict
 from holdgate.kernel.trust import NO_POLICY_SNAPSHOT, Trust
@@ -89,8 +89,6 @@ class SubmitGate:
             decision = await self._kernel.decide(job, Phase.SUBMIT)
         except KernelUnavailable:
             return await self._without_kernel(job, idempotency)
-        if decision.job_hash != job.job_hash():
-            raise Forged("the kernel's decision is about another job")
         match effective_verdict(decision):
             case Verdict.DENY | Verdict.THROTTLE:
                 return await self._deny(job, decision, idempotency)
