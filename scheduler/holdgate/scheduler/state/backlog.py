@@ -132,9 +132,7 @@ class Backlog:
             except StateBroken:
                 # Not why: the message may quote what stands in the record.
                 job_id = fields[0].decode()
-                log.critical(
-                    "a job cannot be read", action="state_broken", tenant=tenant, job_id=job_id, why=str(error)
-                )
+                log.critical("a job cannot be read", action="state_broken", tenant=tenant, job_id=job_id)
         return picked
 
     async def start(self, tenant: Tenant, requests: Sequence[StartRequest], now_ms: int) -> list[StartResult]:
