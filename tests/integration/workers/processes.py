@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 from holdgate.workers import Job, Worker
 
@@ -19,17 +20,20 @@ async def finish(job: Job) -> str:
 
 @worker.job("job.test.never")
 async def never(job: Job) -> None:
+    Path(job.payload).touch()  # noqa: ASYNC240  a touch, in a test
     await asyncio.Event().wait()
 
 
 @worker.job("job.test.deaf")
 def deaf(job: Job) -> None:
     """Takes no notice of anything."""
+    Path(job.payload).touch()
     while True:
         time.sleep(0.05)
 
 
 @worker.job("job.test.compute", executor="process")
 def compute(job: Job) -> str:
+    Path(job.payload).touch()
     while True:
         sum(range(10_000))

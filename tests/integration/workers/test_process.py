@@ -60,10 +60,9 @@ def start(environment: dict[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*COMMAND, "processes:worker"], cwd=Path(__file__).parent, env=environment)
 
 
-async def run_until_started(handover: Handover, topic: str) -> None:
-    handover.give(make_job(topic))
-    # Of four slots two are asked for at once; an odd number is asked for when one is taken.
-    await eventually(lambda: any(ask["n"] == 1 for ask in handover.asks))
+async def run_until_started(handover: Handover, topic: str, folder: Path) -> None:
+    handover.give(make_job(topic, payload=str(folder / "started")))
+    await eventually((folder / "started").exists)
 
 
 async def ends(process: subprocess.Popen[bytes], within_s: float) -> int:
@@ -86,9 +85,9 @@ async def test_on_sigterm_running_jobs_end_are_reported_and_nothing_more_is_aske
 
 @pytest.mark.parametrize("topic", ["job.test.never", "job.test.deaf", "job.test.compute"])
 async def test_a_job_that_does_not_end_in_time_is_given_back_and_the_worker_ends_all_the_same(
-    handover: Handover, child: subprocess.Popen[bytes], topic: str
+    handover: Handover, child: subprocess.Popen[bytes], tmp_path: Path, topic: str
 ) -> None:
-    await run_until_started(handover, topic)
+    await run_until_started(handover, topic, tmp_path)
     began = time.monotonic()
     child.send_signal(signal.SIGTERM)
     result = await handover.result()
@@ -97,9 +96,11 @@ async def test_a_job_that_does_not_end_in_time_is_given_back_and_the_worker_ends
     assert time.monotonic() - began < STOP_TIMEOUT_S + 4
 
 
-async def test_a_killed_worker_takes_its_processes_with_it(handover: Handover, child: subprocess.Popen[bytes]) -> None:
-    await run_until_started(handover, "job.test.compute")
-    (grandchild,) = await eventually(lambda: _children_of(child.pid))
+async def test_a_killed_worker_takes_its_processes_with_it(
+    handover: Handover, child: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    await run_until_started(handover, "job.test.compute", tmp_path)
+    (grandchild,) = _children_of(child.pid)
     child.kill()
     await eventually(lambda: not Path(f"/proc/{grandchild}/exe").exists() or _is_zombie(grandchild))
 
