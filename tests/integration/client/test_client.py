@@ -19,6 +19,7 @@ from holdgate.client import (
     OutputQuarantined,
     WaitTimeout,
 )
+from support.cutting import CuttingProxy
 from support.whole import Whole
 
 PROD_WRITE = {"labels": {"env": "prod"}, "capability": "infra.write"}
@@ -156,6 +157,15 @@ def test_the_same_idempotency_key_is_the_same_job_and_another_body_is_a_conflict
     with pytest.raises(Conflict) as caught:
         client.submit("job.demo.read", prompt="twice", idempotency_key="key-1")
     assert caught.value.code == "idempotency_conflict"
+
+
+def test_a_submit_whose_reply_was_lost_is_sent_again_and_makes_one_job(whole: Whole, client: Client) -> None:
+    marker = {"marker": "lost-reply"}
+    with CuttingProxy(whole.api, lose=2) as proxy, Client(whole.key("agent"), url=proxy.url) as unlucky:
+        job = unlucky.submit("job.demo.read", labels=marker)
+        assert proxy.lost == 2
+    made = [item.job_id for item in client.jobs.list(limit=100).items if item.labels == marker]
+    assert made == [job.job_id]
 
 
 def test_two_submits_without_a_key_are_two_jobs(client: Client) -> None:
