@@ -12,45 +12,36 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import msgpack
-
 from holdgate.kernel.custody import required_approvals
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import JOB_ID, ActorId, JobId, Tenant
 from holdgate.kernel.records import Decision, Job, Outcome, Over, Signed, Throttle
-from holdgate.scheduler.errors import JobNotFound, StateBroken, WrongState
+from holdgate.scheduler.errors import JobNotFound, WrongState
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.backlog import BOOST_MS
 from holdgate.scheduler.state.connection import INDEX, Arg, Scripts, key
 from holdgate.scheduler.state.transitions import State
+from holdgate.scheduler.state.views import VIEW_FIELDS, JobView, ResultView, job_view, result_view, timeline_event
+
+__all__ = [
+    "AcceptKind",
+    "AcceptResult",
+    "CancelResult",
+    "Idempotency",
+    "JobFilter",
+    "JobPage",
+    "JobView",
+    "Jobs",
+    "ResultView",
+    "StateLimits",
+    "Submission",
+]
 
 REMEMBERED_MAX = 10_000
 """Pools and tenants that this process knows to be registered."""
 SCAN_PAGES_MAX = 20
 """How many pages a filtered list looks through before it gives what it has and a cursor to go on."""
 SCAN_PAGE = 250
-VIEW_FIELDS = (
-    "job",
-    "state",
-    "decision",
-    "latest",
-    "hash",
-    "attempt",
-    "max",
-    "created",
-    "updated",
-    "open",
-    "reason",
-    "code",
-    "cancel",
-    "worker",
-    "permit",
-    "progress",
-    "ready",
-    "started",
-    "ended",
-    "admission",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,33 +107,6 @@ class AcceptResult:
 
 
 @dataclass(frozen=True, slots=True)
-class JobView:
-    """All the API shows of a job. `job.payload` is None here; see `Jobs.payload`. Times are milliseconds."""
-
-    job: Job
-    state: State
-    decision: Decision
-    job_hash: str
-    attempt: int
-    created_ms: int
-    updated_ms: int
-    fail_open: bool = False
-    logged: bool = True
-    waiting_reason: str | None = None
-    code: str | None = None
-    reason: str | None = None
-    cancel_requested_by: str | None = None
-    worker: str | None = None
-    permit_id: str | None = None
-    progress: float | None = None
-    ready_ms: int | None = None
-    started_ms: int | None = None
-    ended_ms: int | None = None
-    admission: Signed | None = None
-    attempts_max: int = 1
-
-
-@dataclass(frozen=True, slots=True)
 class JobFilter:
     """Which jobs to list; None means any."""
 
@@ -157,25 +121,6 @@ class JobPage:
 
     items: tuple[JobView, ...]
     cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ResultView:
-    """What the output gate let through, or why nothing was.
-
-    `value` is canonical JSON or None; `ref` a digest in the object store where the value is too large to be inline.
-    `verdict` is the output gate's record (verdict, findings, rules, snapshot).
-    """
-
-    job_id: JobId
-    state: State
-    attempt: int
-    verdict: dict[str, Any]
-    value: bytes | None
-    ref: str | None
-    logs: tuple[str, ...]
-    error: dict[str, Any] | None
-    finished_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +186,7 @@ class Jobs:
             calls.append(("HMGET", key(tenant, "job", job_id), *VIEW_FIELDS))
             calls.append(("ZSCORE", key(tenant, "outbox"), job_id))
         replies = await self._scripts.commands(calls)
-        return [_view(record, outbox) for record, outbox in zip(replies[::2], replies[1::2], strict=True)]
+        return [job_view(record, outbox) for record, outbox in zip(replies[::2], replies[1::2], strict=True)]
 
     async def payload(self, tenant: Tenant, job_id: JobId) -> bytes | None:
         """The inline payload (canonical JSON); None when it lies in the object store or was not kept."""
@@ -288,7 +233,7 @@ class Jobs:
     async def timeline(self, tenant: Tenant, job_id: JobId) -> list[dict[str, Any]]:
         """The job's audit events, oldest first: `seq, time_ms, type, from, to` and details."""
         events = await self._scripts.command("LRANGE", key(tenant, "timeline", job_id), 0, -1)
-        return [_timeline_event(data) for data in events]
+        return [timeline_event(data) for data in events]
 
     async def result(self, tenant: Tenant, job_id: JobId) -> ResultView | None:
         """What may be read; None before the verdict and where there is no result."""
@@ -298,7 +243,7 @@ class Jobs:
         if state is None or not fields:
             return None
         record = dict(zip(fields[::2], fields[1::2], strict=True))
-        return _result_view(job_id, State(state.decode()), record)
+        return result_view(job_id, State(state.decode()), record)
 
     async def cancel(self, tenant: Tenant, job_id: JobId, *, by: str, reason: str, now_ms: int) -> CancelResult:
         """Cancel at once, or flag a running job. JobNotFound; WrongState when the job ended or is finishing."""
@@ -419,74 +364,5 @@ def _accept_result(job_id: JobId, reply: list[Any]) -> AcceptResult:
             return AcceptResult(kind)
 
 
-def _view(fields: list[Any], outbox: Any) -> JobView | None:
-    record = dict(zip(VIEW_FIELDS, fields, strict=True))
-    if record["state"] is None:
-        return None
-    job = encoding.unpack_job(record["job"])
-    waiting = State(record["state"].decode()) in (State.QUEUED, State.FINISHING)
-    return JobView(
-        job=job,
-        state=State(record["state"].decode()),
-        decision=encoding.unpack_decision(record["latest"] or record["decision"]),
-        job_hash=record["hash"].decode(),
-        attempt=int(record["attempt"]),
-        attempts_max=int(record["max"]),
-        created_ms=int(record["created"]),
-        updated_ms=int(record["updated"]),
-        fail_open=record["open"] == b"1",
-        logged=outbox is None,
-        waiting_reason=_text(record["reason"]) if waiting else None,
-        code=_text(record["code"]),
-        reason=_text(record["reason"]),
-        cancel_requested_by=_text(record["cancel"]),
-        worker=_text(record["worker"]),
-        permit_id=_text(record["permit"]),
-        progress=float(record["progress"]) if record["progress"] else None,
-        ready_ms=_number(record["ready"]),
-        started_ms=_number(record["started"]),
-        ended_ms=_number(record["ended"]),
-        admission=encoding.unpack_signed(record["admission"]) if record["admission"] else None,
-    )
-
-
-def _text(value: bytes | None) -> str | None:
-    return value.decode() if value else None
-
-
-def _number(value: bytes | None) -> int | None:
-    return int(value) if value else None
-
-
 def _fits(view: JobView, wanted: JobFilter) -> bool:
     return wanted.topic in (None, view.job.topic) and wanted.actor in (None, view.job.actor)
-
-
-def _timeline_event(data: bytes) -> dict[str, Any]:
-    seq, time_ms, kind, before, after, details = msgpack.unpackb(data, raw=True)
-    return {
-        "seq": int(seq),
-        "time_ms": int(time_ms),
-        "type": kind.decode(),
-        "from": before.decode() or None,
-        "to": after.decode() or None,
-        **encoding.unpack_details(details),
-    }
-
-
-def _result_view(job_id: JobId, state: State, record: dict[bytes, bytes]) -> ResultView:
-    kept = encoding.unpack_stored(record[b"record"])
-    try:
-        return ResultView(
-            job_id=job_id,
-            state=state,
-            attempt=kept["attempt"],
-            verdict=kept["verdict"],
-            value=record.get(b"value"),
-            ref=kept["ref"],
-            logs=tuple(kept["logs"]),
-            error=kept["error"],
-            finished_ms=kept["finished_ms"],
-        )
-    except (KeyError, TypeError) as error:
-        raise StateBroken("a stored result cannot be read") from error
