@@ -171,7 +171,7 @@ class Stage:
 
     def new_dispatcher(self) -> DispatcherService:
         """A dispatcher that is not started."""
-        fail_open = FailOpen(self.rules.trust, DISPATCHER)
+        fail_open = FailOpen(lambda: self.rules.trust, DISPATCHER)
         return DispatcherService(
             self.nc, self.scripts, self.client, clock=self.clock, config=self.config, fail_open=fail_open
         )

@@ -115,8 +115,8 @@ async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIte
 
     clock = SystemClock()
     signer = _signer(settings)
-    trust = _in_force(_root(settings))
-    _require_listed(signer, trust.dispatcher, "dispatcher")
+    root = _root(settings)
+    _require_listed(signer, _in_force(root).dispatcher, "dispatcher")
     async with nats_connection(settings, runtime) as nc, redis_connection(settings) as scripts:
         await check_durability(scripts, settings)
         client = KernelClient(nc, clock=clock)
@@ -126,7 +126,7 @@ async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIte
             client,
             clock=clock,
             config=DispatchConfig(in_flight_max=settings.tenant_running_max),
-            fail_open=FailOpen(trust, signer),
+            fail_open=FailOpen(root, signer),
         )
         async with _started(client), _started(service):
             yield

@@ -29,7 +29,6 @@ from holdgate.kernel.clock import Clock
 from holdgate.kernel.ids import NAME, Entropy
 from holdgate.kernel.permits import Signer
 from holdgate.kernel.tasks import TaskSet
-from holdgate.kernel.trust import Trust
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.asks import AskDesk
 from holdgate.scheduler.dispatch.beats import BeatDesk
@@ -43,6 +42,7 @@ from holdgate.scheduler.dispatch.redecide import Redecider
 from holdgate.scheduler.dispatch.result_watch import ResultWatch
 from holdgate.scheduler.dispatch.scan import Scan
 from holdgate.scheduler.gates.dispatch import DispatchGate
+from holdgate.scheduler.gates.trust import TrustInForce
 from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.backlog import Backlog
 from holdgate.scheduler.state.connection import Scripts
@@ -60,12 +60,13 @@ log = structlog.get_logger(__name__)
 class FailOpen:
     """What handing over without a kernel takes: a root that says so, and a key that the root lists for dispatchers."""
 
-    trust: Trust
+    trust: TrustInForce
     signer: Signer
 
     def is_open(self) -> bool:
-        """Whether the signed root lets this key hand over without a kernel."""
-        return self.trust.fail_modes.dispatch_open and self.signer.name in self.trust.dispatcher
+        """Whether the signed root in force now lets this key hand over without a kernel."""
+        trust = self.trust()
+        return trust is not None and trust.fail_modes.dispatch_open and self.signer.name in trust.dispatcher
 
 
 class DispatcherService:

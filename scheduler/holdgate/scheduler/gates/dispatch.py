@@ -14,6 +14,7 @@ what the api signed never runs and raises an alarm. This gate only carries permi
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from holdgate.kernel.errors import Forged, InvalidInput, KernelUnavailable, Unav
 from holdgate.kernel.ids import Digest, Entropy, LeaseToken, PermitId, Tenant, WorkerId, new_permit_id, new_token
 from holdgate.kernel.permits import Signer, seal
 from holdgate.kernel.records import (
+    ALLOWING,
     ApprovalRequirement,
     Decision,
     Job,
@@ -192,7 +194,7 @@ class DispatchGate:
         for item, reply in zip(picked, replies, strict=True):
             permit_id = None if reply.permit is None else _permit_id(reply.permit)
             if permit_id is not None and reply.permit is not None and reply.decision is not None:
-                request = self._start_request(item, reply.decision, permit_id, asker)
+                request = self._request(item, reply.decision, permit_id, asker)
                 out.start.append((item, request, reply.permit))
             else:
                 self._sort_refused(item, reply, out)
@@ -254,29 +256,28 @@ class DispatchGate:
             expires_ms=now_ms + limits.PERMIT_LIFETIME_S * 1000,
             fail_open=True,
         )
-        request = self._request(item, last, permit.permit_id, asker)
-        return item, replace(request, decision=None, fail_open=True), seal(permit, signer)
+        return item, self._request(item, last, permit.permit_id, asker, fail_open=True), seal(permit, signer)
 
     # Starting ---------------------------------------------------------------------------------------------------------
 
-    def _start_request(self, item: Picked, decision: Decision, permit_id: PermitId, asker: Asker) -> StartRequest:
-        request = self._request(item, decision, permit_id, asker)
-        return replace(request, approval_required=bool(approvals_of(decision, item.admission)))
-
-    def _request(self, item: Picked, decision: Decision, permit_id: PermitId, asker: Asker) -> StartRequest:
+    def _request(
+        self, item: Picked, decision: Decision, permit_id: PermitId, asker: Asker, *, fail_open: bool = False
+    ) -> StartRequest:
         runtime_s = decision.constraints.max_runtime_s
         return StartRequest(
             job_id=item.job.job_id,
             reservation=item.reservation,
-            decision=decision,
+            decision=None if fail_open else decision,
             permit_id=permit_id,
             worker=asker.worker,
             pool=asker.pool,
             token=LeaseToken(new_token(self.entropy)),
             attempt=item.attempt,
             lease_ms=HANDOVER_LEASE_MS,
+            approval_required=not fail_open and bool(approvals_of(decision, item.admission)),
             concurrency_max=decision.constraints.max_concurrency or 1,
             max_runtime_ms=None if runtime_s is None else runtime_s * 1000,
+            fail_open=fail_open,
         )
 
     async def _start(
@@ -360,6 +361,8 @@ class DispatchGate:
 
 def approvals_of(decision: Decision, admission: Signed) -> tuple[ApprovalRequirement, ...]:
     """Who must release the job under `decision`, given how the signed `admission` says that it entered."""
+    if decision.verdict in ALLOWING:
+        return ()  # however it entered: spares nearly every job the reading of its admission
     return required_approvals(decision, outcome_of(admission))
 
 
@@ -406,8 +409,8 @@ def _count_start(result: StartResult) -> None:
 def _permit_id(permit: Signed) -> PermitId | None:
     """The id in a permit, for the record; whether the permit holds is the worker's to check."""
     try:
-        body = parse_json(permit.body)
-    except InvalidInput:
+        body = json.loads(permit.body)
+    except ValueError:
         return None
     permit_id = body.get("permit_id") if isinstance(body, dict) else None
     return PermitId(permit_id) if isinstance(permit_id, str) else None
