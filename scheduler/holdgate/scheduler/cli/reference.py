@@ -8,17 +8,21 @@ from typing import Any
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
+from holdgate.client.settings import ClientSettings
 from holdgate.scheduler.settings import ALL, PREFIX
 from holdgate.workers.settings import WorkerSettings
 
 PROCESSES: tuple[tuple[str, type[BaseSettings]], ...] = (
     *zip(("kernel", "api", "dispatcher", "output-gate", "auditor"), ALL, strict=True),
     ("worker", WorkerSettings),
+    ("client", ClientSettings),
 )
+PROCESS_NAMES = [name for name, _ in PROCESSES if name != "client"]
 HEAD = """# Settings
 
-Every process is set up by environment variables, read once at start. A variable that begins with `HOLDGATE_` and is not
-in this table stops the start. Secrets are in files of mode 0600, never in a variable. This page is made by `make docs`.
+Every process, and the Python client, is set up by environment variables, read once at start. A variable that begins
+with `HOLDGATE_` and is not in this table stops the start of a process. Secrets of processes are in files of mode 0600,
+never in a variable. This page is made by `make docs`.
 """
 
 
@@ -33,7 +37,7 @@ def markdown() -> str:
     for name in _ordered():
         readers = [process for process, settings in PROCESSES if name in settings.model_fields]
         field = next(settings.model_fields[name] for _, settings in PROCESSES if name in settings.model_fields)
-        by = "all" if len(readers) == len(PROCESSES) else ", ".join(readers)
+        by = "all processes" if readers == PROCESS_NAMES else ", ".join(readers)
         lines.append(f"| `{PREFIX}{name.upper()}` | {_default(field)} | {field.description} | {by} |")
     return "\n".join([*lines, ""])
 
