@@ -1,0 +1,67 @@
+"""`holdgate keys`: signing keys (of `holdgate.bundles`), and API keys."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdgate.bundles.cli import keys_app as app
+from holdgate.kernel.errors import HoldgateError
+from holdgate.scheduler.api.keys import issue_key, read_keys, revoke_key
+
+__all__ = ["app"]
+
+KeysFile = Annotated[Path, typer.Option("--file", envvar="HOLDGATE_API_KEYS_FILE", help="The file of API keys")]
+
+
+@app.command("issue")
+def issue(
+    file: KeysFile,
+    actor: Annotated[str, typer.Option(help="Who calls with it")],
+    role: Annotated[
+        list[str], typer.Option(help="agent, approver, author, operator, auditor, admin, or an approver name")
+    ],
+    tenant: Annotated[str, typer.Option()] = "default",
+    actor_type: Annotated[str, typer.Option(help="agent, human or service")] = "agent",
+    principal: Annotated[
+        list[str] | None, typer.Option(help="On whose behalf, outermost first; may be repeated")
+    ] = None,
+) -> None:
+    """Issue an API key. It is shown this once; the file keeps its hash."""
+    with _refusals():
+        key, record = issue_key(
+            file, tenant=tenant, actor=actor, roles=role, actor_type=actor_type, principals=principal or ()
+        )
+        print(f"{record.key_id}  {record.actor}  {', '.join(record.roles)}", file=sys.stderr)
+        print(key)
+
+
+@app.command("list")
+def list_keys(file: KeysFile) -> None:
+    """List API keys: who, with which roles. The keys themselves are known to nobody but their holders."""
+    with _refusals():
+        for record in read_keys(file):
+            state = "revoked" if record.disabled else "active"
+            print(f"{record.key_id}  {state:<8} {record.tenant}  {record.actor}  {', '.join(record.roles)}")
+
+
+@app.command("revoke")
+def revoke(file: KeysFile, key_id: Annotated[str, typer.Argument(help="As `holdgate keys list` shows it")]) -> None:
+    """Revoke an API key, within a second."""
+    with _refusals():
+        record = revoke_key(file, key_id)
+        print(f"revoked {record.key_id} of {record.actor}")
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except HoldgateError as error:
+        print(f"holdgate keys: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
