@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 import typer
 
 from holdgate.kernel.errors import HoldgateError
+from holdgate.workers.settings import WorkerSettings
 from holdgate.workers.worker import Worker
 
 app = typer.Typer(name="worker", help="Run job handlers.", no_args_is_help=True)
@@ -34,18 +36,17 @@ def run(
     ] = None,
 ) -> None:
     """Run the worker that TARGET names until SIGTERM, then drain."""
-    _log_as_json()
     try:
         worker = load(target)
-        worker.run(
-            worker.settings(
-                pool=pool,
-                worker_concurrency=concurrency,
-                worker_name=name,
-                kernel_keys_file=kernel_keys_file,
-                accept_fail_open=accept_fail_open,
-            )
+        settings = worker.settings(
+            pool=pool,
+            worker_concurrency=concurrency,
+            worker_name=name,
+            kernel_keys_file=kernel_keys_file,
+            accept_fail_open=accept_fail_open,
         )
+        _set_up_logs(settings)
+        worker.run(settings)
     except (HoldgateError, ValueError) as error:
         typer.echo(f"holdgate worker run: {error}", err=True)
         raise typer.Exit(2) from error
@@ -72,17 +73,41 @@ def load(target: str) -> Worker:
     return worker
 
 
-def _log_as_json() -> None:
-    """One JSON object a line on standard error, unless the command that called this set its own logging up."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    if structlog.is_configured():
-        return
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+def _set_up_logs(settings: WorkerSettings) -> None:
+    """Ours and the standard library's on standard error: one JSON object a line, or text for people."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    for_people = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _name_exception,
+    ]
+    renderer: Any = structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
     )
+    # Handlers' records below this level are still part of their output, so the root lets them through.
+    handler.setLevel(level)
+    logging.basicConfig(level=min(level, logging.INFO), handlers=[handler], force=True)
+    logging.getLogger("nats").setLevel(max(level, logging.WARNING))
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _name_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Of an exception only its type: its text may hold what a job was about."""
+    error = event.pop("exc_info", None)
+    if isinstance(error, tuple):
+        error = error[1]
+    if isinstance(error, BaseException):
+        event["error"] = type(error).__name__
+    return event
