@@ -106,6 +106,7 @@ def drill(
     ] = None,
     stop_kernel: Annotated[str | None, typer.Option(help="Command that stops its kernels")] = None,
     start_kernel: Annotated[str | None, typer.Option(help="Command that starts them")] = None,
+    wait_s: Annotated[float, typer.Option(min=0.1, help="How long a job may take to come where it should")] = 20.0,
 ) -> None:
     """Drill a staging system: deny, approve, allow, stop the kernel, recover; exit code 1 when anything differs."""
     import json
@@ -115,11 +116,11 @@ def drill(
 
     try:
         if url is None:
-            target = target_of(directory)
+            target = target_of(directory, wait_s)
         elif keys is None:
             raise typer.BadParameter("`--url` needs `--keys`")
         else:
-            target = Target(url, metrics, json.loads(keys.read_text()), None, stop_kernel, start_kernel)
+            target = Target(url, metrics, json.loads(keys.read_text()), None, stop_kernel, start_kernel, wait_s)
         code = run_drill(target)
     except (HoldgateError, OSError, ValueError) as error:
         print(f"holdgate drill: {error}", file=sys.stderr)

@@ -14,9 +14,10 @@ POLL_S = 0.05
 
 
 class Caller:
-    """One key."""
+    """One key. `wait_s`: how long a job may take to come where it should."""
 
-    def __init__(self, api: str, key: str) -> None:
+    def __init__(self, api: str, key: str, *, wait_s: float = TIMEOUT_S) -> None:
+        self.wait_s = wait_s
         self._http = httpx.Client(base_url=api, headers={"X-API-Key": key}, timeout=TIMEOUT_S, trust_env=False)
 
     def close(self) -> None:
@@ -41,15 +42,15 @@ class Caller:
         """The job as it is now."""
         return self.get(f"/jobs/{job_id}")[1]
 
-    def ended(self, job_id: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
-        """The job once it has ended, or as it is after `timeout_s`."""
+    def ended(self, job_id: str, timeout_s: float | None = None) -> dict[str, Any]:
+        """The job once it has ended, or as it is after the time limit."""
         return self.job_when(job_id, lambda job: job["state"] in ENDED, timeout_s)
 
     def job_when(
-        self, job_id: str, holds: Callable[[dict[str, Any]], bool], timeout_s: float = TIMEOUT_S
+        self, job_id: str, holds: Callable[[dict[str, Any]], bool], timeout_s: float | None = None
     ) -> dict[str, Any]:
-        """The job once `holds` is true of it, or as it is after `timeout_s`."""
-        deadline = time.monotonic() + timeout_s
+        """The job once `holds` is true of it, or as it is after the time limit."""
+        deadline = time.monotonic() + (self.wait_s if timeout_s is None else timeout_s)
         while True:
             job = self.job(job_id)
             if holds(job) or time.monotonic() > deadline:

@@ -37,13 +37,14 @@ class Target:
     control: str | None = None
     stop_kernel: str | None = None
     start_kernel: str | None = None
+    wait_s: float = 20.0
 
 
-def target_of(directory: Path) -> Target:
+def target_of(directory: Path, wait_s: float) -> Target:
     """The `holdgate up` that runs in `directory`. Misconfigured when there is none."""
     try:
         state = json.loads(Home(directory.absolute()).state_file.read_text())
-        return Target(state["api"], state["metrics"], state["keys"], control=state["control"])
+        return Target(state["api"], state["metrics"], state["keys"], control=state["control"], wait_s=wait_s)
     except (OSError, ValueError, KeyError) as error:
         raise Misconfigured(f"no `holdgate up` runs in `{directory}`") from error
 
@@ -55,7 +56,7 @@ def run_drill(target: Target) -> int:
         for name in ("agent", "approver", "operator"):
             if name not in target.keys:
                 raise Misconfigured(f"a drill needs the key of an {name}")
-            callers[name] = Caller(target.api, target.keys[name])
+            callers[name] = Caller(target.api, target.keys[name], wait_s=target.wait_s)
             stack.callback(callers[name].close)
         people = People(callers["agent"], callers["approver"], callers["operator"])
         drill = _Drill(target, people, SystemClock())
