@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ WAITING_MAX = 20_000
 BATCH_MESSAGES_MAX = 512
 """JetStream takes up to 1,000 messages in an atomic batch."""
 BATCH_BYTES_MAX = 4 * 1024 * 1024
+_SUBJECT = re.compile(r"[\x21-\x7e]+\Z")
 DUPLICATE_IN_BATCH = 10201
 """JetStream refuses an atomic batch that has a message id of the duplicate window."""
 
@@ -137,6 +139,7 @@ class BatchPublisher:
         if len(publication.body) > self._nc.max_payload:
             # Refused at the door: in a batch it would take the others with it.
             raise Unavailable(f"a message of {len(publication.body)} bytes is over the limit of the NATS server")
+        _verify(publication)
         await self._commit.submit(publication)
 
     async def close(self) -> None:
@@ -152,10 +155,7 @@ class BatchPublisher:
     async def _atomic(self, batch: list[Publication]) -> list[Exception | None]:
         batch_id = new_token()
         try:
-            for number, publication in enumerate(batch[:-1], start=1):
-                await self._nc.publish(
-                    publication.subject, publication.body, headers=_batch_headers(publication, batch_id, number)
-                )
+            await self._send([(item, _batch_headers(item, batch_id, n)) for n, item in enumerate(batch[:-1], start=1)])
             last = batch[-1]
             headers = {**_batch_headers(last, batch_id, len(batch)), "Nats-Batch-Commit": "1"}
             refused = await self._request(last, headers)
@@ -168,6 +168,13 @@ class BatchPublisher:
         if refused == DUPLICATE_IN_BATCH:
             return await self._single(batch)
         return [Unavailable(f"the stream refused a batch (JetStream error {refused})")] * len(batch)
+
+    async def _send(self, messages: list[tuple[Publication, dict[str, str]]]) -> None:
+        """All in one piece. `Client.publish` checks, encodes and hands over each message for itself, which took a
+        quarter of the processor time of a submit; the client has no public call for many messages at once."""
+        if not self._nc.is_connected:
+            raise Unavailable("JetStream is not connected")
+        await self._nc._send_command(b"".join([_command(publication, headers) for publication, headers in messages]))
 
     async def _single(self, batch: list[Publication]) -> list[Exception | None]:
         return list(await asyncio.gather(*(self._one(publication) for publication in batch)))
@@ -200,6 +207,27 @@ def _headers(publication: Publication) -> dict[str, str]:
 
 def _batch_headers(publication: Publication, batch_id: str, number: int) -> dict[str, str]:
     return {**_headers(publication), "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
+
+
+def _verify(publication: Publication) -> None:
+    """ValueError when a word of the message would end its line in the protocol, and so begin another command."""
+    words = (publication.message_id, *publication.headers, *publication.headers.values())
+    if _SUBJECT.match(publication.subject) is None or not all(map(str.isprintable, words)):
+        raise ValueError("a subject or a header of a message has a space or a control character in it")
+
+
+def _command(publication: Publication, headers: Mapping[str, str]) -> bytes:
+    """The message as the NATS protocol writes it (`HPUB`)."""
+    head = "NATS/1.0\r\n" + "".join([f"{name}: {value}\r\n" for name, value in headers.items()]) + "\r\n"
+    encoded = head.encode()
+    size = len(encoded)
+    return b"HPUB %b %d %d\r\n%b%b\r\n" % (
+        publication.subject.encode(),
+        size,
+        size + len(publication.body),
+        encoded,
+        publication.body,
+    )
 
 
 def _parts(batch: list[Publication]) -> list[list[Publication]]:

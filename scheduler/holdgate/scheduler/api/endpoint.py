@@ -11,6 +11,7 @@ import asyncio
 import os
 import traceback
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any
 
 import structlog
@@ -26,6 +27,8 @@ from holdgate.scheduler.api.problems import Problem, invalid, problem_of
 from holdgate.scheduler.api.send import Send, send_reply
 
 log = structlog.get_logger("holdgate.api")
+CLIENT_GONE = 499
+"""How a request is counted whose client left before it was whole; nothing is sent."""
 PARSE_INLINE_BYTES_MAX = 128 * 1024
 """A larger body is parsed in a thread, so that it does not hold up the small ones."""
 NO_PATH: Mapping[str, str] = {}
@@ -40,35 +43,48 @@ class Endpoint:
         self._in_flight = in_flight
         self._allowed = frozenset(item.name for item in operation.query)
         self._takes_body = operation.request is not None
-        self._observe = metrics.observer(operation.name)
+        self._observer = metrics.Observer(operation.name)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers: list[Header] = scope["headers"]
         trace_id = trace_id_of(headers, os.urandom)
-        with self._observe() as observation:
-            try:
-                reply = await self._reply(scope, receive, headers, trace_id)
-            except Disconnected:
-                observation.status = 499
-                return
-            except HoldgateError as error:
-                reply = self._problem(error, trace_id)
-            except Exception as error:  # noqa: BLE001  the door: everything unknown is a 500 that says nothing
-                self._log_failure(error, trace_id)
-                reply = reply_problem(Problem("internal_error"), trace_id)
-            observation.status = reply.status
+        started, status = perf_counter(), 500
+        try:
+            reply = await self._answered(scope, receive, headers, trace_id)
+            status = reply.status
             await send_reply(send, reply)
+        except Disconnected:
+            status = CLIENT_GONE
+        finally:
+            self._observer.observe(status, started)
+
+    async def _answered(
+        self, scope: Mapping[str, Any], receive: Receive, headers: list[Header], trace_id: str
+    ) -> Reply:
+        try:
+            return await self._reply(scope, receive, headers, trace_id)
+        except HoldgateError as error:
+            return self._problem(error, trace_id)
+        except Disconnected:
+            raise
+        except Exception as error:  # noqa: BLE001  the door: everything unknown is a 500 that says nothing
+            self._log_failure(error, trace_id)
+            return reply_problem(Problem("internal_error"), trace_id)
 
     async def _reply(self, scope: Mapping[str, Any], receive: Receive, headers: list[Header], trace_id: str) -> Reply:
         caller = None if self.operation.roles is None else self._authorized(headers)
-        with self._in_flight.hold(caller.tenant if caller else ""):
+        tenant = caller.tenant if caller else ""
+        self._in_flight.enter(tenant)
+        try:
             query = query_of(scope["query_string"], self._allowed)
             call = Call(self._deps, scope, receive, trace_id, caller, query=query)
             call.path = scope.get("path_params", NO_PATH)
             if self._takes_body:
                 await self._take_body(call, headers)
             reply = await self.operation.handler(call)
+        finally:
+            self._in_flight.leave(tenant)
         return await reply.make() if isinstance(reply, Later) else reply
 
     def _authorized(self, headers: list[Header]) -> Principal:

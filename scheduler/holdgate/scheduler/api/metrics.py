@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -19,30 +17,18 @@ WAITERS = Gauge("holdgate_http_waiters", "Long polls and event streams under way
 EVENTS_DROPPED = Counter("holdgate_event_hints_dropped_total", "Hints of changes that could not be read.")
 
 
-class Observation:
-    """The status of a request, to be filled in."""
+class Observer:
+    """Counts and times the requests of one operation."""
 
-    __slots__ = ("status",)
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
+        self._seconds = SECONDS.labels(operation)
+        self._counters: dict[int, Counter] = {}
 
-    def __init__(self) -> None:
-        self.status = 500
-
-
-def observer(operation: str) -> Callable[[], AbstractContextManager[Observation]]:
-    """A context manager that counts and times one request of `operation`."""
-    seconds = SECONDS.labels(operation)
-    counters: dict[int, Counter] = {}
-
-    @contextmanager
-    def observe() -> Iterator[Observation]:
-        observation, started = Observation(), perf_counter()
-        try:
-            yield observation
-        finally:
-            counter = counters.get(observation.status)
-            if counter is None:
-                counter = counters[observation.status] = REQUESTS.labels(operation, str(observation.status))
-            counter.inc()
-            seconds.observe(perf_counter() - started)
-
-    return observe
+    def observe(self, status: int, started: float) -> None:
+        """One request answered with `status`; `started` is `perf_counter()` of then."""
+        counter = self._counters.get(status)
+        if counter is None:
+            counter = self._counters[status] = REQUESTS.labels(self._operation, str(status))
+        counter.inc()
+        self._seconds.observe(perf_counter() - started)

@@ -31,6 +31,7 @@ from holdgate.scheduler.state.log import Envelope, JobLog, PayloadStore
 from holdgate.scheduler.state.transitions import State
 
 log = structlog.get_logger("holdgate.gates.submit")
+_COUNTERS = {state: JOBS.labels(str(state)) for state in State}
 FAIL_OPEN_REASON = "no kernel answered; the signed root says that submit fails open"
 
 
@@ -200,7 +201,7 @@ class SubmitGate:
                 fail_open=submission.fail_open,
             )
         )
-        JOBS.labels(str(state)).inc()
+        _COUNTERS[state].inc()
         return Submitted(
             job_id=job.job_id,
             state=state,
@@ -218,7 +219,7 @@ class SubmitGate:
             raise IdempotencyConflict
         if result.kind is AcceptKind.REPLAY:
             return await self._replay(job, result)
-        JOBS.labels(str(State.DENIED)).inc()
+        _COUNTERS[State.DENIED].inc()
         return Submitted(job.job_id, State.DENIED, decision, job.trace_id, code="denied")
 
     async def _throttle(self, job: Job, decision: Decision, result: AcceptResult) -> Submitted:

@@ -134,3 +134,29 @@ async def test_a_weaker_redis_is_refused_under_strict_and_told_under_relaxed(scr
         assert len(await verify_durability(scripts, None, profile=Profile.RELAXED)) == 1
     finally:
         await scripts.command("CONFIG", "SET", "appendfsync", "always")
+
+
+@pytest.mark.parametrize(
+    ("subject", "message_id", "headers"),
+    [
+        ("holdgate.job.a b", "m", {}),
+        ("holdgate.job.a\r\nPUB x 0", "m", {}),
+        ("holdgate.job.a", "m\r\nNats-Batch-Commit: 1", {}),
+        ("holdgate.job.a", "m", {"Name": "value\r\n\r\nPUB x 0"}),
+        ("holdgate.job.a", "m", {"Name\n": "value"}),
+    ],
+)
+async def test_a_word_that_would_end_its_line_in_the_protocol_is_refused(
+    nc: Nats, subject: str, message_id: str, headers: dict[str, str]
+) -> None:
+    """Only for its own caller: the others of the batch are stored."""
+    await ensure_streams(nc)
+    publisher = BatchPublisher(nc)
+    good = [Publication(subjects.job("acme"), b"x", f"good-{number}") for number in range(3)]
+    bad = Publication(subject, b"x", message_id, headers)
+    outcomes = await asyncio.gather(
+        *(publisher.publish(item) for item in (good[0], bad, *good[1:])), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [type(None), ValueError, type(None), type(None)]
+    assert await stored(nc) == 3
+    await publisher.close()
