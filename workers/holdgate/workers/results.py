@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -84,8 +84,30 @@ class RunIdentity:
     permit_id: str
 
 
-def message_of(identity: RunIdentity, result: RunResult, *, worker: str, pool: str) -> tuple[dict[str, str], bytes]:
-    """Headers and body of the result message."""
+def message_of(
+    identity: RunIdentity, result: RunResult, *, worker: str, pool: str, bytes_max: int
+) -> tuple[dict[str, str], bytes]:
+    """Headers and body of the result message.
+
+    A body over `bytes_max`, which the server would never take, becomes one that says so.
+    """
+    headers, body = _message_of(identity, result, worker, pool)
+    if len(body) <= bytes_max:
+        return headers, body
+    problem = RunError("OutputTooLarge", f"a message of {len(body)} bytes is over what NATS carries here ({bytes_max})")
+    dropped = replace(
+        result,
+        outcome=RunOutcome.OVERSIZE,
+        value=None,
+        logs=(),
+        error=problem,
+        code="output_too_large",
+        retryable=False,
+    )
+    return _message_of(identity, dropped, worker, pool)
+
+
+def _message_of(identity: RunIdentity, result: RunResult, worker: str, pool: str) -> tuple[dict[str, str], bytes]:
     headers = {
         HEADER_MESSAGE_ID: f"{identity.job_id}:{identity.attempt}:{identity.token[:8]}",
         "Holdgate-Tenant": identity.tenant,

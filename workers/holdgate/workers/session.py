@@ -56,6 +56,8 @@ GRACE_SHARE = 0.15
 assert DRAIN_SHARE + 2 * GRACE_SHARE < 1, "what is stopped must be reported in time"  # noqa: S101  relation of bounds
 REFUSED_BACKOFF_S = 5.0
 """A worker that trusts other keys than its kernel's must not empty the queue by refusing all of it."""
+HEADER_BYTES_MAX = 2_048
+"""Room for the headers of a result in what NATS carries."""
 UNPUBLISHED_MAX = 2_048
 """Results waiting for the log's acknowledgement; beyond, no new work is asked for."""
 TRY_ELSEWHERE = frozenset(
@@ -311,7 +313,10 @@ class Session:
 
     async def _report(self, lease: Lease, result: RunResult) -> None:
         """Publish until the log has it; give up only when the lease is lost or the worker ends."""
-        headers, body = message_of(lease.identity, result, worker=self._me.worker, pool=self._me.pool)
+        bytes_max = self._nc.max_payload - HEADER_BYTES_MAX
+        headers, body = message_of(
+            lease.identity, result, worker=self._me.worker, pool=self._me.pool, bytes_max=bytes_max
+        )
         message_id = headers.pop(HEADER_MESSAGE_ID)
         publication = Publication(subjects.result(self._me.pool, self._me.worker), body, message_id, headers)
         self._unpublished += 1
