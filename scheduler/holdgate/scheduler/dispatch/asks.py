@@ -50,6 +50,8 @@ BUSY_RETRY_MS = 1_000
 INCAPABLE_DELAY_MS = 1_000
 """A job that no worker seen lately can do: how long it stays out of the way of those that can run."""
 OTHER_WORKER_DELAY_MS = 50
+CLOSED_PAUSE_S = 0.5
+"""Without a kernel: between two tries. Jobs stay where they are meanwhile."""
 RETRY_PAUSE_S = 0.05
 """Between two looks of one ask that found only jobs for others: a bound on how fast it turns the backlog over."""
 
@@ -131,6 +133,7 @@ class AskDesk:
         self._tasks = TaskSet(self._task_failed)
         self._subscription: Subscription | None = None
         self._is_stopping = False
+        self._closed_until_s = 0.0
 
     async def start(self) -> None:
         """Hear asks."""
@@ -203,10 +206,10 @@ class AskDesk:
     # One hand-over ----------------------------------------------------------------------------------------------------
 
     async def _hand_over(self, ask: Ask) -> list[Handover]:
-        if not self._board.has_ready(ask.pool):
-            return []
         loop = asyncio.get_running_loop()
         began = loop.time()
+        if not self._board.has_ready(ask.pool) or began < self._closed_until_s:
+            return []
         picked = await self._pick(ask)
         if self._board.has_ready(ask.pool):
             self._board.wake_next(ask.pool)
@@ -215,6 +218,10 @@ class AskDesk:
             return []
         passage = await self._gate.pass_through(suited, Asker(ask.worker, ask.pool))
         metrics.HANDOVER_SECONDS.observe(loop.time() - began)
+        if passage.is_closed:
+            self._closed_until_s = loop.time() + CLOSED_PAUSE_S
+            for item in suited:
+                self._board.mark(ask.pool, item.job.tenant)
         for jobs, state in ((passage.denied, State.DENIED), (passage.held, State.HELD)):
             for job in jobs:
                 await self._hints.changed(job.tenant, [job.job_id], state)

@@ -36,6 +36,7 @@ from holdgate.scheduler.state.transitions import State
 log = structlog.get_logger(__name__)
 
 BATCH = 256
+PROMOTE_BATCHES_MAX = 16
 TENANTS_AT_ONCE = 16
 LEASE_LOST = "lease_lost"
 OVER_TIME = "max_runtime_exceeded"
@@ -110,7 +111,7 @@ class Reaper:
         state = self._state
         released, due, overdue, unanswered, leases, unlogged = await asyncio.gather(
             state.backlog.release_reservations(tenant, now_ms, BATCH),
-            state.backlog.promote_due(tenant, now_ms, BATCH),
+            self._promote(tenant, now_ms),
             state.backlog.expire_deadlines(tenant, now_ms, BATCH),
             state.approvals.expire(tenant, now_ms, BATCH),
             state.leases.expired(tenant, now_ms, BATCH),
@@ -124,6 +125,16 @@ class Reaper:
         await asyncio.gather(*(self._reclaim(tenant, lease, now_ms) for lease in leases))
         if unlogged:
             await self._publish(tenant, unlogged)
+
+    async def _promote(self, tenant: Tenant, now_ms: int) -> dict[JobId, str]:
+        """All that is due, or as much as one run may move: jobs put off together come back together."""
+        promoted: dict[JobId, str] = {}
+        for _ in range(PROMOTE_BATCHES_MAX):
+            part = await self._state.backlog.promote_due(tenant, now_ms, BATCH)
+            promoted.update(part)
+            if len(part) < BATCH:
+                break
+        return promoted
 
     async def _say_ready(self, tenant: Tenant, pools: Iterable[str]) -> None:
         ready = {pool for pool in pools if pool}

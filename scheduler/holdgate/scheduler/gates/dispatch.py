@@ -52,12 +52,13 @@ log = structlog.get_logger(__name__)
 HANDOVER_LEASE_MS = 3 * limits.HEARTBEAT_S * 1000
 """First lease: three heartbeats. A reply that never reached its worker costs this long, not a whole lease."""
 UNAVAILABLE_DELAY_MS = 500
-"""How soon a job that found no kernel is tried again; the client's breaker keeps the tries from the wire."""
+"""How soon a job whose payload could not be read is tried again."""
 INVALID_DELAY_MS = 5_000
-NO_POLICY_DELAY_MS = 1_000
 CUSTODY_DELAY_MS = 60_000
 """A record so altered that even its denial does not fit it: kept from running, and looked at only so often."""
 CUSTODY_BROKEN = "custody_broken"
+NO_POLICY = ("no_policy", 0)
+"""Waiting reason and delay: in their old order, for the asks pause instead (`Passage.is_closed`)."""
 
 
 class Payloads(Protocol):
@@ -91,12 +92,15 @@ class Handover:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What became of the picked jobs: handed over, and by state those that were refused for good or held."""
+    """What became of the picked jobs: handed over, and by state those that were refused for good or held.
+
+    `is_closed`: no kernel, or none with a policy, so that the next jobs would fare no better for now.
+    """
 
     handovers: tuple[Handover, ...]
     denied: tuple[Job, ...] = ()
     held: tuple[Job, ...] = ()
-    kernel_unavailable: bool = False
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ class DispatchGate:
         denied, held = await self._redecide(verdicts.redecide)
         for (reason, delay_ms), jobs in verdicts.put_back.items():
             await self._put_back(jobs, reason, delay_ms)
-        return Passage(tuple(handovers), tuple(denied), tuple(held))
+        return Passage(tuple(handovers), tuple(denied), tuple(held), is_closed=NO_POLICY in verdicts.put_back)
 
     # Payloads ---------------------------------------------------------------------------------------------------------
 
@@ -210,7 +214,7 @@ class DispatchGate:
         elif refusal == "no_policy":
             # Nothing runs, and nothing is lost: what the next policy says of it counts.
             metrics.DISPATCH_REFUSED.labels("no_policy").inc()
-            out.put_back[("no_policy", NO_POLICY_DELAY_MS)].append(item)
+            out.put_back[NO_POLICY].append(item)
         elif decision is None or refusal.startswith("invalid"):
             metrics.DISPATCH_REFUSED.labels("invalid").inc()
             log.error("the kernel could not read a request for a permit", action="permit_invalid",
@@ -226,8 +230,8 @@ class DispatchGate:
     async def _without_kernel(self, picked: Sequence[Picked], asker: Asker) -> Passage:
         if not (self.is_open() and self.signer is not None):
             metrics.DISPATCH_REFUSED.labels("kernel_unavailable").inc(len(picked))
-            await self._put_back(picked, KernelUnavailable.code, UNAVAILABLE_DELAY_MS)
-            return Passage((), kernel_unavailable=True)
+            await self._put_back(picked, KernelUnavailable.code, 0)
+            return Passage((), is_closed=True)
         # Open means: without the kernel's word. It does not mean: without the approval that was asked for at submit.
         plain = [item for item in picked if not _was_held(item)]
         await self._put_back([item for item in picked if _was_held(item)], KernelUnavailable.code, UNAVAILABLE_DELAY_MS)
@@ -235,7 +239,7 @@ class DispatchGate:
         metrics.DISPATCH_FAIL_OPEN.inc(len(starts))
         log.warning("jobs handed over without a kernel", action="dispatch_fail_open", jobs=len(starts))
         handovers, _ = await self._start(starts)
-        return Passage(tuple(handovers), kernel_unavailable=True)
+        return Passage(tuple(handovers))
 
     def _fail_open(self, item: Picked, signer: Signer, asker: Asker) -> tuple[Picked, StartRequest, Signed]:
         now_ms = self.clock.now_ms()

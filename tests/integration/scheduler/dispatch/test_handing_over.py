@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from nats.aio.client import Client as Nats
+
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.ids import JobId, Tenant
 from holdgate.kernel.records import Priority
-from holdgate.scheduler.state.log import PayloadStore
+from holdgate.scheduler.dispatch.config import DispatchConfig
+from holdgate.scheduler.state.connection import Scripts
+from holdgate.scheduler.state.log import PayloadStore, ensure_streams
 from holdgate.scheduler.state.transitions import State
-from support.dispatching import Stage, gathered, job_of, permit_of
+from support.dispatching import ALLOW_ALL, Rules, Stage, gathered, job_of, permit_of
 from support.state import make_job
 from support.waiting import Eventually
 
@@ -88,6 +92,26 @@ async def test_one_job_of_a_concurrency_key_runs_at_a_time_and_all_of_them_run(s
         seen.add(job_of(delivery).job_id)
         await stage.finish(delivery)
     assert seen == job_ids
+
+
+async def test_a_tenant_at_its_limit_waits_and_does_not_keep_the_others_waiting(
+    nc: Nats, scripts: Scripts, eventually: Eventually
+) -> None:
+    await ensure_streams(nc)
+    stage = Stage(nc, scripts, Rules(ALLOW_ALL), config=DispatchConfig(in_flight_max=2))
+    await stage.start()
+    other = Tenant("other")
+    for tenant, count in ((Tenant("acme"), 5), (other, 1)):
+        for _ in range(count):
+            await stage.submit(make_job(stage.clock.now_ms(), tenant=tenant))
+        await eventually(lambda tenant=tenant, count=count: _ready(stage, count, tenant))
+    worker = stage.worker()
+    running = await worker.ask(10)
+    assert sorted(job_of(item).tenant for item in running) == ["acme", "acme", "other"]
+    assert await worker.ask(10, wait_ms=300) == []
+    await stage.finish(next(item for item in running if job_of(item).tenant == "acme"))
+    (_,) = await worker.ask(10, wait_ms=8000)
+    await stage.stop()
 
 
 async def test_a_message_of_the_log_that_comes_twice_makes_one_run(stage: Stage, eventually: Eventually) -> None:
