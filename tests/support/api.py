@@ -17,7 +17,7 @@ from nats.aio.client import Client as Nats
 from holdgate.bundles.activate import BundleActivator
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.keys import load_signer
-from holdgate.bundles.root import Pins
+from holdgate.bundles.root import Pins, parse_root, sign_root
 from holdgate.bundles.rootfile import RootFile, load_root
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.clock import SystemClock
@@ -72,11 +72,18 @@ class ApiWorld:
 
 @contextlib.asynccontextmanager
 async def running_api(
-    nats_url: str, redis_url: str, directory: Path, settings: Mapping[str, Any] | None = None
+    nats_url: str,
+    redis_url: str,
+    directory: Path,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    root: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[ApiWorld]:
-    """A world for the block."""
+    """A world for the block; `root` are fields of the trust root that are to be other than usual."""
     clock = SystemClock()
     made = provision(directory, clock)
+    if root:
+        _resign_root(made, root)
     config = ApiSettings(
         root_file=made.home.root_file,
         root_pins=made.root_pins,
@@ -122,6 +129,13 @@ def root_of(world: ApiWorld) -> Any:
     """The root in force."""
     home = world.provisioned.home
     return load_root(home.root_file, Pins.parse(world.provisioned.root_pins), SystemClock().now_ms())
+
+
+def _resign_root(made: Provisioned, changes: Mapping[str, Any]) -> None:
+    path = made.home.root_file
+    present = load_root(path, Pins.parse(made.root_pins), SystemClock().now_ms())
+    changed = parse_root({**present.model_dump(mode="json"), **changes})
+    path.write_bytes(sign_root(changed, [load_signer(made.home.key_file("root"))]))
 
 
 def _name_of(data: bytes) -> str:
