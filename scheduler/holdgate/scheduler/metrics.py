@@ -14,6 +14,7 @@ DISPATCH_REFUSED = Counter("holdgate_dispatch_refused_total", "Picked jobs that 
 DISPATCH_FAIL_OPEN = Counter("holdgate_dispatch_fail_open_total", "Jobs handed over without a kernel's permit")
 CUSTODY_BROKEN = Counter("holdgate_custody_broken_total", "Job records that are not what the api signed")
 HANDED_OVER = Counter("holdgate_jobs_handed_over_total", "Jobs handed to a worker")
+UNDELIVERED = Counter("holdgate_undelivered_jobs_total", "Jobs handed to a worker that was gone")
 HANDOVER_SECONDS = Histogram(
     "holdgate_handover_seconds",
     "From picking jobs to the reply with their permits",

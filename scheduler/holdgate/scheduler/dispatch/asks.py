@@ -1,8 +1,8 @@
 """Workers ask for jobs: an ask stays open until there are some or its time is over.
 
 What always holds: an ask takes no more than it asked for, and only what the worker says it can do; whose jobs they are
-is decided by fair shares; every job in an answer has passed the dispatch gate. A worker that never got the answer never
-renews the leases in it, and the jobs come back.
+is decided by fair shares; every job in an answer has passed the dispatch gate. What its worker never got comes back
+(see delivery).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.config import DispatchConfig
+from holdgate.scheduler.dispatch.delivery import Deliveries
 from holdgate.scheduler.dispatch.fairness import FairShare
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.gates.dispatch import Asker, DispatchGate, Handover
@@ -116,6 +117,7 @@ class AskDesk:
         *,
         backlog: Backlog,
         gate: DispatchGate,
+        deliveries: Deliveries,
         board: ReadyBoard,
         hints: Hints,
         clock: Clock,
@@ -124,6 +126,7 @@ class AskDesk:
         self._nc = nc
         self._backlog = backlog
         self._gate = gate
+        self._deliveries = deliveries
         self._board = board
         self._hints = hints
         self._clock = clock
@@ -137,6 +140,7 @@ class AskDesk:
 
     async def start(self) -> None:
         """Hear asks."""
+        await self._deliveries.start()
         self._subscription = await self._nc.subscribe(
             f"{subjects.ASK}.*.*", queue=subjects.DISPATCHER_QUEUE, cb=self._on_message
         )
@@ -151,6 +155,7 @@ class AskDesk:
             while self._board.waiting and self._wake_one(pool):
                 pass
         await self._tasks.drain(timeout_s=limits.KERNEL_TIMEOUT_S + 1)
+        await self._deliveries.stop()
 
     async def serve(self, ask: Ask) -> list[Handover]:
         """Jobs for `ask`, as soon as there are some; [] after its time."""
@@ -189,14 +194,15 @@ class AskDesk:
             log.warning("an ask failed", action="ask_failed", code=error.code, error=str(error))
             await self._reply(message, {"error": error.code, "retry_ms": BUSY_RETRY_MS})
             return
-        await self._reply(message, {"jobs": [handover.as_dict() for handover in handovers]})
-        metrics.HANDED_OVER.inc(len(handovers))
+        if handovers:
+            await self._deliveries.send(message.reply, ask.worker, handovers)
+        else:
+            await self._reply(message, {"jobs": []})
 
     async def _reply(self, message: Msg, body: dict[str, Any]) -> None:
         try:
             await self._nc.publish(message.reply, wire.pack(body))
         except nats.errors.Error as error:
-            # The leases of what was in it run out, and the jobs come back.
             log.warning("an answer was not sent", action="ask_unanswered", error=type(error).__name__)
 
     def _task_failed(self, _name: str, error: BaseException) -> None:

@@ -34,6 +34,7 @@ from holdgate.scheduler.dispatch.asks import AskDesk
 from holdgate.scheduler.dispatch.beats import BeatDesk
 from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.config import DispatchConfig
+from holdgate.scheduler.dispatch.delivery import Deliveries
 from holdgate.scheduler.dispatch.duty import Periodic, run_forever
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.dispatch.intake import Intake
@@ -102,8 +103,15 @@ class DispatcherService:
             signer=fail_open.signer if fail_open else None,
         )
         self.asks = AskDesk(
-            nc, backlog=backlog, gate=self.gate, board=board, hints=hints, clock=clock, config=config
-        )  # fmt: skip
+            nc,
+            backlog=backlog,
+            gate=self.gate,
+            deliveries=Deliveries(nc, leases=leases, clock=clock),
+            board=board,
+            hints=hints,
+            clock=clock,
+            config=config,
+        )
         self.beats = BeatDesk(nc, leases=leases, workers=Workers(scripts), clock=clock, lease_ms=config.lease_ms)
         self.intake = Intake(
             PullReader(nc, subjects.STREAM_JOBS, subjects.CONSUMER_INTAKE),

@@ -47,6 +47,15 @@ async def test_a_job_whose_attempts_are_used_up_is_in_the_dead_letter_list(
     assert (await stage.view(job_id)).code == LEASE_LOST
 
 
+async def test_jobs_for_a_worker_that_died_while_it_waited_go_to_another_at_once(stage: Stage) -> None:
+    gone, here = stage.worker(), stage.worker()
+    body = {"worker": gone.name, "pool": gone.pool, "topics": ["job.>"], "capabilities": [], "n": 5, "wait_ms": 5000}
+    await stage.nc.publish(f"holdgate.ask.{gone.pool}.{gone.name}", wire.pack(body), reply="_INBOX.nobody.listens")
+    job_id = await stage.submit(max_attempts=2)
+    (delivery,) = await here.ask(wait_ms=8000)
+    assert (job_of(delivery).job_id, delivery["attempt"]) == (job_id, 2)
+
+
 async def test_a_heartbeat_keeps_the_lease_and_reports_progress(stage: Stage) -> None:
     job_id = await stage.submit()
     worker = stage.worker()
