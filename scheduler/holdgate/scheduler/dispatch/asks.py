@@ -46,7 +46,9 @@ OFFERS_MAX = 256
 PICK_ROUNDS_MAX = 4
 """Rounds in which tenants that ran dry give their share to the others; what is left then waits for the next ask."""
 REPLY_BYTES_MAX = limits.ENVELOPE_BYTES_MAX * 3 // 4
-"""Payloads in one reply; the records around them fit in the rest."""
+"""Jobs in one reply, as `_reply_bytes` counts them."""
+RECORD_BYTES = 16 * 1024
+"""A job without payload, prompt and labels, its permit and its lease: topic, tags and principals at their limits."""
 BUSY_RETRY_MS = 1_000
 INCAPABLE_DELAY_MS = 1_000
 """A job that no worker seen lately can do: how long it stays out of the way of those that can run."""
@@ -277,7 +279,7 @@ class AskDesk:
                 pool.fair.give_back(item.job.tenant, 1)
                 metrics.DISPATCH_REFUSED.labels("no_capable_worker").inc()
                 continue
-            size += _reply_bytes(item)
+            size += _reply_bytes(item.job)
             if suited and size > REPLY_BYTES_MAX:
                 others["next_answer", 0].append(item)
             else:
@@ -339,6 +341,8 @@ def _names(body: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _reply_bytes(item: Picked) -> int:
-    payload = item.job.payload
-    return limits.BODY_BYTES_DEFAULT if payload is None else len(payload)
+def _reply_bytes(job: Job) -> int:
+    """No less than what `job` takes in an answer; a payload that is still in the object store counts as a large one."""
+    payload = limits.BODY_BYTES_DEFAULT if job.payload is None else len(job.payload)
+    texts = (job.prompt or "", *job.labels, *job.labels.values())
+    return RECORD_BYTES + payload + sum(len(text) if text.isascii() else 4 * len(text) for text in texts)

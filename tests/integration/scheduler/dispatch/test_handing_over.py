@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from nats.aio.client import Client as Nats
 
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.ids import JobId, Tenant
 from holdgate.kernel.records import Priority
+from holdgate.scheduler.dispatch import asks
 from holdgate.scheduler.dispatch.config import DispatchConfig
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.log import PayloadStore, ensure_streams
@@ -92,6 +94,17 @@ async def test_one_job_of_a_concurrency_key_runs_at_a_time_and_all_of_them_run(s
         seen.add(job_of(delivery).job_id)
         await stage.finish(delivery)
     assert seen == job_ids
+
+
+async def test_jobs_too_large_for_one_answer_come_in_several(
+    stage: Stage, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asks, "REPLY_BYTES_MAX", 60_000)
+    job_ids = [await stage.submit(prompt="é" * 10_000) for _ in range(3)]
+    await eventually(lambda: _ready(stage, 3))
+    worker = stage.worker()
+    answers = [await worker.ask(3) for _ in job_ids]
+    assert [[job_of(item).job_id for item in answer] for answer in answers] == [[job_id] for job_id in job_ids]
 
 
 async def test_a_tenant_at_its_limit_waits_and_does_not_keep_the_others_waiting(
