@@ -60,12 +60,12 @@ class DecisionCache:
     def get(self, job: Job) -> Decision | None:
         """The decision about a job like `job`, made out to `job`; None when there is none."""
         key = None if self._reads is None else job_key(self._reads.fields, job)
-        found = None if key is None else self._entries.get(key)
-        if found is None:
-            metrics.CACHE.labels("miss").inc()
+        try:
+            decision, stored_ms = self._entries[key]
+        except KeyError:  # also for None, which is never a key
+            _MISS.inc()
             return None
-        decision, stored_ms = found
-        metrics.CACHE.labels("hit").inc()
+        _HIT.inc()
         metrics.CACHE_AGE.observe(max(self._clock.now_ms() - stored_ms, 0) / 1000)
         return replace(decision, job_hash=job.job_hash())
 
@@ -78,6 +78,7 @@ class DecisionCache:
             metrics.CACHE_ENTRIES.set(len(self._entries))
 
 
+_HIT, _MISS = metrics.CACHE.labels("hit"), metrics.CACHE.labels("miss")
 _DERIVED = {"payload": "payload_digest"}
 """Compared by digest: equal digests are equal payloads, and the payload may lie in the object store."""
 _NEVER_EQUAL = frozenset({"job_id", "created_ms", "trace_id"})

@@ -67,6 +67,11 @@ async def test_an_approver_sees_all_that_would_be_released(api: ApiWorld) -> Non
     assert [item["job_id"] for item in listed] == [shown["job_id"]]
 
 
+async def test_an_approver_sees_a_payload_that_lies_in_the_object_store(api: ApiWorld) -> None:
+    shown = await held(api, payload={"text": "x" * 300_000})
+    assert (shown["payload_shown"], len(shown["payload"]["text"])) == (True, 300_000)
+
+
 async def test_a_release_queues_the_job_wakes_its_pool_and_signs_a_vote(api: ApiWorld) -> None:
     shown = await held(api)
     woken = await api.nc.subscribe(subjects.wake("default"))

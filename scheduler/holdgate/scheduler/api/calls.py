@@ -126,6 +126,15 @@ def reply_json(value: Any, status: int = 200, headers: tuple[Header, ...] = ()) 
     return Reply(status, to_json(value), (*_JSON_HEADERS, *headers) if headers else _JSON_HEADERS)
 
 
+def reply_with(value: Mapping[str, Any], name: str, raw: bytes | None) -> Reply:
+    """`value` as a JSON reply with one more member, whose JSON text is `raw` (null when None).
+
+    A payload or result is shown byte for byte as it was hashed or scanned, however deep it is.
+    """
+    head = to_json(value)
+    return Reply(200, b'%b,"%b":%b}' % (head[:-1], name.encode(), b"null" if raw is None else raw))
+
+
 def reply_problem(problem: Problem, trace_id: str | None) -> Reply:
     """`problem` as its document, with `Retry-After` and `WWW-Authenticate` where they belong."""
     shown = problem.as_dict()

@@ -139,7 +139,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", f"{API}/approvals/{{job_id}}", "getApproval", "One approval, and all that it would release",
         approvals.get_approval, "approvals", SEES_APPROVALS, reply="Approval",
-        errors=("approval_not_found", "job_not_found", *STATE_ERRORS),
+        errors=("approval_not_found", "job_not_found", "log_unavailable", *STATE_ERRORS),
     ),
     Operation(
         "POST", f"{API}/approvals/{{job_id}}/approve", "approve", "Release exactly what was shown", approvals.approve,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.records import Job
 from holdgate.scheduler.state.approvals import ApprovalView
@@ -110,13 +109,11 @@ def approval_row(approval: ApprovalView) -> dict[str, Any]:
     }
 
 
-def approval_whole(approval: dict[str, Any], view: JobView, payload: bytes | None) -> dict[str, Any]:
-    """An approval with all that is released by it: the job as the worker would get it, and the decision."""
+def approval_whole(approval: dict[str, Any], view: JobView) -> dict[str, Any]:
+    """An approval with all that is released by it but the payload: the job as the worker would get it, the decision."""
     return {
         **approval,
         "job": {**job_facts(view.job), "state": str(view.state), "prompt": view.job.prompt},
-        "payload": None if payload is None else parse_json(payload),
-        "payload_shown": payload is not None,
         "decision": view.decision.as_dict(),
         "rules": list(view.decision.deciding),
         "reason": view.decision.reason,
@@ -124,14 +121,13 @@ def approval_whole(approval: dict[str, Any], view: JobView, payload: bytes | Non
     }
 
 
-def result_whole(result: ResultView, value: bytes | None) -> dict[str, Any]:
-    """What the output gate let through."""
+def result_whole(result: ResultView) -> dict[str, Any]:
+    """What the output gate let through, but the value."""
     return {
         "job_id": result.job_id,
         "state": str(result.state),
         "attempt": result.attempt,
         "verdict": result.verdict,
-        "value": None if value is None else parse_json(value),
         "logs": list(result.logs),
         "error": result.error,
         "finished_at": rfc3339(result.finished_ms),

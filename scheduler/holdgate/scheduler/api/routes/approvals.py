@@ -7,14 +7,14 @@ from typing import Any
 from holdgate.kernel import limits
 from holdgate.kernel.clock import parse_rfc3339
 from holdgate.kernel.ids import Digest, JobId
-from holdgate.scheduler.api.calls import Call, Reply, reply_json
+from holdgate.scheduler.api.calls import Call, Reply, reply_json, reply_with
 from holdgate.scheduler.api.paging import page_of, page_reply
 from holdgate.scheduler.api.problems import Problem, invalid, invalid_fields
 from holdgate.scheduler.api.routes.jobs import job_id_of
 from holdgate.scheduler.api.shapes import approval_row, approval_whole
 from holdgate.scheduler.errors import ApprovalNotFound, JobNotFound
 from holdgate.scheduler.gates.approval import Approver, Shown
-from holdgate.scheduler.state.approvals import VoteResult
+from holdgate.scheduler.state.approvals import ApprovalStatus, VoteResult
 
 DEFER_S_MAX = 7 * 24 * 3600
 
@@ -32,7 +32,10 @@ async def get_approval(call: Call) -> Reply:
     approval = await deps.approvals.require(tenant, job_id)
     view = await deps.jobs.require(tenant, job_id)
     payload = await deps.jobs.payload(tenant, job_id)
-    return reply_json(approval_whole(approval_row(approval), view, payload))
+    if payload is None and approval.status is ApprovalStatus.PENDING:
+        payload = await deps.payloads.get(view.job.payload_digest)
+    shown = {**approval_whole(approval_row(approval), view), "payload_shown": payload is not None}
+    return reply_with(shown, "payload", payload)
 
 
 async def approve(call: Call) -> Reply:

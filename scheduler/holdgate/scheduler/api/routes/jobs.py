@@ -7,7 +7,7 @@ import re
 from holdgate.kernel import limits
 from holdgate.kernel.ids import JOB_ID, JobId
 from holdgate.scheduler.api.auth import Principal
-from holdgate.scheduler.api.calls import Call, Later, Reply, reply_json
+from holdgate.scheduler.api.calls import Call, Later, Reply, reply_json, reply_with
 from holdgate.scheduler.api.events import LOOK_AGAIN_S
 from holdgate.scheduler.api.keys import Role
 from holdgate.scheduler.api.paging import page_of, page_reply
@@ -95,7 +95,7 @@ async def get_result(call: Call) -> Reply:
     value = result.value
     if value is None and result.ref is not None:
         value = await call.deps.payloads.get(result.ref)  # type: ignore[arg-type]  # a digest, as the state keeps it
-    return reply_json(result_whole(result, value))
+    return reply_with(result_whole(result), "value", value)
 
 
 async def cancel_job(call: Call) -> Reply:

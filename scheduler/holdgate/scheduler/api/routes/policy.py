@@ -69,7 +69,7 @@ async def put_bundle(call: Call) -> Reply:
     published = await call.deps.bundles.publish(name, call.body)
     await call.deps.audit.append(
         call.principal.tenant,
-        "bundle_published",
+        "bundle.published",
         {
             "actor": call.principal.actor,
             "bundle": published.name,
