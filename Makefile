@@ -47,6 +47,7 @@ bench: setup ## figures: a table, and bench/results.json
 
 docs: setup ## the pages that are made from the code
 	@$(BIN)/holdgate settings --markdown > docs/reference/settings.md
+	@$(BIN)/python docs/pages.py
 
 wheel: setup ## dist/holdgate-….whl
 	@rm -rf dist && $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
@@ -54,6 +55,7 @@ wheel: setup ## dist/holdgate-….whl
 lock: setup ## the lock files anew, with the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile --upgrade --universal --generate-hashes --no-annotate --no-header pyproject.toml --extra embedded --extra dev --extra bench -o requirements/dev.txt
 	uv pip compile --upgrade --universal --generate-hashes --no-annotate --no-header -c requirements/dev.txt pyproject.toml --extra embedded -o requirements/runtime.txt
+	uv pip compile --upgrade --universal --generate-hashes --no-annotate --no-header -c requirements/dev.txt pyproject.toml -o requirements/image.txt
 	uv pip compile --upgrade --universal --generate-hashes --no-annotate --no-header -c requirements/dev.txt requirements/build.in -o requirements/build.txt
 
 clean: ## everything that was made here, but not the data of `make up`

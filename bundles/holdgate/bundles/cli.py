@@ -17,7 +17,7 @@ from nats.errors import Error as NatsError
 from rich.console import Console
 from rich.table import Table
 
-from holdgate.bundles.errors import BundleMalformed, StoreUnavailable
+from holdgate.bundles.errors import BundleMalformed, BundleOutdated, StoreUnavailable
 from holdgate.bundles.format import BUNDLE_BYTES_MAX, BundleFile, build_bundle, parse_bundle, sign_bundle
 from holdgate.bundles.keys import generate, load_public, load_signer
 from holdgate.bundles.publish import check_publishable, publish
@@ -90,6 +90,7 @@ def publish_command(
     password_file: Annotated[
         Path | None, typer.Option("--nats-password-file", envvar="HOLDGATE_NATS_PASSWORD_FILE")
     ] = None,
+    if_newer: Annotated[bool, typer.Option("--if-newer", help="Done, too, when this version is published")] = False,
     as_json: Json = False,
 ) -> None:
     """Check a bundle against what is published, and publish it. Kernels verify it again."""
@@ -97,7 +98,13 @@ def publish_command(
         clock = SystemClock()
         data, trust = _read(file), _root(root, pins, clock)
         password = None if password_file is None else password_file.read_text().strip()
-        trusted = asyncio.run(_publish(data, trust, clock, url, _credentials(user, password)))
+        try:
+            trusted = asyncio.run(_publish(data, trust, clock, url, _credentials(user, password)))
+        except BundleOutdated as error:
+            if not if_newer:
+                raise
+            _show({"published": False, "reason": str(error)}, as_json)
+            return
         _show({"published": True, **_shown(trusted.file), "counted": list(trusted.signers)}, as_json)
 
 

@@ -71,7 +71,6 @@ class Stateful(Trusting):
         "strict",
         description="`strict`: the start is refused unless both servers write to disk before they confirm",
     )
-    replicas: int = Field(1, ge=1, le=5, description="on how many NATS servers the log lies")
 
     def redis_password(self) -> SecretStr | None:
         """The password, read now; Misconfigured when its file is missing or others may read it."""
@@ -118,12 +117,19 @@ class AuditorSettings(Stateful, Signing):
     audit_seal_s: float = Field(60.0, ge=0.1, le=3600, description="a segment is sealed at this age")
 
 
+class SetupSettings(Process):
+    """`holdgate setup`, run once before the processes, as a NATS user who may create streams."""
+
+    replicas: int = Field(1, ge=1, le=5, description="on how many NATS servers the log and the bundles lie")
+
+
 ALL: tuple[type[Process], ...] = (
     KernelSettings,
     ApiSettings,
     DispatcherSettings,
     OutputGateSettings,
     AuditorSettings,
+    SetupSettings,
 )
 
 

@@ -16,6 +16,7 @@ from holdgate.kernel.permits import Signer
 from holdgate.scheduler.api.auth import ApiKeys
 from holdgate.scheduler.api.deps import ApiLimits, Deps, Probe
 from holdgate.scheduler.api.events import EventHub
+from holdgate.scheduler.api.keys import read_keys
 from holdgate.scheduler.cli.shelf import PublishedBundles
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.errors import StateUnavailable
@@ -38,6 +39,7 @@ async def api_deps(
 ) -> AsyncIterator[Deps]:
     """Started parts, stopped at the end of the block."""
     clock = SystemClock()
+    read_keys(settings.api_keys_file)  # an API that would let nobody in does not start
     kernel = KernelClient(nc, clock=clock)
     jobs, approvals = Jobs(scripts, StateLimits(queue_max=settings.queue_jobs_max)), Approvals(scripts)
     job_log, payloads = JobLog(nc), PayloadStore(nc)

@@ -25,6 +25,7 @@ from holdgate.scheduler.settings import (
     KernelSettings,
     OutputGateSettings,
     Process,
+    SetupSettings,
     Signing,
     Stateful,
     Trusting,
@@ -43,22 +44,48 @@ Compose = Callable[[Runtime, Any], contextlib.AbstractAsyncContextManager[None]]
 
 def run_process(name: str) -> int:
     """Run the process `name` until a signal; its exit code."""
+    kind, compose = COMPOSITIONS[name]
+    settings = _settings(name, kind)
+    if settings is None:
+        return lifecycle.REFUSED
+    logs.configure(name, level=settings.log_level, form=settings.log_format)
+    return lifecycle.run(name, settings, lambda runtime: compose(runtime, settings))
+
+
+def run_setup() -> int:
+    """Create what must exist in NATS; the exit code."""
+    settings = _settings("setup", SetupSettings)
+    if settings is None:
+        return lifecycle.REFUSED
+    logs.configure("setup", level=settings.log_level, form=settings.log_format)
+
+    @contextlib.asynccontextmanager
+    async def compose(runtime: Runtime) -> AsyncIterator[None]:
+        from holdgate.scheduler.up.setup import ensure_all
+
+        async with nats_connection(settings, runtime) as nc:
+            await ensure_all(nc, replicas=settings.replicas)
+            runtime.stop()
+            yield
+
+    return lifecycle.run("setup", settings, compose)
+
+
+def _settings(name: str, kind: type[Settings]) -> Settings | None:
+    """Checked settings; None, and on standard error why, when they do not hold."""
     from holdgate.scheduler.cli.reference import known_names
 
-    kind, compose = COMPOSITIONS[name]
     try:
         refuse_unknown(known_names())
-        settings = kind()
+        return kind()
     except Misconfigured as error:
         print(f"holdgate {name}: {error}", file=sys.stderr)
-        return lifecycle.REFUSED
+        return None
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):
             field = "_".join(map(str, problem["loc"])).upper()
             print(f"holdgate {name}: HOLDGATE_{field}: {problem['msg']}", file=sys.stderr)
-        return lifecycle.REFUSED
-    logs.configure(name, level=settings.log_level, form=settings.log_format)
-    return lifecycle.run(name, settings, lambda runtime: compose(runtime, settings))
+        return None
 
 
 @contextlib.asynccontextmanager

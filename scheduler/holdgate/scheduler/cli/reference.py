@@ -13,7 +13,7 @@ from holdgate.scheduler.settings import ALL, PREFIX
 from holdgate.workers.settings import WorkerSettings
 
 PROCESSES: tuple[tuple[str, type[BaseSettings]], ...] = (
-    *zip(("kernel", "api", "dispatcher", "output-gate", "auditor"), ALL, strict=True),
+    *zip(("kernel", "api", "dispatcher", "output-gate", "auditor", "setup"), ALL, strict=True),
     ("worker", WorkerSettings),
     ("client", ClientSettings),
 )

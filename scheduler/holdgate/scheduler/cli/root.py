@@ -128,6 +128,32 @@ def drill(
     raise typer.Exit(code)
 
 
+@app.command("provision")
+def provision(
+    directory: Annotated[Path, typer.Option("--dir", help="A new directory, or one made by this command")],
+) -> None:
+    """Make keys, passwords, a signed root and the files that compose.yaml mounts; what exists is kept."""
+    from holdgate.kernel.clock import SystemClock
+    from holdgate.kernel.errors import HoldgateError
+    from holdgate.scheduler.up.containers import write_container_files
+    from holdgate.scheduler.up.provision import provision as make
+
+    try:
+        environment = write_container_files(make(directory, SystemClock()))
+    except HoldgateError as error:
+        print(f"holdgate provision: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    print(f"docker compose --env-file {environment} up")
+
+
+@app.command("setup")
+def setup() -> None:
+    """Create the streams, consumers and buckets in NATS, once, before the processes start. Settings: HOLDGATE_…"""
+    from holdgate.scheduler.cli.processes import run_setup
+
+    raise typer.Exit(run_setup())
+
+
 @app.command("settings")
 def settings(
     markdown: Annotated[bool, typer.Option("--markdown", help="As a page of the documentation")] = False,

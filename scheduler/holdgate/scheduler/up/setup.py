@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import nats
 import structlog
+from nats.aio.client import Client as Nats
 
 from holdgate.bundles.errors import BundleOutdated
 from holdgate.bundles.publish import publish
@@ -12,20 +13,18 @@ from holdgate.bundles.rootfile import load_root
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler.lifecycle import inbox_prefix
-from holdgate.scheduler.state.log import ensure_streams
+from holdgate.scheduler.state.log import StreamSettings, ensure_streams
 from holdgate.scheduler.up.provision import Provisioned
 
 log = structlog.get_logger("holdgate.up")
 
 
 async def prepare(url: str, user: tuple[str, str], provisioned: Provisioned) -> None:
-    """Create what is missing. Idempotent."""
+    """Create what is missing, publish the starter bundle. Idempotent."""
     name, password = user
     nc = await nats.connect(url, user=name, password=password, inbox_prefix=inbox_prefix(name).encode())
     try:
-        await ensure_streams(nc)
-        store = BundleStore(nc)
-        await store.ensure()
+        store = await ensure_all(nc, replicas=1)
         now_ms = SystemClock().now_ms()
         root = load_root(provisioned.home.root_file, Pins.parse(provisioned.root_pins), now_ms)
         try:
@@ -35,3 +34,11 @@ async def prepare(url: str, user: tuple[str, str], provisioned: Provisioned) -> 
             log.debug("the starter bundle is published already", action="starter_kept", reason=str(error))
     finally:
         await nc.close()
+
+
+async def ensure_all(nc: Nats, *, replicas: int) -> BundleStore:
+    """Streams, consumers, buckets: created where they are missing."""
+    await ensure_streams(nc, StreamSettings(replicas=replicas))
+    store = BundleStore(nc)
+    await store.ensure(replicas=replicas)
+    return store

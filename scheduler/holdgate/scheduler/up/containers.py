@@ -1,0 +1,38 @@
+"""Files for a system whose servers and processes are containers: what `compose.yaml` mounts.
+
+The same directory as `holdgate up` makes, and beside it the configuration of NATS and Redis as they run in containers.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from holdgate.scheduler.up.provision import Provisioned
+from holdgate.scheduler.up.servers import write_private
+
+DATA = Path("/data")
+"""Where the images of NATS and Redis keep theirs."""
+ANY_HOST = "0.0.0.0"  # noqa: S104  inside a container; compose.yaml publishes none of these ports
+NATS_PORT = 4222
+MONITOR_PORT = 8222
+REDIS_PORT = 6379
+
+
+def write_container_files(provisioned: Provisioned) -> Path:
+    """`nats.conf`, `redis.conf`, and the file for `docker compose --env-file`, which is returned."""
+    home = provisioned.home
+    nats = replace(provisioned.nats_config(NATS_PORT, MONITOR_PORT), host=ANY_HOST, data_dir=DATA)
+    redis = replace(provisioned.redis_config(REDIS_PORT), host=ANY_HOST, data_dir=DATA)
+    write_private(home.path / "nats.conf", nats.text())
+    write_private(home.path / "redis.conf", redis.text())
+    environment = home.path / "compose.env"
+    lines = {
+        "HOLDGATE_DIR": str(home.path),
+        "HOLDGATE_PINS": provisioned.root_pins,
+        "HOLDGATE_UID": str(os.getuid()),
+        "HOLDGATE_GID": str(os.getgid()),
+    }
+    write_private(environment, "".join(f"{name}={value}\n" for name, value in lines.items()))
+    return environment
