@@ -1,0 +1,190 @@
+"""Subjects of NATS users, tried against a real server: each process can do its work, and nobody another's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+
+import nats
+import nats.errors
+import pytest
+from nats.aio.client import Client as Nats
+
+from holdgate.kernel import subjects
+from holdgate.scheduler.lifecycle import inbox_prefix
+from holdgate.scheduler.up.access import ACCESS, OPERATOR, nats_user, worker_access, worker_user
+from holdgate.scheduler.up.children import free_port, stop
+from holdgate.scheduler.up.servers import NatsConfig, nats_server
+from holdgate.scheduler.up.setup import ensure_all
+from support.waiting import eventually
+
+POOLS = ("default", "other")
+REFUSAL_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with the users of a `holdgate up`; each user's password is its name."""
+    folder = tmp_path_factory.mktemp("nats")
+    users = [nats_user(name, name, access) for name, access in ACCESS.items()]
+    users += [nats_user(worker_user(pool), worker_user(pool), worker_access(pool)) for pool in POOLS]
+    users.append(nats_user(OPERATOR, OPERATOR, None))
+    config = NatsConfig(free_port(), folder / "data", {"HOLDGATE": tuple(users)})
+    child = nats_server(config, folder / "nats.conf").start(folder / "log")
+    yield config.url
+    stop(child)
+
+
+class Connected:
+    """A connection that remembers what the server refused."""
+
+    def __init__(self, nc: Nats, refused: list[str]) -> None:
+        self.nc = nc
+        self.refused = refused
+
+    async def may_not_publish(self, subject: str) -> bool:
+        """Whether the server refuses a message on `subject`."""
+        await self.nc.publish(subject, b"")
+        return await self._is_refused(f'publish to "{subject}"')
+
+    async def may_not_subscribe(self, subject: str) -> bool:
+        """Whether the server refuses a subscription to `subject`."""
+        await self.nc.subscribe(subject)
+        return await self._is_refused(f'subscription to "{subject}"')
+
+    async def _is_refused(self, what: str) -> bool:
+        await self.nc.flush()
+        try:
+            await eventually(lambda: any(what.lower() in error.lower() for error in self.refused), REFUSAL_S)
+        except AssertionError:
+            return False
+        return True
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str, user: str) -> AsyncIterator[Connected]:
+    refused: list[str] = []
+
+    async def on_error(error: Exception) -> None:
+        refused.append(str(error))
+
+    nc = await nats.connect(url, user=user, password=user, inbox_prefix=inbox_prefix(user).encode(), error_cb=on_error)
+    try:
+        yield Connected(nc, refused)
+    finally:
+        await nc.close()
+
+
+async def test_a_worker_may_speak_for_its_own_pool_only(url: str) -> None:
+    """Asks, beats and results of its pool; nothing of another, no stream, no decision."""
+    async with connected(url, "worker-default") as worker:
+        for make in (subjects.ask, subjects.beat, subjects.result):
+            await worker.nc.publish(make("default", "w1"), b"")
+            assert await worker.may_not_publish(make("other", "w1"))
+            assert not [error for error in worker.refused if make("default", "w1") in error]
+        for subject in (
+            subjects.KERNEL_PERMIT,
+            subjects.KERNEL_DECIDE,
+            subjects.POLICY_SNAPSHOT,
+            subjects.job("default"),
+            subjects.wake("default"),
+            "$JS.API.STREAM.DELETE.JOBS",
+            "$JS.API.CONSUMER.MSG.NEXT.JOBS.intake",
+            "$JS.ACK.RESULTS.output-gate.1.1.1.1.1",
+            "$KV.holdgate-policy.starter",
+            "_INBOX_api.x",
+        ):
+            assert await worker.may_not_publish(subject), subject
+
+
+async def test_a_worker_may_hear_its_own_pool_only(url: str) -> None:
+    """Not other pools' control messages, not results, not jobs, not anybody's replies."""
+    async with connected(url, "worker-default") as worker:
+        await worker.nc.subscribe(subjects.control("default", "w1"))
+        for subject in (
+            ">",
+            subjects.control("other", "w1"),
+            subjects.result("default", "*"),
+            f"{subjects.JOB}.*",
+            f"{subjects.ASK}.*.*",
+            "_INBOX_api.>",
+            "_INBOX_worker-other.>",
+            "holdgate.kernel.*",
+        ):
+            assert await worker.may_not_subscribe(subject), subject
+        assert not [error for error in worker.refused if subjects.control("default", "w1") in error]
+
+
+@pytest.mark.parametrize("user", [*ACCESS, "worker-default"])
+async def test_nobody_but_the_operator_may_change_streams_or_read_everything(url: str, user: str) -> None:
+    """Deleting the log, purging results, listening to all: no process needs that."""
+    async with connected(url, user) as process:
+        for subject in (
+            "$JS.API.STREAM.DELETE.JOBS",
+            "$JS.API.STREAM.CREATE.JOBS",
+            "$JS.API.STREAM.UPDATE.RESULTS",
+            "$JS.API.STREAM.PURGE.RESULTS",
+            "$JS.API.STREAM.MSG.DELETE.JOBS",
+            "$JS.API.CONSUMER.DELETE.RESULTS.output-gate",
+        ):
+            assert await process.may_not_publish(subject), subject
+        assert await process.may_not_subscribe(">")
+        for other in ACCESS:
+            if other != user:
+                assert await process.may_not_subscribe(f"{inbox_prefix(other)}.>")
+
+
+@pytest.mark.parametrize("user", sorted(set(ACCESS) - {"dispatcher"}))
+async def test_only_dispatchers_ask_for_permits(url: str, user: str) -> None:
+    """And only they answer workers."""
+    async with connected(url, user) as process:
+        assert await process.may_not_publish(subjects.KERNEL_PERMIT)
+        assert await process.may_not_subscribe(f"{subjects.ASK}.*.*")
+
+
+@pytest.mark.parametrize("user", sorted(set(ACCESS) - {"kernel"}))
+async def test_only_kernels_answer_as_a_kernel_or_announce_a_snapshot(url: str, user: str) -> None:
+    """Who could would make everybody drop a cache or believe a decision."""
+    async with connected(url, user) as process:
+        assert await process.may_not_publish(subjects.POLICY_SNAPSHOT)
+        assert await process.may_not_subscribe(subjects.KERNEL_DECIDE)
+
+
+@pytest.mark.parametrize("user", sorted(set(ACCESS) - {"api"}))
+async def test_only_the_api_publishes_bundles(url: str, user: str) -> None:
+    """Kernels verify them anyway."""
+    async with connected(url, user) as process:
+        assert await process.may_not_publish("$KV.holdgate-policy.starter")
+
+
+async def test_a_reply_reaches_who_asked(url: str) -> None:
+    """Private inboxes do not get in the way of asking."""
+    async with connected(url, "kernel") as kernel, connected(url, "dispatcher") as dispatcher:
+
+        async def answer(message: nats.aio.msg.Msg) -> None:
+            await message.respond(b"yes")
+
+        await kernel.nc.subscribe(subjects.KERNEL_PERMIT, cb=answer)
+        await kernel.nc.flush()
+        reply = await dispatcher.nc.request(subjects.KERNEL_PERMIT, b"may I?", timeout=5)
+        assert reply.data == b"yes"
+        assert kernel.refused == dispatcher.refused == []
+
+
+async def test_setup_makes_everything_and_a_second_time_changes_nothing(url: str) -> None:
+    """Streams, consumers and buckets, by the operator."""
+    async with connected(url, OPERATOR) as operator:
+        await ensure_all(operator.nc, replicas=1)
+        await ensure_all(operator.nc, replicas=1)
+        names = {info.config.name for info in await operator.nc.jetstream().streams_info()}
+        assert names == {"JOBS", "RESULTS", "KV_holdgate-policy", "OBJ_holdgate-payloads"}
+        consumers = {info.name for info in await operator.nc.jetstream().consumers_info("RESULTS")}
+        assert consumers == {"output-gate", "result-watch"}
+
+
+async def test_a_wrong_password_is_refused(url: str) -> None:
+    """Loopback is no excuse."""
+    with pytest.raises(nats.errors.Error):
+        async with asyncio.timeout(5):
+            await nats.connect(url, user="kernel", password="guess", max_reconnect_attempts=1, reconnect_time_wait=0.05)

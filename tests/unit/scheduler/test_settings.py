@@ -1,0 +1,102 @@
+"""Settings: checked once, secrets from private files, nothing misspelt, few."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from holdgate.scheduler.cli.reference import PROCESSES, known_names, markdown
+from holdgate.scheduler.errors import Misconfigured
+from holdgate.scheduler.settings import ALL, ApiSettings, KernelSettings, read_secret, read_secrets, refuse_unknown
+from support.blocks import ROOT
+
+SETTINGS_MAX = 40
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment with what a kernel needs."""
+    for name in known_names():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOLDGATE_ROOT_FILE", "/r")
+    monkeypatch.setenv("HOLDGATE_ROOT_PINS", "ed25519:00")
+    monkeypatch.setenv("HOLDGATE_KEY_FILE", "/k")
+    monkeypatch.setenv("HOLDGATE_KERNEL_DIR", "/d")
+    return monkeypatch
+
+
+def test_there_are_not_more_than_can_be_known() -> None:
+    """At most forty over all processes, each described, each meaning one thing wherever it is read."""
+    names: dict[str, set[str]] = {}
+    for _, settings in PROCESSES:
+        for name, field in settings.model_fields.items():
+            assert field.description, name
+            names.setdefault(name, set()).add(str(field.annotation))
+    assert len(names) <= SETTINGS_MAX
+
+
+def test_the_page_of_the_settings_is_current() -> None:
+    """`make docs` writes it."""
+    assert (ROOT / "docs" / "reference" / "settings.md").read_text() == markdown()
+
+
+def test_settings_come_from_the_environment_and_never_change(environment: pytest.MonkeyPatch) -> None:
+    """Read once, frozen."""
+    environment.setenv("HOLDGATE_STOP_TIMEOUT_S", "2.5")
+    settings = KernelSettings()  # type: ignore[call-arg]
+    assert settings.stop_timeout_s == 2.5
+    assert settings.kernel_dir == Path("/d")
+    with pytest.raises(ValidationError):
+        settings.stop_timeout_s = 3.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HOLDGATE_DURABILITY", "sometimes"),
+        ("HOLDGATE_API_LISTEN", "8081"),
+        ("HOLDGATE_BODY_BYTES_MAX", "99999999999"),
+        ("HOLDGATE_LOG_LEVEL", "loud"),
+        ("HOLDGATE_QUEUE_JOBS_MAX", "0"),
+    ],
+)
+def test_values_out_of_bounds_are_refused(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """And the message does not repeat the value, which may be a secret in the wrong place."""
+    environment.setenv("HOLDGATE_API_KEYS_FILE", "/a")
+    environment.setenv(name, value)
+    with pytest.raises(ValidationError) as caught:
+        ApiSettings()  # type: ignore[call-arg]
+    assert f"input_value='{value}'" not in str(caught.value)
+
+
+def test_a_misspelt_setting_stops_the_start(environment: pytest.MonkeyPatch) -> None:
+    """It would silently do nothing."""
+    refuse_unknown(known_names())
+    environment.setenv("HOLDGATE_DURABILTY", "relaxed")
+    with pytest.raises(Misconfigured, match="`HOLDGATE_DURABILTY`"):
+        refuse_unknown(known_names())
+
+
+def test_a_secret_is_read_only_from_a_file_of_its_owner(tmp_path: Path) -> None:
+    """Readable by others, missing or empty: refused, with what to do."""
+    file = tmp_path / "password"
+    with pytest.raises(Misconfigured, match="cannot read"):
+        read_secret(file)
+    file.write_text("open sesame\nand a comment\n")
+    file.chmod(0o640)
+    with pytest.raises(Misconfigured, match="chmod 600"):
+        read_secret(file)
+    file.chmod(0o600)
+    assert read_secret(file).get_secret_value() == "open sesame"
+    assert "sesame" not in repr(read_secret(file))
+    assert read_secrets(file) == (b"open sesame", b"and a comment")
+    file.write_text("\n")
+    with pytest.raises(Misconfigured, match="is empty"):
+        read_secret(file)
+
+
+def test_every_process_has_settings_of_its_own() -> None:
+    """One class a process."""
+    assert len(set(ALL)) == len(ALL)
