@@ -53,6 +53,8 @@ BUSY_RETRY_MS = 1_000
 INCAPABLE_DELAY_MS = 1_000
 """A job that no worker seen lately can do: how long it stays out of the way of those that can run."""
 OTHER_WORKER_DELAY_MS = 50
+OFFER_S = 60.0
+"""Longer than an ask stays open: a worker that is busy is not forgotten at once."""
 CLOSED_PAUSE_S = 0.5
 """Without a kernel: between two tries. Jobs stay where they are meanwhile."""
 RETRY_PAUSE_S = 0.05
@@ -104,10 +106,22 @@ class _Open:
 
 @dataclass(slots=True)
 class _Pool:
-    """Turns of tenants, and what the workers seen lately offer."""
+    """Turns of tenants, and what the workers that asked lately offer, with when they asked (loop time)."""
 
     fair: FairShare
-    offers: dict[WorkerId, Ask] = field(default_factory=dict)
+    offers: dict[WorkerId, tuple[Ask, float]] = field(default_factory=dict)
+    pruned_s: float = 0.0
+
+    def note(self, ask: Ask, now_s: float) -> None:
+        """Remember what `ask` offers; forget who asked last longer than `OFFER_S` ago."""
+        self.offers[ask.worker] = (ask, now_s)
+        if now_s - self.pruned_s > OFFER_S:
+            self.pruned_s = now_s
+            self.offers = {name: offer for name, offer in self.offers.items() if now_s - offer[1] <= OFFER_S}
+
+    def can_do(self, job: Job) -> bool:
+        """Whether some worker that asked lately could do `job`."""
+        return any(ask.can_do(job) for ask, _ in self.offers.values())
 
 
 class AskDesk:
@@ -273,7 +287,7 @@ class AskDesk:
         size = 0
         for item in picked:
             if not ask.can_do(item.job):
-                is_known = any(offer.can_do(item.job) for offer in pool.offers.values())
+                is_known = pool.can_do(item.job)
                 why = ("other_worker", OTHER_WORKER_DELAY_MS) if is_known else ("no_capable_worker", INCAPABLE_DELAY_MS)
                 others[why].append(item)
                 pool.fair.give_back(item.job.tenant, 1)
@@ -304,7 +318,7 @@ class AskDesk:
         pool = self._pools.get(ask.pool)
         if pool is None:
             pool = self._pools[ask.pool] = _Pool(FairShare(self._config.weights))
-        pool.offers[ask.worker] = ask
+        pool.note(ask, asyncio.get_running_loop().time())
         entry = _Open(ask)
         queue = self._open[ask.worker]
         queue.append(entry)
@@ -320,13 +334,6 @@ class AskDesk:
         if not queue:
             del self._open[entry.ask.worker]
         metrics.ASKS_WAITING.dec()
-
-    def forget(self, alive: Sequence[WorkerId]) -> None:
-        """Drop the offers of workers that are neither in `alive` nor asking."""
-        keep = set(alive).union(self._open)
-        for pool in self._pools.values():
-            for worker in [name for name in pool.offers if name not in keep]:
-                del pool.offers[worker]
 
     def _wake_one(self, pool: str) -> bool:
         before = self._board.waiting

@@ -7,6 +7,7 @@ from typing import Any
 from holdgate.kernel import wire
 from holdgate.kernel.ids import JobId
 from holdgate.kernel.records import Outcome, Phase
+from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.reaper import LEASE_LOST
 from holdgate.scheduler.state.jobs import Submission
 from holdgate.scheduler.state.results import FinishKind
@@ -47,11 +48,16 @@ async def test_a_job_whose_attempts_are_used_up_is_in_the_dead_letter_list(
     assert (await stage.view(job_id)).code == LEASE_LOST
 
 
-async def test_jobs_for_a_worker_that_died_while_it_waited_go_to_another_at_once(stage: Stage) -> None:
+async def test_jobs_for_a_worker_that_died_while_it_waited_go_to_another_at_once(
+    stage: Stage, eventually: Eventually
+) -> None:
     gone, here = stage.worker(), stage.worker()
-    body = {"worker": gone.name, "pool": gone.pool, "topics": ["job.>"], "capabilities": [], "n": 5, "wait_ms": 5000}
+    body = {"worker": gone.name, "pool": gone.pool, "topics": ["job.>"], "capabilities": [], "n": 5, "wait_ms": 9000}
     await stage.nc.publish(f"holdgate.ask.{gone.pool}.{gone.name}", wire.pack(body), reply="_INBOX.nobody.listens")
+    await eventually(lambda: stage.dispatcher.board.waiting)
+    before = metrics.UNDELIVERED._value.get()
     job_id = await stage.submit(max_attempts=2)
+    await eventually(lambda: metrics.UNDELIVERED._value.get() > before)
     (delivery,) = await here.ask(wait_ms=8000)
     assert (job_of(delivery).job_id, delivery["attempt"]) == (job_id, 2)
 
