@@ -107,8 +107,13 @@ def _unique_keys(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
     if len(result) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # add() is None
-        raise MalformedJson(f"duplicate key `{twice[:64]!s}`")
+        raise MalformedJson(f"duplicate key `{_shown(twice[:64])}`")
     return result
+
+
+def _shown(text: str) -> str:
+    """`text` for a message: what cannot be printed or encoded, such as half of a surrogate pair, is escaped."""
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -24,6 +24,7 @@ BODIES: list[tuple[str, bytes, int, str]] = [
     ("not utf-8", b'{"topic": "\xff\xfe"}', 400, "UTF-8"),
     ("duplicate key", b'{"topic":"job.demo.read","topic":"job.exec.shell"}', 400, "topic"),
     ("duplicate key deep", b'{"topic":"job.demo.read","payload":{"a":{"b":1,"b":2}}}', 400, "`b`"),
+    ("half a pair as duplicate key", b'{"topic":"job.demo.read","payload":{"\\ud800":1,"\\ud800":2}}', 400, "ud800"),
     ("nan", b'{"topic":"job.demo.read","payload":NaN}', 400, "NaN"),
     ("infinity", b'{"topic":"job.demo.read","payload":-Infinity}', 400, "Infinity"),
     ("huge float", b'{"topic":"job.demo.read","payload":1e999}', 400, "too large"),
@@ -149,6 +150,23 @@ async def test_a_body_over_the_limit_is_413_whether_it_says_so_or_not(shared_api
 
     streamed = await shared_api.client(**JSON).post("/api/v1/jobs", content=chunks())
     assert (streamed.status_code, streamed.json()["code"]) == (413, "body_too_large")
+    assert await shared_api.stored() == before
+
+
+async def test_a_payload_over_the_limit_in_its_canonical_form_is_413(shared_api: ApiWorld) -> None:
+    """`1e15` is four bytes in a body and sixteen in what is hashed, kept and handed over."""
+    before = await shared_api.stored()
+    numbers = b"[" + b",".join([b"1e15"] * 600_000) + b"]"
+    for path in ("jobs", "policy/evaluate"):
+        body = b'{"topic":"job.demo.read","payload":' + numbers + b"}"
+        reply = await shared_api.client(**JSON).post(f"/api/v1/{path}", content=body)
+        assert (reply.status_code, reply.json()["code"]) == (413, "body_too_large"), reply.text
+    assert await shared_api.stored() == before
+    denied = (await shared_api.submit(topic="job.exec.shell")).json()["job_id"]
+    before = await shared_api.stored()
+    path = f"/api/v1/jobs/{denied}/remediate"
+    reply = await shared_api.client(**JSON).post(path, content=b'{"payload":' + numbers + b"}")
+    assert (reply.status_code, reply.json()["code"]) == (413, "body_too_large"), reply.text
     assert await shared_api.stored() == before
 
 

@@ -77,6 +77,14 @@ def test_what_cannot_be_hashed_does_not_enter(body: bytes, part_of_the_reason: s
         parse_json(body)
 
 
+@pytest.mark.parametrize("key", ["\\ud800", "\\udfff", "\\u0000", "\\u202e"])
+def test_a_key_that_is_there_twice_is_named_in_characters_that_can_be_shown(key: str) -> None:
+    with pytest.raises(MalformedJson, match="duplicate key") as caught:
+        parse_json(f'{{"{key}":1,"{key}":2}}')
+    assert str(caught.value).isprintable()
+    assert str(caught.value).isascii()
+
+
 @pytest.mark.parametrize(
     "body", [b"[9007199254740991]", b"[" * 64 + b"]" * 64, b'["[[[{{{\\"[[["]', b'["\\ud83d\\ude00"]']
 )

@@ -149,7 +149,13 @@ def reply_problem(problem: Problem, trace_id: str | None) -> Reply:
         headers = (*headers, (b"allow", ", ".join(problem.allow).encode()))
     if problem.status == 408:  # the rest of the body would be taken for the next request
         headers = (*headers, (b"connection", b"close"))
-    return Reply(problem.status, to_json(shown), headers)
+    try:
+        body = to_json(shown)
+    except ValueError:
+        # A text that has no bytes: the caller is still owed the status and the code.
+        bare = Problem(problem.code).as_dict()
+        body = to_json(bare if trace_id is None else {**bare, "trace_id": trace_id})
+    return Reply(problem.status, body, headers)
 
 
 def query_of(raw: bytes, allowed: frozenset[str]) -> dict[str, str]:

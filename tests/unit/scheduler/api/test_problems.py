@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 
 import pytest
 
@@ -11,6 +12,7 @@ from holdgate.kernel import errors as kernel_errors
 from holdgate.kernel.client import KernelRefused
 from holdgate.kernel.errors import FormInvalid, HoldgateError, PolicyInvalid
 from holdgate.scheduler import errors
+from holdgate.scheduler.api.calls import reply_problem
 from holdgate.scheduler.api.openapi import error_codes
 from holdgate.scheduler.api.operations import OPERATIONS
 from holdgate.scheduler.api.problems import KINDS, Problem, problem_of
@@ -77,6 +79,12 @@ def test_every_code_that_an_operation_names_is_in_the_table_and_every_operation_
         codes = error_codes(operation)
         assert set(codes) <= set(KINDS), operation.name
         assert "overloaded" in codes
+
+
+def test_a_problem_that_cannot_be_written_still_tells_its_status_and_code() -> None:
+    reply = reply_problem(Problem("bad_request", "half a pair: \ud800", extra={"errors": ["\udfff"]}), "trace")
+    shown = json.loads(reply.body)
+    assert (reply.status, shown["code"], shown["trace_id"]) == (400, "bad_request", "trace")
 
 
 def test_a_problem_never_shows_a_code_that_is_not_in_the_table() -> None:

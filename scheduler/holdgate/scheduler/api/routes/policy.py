@@ -10,7 +10,7 @@ from holdgate.kernel.records import Decision, Job, Phase
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
 from holdgate.scheduler.api.paging import page_reply
 from holdgate.scheduler.api.problems import Problem, invalid
-from holdgate.scheduler.api.routes.submit import identity_of, job_of
+from holdgate.scheduler.api.routes.submit import identity_of, job_of, require_size
 
 BUNDLE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
 
@@ -91,6 +91,7 @@ async def _supposed(call: Call) -> tuple[Job, Facts]:
         raise Problem("tenant_mismatch", "`tenant` is not the tenant of the key")
     now_ms = facts.now_ms if facts.now_ms is not None else call.deps.clock.now_ms()
     form = parse_form(facts.form, now_ms=now_ms)
+    require_size(form, call.deps.limits.body_bytes_max)
     secrets_present = await call.deps.secrets.present(form.prompt, form.payload)
     own = identity_of(call.principal)
     identity = Identity(

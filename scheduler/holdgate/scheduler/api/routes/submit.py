@@ -49,6 +49,7 @@ async def remediate_job(call: Call) -> Reply:
 async def job_of(call: Call, form: JobForm) -> Job:
     """The job that the caller asks for by `form`, with its secrets measured."""
     deps = call.deps
+    require_size(form, deps.limits.body_bytes_max)
     secrets_present = await deps.secrets.present(form.prompt, form.payload)
     now_ms = deps.clock.now_ms()
     return form.job(
@@ -58,6 +59,15 @@ async def job_of(call: Call, form: JobForm) -> Job:
         trace_id=call.trace_id,
         secrets_present=secrets_present,
     )
+
+
+def require_size(form: JobForm, bytes_max: int) -> None:
+    """Problem `body_too_large` when the payload is over the limit as it is hashed, kept and handed over.
+
+    The canonical form can be several times what was sent: `1e15` has sixteen digits there.
+    """
+    if len(form.payload) > bytes_max:
+        raise Problem("body_too_large", f"the payload is over {bytes_max} bytes in its canonical form")
 
 
 def identity_of(principal: Principal) -> Identity:
