@@ -118,7 +118,9 @@ async def test_a_permanent_failure_is_not_retried(executors: Executors) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [object(), {1: "x"}, b"bytes", float("nan"), 2**60, {"x": {1, 2}}, "\ud800"], ids=lambda value: type(value).__name__
+    "value",
+    [object(), {1: "x"}, b"bytes", float("nan"), 2**60, {"x": {1, 2}}, "\ud800"],
+    ids=lambda value: type(value).__name__,
 )
 async def test_a_value_that_is_not_json_fails_with_a_code(executors: Executors, value: Any) -> None:
     def handler(job: Job) -> Any:
