@@ -4,8 +4,9 @@
                                            ▲                             │
                                            └────── the probe fails ──────┘
 
-What always holds: half-open lets exactly one call through, and nobody else until that one has ended. A probe whose end
-was never heard of counts as lost after `open_ms`, so a cancelled caller cannot keep the breaker half-open for ever.
+What always holds: half-open lets exactly one call through, and nobody else until that one has ended; only the end of
+that one call ends the probe, not that of a call from before. A probe whose end was never heard of counts as lost after
+`open_ms`, so a cancelled caller cannot keep the breaker half-open for ever.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ class BreakerState(IntEnum):
     OPEN = 2
 
 
+class Ticket:
+    """One call that went out; stands for itself. The breaker knows by it whether the call that ends is the probe."""
+
+    __slots__ = ()
+
+
 class Breaker:
     """Counts failures in a row and keeps calls away from a part that does not answer. Not for use from two threads."""
 
@@ -36,7 +43,8 @@ class Breaker:
         self._open_ms = open_ms
         self._failures = 0
         self._opened_ms: int | None = None
-        self._probe_ms: int | None = None
+        self._probe_ms = 0
+        self._probe: Ticket | None = None
 
     def state(self, now_ms: int) -> BreakerState:
         """Whether calls go through at `now_ms`."""
@@ -46,18 +54,14 @@ class Breaker:
             return BreakerState.OPEN
         return BreakerState.HALF_OPEN
 
-    def try_acquire(self, now_ms: int) -> bool:
-        """Whether a call may go out now. In half-open, True makes the caller the one probe."""
-        match self.state(now_ms):
-            case BreakerState.CLOSED:
-                return True
-            case BreakerState.OPEN:
-                return False
-            case BreakerState.HALF_OPEN:
-                if self._probe_ms is not None and now_ms - self._probe_ms < self._open_ms:
-                    return False
-                self._probe_ms = now_ms
-                return True
+    def try_acquire(self, now_ms: int) -> Ticket | None:
+        """A ticket when a call may go out now, to be given back with how it ended. In half-open it is the one probe."""
+        if self.would_refuse(now_ms):
+            return None
+        ticket = Ticket()
+        if self.state(now_ms) is BreakerState.HALF_OPEN:
+            self._probe, self._probe_ms = ticket, now_ms
+        return ticket
 
     def would_refuse(self, now_ms: int) -> bool:
         """Whether `try_acquire` would say no; takes nothing."""
@@ -67,23 +71,24 @@ class Breaker:
             case BreakerState.OPEN:
                 return True
             case BreakerState.HALF_OPEN:
-                return self._probe_ms is not None and now_ms - self._probe_ms < self._open_ms
+                return self._probe is not None and now_ms - self._probe_ms < self._open_ms
 
     def record_success(self) -> None:
         """A call was answered: closed, whatever came before."""
         self._failures = 0
-        self._opened_ms = self._probe_ms = None
+        self._opened_ms = self._probe = None
 
-    def record_failure(self, now_ms: int) -> None:
+    def record_failure(self, ticket: Ticket, now_ms: int) -> None:
         """A call was not answered. Late failures of calls from before the breaker opened do not prolong it."""
         if self._opened_ms is not None:
-            if self._probe_ms is not None:
-                self._opened_ms, self._probe_ms = now_ms, None
+            if ticket is self._probe:
+                self._opened_ms, self._probe = now_ms, None
             return
         self._failures += 1
         if self._failures >= self._failures_max:
             self._opened_ms = now_ms
 
-    def abandon(self) -> None:
-        """A call ended without saying anything about the part (it was cancelled): the next one may probe."""
-        self._probe_ms = None
+    def abandon(self, ticket: Ticket) -> None:
+        """A call ended without saying anything about the part (it was cancelled); was it the probe, the next may be."""
+        if ticket is self._probe:
+            self._probe = None

@@ -2,7 +2,8 @@
 
 What always holds: no answer in time is `KernelUnavailable`, never a denial; only decisions for submit are cached, and a
 cached one is used only for a job that the rules could not tell from the one it was made for, under the snapshot in
-force; callers that come while a question is under way are asked for together in the next one.
+force; callers that come while a question is under way are asked for together in the next one, and one whose question
+cannot be sent fails alone. The breaker counts what was on the wire, not who waited for it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ SILENT_AFTER_S = 6.0
 SLIM_BYTES = 4096
 """A larger payload is left out of the question when no rule reads it; a kernel that wants it after all says so."""
 
+UNPACKABLE = "unpackable"
+
 
 class KernelRefused(InvalidInput):
     """the kernel answered that the question is not valid"""
@@ -48,6 +51,11 @@ class KernelRefused(InvalidInput):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"the kernel refused the question (`{code}`): {message}")
         self.refusal = code
+        self.why = message
+
+
+class _Silent(KernelUnavailable):
+    """the kernel gave no answer at all, or is not asked for want of one"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +150,6 @@ class KernelClient:
             async with asyncio.timeout(self._timeout_s):
                 return await self._submits.submit(job)
         except TimeoutError as error:
-            # Its question waited behind one that was not answered: for the breaker that is one more without an answer.
-            if self.breaker_state is BreakerState.CLOSED:
-                self._no_answer()
             raise KernelUnavailable("the kernel gave no decision in time") from error
         except KernelUnavailable:
             raise
@@ -159,13 +164,16 @@ class KernelClient:
         return [_decision(reply) for reply in replies]
 
     async def permits(self, requests: Sequence[PermitRequest]) -> list[PermitReply]:
-        """A reply for each request, in order."""
+        """A reply for each request, in order. One that cannot be asked is refused with the code of the reason; so are,
+        as `kernel_unavailable`, those after which the kernel fell silent, unless that is all of them."""
 
         def item(index: int, slim: bool) -> bytes:
             request = requests[index]
             return calls.pack_permit_request(replace(request, job=self._slim(request.job)) if slim else request)
 
         replies = await self._ask_twice(subjects.KERNEL_PERMIT, len(requests), item, Phase.DISPATCH)
+        if replies and all(reply.get("error") == KernelUnavailable.code for reply in replies):
+            _raise_refusal(replies[0])
         return [calls.permit_reply(reply) for reply in replies]
 
     async def decide_outputs(self, facts: Sequence[OutputFacts]) -> list[OutputDecision]:
@@ -222,13 +230,31 @@ class KernelClient:
         self, subject: str, count: int, item: Callable[[int, bool], bytes], phase: Phase, **extra: Any
     ) -> list[dict[str, Any]]:
         """Ask with large payloads left out where no rule reads them; again, whole, where the kernel wants them."""
-        replies = await self._ask(subject, [item(index, True) for index in range(count)], phase, **extra)
+        replies = await self._ask_items(subject, range(count), lambda index: item(index, True), phase, **extra)
         missing = [index for index, reply in enumerate(replies) if reply.get("error") == calls.PAYLOAD_MISSING]
         if missing:
-            again = await self._ask(subject, [item(index, False) for index in missing], phase, **extra)
+            again = await self._ask_items(subject, missing, lambda index: item(index, False), phase, **extra)
             for index, reply in zip(missing, again, strict=True):
                 replies[index] = reply
         return replies
+
+    async def _ask_items(
+        self, subject: str, indexes: Sequence[int], item: Callable[[int], bytes], phase: Phase, **extra: Any
+    ) -> list[dict[str, Any]]:
+        """A reply for each of `indexes`, in order; for one that cannot be written as a message, an error of its own."""
+        replies: dict[int, dict[str, Any]] = {}
+        packed: list[bytes] = []
+        asked: list[int] = []
+        for index in indexes:
+            try:
+                packed.append(item(index))
+            except (InvalidInput, TypeError, ValueError, OverflowError) as error:
+                # Not its text, which may quote the job.
+                replies[index] = _refusal(UNPACKABLE, f"it has no form as a message ({type(error).__name__})")
+            else:
+                asked.append(index)
+        replies.update(zip(asked, await self._ask(subject, packed, phase, **extra), strict=True))
+        return [replies[index] for index in indexes]
 
     def _slim(self, job: Job) -> Job:
         if job.payload is None or len(job.payload) <= SLIM_BYTES:
@@ -236,47 +262,55 @@ class KernelClient:
         return job if self._info is None or "payload" in self._info.reads else job.with_payload(None)
 
     async def _ask(self, subject: str, items: Sequence[bytes], phase: Phase, **extra: Any) -> list[dict[str, Any]]:
+        """A reply for each item, in order. What goes wrong with a part of them is the reply of that part's items; a
+        kernel that falls silent is not asked for the rest, so that one call is at most one failure for the breaker."""
         replies: list[dict[str, Any]] = []
         bytes_max = min(calls.REQUEST_BYTES, self._nc.max_payload * 3 // 4)
-        for _, part in calls.chunks(items, bytes_max):
-            replies += await self._ask_part(subject, part, phase, **extra)
+        for start, part in calls.chunks(items, bytes_max):
+            try:
+                replies += await self._ask_part(subject, part, phase, **extra)
+            except _Silent as error:
+                replies += [_refusal(error.code, str(error))] * (len(items) - start)
+                break
         return replies
 
     async def _ask_part(self, subject: str, part: list[bytes], phase: Phase, **extra: Any) -> list[dict[str, Any]]:
         until_ms = self._clock.now_ms() + int(self._timeout_s * 1000)
-        reply = await self._request(subject, calls.pack_request(part, until_ms, phase, **extra))
+        try:
+            reply = await self._request(subject, calls.pack_request(part, until_ms, phase, **extra))
+        except KernelRefused as error:
+            return [_refusal(error.refusal, error.why)] * len(part)
         if reply.get("error") == calls.REPLY_TOO_LARGE and len(part) > 1:
             half = len(part) // 2
             first = await self._ask_part(subject, part[:half], phase, **extra)
             return first + await self._ask_part(subject, part[half:], phase, **extra)
-        _raise_refusal(reply)
+        if "error" in reply:
+            return [_refusal(str(reply["error"]), str(reply.get("message", "")))] * len(part)
         items = reply.get("items")
         if not isinstance(items, list) or len(items) != len(part) or not all(isinstance(item, dict) for item in items):
-            raise KernelUnavailable("the kernel's answer does not fit the question")
+            return [_refusal(KernelUnavailable.code, "the kernel's answer does not fit the question")] * len(part)
         return items
 
     async def _request(self, subject: str, data: bytes) -> dict[str, Any]:
-        if not self._breaker.try_acquire(self._clock.now_ms()):
-            raise KernelUnavailable("the kernel does not answer; the circuit breaker is open")
+        ticket = self._breaker.try_acquire(self._clock.now_ms())
+        if ticket is None:
+            raise _Silent("the kernel does not answer; the circuit breaker is open")
         try:
             message = await self._nc.request(subject, data, timeout=self._timeout_s)
             reply = wire.unpack(message.data)
         except asyncio.CancelledError:
-            self._breaker.abandon()
+            self._breaker.abandon(ticket)
             raise
         except MaxPayloadError as error:
-            self._breaker.abandon()
+            self._breaker.abandon(ticket)
             raise KernelRefused("too_large", "more than NATS carries in one message") from error
         except (NatsError, TimeoutError, OSError, InvalidInput) as error:
-            self._no_answer()
-            raise KernelUnavailable(f"the kernel gave no answer: {type(error).__name__}") from error
+            self._breaker.record_failure(ticket, self._clock.now_ms())
+            self._measure(is_up=False)
+            raise _Silent(f"the kernel gave no answer: {type(error).__name__}") from error
         self._breaker.record_success()
         self._measure(is_up=True)
         return reply
-
-    def _no_answer(self) -> None:
-        self._breaker.record_failure(self._clock.now_ms())
-        self._measure(is_up=False)
 
     def _measure(self, *, is_up: bool) -> None:
         metrics.KERNEL_UP.set(1 if is_up else 0)
@@ -313,11 +347,18 @@ def _decision(reply: dict[str, Any]) -> Decision:
     return Decision.from_dict(reply)
 
 
+def _refusal(code: str, message: str) -> dict[str, Any]:
+    """The reply to an item that was not answered, as the kernel would write it."""
+    return {"error": code, "message": message}
+
+
 def _raise_refusal(reply: dict[str, Any]) -> None:
     """A failure of the kernel is no answer; a question that it refuses is the asker's fault."""
     if (code := reply.get("error")) is None:
         return
     message = str(reply.get("message", ""))
+    if code == KernelUnavailable.code:
+        raise KernelUnavailable(message)
     if code in (calls.INTERNAL, calls.NO_POLICY):
         raise KernelUnavailable(f"the kernel cannot answer: {message}")
     raise KernelRefused(str(code), message)

@@ -9,7 +9,7 @@ import pytest
 
 from holdgate.kernel import calls, limits, subjects, wire
 from holdgate.kernel.breaker import BreakerState
-from holdgate.kernel.client import KernelRefused
+from holdgate.kernel.client import KernelClient, KernelRefused
 from holdgate.kernel.custody import PermitRequest
 from holdgate.kernel.errors import KernelUnavailable
 from holdgate.kernel.ids import Tenant, WorkerId
@@ -178,21 +178,58 @@ async def test_no_kernel_is_unavailable_at_once_and_opens_the_breaker_until_one_
     assert client.breaker_state is BreakerState.CLOSED
 
 
-async def test_a_kernel_that_does_not_answer_is_unavailable_within_the_time_limit(system: System) -> None:
-    taken = asyncio.Event()
+async def test_a_kernel_that_does_not_answer_is_unavailable_within_the_time_limit(
+    system: System, eventually: Eventually
+) -> None:
+    taken: list[object] = []
 
-    async def swallow(_message: object) -> None:
-        taken.set()
+    async def swallow(message: object) -> None:
+        taken.append(message)
 
     await system.nc.subscribe(subjects.KERNEL_DECIDE, queue=subjects.KERNEL_QUEUE, cb=swallow)
     await system.nc.flush()
     client = await system.client(timeout_s=0.2)
-    began = asyncio.get_running_loop().time()
-    results = await asyncio.gather(*(client.decide(job()) for _ in range(20)), return_exceptions=True)
-    assert taken.is_set()
-    assert all(isinstance(result, KernelUnavailable) for result in results)
-    assert asyncio.get_running_loop().time() - began < 1.0
-    assert client.breaker_state is BreakerState.OPEN
+    for question in range(1, limits.BREAKER_FAILURES + 1):
+        began = asyncio.get_running_loop().time()
+        results = await asyncio.gather(*(client.decide(job()) for _ in range(20)), return_exceptions=True)
+        assert all(isinstance(result, KernelUnavailable) for result in results)
+        assert asyncio.get_running_loop().time() - began < 1.0
+        # However many waited for it, a question without an answer is one failure.
+        is_last = question == limits.BREAKER_FAILURES
+        state = BreakerState.OPEN if is_last else BreakerState.CLOSED
+        await eventually(lambda question=question: failures(client) == question)
+        assert (len(taken), client.breaker_state) == (question, state)
+
+
+def failures(client: KernelClient) -> int:
+    return client._breaker._failures
+
+
+async def test_a_question_in_several_parts_is_one_failure_when_the_kernel_is_silent(system: System) -> None:
+    client = await system.client(timeout_s=0.2)
+    jobs = [job(topic=f"job.read.n{number}", prompt="y" * 20_000) for number in range(300)]
+    with pytest.raises(KernelUnavailable):
+        await client.decide_fresh(jobs, Phase.DISPATCH)
+    assert failures(client) == 1
+
+
+async def test_a_job_that_cannot_be_asked_about_fails_alone(system: System, tmp_path: Path) -> None:
+    await system.publish(bundle(tmp_path, ALLOW_READS.replace("}}", '}, when: "has(job.payload)"}')))
+    await system.kernel()
+    client = await system.client()
+    good = job(payload=1)
+    too_large = job(payload="x" * (system.nc.max_payload + 1))
+    no_message = job(prompt="\ud800")
+    asked = (good, too_large, no_message, job(payload=2))
+    answers = await asyncio.gather(*map(client.decide, asked), return_exceptions=True)
+    shown = [answer.refusal if isinstance(answer, KernelRefused) else type(answer).__name__ for answer in answers]
+    assert shown == ["Decision", "too_large", "unpackable", "Decision"]
+
+    decision = await client.decide(good)
+    requests = [PermitRequest(each, admission(good, decision), 1, "default", WorkerId("w1")) for each in asked[:3]]
+    replies = await client.permits(requests)
+    assert [reply.refusal for reply in replies] == [None, "too_large", "unpackable"]
+    assert client.breaker_state is BreakerState.CLOSED
 
 
 async def test_callers_that_come_together_are_asked_for_together_and_get_their_own_answer(
