@@ -16,7 +16,7 @@ ZSETS = ("state", "backlog", "picked", "due", "parked", "leases")
 READ_BY: dict[str, Callable[[str], tuple[str | int, ...]]] = {
     **dict.fromkeys(ZSETS, lambda name: ("ZRANGE", name, 0, -1)),
     **dict.fromkeys(("job", "approval", "result"), lambda name: ("HGETALL", name)),
-    "running": lambda name: ("SMEMBERS", name),
+    **dict.fromkeys(("running", "running_topic"), lambda name: ("SMEMBERS", name)),
 }
 READABLE = TERMINAL - {State.DENIED, State.EXPIRED}
 
@@ -30,6 +30,7 @@ class Dump:
     places: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     leases: set[str] = field(default_factory=set)
     running_by_key: dict[str, set[str]] = field(default_factory=dict)
+    running_by_topic: dict[str, set[str]] = field(default_factory=dict)
     approvals: dict[str, dict[str, bytes]] = field(default_factory=dict)
     results: set[str] = field(default_factory=set)
     events: list[AuditEvent] = field(default_factory=list)
@@ -71,6 +72,8 @@ def _take(found: Dump, name: str, value: list[bytes]) -> None:
             found.leases = {job_id.decode() for job_id in value}
         case "running":
             found.running_by_key[rest] = {job_id.decode() for job_id in value}
+        case "running_topic":
+            found.running_by_topic[rest] = {job_id.decode() for job_id in value}
         case "result":
             found.results.add(rest)
 
@@ -79,11 +82,11 @@ def _fields(flat: list[bytes]) -> dict[str, bytes]:
     return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
-def verify(found: Dump, *, concurrency_max: int) -> None:
+def verify(found: Dump) -> None:
     """AssertionError when something does not hold."""
     _verify_indexes(found)
     _verify_places(found)
-    _verify_running(found, concurrency_max)
+    _verify_running(found)
     _verify_approvals(found)
     _verify_audit(found)
     for job_id in found.results:
@@ -106,13 +109,15 @@ def _verify_places(found: Dump) -> None:
             assert not places, f"{job_id}: `{state}`, but in {places}"
 
 
-def _verify_running(found: Dump, concurrency_max: int) -> None:
+def _verify_running(found: Dump) -> None:
     running = {job_id for job_id in found.jobs if found.state(job_id) is State.RUNNING}
     assert found.leases == running, "leases and running jobs differ"
     for ckey, holders in found.running_by_key.items():
-        assert len(holders) <= concurrency_max, f"{len(holders)} run under `{ckey}`"
+        assert len(holders) <= 1, f"{len(holders)} run under `{ckey}`"
         expected = {job_id for job_id in running if found.jobs[job_id].get("ckey", b"").decode() == ckey}
         assert holders == expected, f"`{ckey}` is held by jobs that do not run"
+    counted = set().union(*found.running_by_topic.values())
+    assert counted == running, "the jobs counted by topic are not those that run"
 
 
 def _verify_approvals(found: Dump) -> None:

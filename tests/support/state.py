@@ -175,6 +175,7 @@ class World:
             token=LeaseToken(new_token()),
             attempt=picked.attempt,
             lease_ms=30_000,
+            topic=picked.job.topic,
         )
         return replace(request, **changes)
 

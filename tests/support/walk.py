@@ -21,7 +21,8 @@ from holdgate.scheduler.state.transitions import DEAD, State
 from support.invariants import Dump, dump, is_final, verify
 from support.state import SNAPSHOT, TENANT, WORKER, World, make_decision, make_job
 
-CONCURRENCY_MAX = 1
+TOPIC_MAX = 2
+"""What some decisions let run at once."""
 OTHER_SNAPSHOT = digest("policy two")
 DRAIN_ROUNDS = 100
 THROTTLE = Throttle(rule="limit", bucket="b", limit=3, per_s=60, over=Over.DELAY)
@@ -82,7 +83,7 @@ class Walk:
     async def everything_holds(self) -> Dump:
         """The invariants, and what only the walk knows: who entered, and whose result was let out."""
         found = await dump(self.world.scripts, TENANT)
-        verify(found, concurrency_max=CONCURRENCY_MAX)
+        verify(found)
         assert set(found.jobs) == self.entered, "a job was lost or invented"
         assert found.results <= self.readable, "a result can be read before its verdict"
         return found
@@ -213,16 +214,20 @@ class Walk:
         if approval is not None and self.random.random() < 0.8:
             snapshot = approval.snapshot
         changes: dict[str, Any] = {"reservation": FORGED} if forged else {}
+        topic_max = self.random.choice([None, None, TOPIC_MAX])
         result, token = await self.world.start(
             picked,
             approval_required=required,
             decision=make_decision(picked.job, snapshot=snapshot),
-            concurrency_max=CONCURRENCY_MAX,
+            topic_max=topic_max,
             max_runtime_ms=self.random.choice([None, 20_000]),
             **changes,
         )
         self.note("start", job_id, kind=result.kind, forged=forged, required=required)
         assert not forged or result.kind is StartKind.LOST
+        running = sum(self.found.state(job_id) is State.RUNNING for job_id in self.found.jobs)
+        assert (result.kind is not StartKind.CROWDED) or (topic_max is not None and running >= topic_max)
+        assert (result.kind is not StartKind.STARTED) or topic_max is None or running < topic_max
         if result.kind in (StartKind.LOST, StartKind.APPROVAL_MISSING):
             await self.unchanged("a start that did not happen")
         if result.kind is StartKind.STARTED:
@@ -416,7 +421,7 @@ class Walk:
         finishing = {view.job.job_id for view in views if view is not None and view.state is State.FINISHING}
         runs = [run for run in self.started if run[0].job.job_id in finishing]
         for picked in await world.pick(100):
-            result, token = await world.start(picked, concurrency_max=CONCURRENCY_MAX)
+            result, token = await world.start(picked)
             if result.kind is StartKind.STARTED:
                 runs.append((picked, token))
         for picked, token in runs:

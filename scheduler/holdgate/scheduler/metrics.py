@@ -49,6 +49,7 @@ REFUSALS = (
     "payload_unavailable",
     "no_capable_worker",
     "parked",
+    "crowded",
     "expired",
 )
 LEASE_OUTCOMES = ("queued", "failed", "timed_out", "cancelled")

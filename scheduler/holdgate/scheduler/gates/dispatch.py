@@ -279,7 +279,9 @@ class DispatchGate:
             attempt=item.attempt,
             lease_ms=HANDOVER_LEASE_MS,
             approval_required=not fail_open and bool(approvals_of(decision, item.admission)),
-            concurrency_max=decision.constraints.max_concurrency or 1,
+            topic=item.job.topic,
+            topic_max=decision.constraints.max_concurrency,
+            attempts_max=decision.constraints.max_attempts,
             max_runtime_ms=None if runtime_s is None else runtime_s * 1000,
             fail_open=fail_open,
         )
@@ -402,6 +404,8 @@ def _count_start(result: StartResult) -> None:
             metrics.JOBS.labels("running").inc()
         case StartKind.PARKED:
             metrics.DISPATCH_REFUSED.labels("parked").inc()
+        case StartKind.CROWDED:
+            metrics.DISPATCH_REFUSED.labels("crowded").inc()
         case StartKind.LOST:
             metrics.STALE.labels("start").inc()
         case StartKind.EXPIRED:

@@ -27,6 +27,8 @@ RESERVATION_MS = 10_000
 """From pick to start: several kernel time-outs."""
 STOP_GRACE_MS = 10_000
 """The worker ends a run at its permitted time; the lease outlives that by this much, for the message to arrive."""
+CROWDED_DELAY_MS = 500
+"""How soon a job is tried again whose topic had as many running as the decision lets."""
 BOOST_MS = {Priority.LOW: -600_000, Priority.NORMAL: 0, Priority.HIGH: 600_000}
 """How far ahead of its time a job stands: a low job starts at the latest when it has waited 20 minutes longer."""
 
@@ -53,7 +55,8 @@ class StartRequest:
     """What makes a picked job run. `decision` is the kernel's at hand-off (None only under a declared fail-open).
 
     `approval_required`: the decision asks for approval, so a released approval with the decision's `job_hash` and
-    `snapshot` must be there, and is used up. `concurrency_max` applies to the job's concurrency key.
+    `snapshot` must be there, and is used up. `topic_max` is how many jobs of the tenant on `topic` may run at once,
+    None for any number; under a concurrency key it is always one. `attempts_max` can only lower the job's own.
     """
 
     job_id: JobId
@@ -65,8 +68,10 @@ class StartRequest:
     token: LeaseToken
     attempt: int
     lease_ms: int
+    topic: str
     approval_required: bool = False
-    concurrency_max: int = 1
+    topic_max: int | None = None
+    attempts_max: int | None = None
     max_runtime_ms: int | None = None
     fail_open: bool = False
 
@@ -76,6 +81,9 @@ class StartKind(StrEnum):
 
     STARTED = "started"
     PARKED = "parked"
+    """Another job runs under its concurrency key."""
+    CROWDED = "crowded"
+    """As many jobs of the tenant run on its topic as the decision lets; it comes back after CROWDED_DELAY_MS."""
     LOST = "lost"
     """The reservation is gone: expired, cancelled, or another dispatcher was faster."""
     EXPIRED = "expired"
@@ -224,11 +232,14 @@ def _start_args(request: StartRequest, now_ms: int) -> list[Arg]:
         int(request.approval_required),
         "" if decision is None else decision.job_hash,
         "" if decision is None else decision.snapshot,
-        max(1, request.concurrency_max),
+        request.topic_max or 0,
         stop_ms,
         int(request.fail_open),
         b"" if decision is None else encoding.pack_decision(decision),
         encoding.pack_details(details),
+        request.topic,
+        request.attempts_max or 0,
+        now_ms + CROWDED_DELAY_MS,
     ]
 
 

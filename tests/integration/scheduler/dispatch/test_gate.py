@@ -43,6 +43,27 @@ async def test_a_job_that_a_new_policy_holds_waits_for_a_release_under_that_poli
     assert permit_of(delivery).snapshot == active.snapshot
 
 
+async def test_the_limits_of_the_decision_at_hand_off_hold_and_not_those_of_the_submit(stage: Stage) -> None:
+    job_ids = [await stage.submit(max_attempts=3) for _ in range(2)]
+    stage.rules.use(
+        {
+            **ALLOW_ALL,
+            "decision": "allow_with_constraints",
+            "constraints": {"max_concurrency": 1, "max_attempts": 1},
+        }
+    )
+    worker = stage.worker()
+    (delivery,) = await worker.ask(2)
+    first = job_of(delivery).job_id
+    (second,) = set(job_ids) - {first}
+    waiting = await stage.view(second)
+    assert (waiting.state, waiting.waiting_reason) == (State.QUEUED, "max_concurrency")
+    await stage.finish(delivery, State.QUEUED)
+    assert await stage.state_of(first) is State.FAILED
+    (delivery,) = await worker.ask(wait_ms=8000)
+    assert job_of(delivery).job_id == second
+
+
 async def test_a_release_is_used_up_by_the_start_it_allowed(stage: Stage) -> None:
     stage.rules.use(HOLD_ALL)
     job_id = await stage.submit()

@@ -188,6 +188,20 @@ async def test_a_changed_policy_that_still_holds_voids_votes_and_asks_again(worl
     assert [item.snapshot for item in await world.jobs.decisions(TENANT, job.job_id)] == [SNAPSHOT, NEW_SNAPSHOT]
 
 
+async def test_other_approvers_under_the_same_policy_are_asked_anew(world: World) -> None:
+    """A rule that looks at the time came to demand two: what one released before would never get a permit."""
+    job = await world.held()
+    one = make_decision(job, Verdict.REQUIRE_APPROVAL)
+    two = make_decision(job, Verdict.REQUIRE_APPROVAL, approvals=TWO_OF)
+    for decision, round_, needed in ((one, 1, one.approvals), (two, 2, TWO_OF), (two, 2, TWO_OF)):
+        [state] = await world.approvals.redecide(TENANT, [Redecision(job.job_id, decision)], world.now_ms)
+        view = await world.approvals.require(TENANT, job.job_id)
+        assert (state, view.round, view.requirements) == (State.HELD, round_, needed)
+    assert (await world.vote(job)).status is ApprovalStatus.PENDING
+    await world.vote(job, "bob")
+    assert (await world.vote(job, "root")).status is ApprovalStatus.RELEASED
+
+
 async def test_redeciding_twice_under_the_same_policy_keeps_the_votes(world: World) -> None:
     """Several dispatchers may hear of one change."""
     job = await held_by(world, *TWO_OF)

@@ -9,7 +9,7 @@ import pytest
 from holdgate.kernel.ids import JobId, LeaseToken, Tenant, WorkerId
 from holdgate.kernel.records import Priority, Verdict
 from holdgate.scheduler.state.approvals import ApprovalStatus, Redecision
-from holdgate.scheduler.state.backlog import RESERVATION_MS, STOP_GRACE_MS, StartKind
+from holdgate.scheduler.state.backlog import CROWDED_DELAY_MS, RESERVATION_MS, STOP_GRACE_MS, StartKind
 from holdgate.scheduler.state.connection import key
 from holdgate.scheduler.state.leases import LeaseClaim
 from holdgate.scheduler.state.results import FinishingClaim, FinishKind
@@ -134,13 +134,71 @@ async def test_one_at_a_time_runs_under_a_concurrency_key(world: World) -> None:
     assert (await world.start(four))[0].kind is StartKind.STARTED
 
 
-async def test_a_larger_limit_lets_that_many_run(world: World) -> None:
-    """As many as the constraint says."""
-    for _ in range(3):
+async def test_a_decision_lets_that_many_jobs_of_a_topic_run_whatever_keys_they_bring(world: World) -> None:
+    """With a key each, the same key, or none: the submitter's keys neither loosen nor avoid what the policy says."""
+    for concurrency_key in (None, "a", "b", None):
+        await world.queued(concurrency_key=concurrency_key)
+    other = await world.queued(topic="job.demo.write")
+    picked = await world.pick(5)
+    kinds = [(await world.start(item, topic_max=2))[0].kind for item in picked]
+    assert kinds == [*[StartKind.STARTED] * 2, *[StartKind.CROWDED] * 2, StartKind.STARTED]
+    assert (await world.jobs.require(TENANT, other)).state is State.RUNNING
+    view = await world.jobs.require(TENANT, picked[3].job.job_id)
+    assert (view.state, view.waiting_reason) == (State.QUEUED, "max_concurrency")
+
+
+async def test_a_limit_counts_jobs_that_were_started_without_one(world: World) -> None:
+    """A policy that came to say so holds against what runs already."""
+    await world.running()
+    await world.queued()
+    [picked] = await world.pick(5)
+    assert (await world.start(picked, topic_max=1))[0].kind is StartKind.CROWDED
+
+
+@pytest.mark.parametrize("ending", ["finished", "marked", "lease"])
+async def test_a_job_too_many_comes_back_by_itself_and_runs_when_another_ended(world: World, ending: str) -> None:
+    """In its old place."""
+    one, token = await world.running()
+    two = await world.queued()
+    [picked] = await world.pick(5)
+    assert (await world.start(picked, topic_max=1))[0].kind is StartKind.CROWDED
+    assert await world.pick(5) == []
+    await world.backlog.promote_due(TENANT, world.pass_ms(CROWDED_DELAY_MS))
+    if ending == "finished":
+        await end(world, one, token)
+    elif ending == "marked":
+        await world.results.mark_finishing(TENANT, [FinishingClaim(one.job.job_id, 1, token)], world.now_ms)
+    else:
+        [lease] = await world.leases.expired(TENANT, world.pass_ms(60_000))
+        await world.leases.reclaim(
+            TENANT, lease, to_state=State.FAILED, code="lease_expired", retry_at_ms=None, now_ms=world.now_ms
+        )
+    [again] = await world.pick(5)
+    assert again.job.job_id == two
+    assert (await world.start(again, topic_max=1))[0].kind is StartKind.STARTED
+
+
+async def test_a_concurrency_key_is_one_at_once_whatever_a_decision_lets(world: World) -> None:
+    """A rule that lets five run does not loosen what the submitter asked for."""
+    for _ in range(2):
         await world.queued(concurrency_key="db")
-    picked = await world.pick(3)
-    kinds = [(await world.start(item, concurrency_max=2))[0].kind for item in picked]
-    assert kinds == [StartKind.STARTED, StartKind.STARTED, StartKind.PARKED]
+    kinds = [(await world.start(item, topic_max=5))[0].kind for item in await world.pick(2)]
+    assert kinds == [StartKind.STARTED, StartKind.PARKED]
+
+
+async def test_the_decision_at_hand_off_lowers_the_attempts_and_never_raises_them(world: World) -> None:
+    """What a rule of now does not allow is not tried again, whatever held when the job came in."""
+    for allowed, expected in ((1, State.FAILED), (9, State.QUEUED), (None, State.QUEUED)):
+        job_id = await world.queued(max_attempts=3)
+        picked = next(item for item in await world.pick(5) if item.job.job_id == job_id)
+        _, token = await world.start(picked, attempts_max=allowed)
+        assert (await world.jobs.require(TENANT, job_id)).attempts_max == min(3, allowed or 3)
+        await world.results.finish(
+            TENANT, [world.finish_request(picked, token, State.QUEUED, retry_at_ms=world.now_ms)], world.now_ms
+        )
+        assert await world.state(job_id) is expected
+        if expected is State.QUEUED:
+            await world.jobs.cancel(TENANT, job_id, by="test", reason="", now_ms=world.now_ms)
 
 
 async def test_a_parked_job_whose_key_is_free_is_found_by_the_reaper(world: World) -> None:

@@ -64,9 +64,12 @@ local function unpark(ckey)
   return ''
 end
 
--- A job stops running: its lease and its place under the concurrency key are free. Gives the pool to wake, or ''.
+-- A job stops running: its lease, its place among those of its topic and its place under the concurrency key are free.
+-- Gives the pool to wake, or ''. Jobs that their topic was too crowded for come back by themselves.
 local function release(id, ckey)
   call('ZREM', P .. ':leases', id)
+  local topic = call('HGET', job_key(id), 'topic')
+  if topic then call('SREM', P .. ':running_topic:' .. topic, id) end
   if ckey and ckey ~= '' and call('SREM', P .. ':running:' .. ckey, id) == 1 then return unpark(ckey) end
   return ''
 end

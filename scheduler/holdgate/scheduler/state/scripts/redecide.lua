@@ -6,14 +6,15 @@
 local id, now, to, reservation = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local j = call('HMGET', job_key(id), 'state', 'who', 'at', 'reservation', 'pool', 'boost', 'ready', 'ckey', 'hash')
 local state, who = j[1], j[2]
-local a = call('HMGET', P .. ':approval:' .. id, 'status', 'snapshot', 'round')
+local a = call('HMGET', P .. ':approval:' .. id, 'status', 'snapshot', 'round', 'requirements')
 if reservation ~= '' then
   if state ~= 'queued' or j[3] ~= 'picked' or j[4] ~= reservation then return {''} end
 elseif state ~= 'held' then
   return {''}
 end
 if ARGV[7] ~= j[9] then return {''} end
-if state == to and (to == 'queued' or a[2] == ARGV[6]) then return {state, j[5]} end
+-- A rule that looks at the time can ask for other approvers under the same snapshot: that, too, is a new round.
+if state == to and (to == 'queued' or (a[2] == ARGV[6] and a[4] == ARGV[8])) then return {state, j[5]} end
 
 local function outdate()
   if a[1] == 'pending' or a[1] == 'released' then
