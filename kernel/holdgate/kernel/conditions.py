@@ -123,13 +123,14 @@ def parse_condition(source: str) -> Condition:
 class Context:
     """The values of one job for conditions, made on first use. `now_ms` is the time of the decision."""
 
-    __slots__ = ("_bare", "_full", "_job", "_now_ms")
+    __slots__ = ("_bare", "_full", "_job", "_now_ms", "_why_not")
 
     def __init__(self, job: Job, now_ms: int) -> None:
         self._job = job
         self._now_ms = now_ms
         self._bare: Any = None
         self._full: Any = None
+        self._why_not: str | None = None
 
     def test(self, condition: Condition) -> bool | str:
         """True or false, or as text why there is no answer."""
@@ -154,8 +155,14 @@ class Context:
         return self._bare
 
     def _with_payload(self) -> Any:
+        if self._why_not is not None:
+            raise InvalidInput(self._why_not)
         if self._full is None:
-            self._full = self._activation({PAYLOAD: _payload(self._job)})
+            try:
+                self._full = self._activation({PAYLOAD: _payload(self._job)})
+            except InvalidInput as error:
+                self._why_not = str(error)  # found out once, and not again for each of thousands of rules
+                raise
         return self._full
 
     def _activation(self, more: dict[str, Any]) -> Any:
@@ -183,6 +190,8 @@ def _payload(job: Job) -> Json:
     """The payload as values; InvalidInput when it is not at hand or too large to look through."""
     if job.payload is None:
         raise InvalidInput("the payload is not at hand")
+    if len(job.payload) > limits.EXPRESSION_PAYLOAD_BYTES_MAX:
+        raise InvalidInput(f"the payload has more than {limits.EXPRESSION_PAYLOAD_BYTES_MAX} bytes")
     try:
         payload = parse_json(job.payload)
     except MalformedJson as error:

@@ -16,6 +16,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from holdgate.kernel import limits
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.conditions import Context
 from holdgate.kernel.ids import Digest
@@ -59,7 +60,7 @@ def evaluate(
     """The decision about `job` at `now_ms`.
 
     `job_hash` is computed when it is not given; hashing takes about as long as deciding, so a caller that has the hash
-    gives it. `trace` adds a line for every rule of the policy: its cost grows with all rules.
+    gives it. `trace` adds a line for every rule that could be for the job's tenant: its cost grows with all rules.
     """
     asked = _Asked(now_ms)
     compiled = policy.compiled
@@ -190,11 +191,19 @@ def _throttle(rule: Rule, rate: RateLimit, job: Job) -> Throttle:
 def _trace(
     policy: Policy, job: Job, matching: list[CompiledRule], counting: list[Rule], asked: _Asked
 ) -> tuple[Mapping[str, Any], ...]:
-    """For every rule: whether it counts, and if not, the first field that does not hold."""
+    """For every rule that could be for this tenant: whether it counts, and if not, the first field that does not hold.
+
+    Rules for other tenants only are none of this one's business, not even in number. Of more than
+    `limits.TRACE_RULES_MAX`, those that count come first, and the last step says how many were `left_out`.
+    """
     matched, counted = {item.rule.id for item in matching}, {rule.id for rule in counting}
     errors = {rule.id: why for rule, why in asked.errors}
     steps: list[dict[str, Any]] = []
-    for rule in policy.rules:
+    rules = [rule for rule in policy.rules if not rule.match.tenants or job.tenant in rule.match.tenants]
+    left_out = len(rules) - limits.TRACE_RULES_MAX
+    if left_out > 0:
+        rules.sort(key=lambda rule: rule.id not in counted)
+    for rule in rules[: limits.TRACE_RULES_MAX]:
         step: dict[str, Any] = {"id": rule.id, "bundle": rule.bundle, "decision": str(rule.decision)}
         step["matched"] = rule.id in counted
         if rule.id not in counted:
@@ -202,6 +211,8 @@ def _trace(
         if rule.id in errors:
             step["error"] = f"`when` failed: {errors[rule.id]}"
         steps.append(step)
+    if left_out > 0:
+        steps.append({"left_out": left_out})
     return tuple(steps)
 
 

@@ -40,6 +40,8 @@ EXPRESSION_CHARS_MAX = 2000
 EXPRESSION_MACROS_MAX = 4
 """`all`, `exists`, `map`, `filter` in one expression; each may walk a list."""
 EXPRESSION_NESTING_MAX = 2
+EXPRESSION_PAYLOAD_BYTES_MAX = 256 * 1024
+"""Largest payload that a condition may see; beyond, it is not even parsed, and fails likewise."""
 EXPRESSION_LIST_ITEMS_MAX = 1000
 """Longest list of a payload that a condition may see; beyond, it fails, and so counts as matched in a deny."""
 EXPRESSION_NODES_MAX = 10_000
@@ -50,6 +52,8 @@ EXPRESSION_NESTED_BYTES_MAX = 16 * 1024
 """Prompt and payload that an expression with nested macros may look through: it can do so 10,000 times, which over a
 whole prompt would take seconds."""
 RULE_ID_CHARS_MAX = 128
+TRACE_RULES_MAX = 1000
+"""Rules of which an explanation tells; one of all 20,000 would be megabytes."""
 MATCH_VALUES_MAX = 1000
 """Items of one list in a `match`."""
 

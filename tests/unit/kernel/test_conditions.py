@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from holdgate.kernel import limits
+from holdgate.kernel import conditions, limits
+from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.conditions import ALL_READS, JOB_VALUES, Context, parse_condition
 from holdgate.kernel.records import HASHED_FIELDS, Verdict
 from support.policies import NOW_MS, decide, job, policy, rule
@@ -114,6 +115,7 @@ ABSENT: list[tuple[dict[str, Any], str, str]] = [
     ({"items": list(range(limits.EXPRESSION_LIST_ITEMS_MAX + 1))}, "has(job.payload.items)", "more than 1000 items"),
     ({"map": {str(n): n for n in range(1001)}}, "has(job.payload.map)", "more than 1000 items"),
     ({"rows": [[0] * 1000] * 11}, "has(job.payload.rows)", "more than 10000 values"),
+    ({"text": "x" * 262_144}, "has(job.payload.text)", "more than 262144 bytes"),
 ]
 
 
@@ -122,6 +124,21 @@ def test_a_payload_too_large_to_look_through_is_an_error(payload: dict[str, Any]
     made = decide(policy(rule("big", "deny", when=f"!{when}")), job(payload=payload))
     assert made.verdict is Verdict.DENY
     assert error in made.errors[0]
+
+
+def test_what_a_condition_may_not_see_is_not_parsed_or_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[int] = []
+
+    def parse(data: bytes) -> Any:
+        parsed.append(len(data))
+        return parse_json(data)
+
+    monkeypatch.setattr(conditions, "parse_json", parse)
+    many = policy(*(rule(f"r{number}", "deny", when="has(job.payload.x)") for number in range(50)))
+    decide(many, job(payload={"text": "x" * 262_144}))
+    assert parsed == []
+    decide(many, job(payload=list(range(1001))))
+    assert len(parsed) == 1
 
 
 def test_a_payload_that_is_elsewhere_is_an_error_and_not_an_absence() -> None:

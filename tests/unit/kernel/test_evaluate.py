@@ -282,7 +282,7 @@ def test_explain_says_of_every_rule_whether_it_counted_and_which_field_failed() 
     written = [
         rule("first", when="job.payload.n > 1"),
         rule("second", "deny"),
-        rule("third", "deny", match={"tenants": ["other"]}),
+        rule("third", "deny", match={"actors": ["other"]}),
         rule("fourth", "deny", match={"not": {"topics": ["job.>"]}}),
         rule("fifth", "deny", when='job.topic == "x"'),
         rule("sixth", "deny", when="job.payload.missing > 1"),
@@ -295,13 +295,31 @@ def test_explain_says_of_every_rule_whether_it_counted_and_which_field_failed() 
     assert {name: step.get("failed") for name, step in steps.items()} == {
         "first": None,
         "second": "first-applicable",
-        "third": "tenants",
+        "third": "actors",
         "fourth": "not",
         "fifth": "when",
         "sixth": "first-applicable",
     }
     assert steps["sixth"]["error"] == "`when` failed: `missing` is not there"
     assert Decision.from_dict(decision.as_dict()) == decision
+
+
+def test_explain_does_not_tell_of_the_rules_of_other_tenants() -> None:
+    decision = explain(
+        policy(rule("ours", match={"tenants": ["default"]}), rule("theirs", match={"tenants": ["x"]})), job()
+    )
+    assert decision.trace is not None
+    assert [step["id"] for step in decision.trace] == ["ours"]
+
+
+def test_explain_tells_of_so_many_rules_and_no_more_and_of_those_that_count_first() -> None:
+    written = [rule(f"a{number}", "deny", **ELSEWHERE) for number in range(1000)]
+    theirs = [rule(f"b{number}", "deny", match={"tenants": ["other"]}) for number in range(5)]
+    decision = explain(policy(*written, *theirs, rule("counts")), job())
+    assert decision.trace is not None
+    assert len(decision.trace) == 1001
+    assert (decision.trace[0]["id"], decision.trace[0]["matched"]) == ("counts", True)
+    assert decision.trace[-1] == {"left_out": 1}
 
 
 def test_an_id_that_two_bundles_take_is_refused() -> None:
