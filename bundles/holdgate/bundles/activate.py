@@ -7,7 +7,7 @@ at once; anything wrong with a bundle, the store or the disk leaves the set in f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,14 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from holdgate.bundles import metrics
-from holdgate.bundles.errors import BundleOutdated, RootRefused
+from holdgate.bundles.errors import BundleOutdated, RootRefused, RootUnreadable
 from holdgate.bundles.root import Pins, Root
 from holdgate.bundles.rootfile import FileStamp, file_stamp, load_root
 from holdgate.bundles.shelf import Shelf, Versions
 from holdgate.bundles.store import BundleStore, StoredBundle
 from holdgate.bundles.trusted import Floor, TrustedSet
 from holdgate.kernel.clock import Clock, rfc3339
-from holdgate.kernel.errors import HoldgateError
+from holdgate.kernel.errors import HoldgateError, Unavailable
 from holdgate.kernel.tasks import TaskSet
 from holdgate.kernel.trust import ActivePolicy, Trust
 
@@ -74,8 +74,9 @@ class BundleActivator:
 
     def load(self) -> None:
         """Root and last known good, from disk. RootRefused and kin, ShelfUnusable when there is nothing to stand on."""
-        self._root_stamp = file_stamp(self._root_path)
+        stamp = file_stamp(self._root_path)
         trusted, problems = self._restored()
+        self._remember(stamp, problems.values())
         for name, error in problems.items():
             self._note(name, error)
         self._swap(trusted)
@@ -139,17 +140,23 @@ class BundleActivator:
         stamp = file_stamp(self._root_path)
         if stamp == self._root_stamp:
             return
-        self._root_stamp = stamp
         try:
             trusted, problems = await asyncio.to_thread(self._restored)
         except HoldgateError as error:
+            self._remember(stamp, [error])
             self._note("", error)
             return
+        self._remember(stamp, problems.values())
         self._store_seq, self._revisions = None, {}
         for name, problem in problems.items():
             self._note(name, problem)
         self._swap(trusted)
         log.info("a root is in force", action="policy.root", version=trusted.root.version)
+
+    def _remember(self, stamp: FileStamp, problems: Iterable[HoldgateError]) -> None:
+        """Do not look at this root file again, unless what went wrong may be over the next time."""
+        if not any(isinstance(problem, RootUnreadable | Unavailable) for problem in problems):
+            self._root_stamp = stamp
 
     async def _refresh_store(self, store: BundleStore) -> None:
         try:

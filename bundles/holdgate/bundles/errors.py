@@ -14,6 +14,7 @@ HoldgateError (holdgate.kernel.errors)
 │       ├── BundleExpired             its time is over
 │       ├── BundleConflict            somebody else published at the same time
 │       └── RootRefused               a root that the pinned keys did not sign, or an older one
+│           └── RootUnreadable        its file could not be read; says nothing about what is in it
 └── Unavailable
     ├── StoreUnavailable              the bundle store did not answer
     └── ShelfUnusable                 the kernel's directory cannot be read or written
@@ -110,6 +111,10 @@ class RootRefused(BundleRefused):
     """the trust root is not accepted"""
 
     code = "root_refused"
+
+
+class RootUnreadable(RootRefused):
+    """the file of the trust root cannot be read"""
 
 
 class StoreUnavailable(Unavailable):

@@ -1,6 +1,7 @@
 """The root as every process other than the kernel holds it: read from a file, verified, read again when it changed.
 
-What always holds: a file that does not verify changes nothing; a version never goes down; an expired root is None.
+What always holds: a file that does not verify changes nothing; one that could not be read is read again; a version
+never goes down; an expired root is None.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TypeAlias
 
 import structlog
 
-from holdgate.bundles.errors import BundleRefused, RootRefused
+from holdgate.bundles.errors import BundleRefused, RootRefused, RootUnreadable
 from holdgate.bundles.root import ROOT_BYTES_MAX, Pins, Root, verify_root
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.trust import Trust
@@ -23,12 +24,12 @@ FileStamp: TypeAlias = tuple[int, int, int]
 
 
 def load_root(path: Path, pins: Pins, now_ms: int) -> Root:
-    """The verified root in `path`; RootRefused when it cannot be read, else as `verify_root`."""
+    """The verified root in `path`; RootUnreadable, else as `verify_root`."""
     try:
         with path.open("rb") as file:
             data = file.read(ROOT_BYTES_MAX + 1)
     except OSError as error:
-        raise RootRefused(f"cannot read the root `{path}`: {error.strerror}") from error
+        raise RootUnreadable(f"cannot read the root `{path}`: {error.strerror}") from error
     return verify_root(data, pins, now_ms)
 
 
@@ -66,13 +67,15 @@ class RootFile:
         stamp = file_stamp(self._path)
         if stamp == self._stamp:
             return
-        self._stamp = stamp
         try:
             root = load_root(self._path, self._pins, now_ms)
             if root.version < self._trust.root_version:
                 raise RootRefused(f"version {root.version} is older than {self._trust.root_version}")
         except BundleRefused as error:
+            if not isinstance(error, RootUnreadable):
+                self._stamp = stamp
             log.error("the root file is not accepted; the one before stays", action="root.reload", error=str(error))  # noqa: TRY400  no trace needed
             return
+        self._stamp = stamp
         self._trust = root.trust()
         log.info("the root changed", action="root.reload", version=root.version)

@@ -1,7 +1,7 @@
 """What a kernel remembers on disk: the bundles in force and the highest versions seen.
 
     DIR/bundles/<name>.json    the bundle file, signatures and all; verified again at every start
-    DIR/versions.json          {"bundles": {name: {version, digest}}, "root": {version, digest}}
+    DIR/versions.json          {"bundles": {name: {version, digest, scope}}, "root": {version, digest}}
 
 What always holds: the highest version is on disk before the bundle is decided under, so that a restart cannot be made
 to go back; a file is replaced whole or not at all.
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from holdgate.bundles.errors import ShelfUnusable
 from holdgate.bundles.format import BUNDLE_BYTES_MAX
+from holdgate.bundles.root import Scope
 from holdgate.bundles.trusted import Floor
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.errors import MalformedJson
@@ -82,7 +83,8 @@ class Shelf:
 
 def _document(versions: Versions) -> dict[str, object]:
     def plain(floor: Floor) -> dict[str, object]:
-        return {"version": floor.version, "digest": floor.digest}
+        scope = {} if floor.scope is None else {"scope": floor.scope.model_dump(mode="json")}
+        return {"version": floor.version, "digest": floor.digest, **scope}
 
     return {
         "root": None if versions.root is None else plain(versions.root),
@@ -93,7 +95,8 @@ def _document(versions: Versions) -> dict[str, object]:
 def _floor(value: object) -> Floor:
     if not isinstance(value, dict) or type(value["version"]) is not int or not isinstance(value["digest"], str):
         raise TypeError
-    return Floor(value["version"], Digest(value["digest"]))
+    scope = None if "scope" not in value else Scope.model_validate(value["scope"])
+    return Floor(value["version"], Digest(value["digest"]), scope)
 
 
 def _read(path: Path, bytes_max: int) -> bytes | None:

@@ -5,7 +5,9 @@ A bundle becomes part of the set only after, in this order:
 1. it is not larger than the limit and is a bundle file in its one form (`format.parse_bundle`), its files being
    byte for byte those that the manifest names;
 2. no signature by an author key of the root is wrong, and those author keys whose scope covers the scope of the bundle
-   are at least the root's threshold in number. Signatures by keys that the root does not name count for nothing;
+   are at least the root's threshold in number. Signatures by keys that the root does not name count for nothing. Where
+   a bundle of this name was seen before, the scope of those authors must cover the scope of that one too: who may rule
+   over less cannot take away the rules of those who may rule over more;
 3. its version is above the highest ever seen of this name, or equal with the very same content;
 4. it has not expired (`accept` only: one that was accepted before is restored whatever the time; what expired is
    looked at by the kernel at every decision, and denies everything);
@@ -44,6 +46,8 @@ class Floor:
 
     version: int
     digest: Digest
+    scope: Scope | None = None
+    """Of a bundle; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class TrustedBundle:
     @property
     def floor(self) -> Floor:
         """What no later bundle of this name may fall below."""
-        return Floor(self.file.manifest.version, self.digest)
+        return Floor(self.file.manifest.version, self.digest, self.file.manifest.scope)
 
     def info(self) -> BundleInfo:
         """For status."""
@@ -114,11 +118,18 @@ class TrustedSet:
 
     def _verified(self, data: bytes) -> TrustedBundle:
         file = parse_bundle(data)
-        signers = verify_signatures(file, self.root)
+        signers = verify_signatures(file, self.root, self._scope_before(file))
         self._verify_version(file)
         rules = parse_bundle_rules(file)
         verify_reach(rules, file.manifest.scope)
         return TrustedBundle(file, data, rules, signers, file.digest)
+
+    def _scope_before(self, file: BundleFile) -> Scope | None:
+        """The scope of what `file` would replace; everything where that is not known. None: it replaces nothing."""
+        floor = self.floors.get(file.manifest.name)
+        if floor is None or floor.digest == file.digest:
+            return None
+        return EVERYWHERE if floor.scope is None else floor.scope
 
     def _verify_version(self, file: BundleFile) -> None:
         name, version = file.manifest.name, file.manifest.version
@@ -140,8 +151,12 @@ class TrustedSet:
         return replace(self, bundles=bundles, floors={**self.floors, bundle.name: bundle.floor}, policy=policy)
 
 
-def verify_signatures(file: BundleFile, root: Root) -> tuple[str, ...]:
-    """Fingerprints of the authors that signed and may sign this scope; BundleUnsigned when they are too few."""
+def verify_signatures(file: BundleFile, root: Root, replaced: Scope | None = None) -> tuple[str, ...]:
+    """Fingerprints of the authors that signed and may sign this scope, and `replaced`, that of the bundle it replaces.
+
+    BundleUnsigned when too few signed, BundleOutOfScope when too few of those may.
+    """
+    scopes = [file.manifest.scope] if replaced is None else [file.manifest.scope, replaced]
     authors = {fingerprint(bytes.fromhex(author.public_key)): author for author in root.authors}
     keyring = Keyring(bytes.fromhex(author.public_key) for author in root.authors)
     within: list[str] = []
@@ -154,7 +169,7 @@ def verify_signatures(file: BundleFile, root: Root) -> tuple[str, ...]:
             keyring.verify(DOMAIN, signed)
         except Forged as error:
             raise BundleUnsigned(f"the signature of `{author.name}` does not hold", code="bundle_signature") from error
-        if covers(author.scope, file.manifest.scope):
+        if all(covers(author.scope, scope) for scope in scopes):
             within.append(signed.key)
         else:
             beyond.append(author)
@@ -162,7 +177,8 @@ def verify_signatures(file: BundleFile, root: Root) -> tuple[str, ...]:
         return tuple(within)
     if len(within) + len(beyond) >= root.threshold:
         names = ", ".join(f"`{author.name}`" for author in beyond)
-        raise BundleOutOfScope(f"{names} may not sign for the scope of `{file.manifest.name}`")
+        what = "" if replaced is None else ", or of what it replaces"
+        raise BundleOutOfScope(f"{names} may not sign for the scope of `{file.manifest.name}`{what}")
     raise BundleUnsigned(f"{len(within) + len(beyond)} authors of the root signed, {root.threshold} must")
 
 

@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from holdgate.bundles.activate import BundleActivator
-from holdgate.bundles.errors import BundleConflict, BundleOutdated, BundleUnsigned, RootRefused, ShelfUnusable
+from holdgate.bundles.errors import (
+    BundleConflict,
+    BundleOutdated,
+    BundleOutOfScope,
+    BundleUnsigned,
+    RootRefused,
+    ShelfUnusable,
+)
 from holdgate.bundles.format import build_bundle
+from holdgate.bundles.root import Scope
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.records import Decision, Phase, Verdict
 from support.trust import ALLOW_READS, HOLD_WRITES, Ceremony, bundle, job, signed
@@ -35,7 +43,7 @@ def last_error(kernel: Kernel) -> str | None:
 
 
 async def ask(client: KernelClient) -> Decision:
-    return (await client.decide_fresh([job()], Phase.DISPATCH))[0]
+    return (await client.decide_fresh([job()], Phase.SIMULATE))[0]
 
 
 async def test_a_published_bundle_is_swapped_in_announced_and_drops_caches(
@@ -254,3 +262,43 @@ async def test_a_root_that_does_not_hold_changes_nothing(system: System, tmp_pat
     await kernel.source.refresh()
     assert last_error(kernel) == "root_threshold"
     assert (await ask(client)).verdict is Verdict.ALLOW
+
+
+async def test_a_new_root_that_could_not_be_kept_at_once_is_taken_as_soon_as_it_can(
+    system: System, tmp_path: Path
+) -> None:
+    """A disk that was full for a moment must not leave a revoked author in force."""
+    system.ceremony.authors = ("author", "second")
+    await system.publish(bundle(tmp_path, ALLOW_READS))
+    kernel = await system.kernel()
+    client = await system.client()
+    in_the_way = tmp_path / "k1" / "versions.new"
+    in_the_way.mkdir()
+    system.ceremony.version, system.ceremony.authors = 2, ("second",)
+    (tmp_path / "root.json").write_bytes(system.ceremony.signed_root())
+    await kernel.source.refresh()
+    assert last_error(kernel) == "shelf_unusable"
+    assert (await ask(client)).verdict is Verdict.ALLOW
+    in_the_way.rmdir()
+    await kernel.source.refresh()
+    assert kernel.source.trust is not None
+    assert kernel.source.trust.root_version == 2
+    assert (await ask(client)).reason == "no valid policy bundle"
+
+
+async def test_who_may_rule_over_less_cannot_take_the_name_of_a_bundle(
+    system: System, tmp_path: Path, eventually: Eventually
+) -> None:
+    system.ceremony.authors = ("author", "team")
+    system.ceremony.scopes = {"team": Scope(tenants=["default"], topics=["job.other"])}
+    await system.publish(bundle(tmp_path, DENY_READS))
+    kernel = await system.kernel()
+    client = await system.client()
+    rules = "rules: [{id: r, decision: allow, reason: x, match: {tenants: [default], topics: [job.other]}}]"
+    scope = "{tenants: [default], topics: [job.other]}"
+    taken = bundle(tmp_path, rules, version=2, signers=["team"], scope=scope)
+    with pytest.raises(BundleOutOfScope):
+        await system.publish(taken)
+    await put(system, "house", taken)
+    await eventually(lambda: last_error(kernel) == "bundle_scope")
+    assert (await ask(client)).reason == "closed"

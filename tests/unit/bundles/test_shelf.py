@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 from holdgate.bundles.errors import ShelfUnusable
+from holdgate.bundles.root import Scope
 from holdgate.bundles.shelf import Shelf, Versions
 from holdgate.bundles.trusted import Floor
 from holdgate.kernel.ids import Digest
 
-SEEN = Versions(Floor(2, Digest("sha256:r")), {"house": Floor(3, Digest("sha256:b"))})
+SEEN = Versions(
+    Floor(2, Digest("sha256:r")),
+    {"house": Floor(3, Digest("sha256:b"), Scope(tenants=["acme"])), "old": Floor(1, Digest("sha256:c"))},
+)
 
 
 def test_what_was_kept_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -35,6 +39,7 @@ def test_a_new_directory_has_seen_nothing(tmp_path: Path) -> None:
         b'{"root": null, "bundles": []}',
         b'{"root": 1, "bundles": {}}',
         b'{"root": null, "bundles": {"a": {"version": "1", "digest": "x"}}}',
+        b'{"root": null, "bundles": {"a": {"version": 1, "digest": "x", "scope": {"tenants": []}}}}',
     ],
 )
 def test_damaged_versions_are_an_error_and_not_a_new_start(tmp_path: Path, data: bytes) -> None:

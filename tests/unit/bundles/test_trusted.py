@@ -238,6 +238,42 @@ def test_a_signer_beyond_its_scope_does_not_count_to_the_threshold(tmp_path: Pat
     assert refused(trusted, bundle(tmp_path, IN_SCOPE, scope=NARROW, signers=["a", "b"])) == "bundle_scope"
 
 
+TEAM = {"team": Scope(tenants=["acme"], topics=["job.read.>"])}
+DENY_WRITES = """
+rules:
+  - {id: deny-writes, decision: deny, reason: closed, match: {topics: ["job.write.>"]}}
+"""
+
+
+def test_who_may_rule_over_less_cannot_replace_a_bundle_of_a_wider_scope(tmp_path: Path) -> None:
+    """It would take the name, and with it the rules of everybody else, out of the set."""
+    ceremony = Ceremony(authors=("author", "team"), scopes=TEAM)
+    before = TrustedSet.under(ceremony.root).accept(bundle(tmp_path, DENY_WRITES), NOW_MS)
+    theirs = bundle(tmp_path, IN_SCOPE, scope=NARROW, version=2, signers=["team"])
+    assert refused(before, theirs) == "bundle_scope"
+    restarted = TrustedSet.under(ceremony.root, before.floors)
+    assert refused(restarted, theirs) == "bundle_scope"
+    with pytest.raises(BundleRefused, match="of what it replaces"):
+        restarted.restore(theirs)
+    unknown = TrustedSet.under(ceremony.root, {"house": Floor(1, before.floors["house"].digest)})
+    assert refused(unknown, theirs) == "bundle_scope"
+    assert unknown.restore(bundle(tmp_path, DENY_WRITES)).active() is not None
+
+
+def test_a_wider_bundle_replaced_needs_the_whole_threshold_of_those_who_may(tmp_path: Path) -> None:
+    trusted = empty(authors=("a", "b", "team"), threshold=2, scopes=TEAM)
+    trusted = trusted.accept(bundle(tmp_path, DENY_WRITES, signers=["a", "b"]), NOW_MS)
+    narrow = bundle(tmp_path, IN_SCOPE, scope=NARROW, version=2, signers=["a", "team"])
+    assert refused(trusted, narrow) == "bundle_scope"
+    trusted.accept(signed(narrow, ["b"]), NOW_MS)
+
+
+def test_what_those_who_may_made_narrower_others_may_go_on_with(tmp_path: Path) -> None:
+    trusted = empty(authors=("author", "team"), scopes=TEAM).accept(bundle(tmp_path, DENY_WRITES), NOW_MS)
+    trusted = trusted.accept(bundle(tmp_path, IN_SCOPE, scope=NARROW, version=2), NOW_MS)
+    trusted.accept(bundle(tmp_path, IN_SCOPE, scope=NARROW, version=3, signers=["team"]), NOW_MS)
+
+
 REACHING = {
     "no tenant": 'match: {topics: ["job.read.all"]}',
     "another tenant": 'match: {tenants: [acme, rival], topics: ["job.read.all"]}',
@@ -318,7 +354,7 @@ def test_the_order_of_arrival_does_not_matter(tmp_path: Path) -> None:
 
 def test_publishing_refuses_what_is_published_already(tmp_path: Path) -> None:
     root, data = Ceremony().root, bundle(tmp_path, ALLOW_READS)
-    assert check_publishable(data, root, {}, NOW_MS).floor == Floor(1, parse_bundle(data).digest)
+    assert check_publishable(data, root, {}, NOW_MS).floor == Floor(1, parse_bundle(data).digest, Scope())
     with pytest.raises(BundleRefused, match="published already"):
         check_publishable(data, root, {"house": data}, NOW_MS)
 
