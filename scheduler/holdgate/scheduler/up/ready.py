@@ -23,6 +23,7 @@ class Ready:
         self._state_file = state_file
         self.document: dict[str, Any] = {}
         self.metrics_port = 0
+        self.notes: list[str] = []
         self._written = False
         self._control = ""
 
@@ -74,6 +75,7 @@ def summary(ready: Ready, directory: Path, seconds: float) -> str:
     rows += [("data", str(directory))]
     lines = [f"Holdgate is up after {seconds:.1f} s. Ctrl-C stops it.", ""]
     lines += [f"  {name:<10} {value}" for name, value in rows]
+    lines += [f"  {'':<10} {note}" for note in ready.notes]
     lines += ["", f"  API keys of tenant `{shown['tenant']}` (for X-API-Key):"]
     lines += [f"  {name:<10} {key}" for name, key in shown["keys"].items()]
     lines += ["", f"  export API={shown['api']} KEY={shown['keys']['agent']}"]

@@ -63,11 +63,20 @@ class Child:
 
 
 class Supervisor:
-    """Call from one event loop, in the main thread. `on_change` hears after every start and end of a child."""
+    """Call from one event loop, in the main thread. `on_change` hears after every start and end of a child, `on_end`
+    of the process ids of those that ended, `on_failure` of what the supervisor cannot go on after."""
 
-    def __init__(self, *, restart: bool, on_change: Callable[[], None], on_failure: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        *,
+        restart: bool,
+        on_change: Callable[[], None],
+        on_end: Callable[[int], None],
+        on_failure: Callable[[str], None],
+    ) -> None:
         self._restart = restart
         self._on_change = on_change
+        self._on_end = on_end
         self._on_failure = on_failure
         self._children: list[Child] = []
         self._held: dict[str, int] = {}
@@ -166,6 +175,7 @@ class Supervisor:
                 child.pid = None
                 child.code = code
                 child.gone.set()
+                self._on_end(pid)
                 self._on_change()
                 if not self._stopping:
                     log.warning(f"{child.spec.name} ended", action="child_ended", code=code, pid=pid)

@@ -28,7 +28,7 @@ from holdgate.scheduler.up.control import control_server
 from holdgate.scheduler.up.home import Home
 from holdgate.scheduler.up.plan import HOST, Ports
 from holdgate.scheduler.up.ready import Ready, summary
-from holdgate.scheduler.up.scrape import metrics_server
+from holdgate.scheduler.up.scrape import forget, metrics_server
 from holdgate.scheduler.up.supervise import Spec, Supervisor
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def run_up(options: Options) -> int:
     loop = asyncio.get_running_loop()
     started_s = time.monotonic()
     stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopping.set)
     try:
         async with running(options, stopping) as system:
@@ -109,7 +109,10 @@ async def running(options: Options, stopping: asyncio.Event) -> AsyncIterator[Sy
             stopping.set()
 
         supervisor = Supervisor(
-            restart=options.restart, on_change=lambda: ready.update_pids(supervisor.pids()), on_failure=failed
+            restart=options.restart,
+            on_change=lambda: ready.update_pids(supervisor.pids()),
+            on_end=lambda pid: forget(home.metrics_dir, pid),
+            on_failure=failed,
         )
         try:
             bring_up = asyncio.ensure_future(_bring_up(options, home, supervisor, ready))  # noqa: TID251  awaited below
@@ -153,6 +156,7 @@ async def _bring_up(options: Options, home: Home, supervisor: Supervisor, ready:
     await supervisor.wait_ready(children)
     await _until(lambda: _answers(ports.api), "the API is not ready")
     ready.fill(provisioned, ports)
+    ready.notes = _notes(options, ports)
 
 
 async def _start_servers(provisioned: Provisioned, ports: Ports, supervisor: Supervisor) -> None:
@@ -184,6 +188,16 @@ def _ports(options: Options) -> Ports:
         nats_monitor=free_port(),
         redis=free_port(),
     )
+
+
+def _notes(options: Options, ports: Ports) -> list[str]:
+    """What a reader of the documentation would look for in vain."""
+    found = []
+    if options.port is None and ports.api != API_PORT:
+        found.append(f"port {API_PORT} is taken; the API took {ports.api}")
+    if options.metrics_port is None and ports.metrics != METRICS_PORT:
+        found.append(f"port {METRICS_PORT} is taken; the metrics took {ports.metrics}")
+    return found
 
 
 def _port(asked: int | None, usual: int, option: str) -> int:
