@@ -33,6 +33,7 @@ from holdgate.scheduler.state.connection import Scripts, connect_redis
 from holdgate.scheduler.state.log import ensure_streams
 from holdgate.scheduler.up.children import free_port
 from holdgate.scheduler.up.provision import Provisioned, provision
+from support.dispatching import Rules
 from support.waiting import eventually
 
 OTHER_TENANT = "other"
@@ -123,6 +124,29 @@ async def publish_bundle(world: ApiWorld, data: bytes) -> None:
     await world.deps.bundles.publish(_name_of(data), data)
     await world.source.refresh()
     await eventually(lambda: world.deps.kernel.snapshot not in (None, before), why="a new snapshot")
+
+
+@contextlib.asynccontextmanager
+async def without_policy(world: ApiWorld) -> AsyncIterator[None]:
+    """For the block the kernel that answers has no valid policy; the api has heard of both changes."""
+    empty = Rules()
+    empty.use()
+    signer = load_signer(world.provisioned.home.key_file("kernel"))
+    kernel = KernelService(world.nc, empty, signer, SystemClock(), "kernel-empty")
+    await world.kernel.stop()
+    await kernel.start()
+    await eventually(lambda: not _has_policy(world), why="the kernel without a policy was heard")
+    try:
+        yield
+    finally:
+        await kernel.stop()
+        await world.kernel.start()
+        await eventually(lambda: _has_policy(world), why="the kernel with a policy was heard")
+
+
+def _has_policy(world: ApiWorld) -> bool:
+    heard = world.deps.kernel.snapshot
+    return heard is not None and heard.policy
 
 
 def root_of(world: ApiWorld) -> Any:

@@ -27,7 +27,7 @@ from holdgate.kernel.cache import DecisionCache
 from holdgate.kernel.calls import SnapshotInfo
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import PermitReply, PermitRequest
-from holdgate.kernel.errors import InvalidInput, KernelUnavailable, Unavailable
+from holdgate.kernel.errors import InvalidInput, KernelUnavailable, NoPolicy, Unavailable
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.output import OutputDecision, OutputFacts
 from holdgate.kernel.records import Decision, Job, Phase
@@ -159,9 +159,15 @@ class KernelClient:
     async def decide_fresh(
         self, jobs: Sequence[Job], phase: Phase, *, trace: bool = False, now_ms: int | None = None
     ) -> list[Decision]:
-        """Decisions never from a cache, in order. `now_ms` (simulate and explain only) decides as of that time."""
+        """Decisions never from a cache, in order. `now_ms` (simulate and explain only) decides as of that time.
+
+        NoPolicy where something is to be done by them: a denial for want of a policy ends nothing that waits.
+        """
         replies = await self._ask_jobs(jobs, phase, trace=trace, now_ms=now_ms)
-        return [_decision(reply) for reply in replies]
+        decisions = [_decision(reply) for reply in replies]
+        if phase in (Phase.SUBMIT, Phase.DISPATCH) and any(map(is_without_policy, decisions)):
+            raise NoPolicy
+        return decisions
 
     async def permits(self, requests: Sequence[PermitRequest]) -> list[PermitReply]:
         """A reply for each request, in order. One that cannot be asked is refused with the code of the reason; so are,
@@ -340,6 +346,11 @@ class KernelClient:
 
     def _failed(self, name: str, error: BaseException) -> None:
         log.error("a task of the kernel client ended", action="kernel.client", task=name, error=type(error).__name__)
+
+
+def is_without_policy(decision: Decision) -> bool:
+    """Whether it is a denial because no valid policy was in force, and so says nothing about the job."""
+    return calls.NO_POLICY in decision.errors
 
 
 def _decision(reply: dict[str, Any]) -> Decision:

@@ -7,7 +7,8 @@
     │   └── PolicyInvalid             a rules file does not load
     ├── Forged                        a signature, hash or binding does not hold
     └── Unavailable                   a part is away; safe to try again (503)
-        └── KernelUnavailable         no decision could be had in time
+        ├── KernelUnavailable         no decision could be had in time
+        └── NoPolicy                  kernels answer, and none has a valid policy
 
 Each package draws its own branch in an `errors.py` of its own.
 """
@@ -84,3 +85,12 @@ class KernelUnavailable(Unavailable):
     """the kernel gave no decision in time; nothing was done; try again"""
 
     code = "kernel_unavailable"
+
+
+class NoPolicy(Unavailable):
+    """no valid policy is in force; what waits was left as it is; try again
+
+    Not a `KernelUnavailable`: a fail mode other than closed is for a kernel that is away, not for one that says no.
+    """
+
+    code = "no_policy"

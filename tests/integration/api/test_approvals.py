@@ -12,10 +12,10 @@ from holdgate.bundles.format import build_bundle, sign_bundle
 from holdgate.bundles.keys import load_signer
 from holdgate.kernel import subjects
 from holdgate.kernel.clock import SystemClock, rfc3339
-from holdgate.kernel.ids import JobId, Tenant
+from holdgate.kernel.ids import Digest, JobId, Tenant
 from holdgate.kernel.permits import open_signed
 from holdgate.kernel.records import Vote
-from support.api import ApiWorld, publish_bundle
+from support.api import ApiWorld, publish_bundle, without_policy
 from support.waiting import eventually
 
 PROD = {"topic": "job.deploy.apply", "labels": {"env": "prod"}, "capability": "infra.write"}
@@ -70,6 +70,26 @@ async def test_an_approver_sees_all_that_would_be_released(api: ApiWorld) -> Non
 async def test_an_approver_sees_a_payload_that_lies_in_the_object_store(api: ApiWorld) -> None:
     shown = await held(api, payload={"text": "x" * 300_000})
     assert (shown["payload_shown"], len(shown["payload"]["text"])) == (True, 300_000)
+
+
+async def test_a_job_whose_payload_is_gone_is_shown_without_and_cannot_be_released(api: ApiWorld) -> None:
+    shown = await held(api, payload={"text": "x" * 300_000})
+    await api.deps.payloads.delete(Digest(shown["job"]["payload_digest"]))
+    again = await api.client("approver").get(f"/api/v1/approvals/{shown['job_id']}")
+    assert (again.status_code, again.json()["payload_shown"], again.json()["payload"]) == (200, False, None)
+    reply = await vote(api, shown)
+    assert (reply.status_code, reply.json()["code"]) == (503, "unavailable"), reply.text
+    assert await state(api, shown) == "held"
+    assert (await vote(api, shown, verb="reject")).status_code == 200
+
+
+async def test_without_a_policy_a_release_is_refused_and_changes_nothing(api: ApiWorld) -> None:
+    shown = await held(api)
+    async with without_policy(api):
+        reply = await vote(api, shown)
+        assert (reply.status_code, reply.json()["code"]) == (503, "no_policy"), reply.text
+    assert await state(api, shown) == "held"
+    assert (await vote(api, shown)).json()["status"] == "released"
 
 
 async def test_a_release_queues_the_job_wakes_its_pool_and_signs_a_vote(api: ApiWorld) -> None:

@@ -10,7 +10,7 @@ import httpx
 
 from holdgate.kernel.ids import JobId, Tenant
 from holdgate.scheduler.state.transitions import State
-from support.api import ApiWorld, running_api
+from support.api import ApiWorld, running_api, without_policy
 
 PROD = {"topic": "job.deploy.apply", "labels": {"env": "prod"}, "capability": "infra.write"}
 
@@ -177,6 +177,19 @@ async def test_a_remediation_submits_the_safer_job_through_the_same_gates(api: A
     assert (job["topic"], job["capability"], job["remediation_of"]) == ("job.demo.read", "demo.read", denied)
     wrong = await client.post(f"/api/v1/jobs/{denied}/remediate", json={"remediation_id": "none", "payload": 1})
     problem(wrong, 404, "remediation_not_found")
+
+
+async def test_a_denial_for_want_of_a_policy_does_not_bind_the_idempotency_key(api: ApiWorld) -> None:
+    first, second = api.client(**{"Idempotency-Key": "one"}), api.client(**{"Idempotency-Key": "two"})
+    form = {"topic": "job.demo.read"}
+    accepted = (await first.post("/api/v1/jobs", json=form)).json()["job_id"]
+    async with without_policy(api):
+        again = await first.post("/api/v1/jobs", json=form)
+        assert (again.status_code, again.json()["job_id"]) == (202, accepted), again.text
+        denied = problem(await second.post("/api/v1/jobs", json=form), 403, "denied")
+        assert denied["decision"]["errors"] == ["no_policy"]
+        assert (await api.client().get(f"/api/v1/jobs/{denied['job_id']}")).json()["state"] == "denied"
+    assert (await second.post("/api/v1/jobs", json=form)).status_code == 202
 
 
 async def test_a_job_for_later_is_scheduled(api: ApiWorld) -> None:

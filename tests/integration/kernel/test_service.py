@@ -11,7 +11,7 @@ from holdgate.kernel import calls, limits, subjects, wire
 from holdgate.kernel.breaker import BreakerState
 from holdgate.kernel.client import KernelClient, KernelRefused
 from holdgate.kernel.custody import PermitRequest
-from holdgate.kernel.errors import KernelUnavailable
+from holdgate.kernel.errors import KernelUnavailable, NoPolicy
 from holdgate.kernel.ids import Tenant, WorkerId
 from holdgate.kernel.output import OutputFacts, OutputVerdict
 from holdgate.kernel.permits import Keyring, open_signed
@@ -21,6 +21,17 @@ from support.trust import ALLOW_READS, HOLD_WRITES, admission, bundle, job, sign
 from support.waiting import Eventually
 
 from .conftest import System
+
+
+async def test_without_a_policy_nothing_that_waits_is_decided(system: System) -> None:
+    """A denial for want of a policy must not end a held job; what would be said is still shown."""
+    await system.kernel()
+    client = await system.client()
+    for phase in (Phase.SUBMIT, Phase.DISPATCH):
+        with pytest.raises(NoPolicy):
+            await client.decide_fresh([job()], phase)
+    (shown,) = await client.decide_fresh([job()], Phase.SIMULATE)
+    assert shown.errors == ("no_policy",)
 
 
 async def test_without_a_bundle_every_decision_is_deny_and_says_why(system: System) -> None:

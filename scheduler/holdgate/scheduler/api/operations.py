@@ -143,7 +143,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "POST", f"{API}/approvals/{{job_id}}/approve", "approve", "Release exactly what was shown", approvals.approve,
-        "approvals", APPROVER, reply="Voted", request="VoteForm", errors=VOTE_ERRORS,
+        "approvals", APPROVER, reply="Voted", request="VoteForm",
+        errors=(*VOTE_ERRORS, "no_policy", "unavailable"),
     ),
     Operation(
         "POST", f"{API}/approvals/{{job_id}}/reject", "reject", "Refuse what was shown", approvals.reject, "approvals",

@@ -72,6 +72,7 @@ KINDS: Mapping[str, Kind] = {
     "bundle_refused": Kind(422, "The bundle is refused"),
     # The system
     "kernel_unavailable": Kind(503, "The kernel gave no decision in time; nothing was stored", 2),
+    "no_policy": Kind(503, "No valid policy is in force; nothing was changed", 5),
     "state_unavailable": Kind(503, "The state store is away", 2),
     "log_unavailable": Kind(503, "The job log is away; send again with the same idempotency key", 2),
     "unavailable": Kind(503, "A part of the system is away", 2),

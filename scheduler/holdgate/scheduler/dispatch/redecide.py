@@ -1,26 +1,28 @@
 """Held jobs are decided again when the policy changed: votes given under another policy release nothing.
 
 What always holds: the kernel is asked afresh; deny ends the job, allow queues it, a hold under the new policy opens a
-new approval in place of the old one. A job whose decision could not be had stays held, and is tried again.
+new approval in place of the old one. A job whose decision could not be had, also for want of a policy, stays held, and
+is tried again. One that is broken is denied as such and keeps nobody else waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 
-from holdgate.kernel.client import KernelClient
+from holdgate.kernel.client import KernelClient, KernelRefused
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.errors import Unavailable
-from holdgate.kernel.ids import JobId, Tenant
-from holdgate.kernel.records import Phase
+from holdgate.kernel.errors import Forged, InvalidInput, NoPolicy, Unavailable
+from holdgate.kernel.ids import Digest, Tenant
+from holdgate.kernel.records import Decision, Phase
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.hints import Hints
-from holdgate.scheduler.gates.dispatch import Payloads, outcome_of
-from holdgate.scheduler.state.approvals import Approvals, Redecision
+from holdgate.scheduler.errors import NotFound, StateBroken
+from holdgate.scheduler.gates.dispatch import CUSTODY_BROKEN, Payloads, custody_denial, outcome_of
+from holdgate.scheduler.state.approvals import Approvals, ApprovalView, Redecision
 from holdgate.scheduler.state.jobs import Jobs, JobView
 from holdgate.scheduler.state.transitions import State
 
@@ -29,6 +31,14 @@ log = structlog.get_logger(__name__)
 BATCH = 128
 BATCHES_MAX = 64
 """A run ends here even if more is left; the next one goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A held job with its payload, and the approval that it waits for."""
+
+    approval: ApprovalView
+    view: JobView
 
 
 class Redecider:
@@ -60,49 +70,91 @@ class Redecider:
             return 0  # without a policy everything is denied: that must not end jobs that people are looking at
         decided = 0
         for tenant in await self._jobs.tenants():
-            for _ in range(BATCHES_MAX):
-                stale = await self._approvals.list_other_snapshots(tenant, info.snapshot, BATCH)
-                changed = await self._decide_again(tenant, [view.job_id for view in stale]) if stale else 0
-                decided += changed
-                if changed == 0 or len(stale) < BATCH:
-                    break
+            try:
+                decided += await self._of_tenant(tenant, info.snapshot)
+            except NoPolicy:
+                return decided
+            except StateBroken as error:
+                # This tenant's list cannot be read: that must not keep the others' jobs under an old policy.
+                metrics.DUTY_FAILURES.labels("redecide").inc()
+                log.critical("held jobs cannot be read", action="state_broken", tenant=tenant, error=str(error))
         return decided
 
-    async def _decide_again(self, tenant: Tenant, job_ids: list[JobId]) -> int:
-        views = [view for view in await self._jobs.get_many(tenant, job_ids) if view is not None]
-        ready = [view for view in await asyncio.gather(*map(self._with_payload, views)) if view is not None]
-        if not ready:
-            return 0
-        jobs = [view.job for view in ready]
-        decisions = await self._kernel.decide_fresh(jobs, Phase.SUBMIT)
-        requests = [
-            Redecision(
-                job_id=view.job.job_id,
-                decision=decision,
-                outcome=None if view.admission is None else outcome_of(view.admission),
-            )
-            for view, decision in zip(ready, decisions, strict=True)
-        ]
+    async def _of_tenant(self, tenant: Tenant, snapshot: Digest) -> int:
+        decided = 0
+        for _ in range(BATCHES_MAX):
+            stale = await self._approvals.list_other_snapshots(tenant, snapshot, BATCH)
+            changed = await self._decide_again(tenant, stale) if stale else 0
+            decided += changed
+            if changed == 0 or len(stale) < BATCH:
+                break
+        return decided
+
+    async def _decide_again(self, tenant: Tenant, stale: list[ApprovalView]) -> int:
+        loaded = await asyncio.gather(*(self._load(tenant, approval) for approval in stale))
+        whole = [item for item in loaded if isinstance(item, _Held)]
+        requests = [item for item in loaded if isinstance(item, Redecision)]
+        requests += [request for request in await self._decide(whole) if request is not None]
         states = await self._approvals.redecide(tenant, requests, self._clock.now_ms())
-        for view, request, state in zip(ready, requests, states, strict=True):
-            if state is None:
-                continue
-            metrics.REDECIDED.labels(str(request.decision.verdict)).inc()
-            log.info("a held job was decided again", action="redecided", job_id=view.job.job_id, state=str(state))
-            await self._hints.changed(tenant, [view.job.job_id], state)
-            if state is State.QUEUED:
-                self._board.mark(view.job.pool, tenant)
-                await self._hints.ready(tenant, [view.job.pool])
+        for request, state in zip(requests, states, strict=True):
+            if state is not None:
+                await self._tell(tenant, request, state)
+        pools = {item.view.job.job_id: item.view.job.pool for item in whole}
+        for pool in {
+            pools[request.job_id] for request, state in zip(requests, states, strict=True) if state is State.QUEUED
+        }:
+            self._board.mark(pool, tenant)
+            await self._hints.ready(tenant, [pool])
         return sum(state is not None for state in states)
 
-    async def _with_payload(self, view: JobView) -> JobView | None:
-        """The job as the submitter sent it; None when its payload cannot be had now."""
-        payload = await self._jobs.payload(view.job.tenant, view.job.job_id)
+    async def _tell(self, tenant: Tenant, request: Redecision, state: State) -> None:
+        metrics.REDECIDED.labels(str(request.decision.verdict)).inc()
+        log.info("a held job was decided again", action="redecided", job_id=request.job_id, state=str(state))
+        await self._hints.changed(tenant, [request.job_id], state)
+
+    async def _decide(self, held: list[_Held]) -> list[Redecision | None]:
+        """The kernel's word on each; None where it would not answer for that one."""
+        if not held:
+            return []
         try:
+            decisions = await self._kernel.decide_fresh([item.view.job for item in held], Phase.SUBMIT)
+        except InvalidInput as error:
+            if len(held) > 1:  # one that is refused must not keep the others
+                return [request for item in held for request in await self._decide([item])]
+            (item,) = held
+            if isinstance(error, KernelRefused) and error.refusal.startswith("forged"):
+                return [self._broken(item.approval, error.refusal)]
+            log.warning("the kernel refused a held job", action="redecide_put_off",
+                        job_id=item.approval.job_id, code=error.code)  # fmt: skip
+            return [None]
+        return [self._redecision(item, decision) for item, decision in zip(held, decisions, strict=True)]
+
+    def _redecision(self, item: _Held, decision: Decision) -> Redecision:
+        if decision.job_hash != item.approval.job_hash:
+            return self._broken(item.approval, "the record is not the one that was shown")
+        admission = item.view.admission
+        outcome = None if admission is None else outcome_of(admission)
+        return Redecision(item.approval.job_id, decision, outcome=outcome)
+
+    def _broken(self, approval: ApprovalView, why: str) -> Redecision:
+        metrics.CUSTODY_BROKEN.inc()
+        log.critical("a held job is not what the api signed", action=CUSTODY_BROKEN, job_id=approval.job_id, why=why)
+        denial = custody_denial(approval.snapshot, approval.job_hash, why, self._clock.now_ms())
+        return Redecision(approval.job_id, denial, code=CUSTODY_BROKEN)
+
+    async def _load(self, tenant: Tenant, approval: ApprovalView) -> _Held | Redecision | None:
+        """The job as the submitter sent it; its end where it cannot be had any more; None when it cannot be now."""
+        try:
+            view = await self._jobs.get(tenant, approval.job_id)
+            if view is None:
+                return None
+            payload = await self._jobs.payload(tenant, approval.job_id)
             if payload is None:
                 payload = await self._payloads.get(view.job.payload_digest)
-        except Unavailable as error:
-            log.warning("a payload cannot be read now", action="redecide_put_off",
-                        job_id=view.job.job_id, code=error.code)  # fmt: skip
+        except (NotFound, Forged) as error:
+            return self._broken(approval, f"its payload cannot be had: {error.code}")
+        except (Unavailable, StateBroken) as error:
+            log.warning("a held job cannot be read now", action="redecide_put_off",
+                        job_id=approval.job_id, code=error.code)  # fmt: skip
             return None
-        return replace(view, job=view.job.with_payload(payload))
+        return _Held(approval, replace(view, job=view.job.with_payload(payload)))

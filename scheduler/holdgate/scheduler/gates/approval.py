@@ -16,7 +16,7 @@ import structlog
 from holdgate.kernel import limits
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.errors import Forged, InvalidInput, Unavailable
 from holdgate.kernel.ids import ActorId, Digest, JobId, Tenant
 from holdgate.kernel.permits import Signer, seal
 from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Outcome, Phase, Vote
@@ -28,6 +28,7 @@ from holdgate.scheduler.errors import (
     ApprovalSelf,
     ApprovalStaleJob,
     ApprovalStalePolicy,
+    NotFound,
     StateBroken,
 )
 from holdgate.scheduler.gates.dispatch import approvals_of, outcome_of
@@ -99,7 +100,8 @@ class ApprovalGate:
         self._clock = clock
 
     async def approve(self, approver: Approver, job_id: JobId, shown: Shown, reason: str) -> VoteResult:
-        """Vote yes. The errors of `errors.APPROVAL_ERRORS`; KernelUnavailable: nothing changed."""
+        """Vote yes. The errors of `errors.APPROVAL_ERRORS`; Unavailable (no kernel, no policy,
+        no payload): nothing changed."""
         verify_reason(reason)
         approval = await self._open_to(approver, job_id, shown)
         view = await self._jobs.require(approver.tenant, job_id)
@@ -153,9 +155,13 @@ class ApprovalGate:
             raise ApprovalStalePolicy
 
     async def _whole(self, job: Job) -> Job:
+        """With its payload; Unavailable when that cannot be had: nobody releases what nobody can see."""
         payload = await self._jobs.payload(job.tenant, job.job_id)
-        if payload is None:
-            payload = await self._payloads.get(job.payload_digest)
+        try:
+            if payload is None:
+                payload = await self._payloads.get(job.payload_digest)
+        except (NotFound, Forged) as error:
+            raise Unavailable("the payload cannot be had; nothing was released") from error
         return job.with_payload(payload)
 
     async def _decide_again(self, view: JobView, fresh: Decision, outcome: Outcome | None) -> None:

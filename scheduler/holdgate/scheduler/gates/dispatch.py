@@ -387,11 +387,16 @@ def _was_held(item: Picked) -> bool:
 
 
 def _custody_denial(item: Picked, why: str, now_ms: int) -> Decision:
+    return custody_denial(item.last_decision.snapshot, item.last_decision.job_hash, why, now_ms)
+
+
+def custody_denial(snapshot: Digest, job_hash: Digest, why: str, now_ms: int) -> Decision:
+    """The end of a job whose record or payload is not what the api signed; bound to what it was last decided as."""
     return Decision(
         verdict=Verdict.DENY,
         reason=f"chain of custody broken ({why})"[: limits.REASON_CHARS_MAX],
-        snapshot=item.last_decision.snapshot,
-        job_hash=item.last_decision.job_hash,
+        snapshot=snapshot,
+        job_hash=job_hash,
         phase=Phase.DISPATCH,
         decided_ms=now_ms,
         errors=(CUSTODY_BROKEN,),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from holdgate.kernel import limits
-from holdgate.kernel.client import KernelClient
+from holdgate.kernel.client import KernelClient, is_without_policy
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import effective_verdict, required_approvals
 from holdgate.kernel.errors import KernelUnavailable
@@ -213,7 +213,13 @@ class SubmitGate:
     async def _deny(self, job: Job, decision: Decision, idempotency: Idempotency | None) -> Submitted:
         bare = replace(job, payload=None, prompt=None)
         result = await self._jobs.deny(
-            bare, decision, code="denied", now_ms=self._clock.now_ms(), idempotency=idempotency
+            bare,
+            decision,
+            code="denied",
+            now_ms=self._clock.now_ms(),
+            idempotency=idempotency,
+            # Says nothing about the job: sent again under a policy, the same request is to be judged by that.
+            binds_key=not is_without_policy(decision),
         )
         if result.kind is AcceptKind.CONFLICT:
             raise IdempotencyConflict

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import structlog
+
 from holdgate.kernel.custody import effective_verdict, required_approvals
 from holdgate.kernel.ids import ActorId, Digest, JobId, Tenant
 from holdgate.kernel.records import ApprovalRequirement, Decision, Outcome, Signed, Verdict
@@ -25,6 +27,8 @@ from holdgate.scheduler.errors import (
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.connection import Arg, Scripts, key
 from holdgate.scheduler.state.transitions import State
+
+log = structlog.get_logger(__name__)
 
 VOTE_TRIES = 5
 """How often a vote is counted anew because another came in between."""
@@ -147,7 +151,7 @@ class Approvals:
             "ZREVRANGEBYLEX", key(tenant, "state", State.HELD), start, "-", "LIMIT", 0, limit + 1
         )
         job_ids = [JobId(job_id.decode()) for job_id in found[:limit]]
-        views = [view for view in await self._get_many(tenant, job_ids) if view is not None]
+        views = [view for view in await self._get_many(tenant, job_ids, skip_broken=True) if view is not None]
         pending = [view for view in views if view.status is ApprovalStatus.PENDING]
         return pending, job_ids[-1] if len(found) > limit else None
 
@@ -213,17 +217,27 @@ class Approvals:
         )
         return [State(reply[0].decode()) if reply[0] else None for reply in replies]
 
-    async def _get_many(self, tenant: Tenant, job_ids: Sequence[JobId]) -> list[ApprovalView | None]:
+    async def _get_many(
+        self, tenant: Tenant, job_ids: Sequence[JobId], *, skip_broken: bool = False
+    ) -> list[ApprovalView | None]:
+        """In order. A record that cannot be read is told in the log, and with `skip_broken` as good as none: in a list
+        it must not hide the others."""
         calls: list[tuple[Arg, ...]] = []
         for job_id in job_ids:
             calls.append(("HMGET", key(tenant, "approval", job_id), *_FIELDS))
             calls.append(("LRANGE", key(tenant, "votes", job_id), 0, -1))
             calls.append(("HGET", key(tenant, "job", job_id), "who"))
         replies = await self._scripts.commands(calls)
-        return [
-            None if fields[0] is None or who is None else _view(job_id, fields, votes, who)
-            for job_id, fields, votes, who in zip(job_ids, replies[::3], replies[1::3], replies[2::3], strict=True)
-        ]
+        views: list[ApprovalView | None] = []
+        for job_id, fields, votes, who in zip(job_ids, replies[::3], replies[1::3], replies[2::3], strict=True):
+            try:
+                views.append(None if fields[0] is None or who is None else _view(job_id, fields, votes, who))
+            except StateBroken:
+                log.critical("an approval cannot be read", action="state_broken", tenant=tenant, job_id=job_id)
+                if not skip_broken:
+                    raise
+                views.append(None)
+        return views
 
 
 def votes_missing(requirements: Sequence[ApprovalRequirement], votes: Sequence[CastVote]) -> int:

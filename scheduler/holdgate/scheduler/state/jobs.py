@@ -156,16 +156,25 @@ class Jobs:
         return _accept_result(job.job_id, await self._scripts.run("accept", job.tenant, args))
 
     async def deny(
-        self, job: Job, decision: Decision, *, code: str, now_ms: int, idempotency: Idempotency | None = None
+        self,
+        job: Job,
+        decision: Decision,
+        *,
+        code: str,
+        now_ms: int,
+        idempotency: Idempotency | None = None,
+        binds_key: bool = True,
     ) -> AcceptResult:
         """Record a refused job without payload and prompt. `code` says why (`denied`, `throttled`).
 
+        Without `binds_key` a key that was used before is answered as ever, and one that was not stays free.
         Kinds: ACCEPTED (recorded), REPLAY, CONFLICT.
         """
         await self._register(job.tenant, job.pool)
         refused = Submission(job, decision, _UNSIGNED, State.DENIED, idempotency)
         details = {**encoding.decision_facts(decision), "code": code}
-        args = _entry(refused, now_ms, StateLimits(0, self._limits.idempotency_ttl_ms), details=details, code=code)
+        limits = StateLimits(0, self._limits.idempotency_ttl_ms if binds_key else 0)
+        args = _entry(refused, now_ms, limits, details=details, code=code)
         return _accept_result(job.job_id, await self._scripts.run("accept", job.tenant, args))
 
     async def get(self, tenant: Tenant, job_id: JobId) -> JobView | None:

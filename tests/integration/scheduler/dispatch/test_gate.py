@@ -6,17 +6,18 @@ import msgpack
 import pytest
 from nats.aio.client import Client as Nats
 
-from holdgate.kernel.canonical import canonical_bytes
-from holdgate.kernel.ids import JobId
+from holdgate.kernel import subjects, wire
+from holdgate.kernel.canonical import canonical_bytes, digest
+from holdgate.kernel.ids import JobId, Tenant
 from holdgate.kernel.permits import Keyring, open_signed
 from holdgate.kernel.records import Permit, Signed
 from holdgate.scheduler import metrics
 from holdgate.scheduler.state.approvals import ApprovalStatus
 from holdgate.scheduler.state.connection import Scripts, key
-from holdgate.scheduler.state.log import ensure_streams
+from holdgate.scheduler.state.log import PayloadStore, ensure_streams
 from holdgate.scheduler.state.transitions import State
 from support.dispatching import ALLOW_ALL, DENY_ALL, DISPATCHER, HOLD_ALL, Rules, Stage, job_of, permit_of
-from support.state import TENANT
+from support.state import TENANT, make_job
 from support.waiting import Eventually
 
 
@@ -111,6 +112,40 @@ async def test_a_held_job_that_a_new_policy_also_holds_is_asked_for_again(stage:
     assert (after.round, after.previous_snapshot) == (before.round + 1, before.snapshot)
 
 
+async def test_broken_held_jobs_are_denied_and_keep_nobody_else_waiting(stage: Stage, eventually: Eventually) -> None:
+    stage.rules.use(HOLD_ALL)
+    store, large = PayloadStore(stage.nc), canonical_bytes("x" * 400_000)
+    gone = make_job(stage.clock.now_ms(), payload=large)
+    await store.put(large)
+    await stage.submit(gone.with_payload(None))
+    await store.delete(gone.payload_digest)
+    forged, altered = await stage.submit(), await stage.submit()
+    await _alter(stage, forged, "payload")
+    await _alter(stage, altered, "topic")
+    other = Tenant("zeta")
+    fine = [await stage.submit(), await stage.submit(make_job(stage.clock.now_ms(), tenant=other))]
+    stage.rules.use(ALLOW_ALL)
+    await eventually(lambda: _is(stage, fine[0], State.QUEUED))
+    await eventually(lambda: _is(stage, fine[1], State.QUEUED, other))
+    for job_id in (gone.job_id, forged, altered):
+        view = await stage.view(job_id)
+        assert (view.state, view.code) == (State.DENIED, "custody_broken")
+
+
+async def test_a_policy_that_goes_away_ends_no_held_job(stage: Stage) -> None:
+    """Also not in the moment in which the dispatcher has not heard of it yet."""
+    stage.rules.use(HOLD_ALL)
+    job_id = await stage.submit()
+    before = await stage.approvals.require(TENANT, job_id)
+    stage.rules._active = None  # without telling anybody
+    other = {"snapshot": digest("another"), "reads": [], "replica": "kernel-2", "policy": True}
+    await stage.nc.publish(subjects.POLICY_SNAPSHOT, wire.pack(other))
+    await stage.nc.flush()
+    assert await stage.dispatcher.redecider.run_once() == 0
+    assert await stage.state_of(job_id) is State.HELD
+    assert await stage.approvals.require(TENANT, job_id) == before
+
+
 async def test_without_a_kernel_jobs_stay_queued_say_why_and_run_when_it_is_back(
     stage: Stage, eventually: Eventually
 ) -> None:
@@ -194,8 +229,8 @@ async def _alter(stage: Stage, job_id: JobId, what: str) -> None:
         await stage.scripts.command("HSET", record, "job", msgpack.packb(job))
 
 
-async def _is(stage: Stage, job_id: JobId, state: State) -> bool:
-    return await stage.state_of(job_id) is state
+async def _is(stage: Stage, job_id: JobId, state: State, tenant: Tenant = TENANT) -> bool:
+    return await stage.state_of(job_id, tenant) is state
 
 
 async def _asked_again(stage: Stage, job_id: JobId, before: str) -> bool:

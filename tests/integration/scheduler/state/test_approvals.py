@@ -20,8 +20,10 @@ from holdgate.scheduler.errors import (
     ApprovalStaleJob,
     ApprovalStalePolicy,
     HoldgateError,
+    StateBroken,
 )
 from holdgate.scheduler.state.approvals import ApprovalStatus, Redecision
+from holdgate.scheduler.state.connection import key
 from holdgate.scheduler.state.jobs import Submission
 from holdgate.scheduler.state.transitions import State
 from support.state import SNAPSHOT, TENANT, World, make_admission, make_decision, make_job
@@ -262,6 +264,16 @@ async def test_a_job_over_a_rate_limit_that_holds_can_be_released_by_an_approver
     with pytest.raises(ApprovalForbidden):
         await world.vote(job, roles=("release-manager",))
     assert (await world.vote(job, roles=("approver",))).status is ApprovalStatus.RELEASED
+
+
+async def test_an_approval_that_cannot_be_read_does_not_hide_the_others(world: World) -> None:
+    """Neither from people nor from the next decision."""
+    jobs = [await world.held() for _ in range(3)]
+    await world.scripts.command("HSET", key(TENANT, "approval", jobs[1].job_id), "requirements", b"\xc1")
+    listed, _ = await world.approvals.list_pending(TENANT, 10)
+    assert {view.job_id for view in listed} == {jobs[0].job_id, jobs[2].job_id}
+    with pytest.raises(StateBroken):
+        await world.approvals.require(TENANT, jobs[1].job_id)
 
 
 async def test_pending_approvals_come_in_pages_newest_first(world: World) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
+
 from holdgate.kernel import limits
 from holdgate.kernel.clock import parse_rfc3339
+from holdgate.kernel.errors import Forged
 from holdgate.kernel.ids import Digest, JobId
 from holdgate.scheduler.api.calls import Call, Reply, reply_json, reply_with
 from holdgate.scheduler.api.paging import page_of, page_reply
 from holdgate.scheduler.api.problems import Problem, invalid, invalid_fields
 from holdgate.scheduler.api.routes.jobs import job_id_of
 from holdgate.scheduler.api.shapes import approval_row, approval_whole
-from holdgate.scheduler.errors import ApprovalNotFound, JobNotFound
+from holdgate.scheduler.errors import ApprovalNotFound, JobNotFound, NotFound
 from holdgate.scheduler.gates.approval import Approver, Shown
 from holdgate.scheduler.state.approvals import ApprovalStatus, VoteResult
+
+log = structlog.get_logger("holdgate.api.approvals")
 
 DEFER_S_MAX = 7 * 24 * 3600
 
@@ -33,9 +38,18 @@ async def get_approval(call: Call) -> Reply:
     view = await deps.jobs.require(tenant, job_id)
     payload = await deps.jobs.payload(tenant, job_id)
     if payload is None and approval.status is ApprovalStatus.PENDING:
-        payload = await deps.payloads.get(view.job.payload_digest)
+        payload = await _stored_payload(call, view.job.payload_digest)
     shown = {**approval_whole(approval_row(approval), view), "payload_shown": payload is not None}
     return reply_with(shown, "payload", payload)
+
+
+async def _stored_payload(call: Call, digest: Digest) -> bytes | None:
+    """None when it is gone or altered: all else is shown, and a release is refused."""
+    try:
+        return await call.deps.payloads.get(digest)
+    except (NotFound, Forged) as error:
+        log.warning("a held job's payload cannot be shown", action="payload_gone", code=error.code)
+        return None
 
 
 async def approve(call: Call) -> Reply:

@@ -1,7 +1,7 @@
 -- A job enters: idempotency, queue limit, rate limits, job, index, outbox, approval, audit, in one write.
 -- KEYS: slot. ARGV: 1 id, 2 now, 3 initial state, 4 job, 5 payload, 6 has payload (1/0), 7 job_hash, 8 who,
 --   9 admission, 10 decision, 11 snapshot, 12 pool, 13 boost ms, 14 attempts max, 15 concurrency key, 16 deadline or 0,
---   17 ready, 18 fail open (1/0), 19 details, 20 idempotency key, 21 fingerprint, 22 its ttl ms, 23 queue max or 0,
+--   17 ready, 18 fail open (1/0), 19 details, 20 idempotency key, 21 fingerprint, 22 its ttl ms or 0 (stays free), 23 queue max or 0,
 --   24 approval requirements, 25 approval expires, 26 log it (1/0), 27 code, 28.. five a throttle:
 --   bucket, interval us, period us, over, rule
 -- From: nothing. To: accepted, held, scheduled, denied. Events: job.<state>.
@@ -85,5 +85,5 @@ if initial == 'held' then
 end
 if ARGV[26] == '1' then call('ZADD', P .. ':outbox', now, id) end
 if ARGV[16] ~= '0' and initial ~= 'denied' then call('ZADD', P .. ':deadlines', ARGV[16], id) end
-if idem ~= '' then call('SET', P .. ':idem:' .. idem, ARGV[21] .. ' ' .. id, 'PX', ARGV[22]) end
+if idem ~= '' and ARGV[22] ~= '0' then call('SET', P .. ':idem:' .. idem, ARGV[21] .. ' ' .. id, 'PX', ARGV[22]) end
 return {'accepted', initial}
