@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from holdgate.kernel.clock import SystemClock
-from holdgate.scheduler.cli.reference import PROCESSES, known_names
+from holdgate.scheduler.cli.reference import PROCESSES
+from holdgate.scheduler.settings import known_names
 from holdgate.scheduler.up.caller import Caller
 from holdgate.scheduler.up.children import stop
 from holdgate.scheduler.up.containers import DATA, MONITOR_PORT, NATS_PORT, REDIS_PORT, write_container_files

@@ -133,6 +133,19 @@ ALL: tuple[type[Process], ...] = (
 )
 
 
+_ELSEWHERE = (
+    "accept_fail_open api_key api_retry_s api_tenant api_url kernel_keys_file pool worker_concurrency "
+    "worker_max_runtime_s worker_name"
+)
+"""Read by workers and clients only. By name, so that a kernel need not load either; a test holds it current."""
+
+
+def known_names() -> frozenset[str]:
+    """Every variable that some process reads."""
+    own = {name for settings in ALL for name in settings.model_fields}
+    return frozenset(f"{PREFIX}{name.upper()}" for name in (*own, *_ELSEWHERE.split()))
+
+
 def read_secret(file: Path) -> SecretStr:
     """The first line of `file`; Misconfigured when it is missing, empty or readable by others."""
     return SecretStr(read_secrets(file)[0].decode("utf-8", "replace"))
@@ -154,8 +167,9 @@ def read_secrets(file: Path) -> tuple[bytes, ...]:
     return lines
 
 
-def refuse_unknown(known: frozenset[str]) -> None:
-    """Misconfigured when the environment holds a `HOLDGATE_` variable that is not in `known`."""
+def refuse_unknown() -> None:
+    """Misconfigured when the environment holds a `HOLDGATE_` variable that no process reads."""
+    known = known_names()
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)  # noqa: TID251
     if unknown:
         raise Misconfigured(f"no such setting: {', '.join(f'`{name}`' for name in unknown)}; see `holdgate settings`")

@@ -17,10 +17,9 @@ import pytest
 
 from holdgate.kernel.errors import HoldgateError
 from holdgate.scheduler import lifecycle
-from holdgate.scheduler.cli.reference import known_names
 from holdgate.scheduler.errors import Misconfigured, StateUnavailable
 from holdgate.scheduler.lifecycle import FAILED, REFUSED, Runtime, nats_connection, retried, serve, split_address
-from holdgate.scheduler.settings import Process
+from holdgate.scheduler.settings import Process, known_names
 from support.waiting import eventually
 
 NAME = "kernel"

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from holdgate.scheduler.cli.reference import PROCESSES, known_names, markdown
+from holdgate.scheduler.cli.reference import PROCESSES, markdown
 from holdgate.scheduler.errors import Misconfigured
-from holdgate.scheduler.settings import ALL, ApiSettings, KernelSettings, read_secret, read_secrets, refuse_unknown
+from holdgate.scheduler.settings import (
+    ALL,
+    ApiSettings,
+    KernelSettings,
+    known_names,
+    read_secret,
+    read_secrets,
+    refuse_unknown,
+)
 from support.blocks import ROOT
 
 SETTINGS_MAX = 40
@@ -40,6 +51,36 @@ def test_there_are_not_more_than_can_be_known() -> None:
 def test_the_page_of_the_settings_is_current() -> None:
     """`make docs` writes it."""
     assert (ROOT / "docs" / "reference" / "settings.md").read_text() == markdown()
+
+
+def test_every_name_in_the_table_is_known_and_no_other() -> None:
+    """Workers' and clients' names are listed by hand, so that a kernel need not load them."""
+    table = {f"HOLDGATE_{name.upper()}" for _, settings in PROCESSES for name in settings.model_fields}
+    assert known_names() == table
+
+
+def test_the_kernels_process_loads_only_the_trusted_base() -> None:
+    """`holdgate.kernel`, the verifying half of `holdgate.bundles`, how a process lives; no API, worker or client."""
+    code = (
+        "import sys, asyncio\n"
+        "from holdgate.scheduler.cli import processes\n"
+        "from holdgate.bundles import activate, keys, root, store\n"
+        "from holdgate.kernel import service\n"
+        "print(sorted(m for m in sys.modules if m.startswith('holdgate.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    loaded = ast.literal_eval(done.stdout)
+    for package in (
+        "holdgate.scan",
+        "holdgate.workers",
+        "holdgate.client",
+        "holdgate.scheduler.api",
+        "holdgate.scheduler.state",
+        "holdgate.scheduler.dispatch",
+        "holdgate.scheduler.gates",
+        "holdgate.scheduler.up",
+    ):
+        assert not [module for module in loaded if module.startswith(package)], package
 
 
 def test_settings_come_from_the_environment_and_never_change(environment: pytest.MonkeyPatch) -> None:
@@ -73,10 +114,10 @@ def test_values_out_of_bounds_are_refused(environment: pytest.MonkeyPatch, name:
 
 def test_a_misspelt_setting_stops_the_start(environment: pytest.MonkeyPatch) -> None:
     """It would silently do nothing."""
-    refuse_unknown(known_names())
+    refuse_unknown()
     environment.setenv("HOLDGATE_DURABILTY", "relaxed")
     with pytest.raises(Misconfigured, match="`HOLDGATE_DURABILTY`"):
-        refuse_unknown(known_names())
+        refuse_unknown()
 
 
 def test_a_secret_is_read_only_from_a_file_of_its_owner(tmp_path: Path) -> None:

@@ -73,10 +73,8 @@ def run_setup() -> int:
 
 def _settings(name: str, kind: type[Settings]) -> Settings | None:
     """Checked settings; None, and on standard error why, when they do not hold."""
-    from holdgate.scheduler.cli.reference import known_names
-
     try:
-        refuse_unknown(known_names())
+        refuse_unknown()
         return kind()
     except Misconfigured as error:
         print(f"holdgate {name}: {error}", file=sys.stderr)

@@ -26,11 +26,6 @@ never in a variable. This page is made by `make docs`.
 """
 
 
-def known_names() -> frozenset[str]:
-    """Every variable that some process reads."""
-    return frozenset(f"{PREFIX}{name.upper()}" for _, settings in PROCESSES for name in settings.model_fields)
-
-
 def markdown() -> str:
     """The page."""
     lines = [HEAD, "| variable | default | what it is | read by |", "| --- | --- | --- | --- |"]
