@@ -215,6 +215,7 @@ class World:
             roles=("release-manager",),
             approve=True,
             reason="looked at it",
+            attempt=1,
             issued_ms=self.now_ms,
             expires_ms=self.now_ms + 3_600_000,
         )

@@ -171,6 +171,7 @@ def vote(of: Job, decision: Decision, *, by: str = "api", **changes: Any) -> Sig
         roles=("release-manager",),
         approve=True,
         reason="looked at it",
+        attempt=1,
         issued_ms=NOW_MS,
         expires_ms=NOW_MS + 3_600_000,
     )

@@ -1,9 +1,9 @@
 """Second and third link of the chain of custody: what must be proven before the kernel signs a permit. No IO.
 
 What always holds: a permit is signed only for a job whose admission an api key of the root signed, byte for byte this
-job, for this tenant, actor and principals; a held job only with the votes that the rules of *now* demand, given for
-this job under the snapshot of *now*, by people who are neither its author nor anyone it acts for. One function verifies
-votes for the api and for the kernel.
+job, for this tenant, actor and principals, and neither before its time nor after its deadline; a held job only with the
+votes that the rules of *now* demand, given for this attempt of this job under the snapshot of *now*, by people who are
+neither its author nor anyone it acts for.
 """
 
 from __future__ import annotations
@@ -53,13 +53,15 @@ class PermitRequest:
 class PermitReply:
     """`permit` is there only when the job may run now; otherwise `refusal` says why not.
 
-    refusal        what it means for the job
-    denied         `decision` says deny: queued → denied
-    no_policy      deny because there is no valid policy at all
-    needs_approval held by the rules of now, and no votes: queued → held
-    votes_*        there are votes, but they do not hold (a suffix says which check): queued → held, votes void
-    forged_*       the admission or the job is not what the api signed: nothing may run; an alarm
-    invalid_*      the request itself is malformed
+    refusal          what it means for the job
+    denied           `decision` says deny: queued → denied
+    no_policy        deny because there is no valid policy at all
+    not_yet          its `run_at` is to come: it waits
+    deadline_passed  it did not start in time, and never will: queued → expired
+    needs_approval   held by the rules of now, and no votes: queued → held
+    votes_*          there are votes, but they do not hold (a suffix says which check): queued → held, votes void
+    forged_*         the admission or the job is not what the api signed: nothing may run; an alarm
+    invalid_*        the request itself is malformed
 
     `permit_record` is what `permit` says, on the kernel's own side only.
     """
@@ -69,6 +71,10 @@ class PermitReply:
     refusal: str | None = None
     message: str = ""
     permit_record: Permit | None = None
+
+
+NOT_YET = "not_yet"
+DEADLINE_PASSED = "deadline_passed"
 
 
 class VotesInvalid(Forged):
@@ -116,25 +122,24 @@ def verify_admission(request: PermitRequest, decision: Decision, trust: Trust) -
 
 
 def verify_votes(
-    votes: Sequence[Signed],
     requirements: Sequence[ApprovalRequirement],
-    job: Job,
+    request: PermitRequest,
     decision: Decision,
     trust: Trust,
     now_ms: int,
 ) -> tuple[Vote, ...]:
-    """The votes that count, once they meet all `requirements` for this job under `decision.snapshot`.
+    """Those of the request's votes that count, once they meet all `requirements` under `decision.snapshot`.
 
     VotesInvalid otherwise; its `code` says what is missing. A vote that does not hold counts for nothing; a valid "no"
     ends it, whatever else there is.
     """
-    if len(votes) > VOTES_MAX:
+    if len(request.votes) > VOTES_MAX:
         raise VotesInvalid(f"more than {VOTES_MAX} votes", code="votes_too_many")
     counted: list[_Counted] = []
     problem: Forged | None = None
-    for signed in votes:
+    for signed in request.votes:
         try:
-            counted.append(_open_vote(signed, job, decision, trust, now_ms))
+            counted.append(_open_vote(signed, request, decision, trust, now_ms))
         except Forged as error:
             problem = problem or error
     if any(not item.vote.approve for item in counted):
@@ -160,6 +165,9 @@ def answer_permit(request: PermitRequest, decision: Decision, trust: Trust, sign
         return PermitReply(decision, refusal=f"forged_{error.code}", message=str(error))
     except InvalidInput as error:
         return PermitReply(decision, refusal="invalid_request", message=str(error))
+    if (untimely := _untimely(request, now_ms)) is not None:
+        # Before the verdict: what the rules of now say of a job that does not start now must not end or hold it.
+        return PermitReply(decision, refusal=untimely, message="before its `run_at`, or after its deadline")
     if effective_verdict(decision) is Verdict.DENY:
         return PermitReply(decision, refusal="denied", message=decision.reason)
     requirements = required_approvals(decision, admission.outcome)
@@ -167,7 +175,7 @@ def answer_permit(request: PermitRequest, decision: Decision, trust: Trust, sign
         return PermitReply(decision, refusal="needs_approval", message=decision.reason)
     try:
         if requirements:
-            verify_votes(request.votes, requirements, request.job, decision, trust, now_ms)
+            verify_votes(requirements, request, decision, trust, now_ms)
     except Forged as error:
         return PermitReply(decision, refusal=error.code, message=str(error))
     permit = _permit(request, decision, now_ms)
@@ -189,13 +197,16 @@ class _Counted:
         return self.vote.approver in requirement.names or not self.roles.isdisjoint(requirement.roles)
 
 
-def _open_vote(signed: Signed, job: Job, decision: Decision, trust: Trust, now_ms: int) -> _Counted:
+def _open_vote(signed: Signed, request: PermitRequest, decision: Decision, trust: Trust, now_ms: int) -> _Counted:
+    job = request.job
     own = trust.approvers.get(signed.key)
     vote = open_signed(signed, Vote, trust.api if own is None else trust.approver_keys)
     if own is not None and vote.approver != own.actor:
         raise VotesInvalid("a vote signed with somebody else's key", code="votes_other_approver")
     if (vote.job_id, vote.job_hash, vote.tenant) != (job.job_id, decision.job_hash, job.tenant):
         raise VotesInvalid("a vote for another job", code="votes_other_job")
+    if type(vote.attempt) is not int or vote.attempt != request.attempt:
+        raise VotesInvalid("a vote for another attempt", code="votes_other_attempt")
     if vote.snapshot != decision.snapshot:
         raise VotesInvalid("a vote given under another policy", code="votes_stale_policy")
     if type(vote.issued_ms) is not int or type(vote.expires_ms) is not int or now_ms >= vote.expires_ms:
@@ -208,6 +219,16 @@ def _open_vote(signed: Signed, job: Job, decision: Decision, trust: Trust, now_m
         raise VotesInvalid("a vote without a reason", code="votes_no_reason")
     # A person's own key proves who, not what: the roles it counts for stand in the root.
     return _Counted(vote, frozenset(vote.roles if own is None else own.roles), own is not None)
+
+
+def _untimely(request: PermitRequest, now_ms: int) -> str | None:
+    """The refusal of a job whose time has not come, or has passed before it started for the first time."""
+    job = request.job
+    if job.run_at_ms is not None and job.run_at_ms > now_ms + limits.CLOCK_SKEW_S * 1000:
+        return NOT_YET
+    if job.deadline_ms is not None and request.attempt == 1 and now_ms >= job.deadline_ms:
+        return DEADLINE_PASSED
+    return None
 
 
 def _check_form(request: PermitRequest) -> None:

@@ -367,7 +367,10 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """Second link: an approver, through the api or with an own key, says yes or no to exactly this job and policy."""
+    """Second link: an approver, through the api or with an own key, says yes or no to exactly this job and policy.
+
+    `attempt` is the one that it releases: the attempts that the job had so far, and one.
+    """
 
     job_id: JobId
     job_hash: Digest
@@ -377,6 +380,7 @@ class Vote:
     roles: tuple[str, ...]
     approve: bool
     reason: str
+    attempt: int
     issued_ms: int
     expires_ms: int
 

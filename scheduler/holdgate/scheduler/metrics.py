@@ -50,6 +50,8 @@ REFUSALS = (
     "no_capable_worker",
     "parked",
     "crowded",
+    "not_yet",
+    "deadline_passed",
     "expired",
 )
 LEASE_OUTCOMES = ("queued", "failed", "timed_out", "cancelled")

@@ -12,7 +12,7 @@ from holdgate.kernel.canonical import digest
 from holdgate.kernel.custody import PermitReply, PermitRequest, answer_permit, required_approvals
 from holdgate.kernel.errors import Forged
 from holdgate.kernel.ids import Digest, WorkerId
-from holdgate.kernel.limits import PERMIT_LIFETIME_S
+from holdgate.kernel.limits import CLOCK_SKEW_S, PERMIT_LIFETIME_S
 from holdgate.kernel.permits import Keyring, open_signed
 from holdgate.kernel.records import (
     Admission,
@@ -134,7 +134,7 @@ JOB_CHANGES: dict[str, Any] = {
     "principals": ("x",),
     "concurrency_key": "x",
     "run_at_ms": 1,
-    "deadline_ms": 1,
+    "deadline_ms": 2 * NOW_MS,
     "secrets_present": True,
     "remediation_of": "job_x",
     "job_id": "job_other",
@@ -230,6 +230,9 @@ FORGED_VOTES: dict[str, tuple[dict[str, Any], str]] = {
     "with another role": ({"roles": ("clerk",)}, "votes_quorum"),
     "a no": ({"approve": False}, "votes_rejected"),
     "without a reason": ({"reason": " "}, "votes_no_reason"),
+    "for the attempt before": ({"attempt": 0}, "votes_other_attempt"),
+    "for a later attempt": ({"attempt": 2}, "votes_other_attempt"),
+    "an attempt of another type": ({"attempt": True}, "votes_other_attempt"),
     "expired": ({"expires_ms": NOW_MS}, "votes_expired"),
     "expiry of another type": ({"expires_ms": "never"}, "votes_expired"),
     "from the future": ({"issued_ms": NOW_MS + 60_000}, "votes_early"),
@@ -325,6 +328,51 @@ def test_too_many_votes_are_not_even_looked_at(trust: Trust) -> None:
     held = job()
     decision = decided(held, Verdict.REQUIRE_APPROVAL)
     assert answer(trust, held, decision, *([vote(held, decision)] * 65)).refusal == "votes_too_many"
+
+
+def test_a_release_is_for_one_attempt(trust: Trust) -> None:
+    """Whoever hands jobs over cannot count attempts up and run what was released once again and again."""
+    held = job()
+    decision = decided(held, Verdict.REQUIRE_APPROVAL)
+    released = vote(held, decision, attempt=2)
+    assert [answer(trust, held, decision, released, attempt=attempt).refusal for attempt in (1, 2, 3)] == [
+        "votes_other_attempt",
+        None,
+        "votes_other_attempt",
+    ]
+
+
+# Time -----------------------------------------------------------------------------------------------------------------
+
+SKEW_MS = CLOCK_SKEW_S * 1000
+
+
+@pytest.mark.parametrize("verdict", [Verdict.ALLOW, Verdict.DENY, Verdict.REQUIRE_APPROVAL])
+def test_before_its_time_a_job_gets_no_permit_and_is_neither_ended_nor_held(trust: Trust, verdict: Verdict) -> None:
+    wanted = job(run_at_ms=NOW_MS + SKEW_MS + 1)
+    reply = answer(trust, wanted, decided(wanted, verdict))
+    assert (reply.permit, reply.refusal) == (None, "not_yet")
+
+
+def test_a_clock_that_is_a_little_behind_does_not_keep_a_job_back(trust: Trust) -> None:
+    wanted = job(run_at_ms=NOW_MS + SKEW_MS)
+    assert answer(trust, wanted, decided(wanted)).permit is not None
+
+
+@pytest.mark.parametrize(("attempt", "refusal"), [(1, "deadline_passed"), (2, None)])
+def test_after_its_deadline_a_job_does_not_start_and_one_that_started_in_time_goes_on(
+    trust: Trust, attempt: int, refusal: str | None
+) -> None:
+    wanted = job(deadline_ms=NOW_MS)
+    assert answer(trust, wanted, decided(wanted), attempt=attempt).refusal == refusal
+    assert answer(trust, wanted, decided(wanted), attempt=attempt, now_ms=NOW_MS - 1).permit is not None
+
+
+def test_a_forged_job_is_told_of_whatever_its_time(trust: Trust) -> None:
+    wanted = job(run_at_ms=NOW_MS * 2)
+    forged = replace(wanted, topic="job.other")
+    admitted = admission(wanted, decided(wanted))
+    assert answer(trust, forged, decided(forged), admitted=admitted).refusal == "forged_admission_other_job"
 
 
 # Over a rate limit ----------------------------------------------------------------------------------------------------

@@ -22,7 +22,9 @@ HASH = Digest("sha256:" + "0" * 64)
 ADMISSION = Admission(
     JobId("job_1"), HASH, Tenant("t"), ActorId("agent"), ("boss",), Outcome.HELD, "require_approval", HASH, 1
 )
-VOTE = Vote(JobId("job_1"), HASH, HASH, Tenant("t"), ActorId("ann"), ("release-manager",), True, "looked at it", 1, 2)
+VOTE = Vote(
+    JobId("job_1"), HASH, HASH, Tenant("t"), ActorId("ann"), ("release-manager",), True, "looked at it", 3, 1, 2
+)
 PERMIT = Permit(
     permit_id=PermitId("permit_1"),
     job_id=JobId("job_1"),

@@ -2,7 +2,8 @@
 
 What always holds: before a release the kernel is asked afresh, never a cache; a release under a policy that is no
 longer in force is refused, and the job is decided again; nobody votes on their own job or on one made in their name; a
-vote is signed for the approver that the API authenticated. A rejection needs no kernel: saying no is always possible.
+vote is signed for the approver that the API authenticated, and releases one attempt. A rejection needs no kernel:
+saying no is always possible.
 """
 
 from __future__ import annotations
@@ -192,6 +193,7 @@ class ApprovalGate:
             roles=approver.roles,
             approve=approve,
             reason=reason,
+            attempt=view.attempt + 1,
             issued_ms=now_ms,
             expires_ms=_vote_expires_ms(approval, view.job, now_ms),
         )

@@ -9,6 +9,7 @@ what the api signed never runs and raises an alarm. This gate only carries permi
                                                        → approval → held, under a new approval of the snapshot of now
                                                        → no answer → back into the backlog, with a waiting reason
                                                        → forged   → denied with code `custody_broken`
+                                                       → too early, too late → back; it waits, or expires
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from holdgate.kernel import limits
 from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.custody import PermitReply, PermitRequest, required_approvals
+from holdgate.kernel.custody import DEADLINE_PASSED, NOT_YET, PermitReply, PermitRequest, required_approvals
 from holdgate.kernel.errors import Forged, InvalidInput, KernelUnavailable, Unavailable
 from holdgate.kernel.ids import Digest, Entropy, LeaseToken, PermitId, Tenant, WorkerId, new_permit_id, new_token
 from holdgate.kernel.permits import Signer, seal
@@ -54,10 +55,15 @@ HANDOVER_LEASE_MS = 3 * limits.HEARTBEAT_S * 1000
 UNAVAILABLE_DELAY_MS = 500
 """How soon a job whose payload could not be read is tried again."""
 INVALID_DELAY_MS = 5_000
+UNTIMELY_DELAY_MS = 1_000
+"""The clocks of kernel and dispatcher differ: soon the one that is behind says the same."""
+NOT_YET_DELAY_MS_MAX = 60_000
+"""Or the job was brought forward by somebody; a clock that was wrong must not put it off for long."""
 CUSTODY_DELAY_MS = 60_000
 """A record so altered that even its denial does not fit it: kept from running, and looked at only so often."""
 CUSTODY_BROKEN = "custody_broken"
 NO_POLICY = ("no_policy", 0)
+KERNEL_AWAY = (KernelUnavailable.code, 0)
 """Waiting reason and delay: in their old order, for the asks pause instead (`Passage.is_closed`)."""
 
 
@@ -154,7 +160,8 @@ class DispatchGate:
         denied, held = await self._redecide(verdicts.redecide)
         for (reason, delay_ms), jobs in verdicts.put_back.items():
             await self._put_back(jobs, reason, delay_ms)
-        return Passage(tuple(handovers), tuple(denied), tuple(held), is_closed=NO_POLICY in verdicts.put_back)
+        is_closed = not verdicts.put_back.keys().isdisjoint((NO_POLICY, KERNEL_AWAY))
+        return Passage(tuple(handovers), tuple(denied), tuple(held), is_closed=is_closed)
 
     # Payloads ---------------------------------------------------------------------------------------------------------
 
@@ -215,6 +222,13 @@ class DispatchGate:
             # Nothing runs, and nothing is lost: what the next policy says of it counts.
             metrics.DISPATCH_REFUSED.labels("no_policy").inc()
             out.put_back[NO_POLICY].append(item)
+        elif refusal == KernelUnavailable.code:
+            # It fell silent in the middle: those before this one have their answers.
+            metrics.DISPATCH_REFUSED.labels(refusal).inc()
+            out.put_back[KERNEL_AWAY].append(item)
+        elif refusal in (NOT_YET, DEADLINE_PASSED):
+            metrics.DISPATCH_REFUSED.labels(refusal).inc()
+            out.put_back[(refusal, self._untimely_ms(item, refusal))].append(item)
         elif decision is None or refusal.startswith("invalid"):
             metrics.DISPATCH_REFUSED.labels("invalid").inc()
             log.error("the kernel could not read a request for a permit", action="permit_invalid",
@@ -226,6 +240,11 @@ class DispatchGate:
         else:
             metrics.DISPATCH_REFUSED.labels("votes_invalid" if item.votes else "needs_approval").inc()
             out.redecide.append((item, decision, refusal))
+
+    def _untimely_ms(self, item: Picked, refusal: str) -> int:
+        """When to ask again: at the job's time. One that is too late is back for the reaper, which ends it."""
+        wait_ms = (item.job.run_at_ms or 0) - self.clock.now_ms() if refusal == NOT_YET else 0
+        return min(max(wait_ms, UNTIMELY_DELAY_MS), NOT_YET_DELAY_MS_MAX)
 
     async def _without_kernel(self, picked: Sequence[Picked], asker: Asker) -> Passage:
         if not (self.is_open() and self.signer is not None):
