@@ -48,6 +48,7 @@ bench: setup ## figures: a table, and bench/results.json
 docs: setup ## the pages that are made from the code
 	@$(BIN)/holdgate settings --markdown > docs/reference/settings.md
 	@$(BIN)/python docs/pages.py
+	@$(BIN)/python docs/pages.py
 
 wheel: setup ## dist/holdgate-….whl
 	@rm -rf dist && $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .

@@ -131,7 +131,8 @@ def invalid(field: str, detail: str) -> Problem:
 def invalid_fields(errors: Sequence[tuple[str, str]]) -> Problem:
     """The problem of wrong fields, each `(where, why)`."""
     shown = [{"field": field, "detail": detail} for field, detail in errors]
-    return Problem("invalid_input", f"{errors[0][0]}: {errors[0][1]}", extra={"errors": shown})
+    field, detail = errors[0]
+    return Problem("invalid_input", f"{field}: {detail}" if field else detail, extra={"errors": shown})
 
 
 def status_of(code: str) -> int:

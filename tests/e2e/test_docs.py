@@ -1,0 +1,82 @@
+"""The pages for newcomers, as a newcomer would follow them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from holdgate.scheduler.up.caller import Caller
+from holdgate.workers import Worker
+from support.blocks import ROOT, blocks, tools_path
+from support.waiting import eventually_sync
+from support.whole import Whole, running_whole
+
+pytestmark = pytest.mark.xdist_group("whole")
+
+QUICKSTART = ROOT / "docs" / "quickstart.md"
+POLICY = ROOT / "docs" / "how-to" / "write-a-policy.md"
+WORKER = ROOT / "docs" / "how-to" / "write-a-worker.md"
+
+
+def test_the_quickstart_holds_releases_and_runs_a_deployment(whole: Whole, tmp_path: Path) -> None:
+    """Ports and keys are those of the running system; everything else is the text of the page."""
+    (walk,) = blocks(QUICKSTART, "bash", marked=True)
+    shown = follow(walk.replace("http://127.0.0.1:8081", whole.api), whole, tmp_path)
+    assert '"reason": "human review required for prod write"' in shown
+    assert '"state": "succeeded"' in shown
+
+
+def test_the_policy_page_takes_a_bundle_from_draft_to_in_force(tmp_path: Path) -> None:
+    """Its rules, its bundle.yaml and its commands, on a system of its own, since they change its policy."""
+    rules, bundle = blocks(POLICY, "yaml")
+    draft = tmp_path / "refunds"
+    draft.mkdir()
+    (draft / "rules.yaml").write_text(rules)
+    (draft / "bundle.yaml").write_text(bundle)
+    (publish,) = blocks(POLICY, "bash", marked=True)
+    with running_whole(tmp_path) as system:
+        shown = follow(publish, system, tmp_path)
+        assert '"name": "refunds"' in shown
+        caller = Caller(system.api, system.key("agent"))
+        eventually_sync(
+            lambda: caller.submit("job.refund.create", payload={"amount": 500})[1].get("state") == "held",
+            why="the new bundle is in force",
+        )
+        caller.close()
+
+
+def test_the_worker_of_the_page_registers_its_handlers() -> None:
+    """It runs as it stands."""
+    (source,) = (block for block in blocks(WORKER, "python") if "Worker(" in block)
+    names: dict[str, object] = {"__name__": "my_module"}
+    exec(source, names)  # noqa: S102  the page's own code
+    worker = names["worker"]
+    assert isinstance(worker, Worker)
+    assert list(worker.handlers.patterns) == ["job.report.build", "job.report.render"]
+
+
+def follow(script: str, system: Whole, folder: Path) -> str:
+    """What the commands print; they must not fail."""
+    environment = {
+        "PATH": tools_path(f"{Path(sys.executable).parent}:{os.environ['PATH']}"),
+        "API": system.api,
+        "DIR": str(system.folder),
+        "KEY": system.key("agent"),
+        "APPROVER": system.key("approver"),
+        "AUTHOR": system.key("author"),
+    }
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
