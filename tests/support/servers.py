@@ -15,7 +15,7 @@ from pathlib import Path
 import redis
 
 from holdgate.scheduler.errors import ServerUnusable
-from holdgate.scheduler.up.children import free_port, stop
+from holdgate.scheduler.up.children import free_ports, stop
 from holdgate.scheduler.up.servers import NatsConfig, NatsUser, RedisConfig, nats_server, redis_server
 
 ACCOUNTS = 256
@@ -74,7 +74,8 @@ def configs(folder: Path) -> tuple[NatsConfig, RedisConfig]:
     accounts: dict[str, tuple[NatsUser, ...]] = {
         f"T{number}": (NatsUser(f"t{number}", PASSWORD),) for number in range(ACCOUNTS)
     }
+    nats_port, monitor_port, redis_port = free_ports(3)
     return (
-        NatsConfig(port=free_port(), monitor_port=free_port(), data_dir=folder / "nats", accounts=accounts),
-        RedisConfig(port=free_port(), data_dir=folder / "redis", password=PASSWORD, databases=DATABASES),
+        NatsConfig(port=nats_port, monitor_port=monitor_port, data_dir=folder / "nats", accounts=accounts),
+        RedisConfig(port=redis_port, data_dir=folder / "redis", password=PASSWORD, databases=DATABASES),
     )

@@ -6,6 +6,7 @@ the parent, which then stops its children in order; and the operating system kil
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -62,10 +63,16 @@ def encode(message: Mapping[str, Any]) -> bytes:
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A TCP port of `host` that nobody listens on now; another process may still take it before the caller does."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1, host)[0]
+
+
+def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
+    """So many different ones."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) for _ in range(count)]
+        for probe in probes:
+            probe.bind((host, 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:

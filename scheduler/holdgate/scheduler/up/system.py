@@ -23,7 +23,7 @@ from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler.errors import Misconfigured, ServerUnusable
 from holdgate.scheduler.settings import child_environment
 from holdgate.scheduler.up import plan
-from holdgate.scheduler.up.children import free_port, is_free
+from holdgate.scheduler.up.children import free_ports, is_free
 from holdgate.scheduler.up.control import control_server
 from holdgate.scheduler.up.home import Home
 from holdgate.scheduler.up.plan import HOST, Ports
@@ -181,12 +181,13 @@ async def _prepare_streams(provisioned: Provisioned, ports: Ports) -> None:
 
 
 def _ports(options: Options) -> Ports:
+    free = free_ports(5)
     return Ports(
-        api=_port(options.port, API_PORT, "--port"),
-        metrics=_port(options.metrics_port, METRICS_PORT, "--metrics-port"),
-        nats=free_port(),
-        nats_monitor=free_port(),
-        redis=free_port(),
+        api=_port(options.port, API_PORT, free[0], "--port"),
+        metrics=_port(options.metrics_port, METRICS_PORT, free[1], "--metrics-port"),
+        nats=free[2],
+        nats_monitor=free[3],
+        redis=free[4],
     )
 
 
@@ -200,11 +201,11 @@ def _notes(options: Options, ports: Ports) -> list[str]:
     return found
 
 
-def _port(asked: int | None, usual: int, option: str) -> int:
+def _port(asked: int | None, usual: int, free: int, option: str) -> int:
     if asked is None:
-        return usual if is_free(usual) else free_port()
+        return usual if is_free(usual) else free
     if asked == 0:
-        return free_port()
+        return free
     if not is_free(asked):
         raise Misconfigured(f"port {asked} is taken; `{option} 0` takes any free one")
     return asked

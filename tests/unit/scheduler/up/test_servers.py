@@ -26,10 +26,10 @@ def test_nats_listens_on_loopback_and_writes_before_it_confirms() -> None:
 def test_a_nats_user_without_limits_has_no_permissions_block_and_one_with_limits_has() -> None:
     """None means everything; an empty list means nothing."""
     assert "permissions" not in NatsConfig(1, Path("/d"), {"A": (NatsUser("u", "p"),)}).text()
-    text = NatsConfig(1, Path("/d"), {"A": (NatsUser("u", "p", ("a.*",), (), respond=True),)}).text()
+    text = NatsConfig(1, Path("/d"), {"A": (NatsUser("u", "p", ("a.*",), ()),)}).text()
     assert 'publish: {allow: ["a.*"]}' in text
     assert "subscribe: {allow: []}" in text
-    assert "allow_responses" in text
+    assert "allow_responses" not in text
 
 
 @pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb"])
