@@ -16,17 +16,23 @@ from nats.aio.msg import Msg
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import InvalidInput, Unavailable
 from holdgate.kernel.ids import JOB_ID, NAME, JobId, Tenant
+from holdgate.kernel.records import Outcome
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.hints import Hints
+from holdgate.scheduler.errors import StateBroken
+from holdgate.scheduler.gates.dispatch import outcome_of
 from holdgate.scheduler.state.backlog import Backlog
 from holdgate.scheduler.state.jobs import Jobs, Submission
 from holdgate.scheduler.state.log import Envelope
 from holdgate.scheduler.state.pull import PullReader
+from holdgate.scheduler.state.transitions import TERMINAL, State
 
 log = structlog.get_logger(__name__)
 
 NAK_DELAY_S = 1.0
+BROKEN_DELAY_S = 60.0
+"""A message that the state store cannot take, for a reason of its own: looked at again, for an operator may mend it."""
 MESSAGE_ID = "Nats-Msg-Id"
 _Entry = tuple[Msg, JobId]
 
@@ -100,14 +106,33 @@ class Intake:
             if envelope.job.tenant != tenant:
                 await self._refuse(message, "other_tenant")
                 continue
-            submission = Submission(
-                job=envelope.job,
-                decision=envelope.decision,
-                admission=envelope.admission,
-                initial=envelope.state,
-                fail_open=envelope.fail_open,
-            )
-            await self._jobs.restore(submission, now_ms)
-            job_ids.append(envelope.job.job_id)
+            if envelope.state not in TERMINAL and await self._let_in(message, envelope, now_ms):
+                job_ids.append(envelope.job.job_id)
         metrics.INTAKE_RESTORED.inc(len(job_ids))
         return await self._backlog.enqueue(tenant, job_ids, now_ms)
+
+    async def _let_in(self, message: Msg, envelope: Envelope, now_ms: int) -> bool:
+        """Whether the job is back. One that cannot be let in must not keep the others of its batch."""
+        submission = Submission(
+            job=envelope.job,
+            decision=envelope.decision,
+            admission=envelope.admission,
+            initial=_initial(envelope, now_ms),
+            fail_open=envelope.fail_open,
+        )
+        try:
+            await self._jobs.restore(submission, now_ms)
+        except StateBroken as error:
+            metrics.DUTY_FAILURES.labels("intake").inc()
+            log.critical("a job of the log cannot be restored", action="restore_failed",
+                         job_id=envelope.job.job_id, error=str(error))  # fmt: skip
+            await message.nak(delay=BROKEN_DELAY_S)
+            return False
+        return True
+
+
+def _initial(envelope: Envelope, now_ms: int) -> State:
+    """How the job enters again. Its admission says it, not the state: that of a published repeat is a later one."""
+    if outcome_of(envelope.admission) is Outcome.HELD:
+        return State.HELD
+    return State.SCHEDULED if (envelope.job.run_at_ms or 0) > now_ms else State.ACCEPTED

@@ -25,6 +25,7 @@ from holdgate.kernel.ids import Entropy, JobId, Tenant
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.hints import Hints
+from holdgate.scheduler.errors import StateBroken
 from holdgate.scheduler.gates.retry import delay_ms
 from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.backlog import Backlog
@@ -158,22 +159,32 @@ class Reaper:
 
     async def _publish(self, tenant: Tenant, job_ids: list[JobId]) -> None:
         """Make up for publishes whose confirmation was lost. What is in the log already is a repeat."""
-        views = await self._state.jobs.get_many(tenant, job_ids)
-        for view in views:
-            if view is None or view.admission is None:
+        for job_id in job_ids:
+            envelope = await self._envelope(tenant, job_id)
+            if envelope is None:
                 continue
-            payload = await self._state.jobs.payload(tenant, view.job.job_id)
-            envelope = Envelope(
-                job=view.job.with_payload(payload),
-                decision=view.decision,
-                admission=view.admission,
-                state=view.state,
-                accepted_ms=view.created_ms,
-                fail_open=view.fail_open,
-            )
             try:
                 await self._job_log.publish(envelope)
             except Unavailable as error:
                 log.warning("the log does not take jobs", action="outbox_put_off", code=error.code, jobs=len(job_ids))
                 return
             metrics.OUTBOX_REPUBLISHED.inc()
+
+    async def _envelope(self, tenant: Tenant, job_id: JobId) -> Envelope | None:
+        """None where there is nothing to publish, or nothing that can be read: that must not keep the others."""
+        try:
+            view = await self._state.jobs.get(tenant, job_id)
+        except StateBroken:
+            metrics.DUTY_FAILURES.labels("reaper").inc()
+            log.critical("a job cannot be read", action="state_broken", tenant=tenant, job_id=job_id)
+            return None
+        if view is None or view.admission is None:
+            return None
+        return Envelope(
+            job=view.job.with_payload(await self._state.jobs.payload(tenant, job_id)),
+            decision=view.decision,
+            admission=view.admission,
+            state=view.state,
+            accepted_ms=view.created_ms,
+            fail_open=view.fail_open,
+        )

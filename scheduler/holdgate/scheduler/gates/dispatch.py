@@ -28,7 +28,7 @@ from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import DEADLINE_PASSED, NOT_YET, PermitReply, PermitRequest, required_approvals
-from holdgate.kernel.errors import Forged, InvalidInput, KernelUnavailable, Unavailable
+from holdgate.kernel.errors import Forged, HoldgateError, InvalidInput, KernelUnavailable, Unavailable
 from holdgate.kernel.ids import Digest, Entropy, LeaseToken, PermitId, Tenant, WorkerId, new_permit_id, new_token
 from holdgate.kernel.permits import Signer, seal
 from holdgate.kernel.records import (
@@ -157,9 +157,17 @@ class DispatchGate:
         verdicts = self._sort(loaded, replies, asker)
         handovers, unapproved = await self._start(verdicts.start)
         verdicts.redecide += unapproved
-        denied, held = await self._redecide(verdicts.redecide)
-        for (reason, delay_ms), jobs in verdicts.put_back.items():
-            await self._put_back(jobs, reason, delay_ms)
+        denied: list[Job] = []
+        held: list[Job] = []
+        try:
+            await self._redecide(verdicts.redecide, denied, held)
+            for (reason, delay_ms), jobs in verdicts.put_back.items():
+                await self._put_back(jobs, reason, delay_ms)
+        except HoldgateError as error:
+            if not handovers:
+                raise
+            # These run: their worker must hear of them. The others' reservations end by themselves.
+            log.warning("refused jobs were not put away", action="refusals_unwritten", code=error.code)
         is_closed = not verdicts.put_back.keys().isdisjoint((NO_POLICY, KERNEL_AWAY))
         return Passage(tuple(handovers), tuple(denied), tuple(held), is_closed=is_closed)
 
@@ -181,7 +189,8 @@ class DispatchGate:
         except Unavailable:
             await self._put_back([item], "payload_unavailable", UNAVAILABLE_DELAY_MS)
         except (NotFound, Forged) as error:
-            await self._redecide([(item, _custody_denial(item, str(error), self.clock.now_ms()), CUSTODY_BROKEN)])
+            denial = _custody_denial(item, str(error), self.clock.now_ms())
+            await self._redecide([(item, denial, CUSTODY_BROKEN)], [], [])
         return None
 
     # The kernel -------------------------------------------------------------------------------------------------------
@@ -332,16 +341,15 @@ class DispatchGate:
 
     # Refusals ---------------------------------------------------------------------------------------------------------
 
-    async def _redecide(self, refused: Sequence[tuple[Picked, Decision, str]]) -> tuple[list[Job], list[Job]]:
-        denied: list[Job] = []
-        held: list[Job] = []
+    async def _redecide(
+        self, refused: Sequence[tuple[Picked, Decision, str]], denied: list[Job], held: list[Job]
+    ) -> None:
         by_tenant: dict[Tenant, list[tuple[Picked, Decision, str]]] = defaultdict(list)
         for refusal in refused:
             by_tenant[refusal[0].job.tenant].append(refusal)
         await asyncio.gather(*(self._redecide_of(tenant, parts, denied, held) for tenant, parts in by_tenant.items()))
         metrics.JOBS.labels("denied").inc(len(denied))
         metrics.JOBS.labels("held").inc(len(held))
-        return denied, held
 
     async def _redecide_of(
         self, tenant: Tenant, refused: Sequence[tuple[Picked, Decision, str]], denied: list[Job], held: list[Job]
@@ -436,6 +444,8 @@ def _count_start(result: StartResult) -> None:
             metrics.DISPATCH_REFUSED.labels("expired").inc()
         case StartKind.APPROVAL_MISSING:
             metrics.DISPATCH_REFUSED.labels("needs_approval").inc()
+        case StartKind.UNKNOWN:
+            metrics.DUTY_FAILURES.labels("asks").inc()
 
 
 def _permit_id(permit: Signed) -> PermitId | None:

@@ -56,6 +56,8 @@ class AuditTrail:
 
     async def trim(self, tenant: Tenant, up_to: int) -> int:
         """Drop events up to and with `up_to` (archived and sealed); how many."""
+        if up_to < 1:
+            return 0  # a young tenant: everything is among what is kept
         return int(await self._scripts.command("XTRIM", key(tenant, "audit"), "MINID", f"{up_to + 1}-0"))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.ids import JobId, LeaseToken, PermitId, Tenant, WorkerId, new_token
 from holdgate.kernel.records import Decision, Job, Priority, Signed
 from holdgate.scheduler.errors import StateBroken
@@ -89,6 +90,8 @@ class StartKind(StrEnum):
     EXPIRED = "expired"
     APPROVAL_MISSING = "approval_missing"
     """No released, unused approval for this hash and snapshot; the reservation stands, see `Approvals.redecide`."""
+    UNKNOWN = "unknown"
+    """The store did not answer this one: its reservation or its lease ends by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +147,13 @@ class Backlog:
         return picked
 
     async def start(self, tenant: Tenant, requests: Sequence[StartRequest], now_ms: int) -> list[StartResult]:
-        """`queued` → `running`, each its own script, one flush."""
+        """`queued` → `running`, each its own script, one flush. What fails for one is told in the log, and UNKNOWN:
+        the others may run already."""
         replies = await asyncio.gather(
-            *(self._scripts.run("start", tenant, _start_args(request, now_ms)) for request in requests)
+            *(self._scripts.run("start", tenant, _start_args(request, now_ms)) for request in requests),
+            return_exceptions=True,
         )
-        return [
-            StartResult(request.job_id, StartKind(reply.decode()), request.attempt)
-            for request, reply in zip(requests, replies, strict=True)
-        ]
+        return [_start_result(tenant, request, reply) for request, reply in zip(requests, replies, strict=True)]
 
     async def put_back(
         self, tenant: Tenant, picked: Sequence[Picked], *, waiting_reason: str, delay_ms: int, now_ms: int
@@ -206,6 +208,16 @@ def _picked(fields: list[Any], reservation: str) -> Picked:
         votes=tuple(encoding.unpack_vote(data).signed for data in votes),
         fail_open=fail_open == b"1",
     )
+
+
+def _start_result(tenant: Tenant, request: StartRequest, reply: Any) -> StartResult:
+    if isinstance(reply, HoldgateError):
+        log.error("a start was not answered", action="start_unknown", tenant=tenant, job_id=request.job_id,
+                  code=reply.code)  # fmt: skip
+        return StartResult(request.job_id, StartKind.UNKNOWN, request.attempt)
+    if isinstance(reply, BaseException):
+        raise reply
+    return StartResult(request.job_id, StartKind(reply.decode()), request.attempt)
 
 
 def _start_args(request: StartRequest, now_ms: int) -> list[Arg]:

@@ -69,6 +69,21 @@ async def test_events_are_archived_sealed_by_age_and_only_then_trimmed(world: Wo
     assert (report(tmp_path).sealed_events, await _in_stream(world)) == (count, 0)
 
 
+async def test_of_a_young_tenant_everything_stays_and_nothing_fails(world: World, tmp_path: Path) -> None:
+    service = auditor(world, tmp_path, keep_events=AuditConfig().keep_events)
+    failures = metrics.AUDIT_FAILURES.labels("state_unavailable")._value.get() + _os_errors()
+    await world.queued()
+    count = await service.run_once()
+    world.pass_ms(61_000)
+    await service.run_once()
+    assert (report(tmp_path).sealed_events, await _in_stream(world)) == (count, count)
+    assert metrics.AUDIT_FAILURES.labels("state_unavailable")._value.get() + _os_errors() == failures
+
+
+def _os_errors() -> float:
+    return metrics.AUDIT_FAILURES.labels("os_error")._value.get()
+
+
 async def test_the_newest_events_stay_to_be_queried(world: World, tmp_path: Path) -> None:
     service = auditor(world, tmp_path, keep_events=4)
     for _ in range(5):
