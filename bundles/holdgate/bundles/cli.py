@@ -28,6 +28,7 @@ from holdgate.bundles.trusted import TrustedBundle, parse_bundle_rules, verify_r
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.clock import Clock, SystemClock
 from holdgate.kernel.errors import HoldgateError
+from holdgate.kernel.subjects import inbox
 
 bundle_app = typer.Typer(help="Build, sign, verify and publish policy bundles.", no_args_is_help=True)
 keys_app = typer.Typer(help="Signing keys: make one, show its fingerprint.", no_args_is_help=True)
@@ -148,7 +149,7 @@ async def _publish(data: bytes, root: Root, clock: Clock, url: str, options: dic
 
 def _credentials(user: str | None, password: str | None) -> dict[str, Any]:
     """Options of a connection; a user's replies come to an inbox that nobody else may read."""
-    options: dict[str, Any] = {} if user is None else {"user": user, "inbox_prefix": f"_INBOX_{user}"}
+    options: dict[str, Any] = {} if user is None else {"user": user, "inbox_prefix": inbox(user)}
     return options if password is None else {**options, "password": password}
 
 

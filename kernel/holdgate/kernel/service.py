@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -42,12 +42,23 @@ Item = dict[str, Any]
 class KernelService:
     """One replica. `start` begins to answer, `stop` answers what was received and ends; both idempotent."""
 
-    def __init__(self, nc: Nats, source: PolicySource, signer: Signer, clock: Clock, replica_id: str) -> None:
+    def __init__(
+        self,
+        nc: Nats,
+        source: PolicySource,
+        signer: Signer,
+        clock: Clock,
+        replica_id: str,
+        *,
+        inboxes: Sequence[str] = subjects.KERNEL_INBOXES,
+    ) -> None:
+        """`inboxes` are where answers may go."""
         self._nc = nc
         self._source = source
         self._signer = signer
         self._clock = clock
         self._replica = replica_id
+        self._inboxes = tuple(inboxes)
         self._started_ms = clock.now_ms()
         self._subscriptions: list[Subscription] = []
         self._tasks = TaskSet(self._failed)
@@ -105,13 +116,23 @@ class KernelService:
         seconds = metrics.DECIDE_SECONDS.labels(operation)
 
         async def serve(message: Msg) -> None:
-            if not message.reply:
+            if not self._may_answer(subject, message.reply):
                 return
             with seconds.time():
                 reply = wire.pack(self._answer(answer, message.data))
             await self._respond(message, reply)
 
         return await self._nc.subscribe(subject, queue=queue, cb=serve)
+
+    def _may_answer(self, subject: str, reply: str) -> bool:
+        if subjects.may_answer(reply, self._inboxes):
+            return True
+        if subject == subjects.KERNEL_STATUS and reply == subjects.POLICY_SNAPSHOT:
+            return True  # a client that starts asks for what is announced anyway
+        if reply:
+            metrics.KERNEL_ERRORS.labels("bad_reply").inc()
+            log.warning("a request wants its answer where none goes", action="kernel.answer", reply=reply[:64])
+        return False
 
     async def _respond(self, message: Msg, reply: bytes) -> None:
         try:

@@ -5,6 +5,8 @@ Pools and worker ids are one token each. Job ids are never part of a subject: fi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 KERNEL_DECIDE = "holdgate.kernel.decide"
 """Request-reply, queue group `kernel`: decisions for submit, simulate and explain."""
 KERNEL_PERMIT = "holdgate.kernel.permit"
@@ -33,6 +35,11 @@ EVENT = "holdgate.event"
 """`holdgate.event.<tenant>`: a job changed its state (core NATS, only a hint): long polls and SSE look again."""
 DISPATCHER_QUEUE = "dispatcher"
 
+INBOX = "_INBOX"
+"""Where replies go to whoever connects without a name of its own, and the begin of every name of an inbox."""
+WORKER_USER = "worker-"
+"""Begin of the name of the NATS user that the workers of a pool share."""
+
 STREAM_JOBS = "JOBS"
 STREAM_RESULTS = "RESULTS"
 CONSUMER_INTAKE = "intake"
@@ -40,6 +47,28 @@ CONSUMER_RESULT_WATCH = "result-watch"
 CONSUMER_OUTPUT_GATE = "output-gate"
 BUCKET_POLICY = "holdgate-policy"
 BUCKET_PAYLOADS = "holdgate-payloads"
+
+
+def inbox(user: str) -> str:
+    """Subjects below this are where `user` alone receives replies. Those of workers differ by one token, the pool."""
+    if user.startswith(WORKER_USER):
+        return f"{INBOX}_worker.{user.removeprefix(WORKER_USER)}"
+    return f"{INBOX}_{user}"
+
+
+KERNEL_INBOXES = (INBOX, *map(inbox, ("api", "dispatcher", "output-gate", "operator")))
+"""Of those who ask kernels."""
+
+
+def may_answer(reply: str, inboxes: Sequence[str]) -> bool:
+    """Whether `reply`, which whoever asked has chosen, lies below one of `inboxes`.
+
+    An answer goes out with the rights of whoever gives it: sent anywhere else it could be a bundle, an acknowledgement
+    or an announcement. ValueError when `inboxes` has what is no name of an inbox.
+    """
+    if not all(name.startswith(INBOX) for name in inboxes):
+        raise ValueError(f"the name of an inbox begins with {INBOX}")
+    return any(reply.startswith(f"{name}.") for name in inboxes) and not set(reply) & set("*> \t\r\n")
 
 
 def wake(pool: str) -> str:

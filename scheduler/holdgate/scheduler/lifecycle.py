@@ -23,6 +23,7 @@ from nats.aio.client import Client as Nats
 from prometheus_client import start_http_server
 
 from holdgate.kernel.errors import HoldgateError, InvalidInput
+from holdgate.kernel.subjects import inbox
 from holdgate.scheduler import settings as settings_
 from holdgate.scheduler.errors import Misconfigured
 from holdgate.scheduler.settings import Process
@@ -148,7 +149,7 @@ async def connect_nats(settings: Process, runtime: Runtime) -> Nats:
 
     options: dict[str, object] = {}
     if settings.nats_user:
-        options = {"user": settings.nats_user, "inbox_prefix": inbox_prefix(settings.nats_user)}
+        options = {"user": settings.nats_user, "inbox_prefix": inbox(settings.nats_user)}
         if password is not None:
             options["password"] = password.get_secret_value()
     try:
@@ -182,11 +183,6 @@ async def retried(work: Callable[[], Awaitable[T]], error: type[Exception], *, t
             if time.monotonic() > deadline:
                 raise
         await asyncio.sleep(RETRY_S)
-
-
-def inbox_prefix(user: str) -> str:
-    """Subjects on which `user` alone receives replies."""
-    return f"_INBOX_{user}"
 
 
 def split_address(address: str) -> tuple[str, int]:

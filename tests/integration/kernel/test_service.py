@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from nats.aio.msg import Msg
 
 from holdgate.kernel import calls, limits, subjects, wire
 from holdgate.kernel.breaker import BreakerState
@@ -21,6 +22,24 @@ from support.trust import ALLOW_READS, HOLD_WRITES, admission, bundle, job, sign
 from support.waiting import Eventually
 
 from .conftest import System
+
+
+@pytest.mark.parametrize("reply", ["$KV.holdgate-policy.starter", subjects.POLICY_SNAPSHOT, "_INBOX_worker.x.y"])
+async def test_an_answer_goes_to_the_inbox_of_somebody_who_may_ask(system: System, reply: str) -> None:
+    """A kernel's answer on the subject of announcements would be believed to be one."""
+    await system.kernel()
+    seen: list[bytes] = []
+
+    async def see(message: Msg) -> None:
+        seen.append(message.data)
+
+    await system.nc.subscribe(reply, cb=see)
+    question = calls.pack_request([calls.pack_job(job())], system.clock.now_ms() + 1000, Phase.SUBMIT)
+    await system.nc.publish(subjects.KERNEL_DECIDE, question, reply=reply)
+    await system.nc.publish(subjects.KERNEL_PERMIT, b"unreadable", reply=reply)
+    answer = await system.nc.request(subjects.KERNEL_DECIDE, question, timeout=5)
+    assert "items" in wire.unpack(answer.data)
+    assert [data for data in seen if not {"items", "error"}.isdisjoint(wire.unpack(data))] == []
 
 
 async def test_without_a_policy_nothing_that_waits_is_decided(system: System) -> None:

@@ -12,7 +12,6 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from holdgate.kernel import subjects
-from holdgate.scheduler.lifecycle import inbox_prefix
 from holdgate.scheduler.up.access import ACCESS, OPERATOR, nats_user, worker_access, worker_user
 from holdgate.scheduler.up.children import free_port, stop
 from holdgate.scheduler.up.servers import NatsConfig, nats_server
@@ -69,11 +68,29 @@ async def connected(url: str, user: str) -> AsyncIterator[Connected]:
     async def on_error(error: Exception) -> None:
         refused.append(str(error))
 
-    nc = await nats.connect(url, user=user, password=user, inbox_prefix=inbox_prefix(user).encode(), error_cb=on_error)
+    nc = await nats.connect(
+        url, user=user, password=user, inbox_prefix=subjects.inbox(user).encode(), error_cb=on_error
+    )
     try:
         yield Connected(nc, refused)
     finally:
         await nc.close()
+
+
+async def answered(nc: Nats, subject: str) -> bytes:
+    """The answer to a request, sent again while the server knows of nobody who would answer: one connection's new
+    subscription may show to another a moment later."""
+    found: list[bytes] = []
+
+    async def is_answered() -> bool:
+        try:
+            found.append((await nc.request(subject, b"", timeout=2)).data)
+        except nats.errors.NoRespondersError:
+            return False
+        return True
+
+    await eventually(is_answered)
+    return found[0]
 
 
 async def test_a_worker_may_speak_for_its_own_pool_only(url: str) -> None:
@@ -109,7 +126,7 @@ async def test_a_worker_may_hear_its_own_pool_only(url: str) -> None:
             f"{subjects.JOB}.*",
             f"{subjects.ASK}.*.*",
             "_INBOX_api.>",
-            "_INBOX_worker-other.>",
+            "_INBOX_worker.other.>",
             "holdgate.kernel.*",
         ):
             assert await worker.may_not_subscribe(subject), subject
@@ -132,7 +149,7 @@ async def test_nobody_but_the_operator_may_change_streams_or_read_everything(url
         assert await process.may_not_subscribe(">")
         for other in ACCESS:
             if other != user:
-                assert await process.may_not_subscribe(f"{inbox_prefix(other)}.>")
+                assert await process.may_not_subscribe(f"{subjects.inbox(other)}.>")
 
 
 @pytest.mark.parametrize("user", sorted(set(ACCESS) - {"dispatcher"}))
@@ -166,10 +183,36 @@ async def test_a_reply_reaches_who_asked(url: str) -> None:
             await message.respond(b"yes")
 
         await kernel.nc.subscribe(subjects.KERNEL_PERMIT, cb=answer)
-        await kernel.nc.flush()
-        reply = await dispatcher.nc.request(subjects.KERNEL_PERMIT, b"may I?", timeout=5)
-        assert reply.data == b"yes"
+        assert await answered(dispatcher.nc, subjects.KERNEL_PERMIT) == b"yes"
         assert kernel.refused == dispatcher.refused == []
+
+
+@pytest.mark.parametrize(
+    ("asker", "subject", "answerer"),
+    [
+        ("worker-default", subjects.ask("default", "w1"), "dispatcher"),
+        ("worker-default", subjects.beat("default", "w1"), "dispatcher"),
+        ("api", subjects.KERNEL_DECIDE, "kernel"),
+        ("dispatcher", subjects.KERNEL_PERMIT, "kernel"),
+    ],
+)
+async def test_an_answer_goes_to_an_inbox_and_nowhere_else(url: str, asker: str, subject: str, answerer: str) -> None:
+    """Who asks chooses where the answer goes: a bundle, an acknowledgement or an order to a worker it must not be."""
+    wanted = ("$KV.holdgate-policy.starter", "$JS.API.STREAM.DELETE.JOBS", subjects.result("default", "w2"))
+    heard: set[str] = set()
+    async with connected(url, asker) as one, connected(url, answerer) as other:
+
+        async def answer(message: nats.aio.msg.Msg) -> None:
+            await message.respond(b"an answer")
+            heard.add(message.reply)
+
+        await other.nc.subscribe(subject, cb=answer)
+        assert await answered(one.nc, subject) == b"an answer"
+        assert other.refused == []
+        for reply in wanted:
+            await one.nc.publish(subject, b"", reply=reply)
+            await eventually(lambda reply=reply: reply in heard)
+            assert await other._is_refused(f'publish to "{reply}"'), reply
 
 
 async def test_setup_makes_everything_and_a_second_time_changes_nothing(url: str) -> None:

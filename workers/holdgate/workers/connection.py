@@ -11,6 +11,7 @@ import structlog
 from nats.aio.client import Client as Nats
 
 from holdgate.kernel.errors import Unavailable
+from holdgate.kernel.subjects import inbox
 from holdgate.workers.settings import WorkerSettings
 
 _log = structlog.get_logger("holdgate.worker")
@@ -21,7 +22,7 @@ START_TIMEOUT_S = 30.0
 
 
 async def connect(settings: WorkerSettings, *, name: str) -> Nats:
-    """A connection that reconnects forever. Replies arrive below `_INBOX_<user>`, which no other user may read."""
+    """A connection that reconnects forever. Replies arrive below the user's own inbox, which no other user may read."""
 
     async def on_error(error: Exception) -> None:
         _log.warning("nats reported an error", action="nats_error", error=type(error).__name__, connection=name)
@@ -56,5 +57,5 @@ def _credentials(settings: WorkerSettings) -> dict[str, Any]:
     if not settings.nats_user:
         return {}
     password = settings.nats_password()
-    options: dict[str, Any] = {"user": settings.nats_user, "inbox_prefix": f"_INBOX_{settings.nats_user}"}
+    options: dict[str, Any] = {"user": settings.nats_user, "inbox_prefix": inbox(settings.nats_user)}
     return options if password is None else {**options, "password": password.get_secret_value()}

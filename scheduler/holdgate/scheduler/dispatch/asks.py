@@ -28,7 +28,7 @@ from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.config import DispatchConfig
-from holdgate.scheduler.dispatch.delivery import Deliveries
+from holdgate.scheduler.dispatch.delivery import Deliveries, may_answer_worker
 from holdgate.scheduler.dispatch.fairness import FairShare
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.gates.dispatch import Asker, DispatchGate, Handover
@@ -197,6 +197,9 @@ class AskDesk:
     # Messages ---------------------------------------------------------------------------------------------------------
 
     async def _on_message(self, message: Msg) -> None:
+        if not may_answer_worker(message, self._config.inboxes):
+            metrics.DUTY_FAILURES.labels("asks").inc()
+            return
         if len(self._tasks) >= ASKS_MAX or self._is_stopping:
             await self._reply(message, {"error": "busy", "retry_ms": BUSY_RETRY_MS})
             return

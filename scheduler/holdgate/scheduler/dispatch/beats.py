@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.kernel.ids import JOB_ID, NAME, JobId, LeaseToken, Tenant, WorkerId
 from holdgate.scheduler import metrics
+from holdgate.scheduler.dispatch.delivery import may_answer_worker
 from holdgate.scheduler.state.leases import LeaseClaim, Leases
 from holdgate.scheduler.state.workers import Workers, WorkerView
 
@@ -70,7 +71,18 @@ class Beat:
 class BeatDesk:
     """Answers heartbeats with `{cancel, lost, lease_ms}`."""
 
-    def __init__(self, nc: Nats, *, leases: Leases, workers: Workers, clock: Clock, lease_ms: int) -> None:
+    def __init__(
+        self,
+        nc: Nats,
+        *,
+        leases: Leases,
+        workers: Workers,
+        clock: Clock,
+        lease_ms: int,
+        inboxes: Sequence[str] = (subjects.INBOX,),
+    ) -> None:
+        """`inboxes` are where answers may go, beside that of the pool's workers."""
+        self._inboxes = inboxes
         self._nc = nc
         self._leases = leases
         self._workers = workers
@@ -105,6 +117,9 @@ class BeatDesk:
         return {"cancel": cancel, "lost": lost, "lease_ms": self._lease_ms}
 
     async def _on_message(self, message: Msg) -> None:
+        if not may_answer_worker(message, self._inboxes):
+            metrics.DUTY_FAILURES.labels("beats").inc()
+            return
         try:
             beat = Beat.from_message(message.subject, message.data, self._clock.now_ms())
             answer = await self.answer(beat)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from holdgate.kernel import limits
+from holdgate.kernel import limits, subjects
 from holdgate.scheduler.dispatch.fairness import check_weights
 
 
@@ -14,6 +14,7 @@ class DispatchConfig:
     """Bounds and intervals. ValueError when they do not hold together.
 
     `in_flight_max`: jobs of one tenant that may run at once in one pool. `weights`: shares of tenants that are not 1.
+    `inboxes`: where answers to workers may go, beside the inbox of their pool.
     """
 
     in_flight_max: int = 1000
@@ -23,6 +24,7 @@ class DispatchConfig:
     scan_interval_s: float = 0.25
     redecide_interval_s: float = 5.0
     outbox_age_ms: int = 2_000
+    inboxes: tuple[str, ...] = (subjects.INBOX,)
 
     def __post_init__(self) -> None:
         check_weights(self.weights)

@@ -17,7 +17,7 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from holdgate.kernel import wire
+from holdgate.kernel import subjects, wire
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.ids import Tenant, WorkerId
@@ -96,3 +96,15 @@ class Deliveries:
             )
         except HoldgateError as error:
             log.warning("leases were not ended", action="undelivered", code=error.code)
+
+
+def may_answer_worker(message: Msg, inboxes: Sequence[str]) -> bool:
+    """Whether the answer to a worker's message goes to its pool's inbox, or to one of `inboxes`; if not, a log line.
+
+    The worker chose that subject, and the dispatcher may publish what a worker may not.
+    """
+    pool, _ = message.subject.split(".")[-2:]
+    if subjects.may_answer(message.reply, (*inboxes, subjects.inbox(f"{subjects.WORKER_USER}{pool}"))):
+        return True
+    log.warning("a worker wants its answer where none goes", action="bad_reply", pool=pool, reply=message.reply[:64])
+    return False

@@ -112,7 +112,14 @@ class DispatcherService:
             clock=clock,
             config=config,
         )
-        self.beats = BeatDesk(nc, leases=leases, workers=Workers(scripts), clock=clock, lease_ms=config.lease_ms)
+        self.beats = BeatDesk(
+            nc,
+            leases=leases,
+            workers=Workers(scripts),
+            clock=clock,
+            lease_ms=config.lease_ms,
+            inboxes=config.inboxes,
+        )
         self.intake = Intake(
             PullReader(nc, subjects.STREAM_JOBS, subjects.CONSUMER_INTAKE),
             jobs=jobs,

@@ -2,7 +2,8 @@
 
 What always holds: a worker may publish its own pool's asks, beats and results, and read nothing but its own inbox and
 its pool's control messages; nobody but `operator` may create or delete streams; replies are read by whoever asked only,
-because every user has an inbox of its own.
+because every user has an inbox of its own. Answers go to inboxes of those who may ask: nobody may publish to whatever
+subject a request names.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdgate.kernel import subjects
-from holdgate.scheduler.lifecycle import inbox_prefix
 from holdgate.scheduler.up.servers import NatsUser
 
 OPERATOR = "operator"
@@ -26,21 +26,18 @@ class Access:
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...] = ()
-    respond: bool = False
 
 
 def worker_user(pool: str) -> str:
     """The name of the user that all workers of `pool` share."""
-    return f"worker-{pool}"
+    return f"{subjects.WORKER_USER}{pool}"
 
 
 def nats_user(name: str, password: str, access: Access | None) -> NatsUser:
     """A user for the server's configuration; None: everything."""
     if access is None:
         return NatsUser(name, password)
-    return NatsUser(
-        name, password, access.publish, (*access.subscribe, f"{inbox_prefix(name)}.>"), respond=access.respond
-    )
+    return NatsUser(name, password, access.publish, (*access.subscribe, f"{subjects.inbox(name)}.>"))
 
 
 def worker_access(pool: str) -> Access:
@@ -104,9 +101,13 @@ _INFO = "$JS.API.INFO"
 
 ACCESS: dict[str, Access] = {
     "kernel": Access(
-        publish=(_INFO, subjects.POLICY_SNAPSHOT, *_read_values(_POLICY_STREAM, subjects.BUCKET_POLICY)),
+        publish=(
+            _INFO,
+            subjects.POLICY_SNAPSHOT,
+            *(f"{inbox}.>" for inbox in subjects.KERNEL_INBOXES if inbox != subjects.INBOX),
+            *_read_values(_POLICY_STREAM, subjects.BUCKET_POLICY),
+        ),
         subscribe=("holdgate.kernel.*", f"$KV.{subjects.BUCKET_POLICY}.>"),
-        respond=True,
     ),
     "api": Access(
         publish=(
@@ -128,6 +129,7 @@ ACCESS: dict[str, Access] = {
             subjects.KERNEL_PERMIT,
             subjects.KERNEL_STATUS,
             f"{subjects.JOB}.*",
+            f"{subjects.inbox(worker_user('*'))}.>",
             *_HINTS,
             *_read_objects(_PAYLOAD_STREAM),
             *_consume(subjects.STREAM_JOBS, subjects.CONSUMER_INTAKE),
@@ -139,7 +141,6 @@ ACCESS: dict[str, Access] = {
             f"{subjects.WAKE}.*",
             subjects.POLICY_SNAPSHOT,
         ),
-        respond=True,
     ),
     "output-gate": Access(
         publish=(

@@ -35,8 +35,6 @@ class NatsUser:
     password: str
     publish: tuple[str, ...] | None = None
     subscribe: tuple[str, ...] | None = None
-    respond: bool = False
-    """May answer a request it received, whatever the reply subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +207,6 @@ def _user(user: NatsUser) -> str:
         permissions.append(f"publish: {{allow: [{_subjects(user.publish)}]}}")
     if user.subscribe is not None:
         permissions.append(f"subscribe: {{allow: [{_subjects(user.subscribe)}]}}")
-    if user.respond:
-        permissions.append('allow_responses: {max: 1, expires: "60s"}')
     if permissions:
         parts.append(f"permissions: {{{', '.join(permissions)}}}")
     return "{" + ", ".join(parts) + "}"

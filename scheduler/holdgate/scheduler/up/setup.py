@@ -12,7 +12,7 @@ from holdgate.bundles.root import Pins
 from holdgate.bundles.rootfile import load_root
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.clock import SystemClock
-from holdgate.scheduler.lifecycle import inbox_prefix
+from holdgate.kernel.subjects import inbox
 from holdgate.scheduler.state.log import StreamSettings, ensure_streams
 from holdgate.scheduler.up.provision import Provisioned
 
@@ -22,7 +22,7 @@ log = structlog.get_logger("holdgate.up")
 async def prepare(url: str, user: tuple[str, str], provisioned: Provisioned) -> None:
     """Create what is missing, publish the starter bundle. Idempotent."""
     name, password = user
-    nc = await nats.connect(url, user=name, password=password, inbox_prefix=inbox_prefix(name).encode())
+    nc = await nats.connect(url, user=name, password=password, inbox_prefix=inbox(name).encode())
     try:
         store = await ensure_all(nc, replicas=1)
         now_ms = SystemClock().now_ms()

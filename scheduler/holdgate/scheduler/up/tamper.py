@@ -20,7 +20,6 @@ from holdgate.kernel.custody import PermitRequest
 from holdgate.kernel.ids import LeaseToken, WorkerId, new_token
 from holdgate.kernel.records import Job
 from holdgate.scheduler.gates.dispatch import Handover
-from holdgate.scheduler.lifecycle import inbox_prefix
 from holdgate.scheduler.state.log import Envelope
 
 TIMEOUT_S = 15.0
@@ -43,10 +42,10 @@ def hand_over_altered(wires: Wires, job_id: str, tenant: str) -> str:
 
 
 async def _hand_over_altered(wires: Wires, job_id: str, tenant: str) -> str:
-    operator = await nats.connect(wires.url, inbox_prefix=inbox_prefix("operator").encode())
+    operator = await nats.connect(wires.url, inbox_prefix=subjects.inbox("operator").encode())
     server = operator.connected_url.netloc.rpartition("@")[2] if operator.connected_url else ""
     dispatcher = await nats.connect(
-        f"nats://{server}", user=wires.user, password=wires.password, inbox_prefix=inbox_prefix(wires.user).encode()
+        f"nats://{server}", user=wires.user, password=wires.password, inbox_prefix=subjects.inbox(wires.user).encode()
     )
     kernel = KernelClient(dispatcher, clock=SystemClock())
     await kernel.start()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import nats
 import pytest
 from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
 
+from holdgate.kernel import subjects, wire
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.ids import JobId, Tenant
 from holdgate.kernel.records import Priority
@@ -13,7 +16,7 @@ from holdgate.scheduler.dispatch.config import DispatchConfig
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.log import PayloadStore, ensure_streams
 from holdgate.scheduler.state.transitions import State
-from support.dispatching import ALLOW_ALL, Rules, Stage, gathered, job_of, permit_of
+from support.dispatching import ALLOW_ALL, Rules, Stage, Worker, gathered, job_of, permit_of
 from support.state import make_job
 from support.waiting import Eventually
 
@@ -150,6 +153,41 @@ async def test_a_job_that_the_state_store_lost_is_restored_from_the_log(stage: S
     (delivery,) = await stage.worker().ask(wait_ms=8000)
     assert job_of(delivery).job_id == job_id
     assert job_of(delivery).payload_holds()
+
+
+@pytest.mark.parametrize(
+    "reply", ["$KV.holdgate-policy.starter", "holdgate.wake.default", "_INBOX_api.x", "_INBOX.*", ""]
+)
+async def test_an_ask_or_beat_that_wants_its_answer_elsewhere_gets_none_and_no_job(stage: Stage, reply: str) -> None:
+    """Neither jobs nor errors, nor words that say it is busy: all would be published with the dispatcher's rights."""
+    job_id = await stage.submit()
+    seen: list[str] = []
+
+    async def see(message: Msg) -> None:
+        if message.data != b"acme":  # a hint on `holdgate.wake`
+            seen.append(message.subject)
+
+    for subject in ("$KV.>", "holdgate.wake.*", "_INBOX_api.>"):
+        await stage.nc.subscribe(subject, cb=see)
+    worker = stage.worker()
+    ask = {"worker": worker.name, "pool": worker.pool, "topics": ["job.>"], "capabilities": [], "n": 1, "wait_ms": 0}
+    for body in (ask, {"not": "an ask"}):
+        for make in (subjects.ask, subjects.beat):
+            await stage.nc.publish(make(worker.pool, worker.name), wire.pack(body), reply=reply)
+    (delivery,) = await worker.ask(wait_ms=8000)
+    assert (job_of(delivery).job_id, delivery["attempt"]) == (job_id, 1)
+    await stage.nc.flush()
+    assert seen == []
+
+
+async def test_a_worker_with_an_inbox_of_its_pool_is_answered(stage: Stage, nats_url: str) -> None:
+    """As workers under a user of their own connect."""
+    job_id = await stage.submit()
+    prefix = subjects.inbox(f"{subjects.WORKER_USER}default").encode()
+    nc = await nats.connect(nats_url, inbox_prefix=prefix)
+    (delivery,) = await Worker(nc).ask(wait_ms=8000)
+    assert job_of(delivery).job_id == job_id
+    await nc.close()
 
 
 async def test_two_dispatchers_hand_every_job_over_once(stage: Stage) -> None:
