@@ -10,7 +10,7 @@ import pytest
 from nacl.public import PrivateKey
 from nats.aio.client import Client as Nats
 
-from holdgate.kernel import subjects
+from holdgate.kernel import limits, subjects
 from holdgate.kernel.breaker import Breaker
 from holdgate.kernel.canonical import canonical_bytes, digest
 from holdgate.kernel.client import KernelClient
@@ -100,7 +100,9 @@ class Gate:
             more["value"] = canonical_bytes(more["value"])
         identity = RunIdentity(TENANT, picked.job.job_id, picked.attempt, token, "permit_1")
         result = RunResult(outcome=outcome, started_ms=1, ended_ms=2, **more)
-        headers, body = message_of(identity, result, worker="w1", pool=picked.job.pool)
+        headers, body = message_of(
+            identity, result, worker="w1", pool=picked.job.pool, bytes_max=limits.ENVELOPE_BYTES_MAX
+        )
         headers.pop("Nats-Msg-Id")
         await self.publish(headers, body)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client import REGISTRY
 
-from holdgate.kernel import wire
+from holdgate.kernel import limits, wire
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.scheduler.gates.output.scanners import OutputScanners
 from holdgate.scheduler.state.transitions import State
@@ -56,7 +56,13 @@ async def test_a_job_of_another_tenant_cannot_be_ended(gate: Gate) -> None:
     """The tenant in the message is a claim; the state does not know the job there."""
     picked, token = await gate.world.running()
     identity = RunIdentity("other", picked.job.job_id, picked.attempt, token, "permit_1")
-    headers, body = message_of(identity, RunResult(RunOutcome.SUCCEEDED, 1, 2, b"1"), worker="w1", pool=POOL)
+    headers, body = message_of(
+        identity,
+        RunResult(RunOutcome.SUCCEEDED, 1, 2, b"1"),
+        worker="w1",
+        pool=POOL,
+        bytes_max=limits.ENVELOPE_BYTES_MAX,
+    )
     await gate.publish(headers, body)
     await gate.judge()
     assert await gate.state(picked.job.job_id) is State.RUNNING
@@ -156,7 +162,9 @@ async def test_a_message_that_cannot_be_read_fails_its_attempt(gate: Gate) -> No
     """The headers name the attempt and hold its token: the job does not wait for its lease to end."""
     picked, token = await gate.world.running(max_attempts=1)
     identity = RunIdentity(TENANT, picked.job.job_id, picked.attempt, token, "permit_1")
-    headers, _ = message_of(identity, RunResult(RunOutcome.SUCCEEDED, 1, 2), worker="w1", pool=POOL)
+    headers, _ = message_of(
+        identity, RunResult(RunOutcome.SUCCEEDED, 1, 2), worker="w1", pool=POOL, bytes_max=limits.ENVELOPE_BYTES_MAX
+    )
     before = sample("holdgate_output_malformed_total")
     await gate.publish(headers, b"\xc1 not msgpack")
     await gate.judge()
@@ -213,7 +221,13 @@ async def test_a_field_of_another_type_is_refused(gate: Gate, change: dict[str, 
     """Whatever the field, the job keeps running: the message is not of its shape and names nothing in its headers."""
     picked, token = await gate.world.running()
     identity = RunIdentity(TENANT, picked.job.job_id, picked.attempt, token, "permit_1")
-    _, body = message_of(identity, RunResult(RunOutcome.SUCCEEDED, 1, 2, b"1"), worker="w1", pool=POOL)
+    _, body = message_of(
+        identity,
+        RunResult(RunOutcome.SUCCEEDED, 1, 2, b"1"),
+        worker="w1",
+        pool=POOL,
+        bytes_max=limits.ENVELOPE_BYTES_MAX,
+    )
     await gate.publish({}, wire.pack({**wire.unpack(body), **change}))
     await gate.judge()
     assert await gate.state(picked.job.job_id) is State.RUNNING
