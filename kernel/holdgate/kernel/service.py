@@ -35,6 +35,7 @@ from holdgate.kernel.trust import NO_POLICY_SNAPSHOT, ActivePolicy, PolicySource
 log = structlog.get_logger("holdgate.kernel")
 
 ANNOUNCE_S = 2.0
+START_S = 5.0
 STOP_S = 2.0
 Item = dict[str, Any]
 
@@ -80,6 +81,8 @@ class KernelService:
         for subject, answer in answers.items():
             self._subscriptions.append(await self._subscribe(subject, answer, subjects.KERNEL_QUEUE))
         self._subscriptions.append(await self._subscribe(subjects.KERNEL_STATUS, self._status, ""))
+        # The server knows of a subscription only once it read it: before that, a request finds nobody to answer.
+        await self._nc.flush(timeout=START_S)  # type: ignore[arg-type]  # nats-py annotates seconds as a whole number
         self._tasks.start(self._announce_always(), "announce")
 
     async def stop(self) -> None:
