@@ -49,6 +49,10 @@ BUCKET_POLICY = "holdgate-policy"
 BUCKET_PAYLOADS = "holdgate-payloads"
 
 
+OPERATOR_USER = "operator"
+"""May do everything, so also what a worker does: to try a worker of another pool, an operator's user will do."""
+
+
 def inbox(user: str) -> str:
     """Subjects below this are where `user` alone receives replies. Those of workers differ by one token, the pool."""
     if user.startswith(WORKER_USER):
@@ -56,7 +60,7 @@ def inbox(user: str) -> str:
     return f"{INBOX}_{user}"
 
 
-KERNEL_INBOXES = (INBOX, *map(inbox, ("api", "dispatcher", "output-gate", "operator")))
+KERNEL_INBOXES = (INBOX, *map(inbox, ("api", "dispatcher", "output-gate", OPERATOR_USER)))
 """Of those who ask kernels."""
 
 

@@ -13,7 +13,9 @@ from holdgate.scheduler.dispatch.fairness import check_weights
 class DispatchConfig:
     """Bounds and intervals. ValueError when they do not hold together.
 
-    `in_flight_max`: jobs of one tenant that may run at once in one pool. `weights`: shares of tenants that are not 1.
+    `in_flight_max`: jobs of one tenant that may run at once, in all pools. `weights`: shares of tenants that are not 1.
+    `reclaim_grace_s`: how long leases are left alone after a start or an outage, so that heartbeats can arrive.
+    `retention_s`: how long ended jobs are kept; denied ones a day at most.
     `inboxes`: where answers to workers may go, beside the inbox of their pool.
     """
 
@@ -24,7 +26,10 @@ class DispatchConfig:
     scan_interval_s: float = 0.25
     redecide_interval_s: float = 5.0
     outbox_age_ms: int = 2_000
-    inboxes: tuple[str, ...] = (subjects.INBOX,)
+    reclaim_grace_s: float = 2 * limits.HEARTBEAT_S
+    retention_s: int = 7 * 24 * 3600
+    retention_interval_s: float = 60.0
+    inboxes: tuple[str, ...] = (subjects.INBOX, subjects.inbox(subjects.OPERATOR_USER))
 
     def __post_init__(self) -> None:
         check_weights(self.weights)

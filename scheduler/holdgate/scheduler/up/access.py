@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from holdgate.kernel import subjects
 from holdgate.scheduler.up.servers import NatsUser
 
-OPERATOR = "operator"
+OPERATOR = subjects.OPERATOR_USER
 """Everything: creates streams, publishes the first bundle, repairs."""
 PROCESSES = ("kernel", "api", "dispatcher", "output-gate", "auditor")
 _POLICY_STREAM = f"KV_{subjects.BUCKET_POLICY}"
@@ -130,10 +130,14 @@ ACCESS: dict[str, Access] = {
             subjects.KERNEL_STATUS,
             f"{subjects.JOB}.*",
             f"{subjects.inbox(worker_user('*'))}.>",
+            # Nobody but an operator can listen to these two.
+            f"{subjects.INBOX}.>",
+            f"{subjects.inbox(OPERATOR)}.>",
             *_HINTS,
             *_read_objects(_PAYLOAD_STREAM),
             *_consume(subjects.STREAM_JOBS, subjects.CONSUMER_INTAKE),
             *_consume(subjects.STREAM_RESULTS, subjects.CONSUMER_RESULT_WATCH),
+            f"$JS.API.CONSUMER.INFO.{subjects.STREAM_RESULTS}.{subjects.CONSUMER_OUTPUT_GATE}",
         ),
         subscribe=(
             f"{subjects.ASK}.*.*",
