@@ -149,7 +149,7 @@ class Stage:
     nc: Nats
     scripts: Scripts
     rules: Rules
-    config: DispatchConfig = field(default_factory=DispatchConfig)
+    config: DispatchConfig = field(default_factory=lambda: DispatchConfig(reclaim_grace_s=0))
     fail_open: bool = False
     clock: SystemClock = field(default_factory=SystemClock)
 

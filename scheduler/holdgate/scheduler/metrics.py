@@ -24,6 +24,7 @@ LEASES_EXPIRED = Counter("holdgate_leases_expired_total", "Leases that ended wit
 OUTBOX_REPUBLISHED = Counter("holdgate_outbox_republished_total", "Accepted jobs whose publish was made up for")
 INTAKE_RESTORED = Counter("holdgate_intake_restored_total", "Jobs put back into Redis from the log")
 INTAKE_REFUSED = Counter("holdgate_intake_refused_total", "Messages in the log of jobs that are no envelopes")
+FORGOTTEN = Counter("holdgate_jobs_forgotten_total", "Ended jobs deleted after their retention")
 REDECIDED = Counter("holdgate_redecided_total", "Held jobs decided again after a change of policy", ["verdict"])
 DUTY_FAILURES = Counter("holdgate_duty_failures_total", "Runs of a background duty that ended in an error", ["duty"])
 AUDIT_ARCHIVED = Counter("holdgate_audit_archived_total", "Audit events written to the archive")
@@ -55,7 +56,19 @@ REFUSALS = (
     "expired",
 )
 LEASE_OUTCOMES = ("queued", "failed", "timed_out", "cancelled")
-DUTIES = ("intake", "asks", "beats", "reaper", "redecide", "result_watch", "control", "scan", "auditor")
+DUTIES = (
+    "intake",
+    "asks",
+    "beats",
+    "reaper",
+    "redecide",
+    "result_watch",
+    "control",
+    "scan",
+    "auditor",
+    "retention",
+    "lost_results",
+)
 AUDIT_REASONS = ("audit_gap", "archive_broken", "state_unavailable", "os_error")
 
 for _state in State:

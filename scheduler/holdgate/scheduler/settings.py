@@ -97,7 +97,10 @@ class ApiSettings(Stateful, Signing):
 class DispatcherSettings(Stateful, Signing):
     """`holdgate dispatcher`."""
 
-    tenant_running_max: int = Field(1000, ge=1, description="jobs of one tenant that may run at once in one pool")
+    tenant_running_max: int = Field(1000, ge=1, description="jobs of one tenant that may run at once, in all pools")
+    retention_s: int = Field(
+        7 * 24 * 3600, ge=60, description="how long ended jobs and their results are kept; denied ones a day at most"
+    )
 
 
 class OutputGateSettings(Stateful):

@@ -144,13 +144,14 @@ async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIte
     _require_listed(signer, _in_force(root).dispatcher, "dispatcher")
     async with nats_connection(settings, runtime) as nc, redis_connection(settings) as scripts:
         await check_durability(scripts, settings)
+        require_message_size(nc.max_payload, settings)
         client = KernelClient(nc, clock=clock)
         service = DispatcherService(
             nc,
             scripts,
             client,
             clock=clock,
-            config=DispatchConfig(in_flight_max=settings.tenant_running_max),
+            config=DispatchConfig(in_flight_max=settings.tenant_running_max, retention_s=settings.retention_s),
             fail_open=FailOpen(root, signer),
         )
         async with _started(client), _started(service):
@@ -235,6 +236,16 @@ async def redis_connection(settings: Stateful) -> AsyncIterator[Scripts]:
         yield scripts
     finally:
         await scripts.close()
+
+
+def require_message_size(bytes_max: int, settings: Stateful) -> None:
+    """Misconfigured when NATS takes no messages as large as jobs may be: they would be accepted and never run."""
+    from holdgate.kernel import limits
+
+    if settings.durability == "strict" and bytes_max < limits.ENVELOPE_BYTES_MAX:
+        raise Misconfigured(
+            f"NATS takes messages of at most {bytes_max} bytes: set `max_payload: {limits.ENVELOPE_BYTES_MAX}` there"
+        )
 
 
 async def check_durability(scripts: Scripts, settings: Stateful) -> str:

@@ -7,6 +7,8 @@
     approvals past their end                    expired, `approval_expired`
     accepted jobs that never reached the log    published
 
+Leases are not taken back while heartbeats could not arrive (see grace).
+
 What always holds: each is one script that checks what it finds, so any number of reapers may run; each batch is
 bounded, so one tenant's flood does not keep the others waiting.
 """
@@ -24,6 +26,7 @@ from holdgate.kernel.errors import Unavailable
 from holdgate.kernel.ids import Entropy, JobId, Tenant
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
+from holdgate.scheduler.dispatch.grace import Grace
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.errors import StateBroken
 from holdgate.scheduler.gates.retry import delay_ms
@@ -85,6 +88,7 @@ class Reaper:
         clock: Clock,
         entropy: Entropy,
         outbox_age_ms: int,
+        grace: Grace,
     ) -> None:
         self._state = state
         self._job_log = job_log
@@ -93,21 +97,31 @@ class Reaper:
         self._clock = clock
         self._entropy = entropy
         self._outbox_age_ms = outbox_age_ms
+        self._grace = grace
 
     async def run_once(self) -> None:
         """All duties for all tenants. The first failure is raised after every tenant had its turn."""
+        try:
+            await self._reap_all()
+        except BaseException:
+            self._grace.disturb()
+            raise
+
+    async def _reap_all(self) -> None:
+        may_reclaim = self._grace.is_over()
         tenants = await self._state.jobs.tenants()
         failures: list[BaseException] = []
         for start in range(0, len(tenants), TENANTS_AT_ONCE):
             results = await asyncio.gather(
-                *(self.reap(tenant) for tenant in tenants[start : start + TENANTS_AT_ONCE]), return_exceptions=True
+                *(self.reap(tenant, may_reclaim=may_reclaim) for tenant in tenants[start : start + TENANTS_AT_ONCE]),
+                return_exceptions=True,
             )
             failures += [result for result in results if isinstance(result, BaseException)]
         if failures:
             raise failures[0]
 
-    async def reap(self, tenant: Tenant) -> None:
-        """All duties for one tenant."""
+    async def reap(self, tenant: Tenant, *, may_reclaim: bool = True) -> None:
+        """All duties for one tenant; expired leases stay where they are unless `may_reclaim`."""
         now_ms = self._clock.now_ms()
         state = self._state
         released, due, overdue, unanswered, leases, unlogged = await asyncio.gather(
@@ -123,7 +137,8 @@ class Reaper:
         for ended in (overdue, unanswered):
             metrics.JOBS.labels("expired").inc(len(ended))
             await self._hints.changed(tenant, ended, State.EXPIRED)
-        await asyncio.gather(*(self._reclaim(tenant, lease, now_ms) for lease in leases))
+        if may_reclaim:
+            await asyncio.gather(*(self._reclaim(tenant, lease, now_ms) for lease in leases))
         if unlogged:
             await self._publish(tenant, unlogged)
 

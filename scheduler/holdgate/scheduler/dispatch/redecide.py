@@ -8,6 +8,7 @@ is tried again. One that is broken is denied as such and keeps nobody else waiti
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, replace
 
 import structlog
@@ -29,8 +30,8 @@ from holdgate.scheduler.state.transitions import State
 log = structlog.get_logger(__name__)
 
 BATCH = 128
-BATCHES_MAX = 64
-"""A run ends here even if more is left; the next one goes on."""
+FULL_PASS_S = 60.0
+"""Between two looks at everything that is held while the policy stays: for what was put off, or came in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,33 +63,48 @@ class Redecider:
         self._board = board
         self._hints = hints
         self._clock = clock
+        self._done_for: Digest | None = None
+        self._done_s = 0.0
 
     async def run_once(self) -> int:
-        """How many jobs were decided again. KernelUnavailable: the rest waits for the next run."""
+        """How many jobs were decided again. KernelUnavailable: the rest waits for the next run.
+
+        Nothing is read while the snapshot is the one of the last whole pass, and that pass is not long ago.
+        """
         info = self._kernel.snapshot
         if info is None or not info.policy:
             return 0  # without a policy everything is denied: that must not end jobs that people are looking at
+        began_s = time.monotonic()
+        if info.snapshot == self._done_for and began_s - self._done_s < FULL_PASS_S:
+            return 0
         decided = 0
-        for tenant in await self._jobs.tenants():
-            try:
-                decided += await self._of_tenant(tenant, info.snapshot)
-            except NoPolicy:
-                return decided
-            except StateBroken as error:
-                # This tenant's list cannot be read: that must not keep the others' jobs under an old policy.
-                metrics.DUTY_FAILURES.labels("redecide").inc()
-                log.critical("held jobs cannot be read", action="state_broken", tenant=tenant, error=str(error))
+        # A page of each tenant in turn, so that one with many held jobs does not keep the others under an old policy.
+        cursors: dict[Tenant, str | None] = dict.fromkeys(await self._jobs.tenants())
+        while cursors:
+            for tenant in list(cursors):
+                now = self._kernel.snapshot
+                if now is None or now.snapshot != info.snapshot:
+                    return decided  # changed again: the next run begins anew
+                try:
+                    changed, cursor = await self._page(tenant, info.snapshot, cursors.pop(tenant))
+                except NoPolicy:
+                    return decided
+                except StateBroken as error:
+                    # This tenant's list cannot be read: that must not keep the others' jobs under an old policy.
+                    metrics.DUTY_FAILURES.labels("redecide").inc()
+                    log.critical("held jobs cannot be read", action="state_broken", tenant=tenant, error=str(error))
+                    continue
+                decided += changed
+                if cursor is not None:
+                    cursors[tenant] = cursor
+        self._done_for, self._done_s = info.snapshot, began_s
         return decided
 
-    async def _of_tenant(self, tenant: Tenant, snapshot: Digest) -> int:
-        decided = 0
-        for _ in range(BATCHES_MAX):
-            stale = await self._approvals.list_other_snapshots(tenant, snapshot, BATCH)
-            changed = await self._decide_again(tenant, stale) if stale else 0
-            decided += changed
-            if changed == 0 or len(stale) < BATCH:
-                break
-        return decided
+    async def _page(self, tenant: Tenant, snapshot: Digest, cursor: str | None) -> tuple[int, str | None]:
+        """How many were decided again of one page of held jobs, and where the next page begins."""
+        views, following = await self._approvals.list_pending(tenant, BATCH, cursor)
+        stale = [view for view in views if view.snapshot != snapshot]
+        return (await self._decide_again(tenant, stale) if stale else 0), following
 
     async def _decide_again(self, tenant: Tenant, stale: list[ApprovalView]) -> int:
         loaded = await asyncio.gather(*(self._load(tenant, approval) for approval in stale))

@@ -7,6 +7,8 @@
     reaper        what happens because time passed
     redecide      held jobs under a new policy
     scan          marks what is ready, should a hint be lost
+    retention     ended jobs are deleted after their time
+    lost-results  finishing jobs whose result is in no log any more
 
 What always holds: this process decides nothing. Killed at any moment it leaves nothing that another one, or itself
 after a restart, does not pick up.
@@ -36,11 +38,14 @@ from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.config import DispatchConfig
 from holdgate.scheduler.dispatch.delivery import Deliveries
 from holdgate.scheduler.dispatch.duty import Periodic, run_forever
+from holdgate.scheduler.dispatch.grace import Grace
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.dispatch.intake import Intake
+from holdgate.scheduler.dispatch.lost_results import LostResults
 from holdgate.scheduler.dispatch.reaper import Reaper, ReaperState
 from holdgate.scheduler.dispatch.redecide import Redecider
 from holdgate.scheduler.dispatch.result_watch import ResultWatch
+from holdgate.scheduler.dispatch.retention import Retention
 from holdgate.scheduler.dispatch.scan import Scan
 from holdgate.scheduler.gates.dispatch import DispatchGate
 from holdgate.scheduler.gates.trust import TrustInForce
@@ -141,7 +146,10 @@ class DispatcherService:
             clock=clock,
             entropy=entropy,
             outbox_age_ms=config.outbox_age_ms,
+            grace=Grace(nc, config.reclaim_grace_s),
         )
+        self.retention = Retention(jobs, clock=clock, keep_s=config.retention_s)
+        self.lost_results = LostResults(nc, jobs=jobs, results=Results(scripts), hints=hints, clock=clock)
         self.redecider = Redecider(
             kernel=kernel, jobs=jobs, approvals=approvals, payloads=payloads, board=board, hints=hints, clock=clock
         )
@@ -149,6 +157,8 @@ class DispatcherService:
         self._reaping = Periodic("reaper", self.reaper.run_once, config.reaper_interval_s)
         self._redeciding = Periodic("redecide", self.redecider.run_once, config.redecide_interval_s)
         self._scanning = Periodic("scan", self.scan.run_once, config.scan_interval_s)
+        self._forgetting = Periodic("retention", self.retention.run_once, config.retention_interval_s)
+        self._sweeping = Periodic("lost_results", self.lost_results.run_once, config.retention_interval_s)
         self._tasks = TaskSet(_duty_ended)
         self._wakes: Subscription | None = None
 
@@ -158,7 +168,7 @@ class DispatcherService:
         self._wakes = await self._nc.subscribe(f"{subjects.WAKE}.*", cb=self._on_wake)
         await self.beats.start()
         await self.asks.start()
-        for duty in (self._reaping, self._redeciding, self._scanning):
+        for duty in (self._reaping, self._redeciding, self._scanning, self._forgetting, self._sweeping):
             self._tasks.start(duty.run(), duty.name)
         self._tasks.start(run_forever("intake", self.intake.run_once), "intake")
         self._tasks.start(run_forever("result_watch", self.result_watch.run_once), "result_watch")

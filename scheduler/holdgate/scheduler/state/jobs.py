@@ -6,6 +6,7 @@ limit is taken only when the job enters; a denied job keeps its decision and nei
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,6 +76,8 @@ class Submission:
     idempotency: Idempotency | None = None
     throttles: tuple[Throttle, ...] = ()
     fail_open: bool = False
+    packed: encoding.Packed | None = None
+    """Job, decision and admission where they are packed already."""
 
 
 class AcceptKind(StrEnum):
@@ -286,6 +289,14 @@ class Jobs:
         )
         return [JobId(job_id.decode()) for job_id in found]
 
+    async def forget(self, tenant: Tenant, *, ended_before_ms: int, denied_before_ms: int, limit: int = 256) -> int:
+        """Delete what is kept of ended jobs, at most `limit` of each kind; how many. Audit events stay."""
+        denied, ended = await asyncio.gather(
+            self._scripts.run("forget", tenant, (denied_before_ms, "refused", limit)),
+            self._scripts.run("forget", tenant, (ended_before_ms, "ended", limit)),
+        )
+        return int(denied) + int(ended)
+
     async def counts(self, tenant: Tenant) -> dict[State, int]:
         """How many jobs are in each state."""
         replies = await self._scripts.commands([("ZCARD", key(tenant, "state", state)) for state in State])
@@ -317,6 +328,11 @@ def _entry(
     """Arguments of `accept.lua`, in its order."""
     job, decision = submission.job, submission.decision
     refused = submission.initial is State.DENIED
+    packed = submission.packed
+    if refused:
+        packed = encoding.Packed(encoding.pack_job(job, keep_prompt=False), encoding.pack_decision(decision), b"")
+    elif packed is None:
+        packed = encoding.Packed.of(job, decision, submission.admission)
     requirements = required_approvals(decision, Outcome.HELD) if submission.initial is State.HELD else ()
     expires_s = min((item.expires_s for item in requirements), default=0)
     payload = None if refused else job.payload
@@ -325,13 +341,13 @@ def _entry(
         job.job_id,
         now_ms,
         submission.initial,
-        encoding.pack_job(job, keep_prompt=not refused),
+        packed.job,
         payload or b"",
         int(payload is not None),
         decision.job_hash,
         encoding.pack_who(job, decision.job_hash),
-        b"" if refused else encoding.pack_signed(submission.admission),
-        encoding.pack_decision(decision),
+        packed.admission,
+        packed.decision,
         decision.snapshot,
         job.pool,
         BOOST_MS[job.priority],

@@ -19,6 +19,9 @@ from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.connection import Arg, Scripts, key
 from holdgate.scheduler.state.transitions import State
 
+RESULT_LOST = "result_lost"
+"""Code of a job whose result was in the log, but never came to a verdict."""
+
 
 @dataclass(frozen=True, slots=True)
 class FinishRequest:
@@ -126,6 +129,14 @@ class Results:
             args += [claim.job_id, claim.attempt, claim.token]
         answers = await self._scripts.run("mark_finishing", tenant, args)
         return {claim.job_id: FinishKind(answer.decode()) for claim, answer in zip(claims, answers, strict=True)}
+
+    async def lose(self, tenant: Tenant, job_ids: Sequence[JobId], *, before_ms: int, now_ms: int) -> list[JobId]:
+        """`finishing` since before `before_ms` → `failed` with code RESULT_LOST. Gives those that were."""
+        if not job_ids:
+            return []
+        details = encoding.pack_details({"code": RESULT_LOST})
+        found = await self._scripts.run("lose_result", tenant, (now_ms, before_ms, RESULT_LOST, details, *job_ids))
+        return [JobId(job_id.decode()) for job_id in found]
 
     async def note_sealed(self, tenant: Tenant, claims: Sequence[FinishingClaim], reason: str) -> None:
         """Jobs in `finishing` show why there is no verdict yet; the verdict takes it away."""

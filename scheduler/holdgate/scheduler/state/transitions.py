@@ -70,10 +70,11 @@ def verify_transition(before: State, after: State) -> None:
 
 
 def lua_table() -> str:
-    """The table as a Lua chunk that defines `ALLOWED["from>to"]`; an entry is written `>state`."""
+    """The table as a Lua chunk that defines `ALLOWED["from>to"]`, an entry written `>state`, and `ENDED[state]`."""
     rows = [f'[">{state}"]=true' for state in State if state in INITIAL]
     rows += [f'["{before}>{after}"]=true' for before in State for after in State if after in TRANSITIONS[before]]
-    return f"local ALLOWED={{{','.join(rows)}}}\n"
+    ended = [f"{state}=true" for state in State if state in TERMINAL]
+    return f"local ALLOWED={{{','.join(rows)}}}\nlocal ENDED={{{','.join(ended)}}}\n"
 
 
 def mermaid() -> str:

@@ -10,8 +10,9 @@ from holdgate.kernel import subjects, wire
 from holdgate.kernel.canonical import canonical_bytes, digest
 from holdgate.kernel.ids import JobId, Tenant
 from holdgate.kernel.permits import Keyring, open_signed
-from holdgate.kernel.records import Permit, Signed
+from holdgate.kernel.records import Permit, Phase, Signed
 from holdgate.scheduler import metrics
+from holdgate.scheduler.dispatch.redecide import FULL_PASS_S
 from holdgate.scheduler.state.approvals import ApprovalStatus
 from holdgate.scheduler.state.connection import Scripts, key
 from holdgate.scheduler.state.log import PayloadStore, ensure_streams
@@ -235,3 +236,32 @@ async def _is(stage: Stage, job_id: JobId, state: State, tenant: Tenant = TENANT
 
 async def _asked_again(stage: Stage, job_id: JobId, before: str) -> bool:
     return (await stage.approvals.require(TENANT, job_id)).snapshot != before
+
+
+async def test_held_jobs_are_read_again_only_when_the_policy_changed_or_much_time_passed(
+    stage: Stage, eventually: Eventually
+) -> None:
+    stage.rules.use(HOLD_ALL)
+    jobs = [await stage.submit() for _ in range(3)]
+    redecider, approvals = stage.dispatcher.redecider, stage.approvals
+    first = await approvals.require(TENANT, jobs[0])
+    await eventually(lambda: redecider._done_for == first.snapshot)
+    await stage.scripts.command("HSET", key(TENANT, "approval", jobs[0]), "snapshot", digest("an older one"))
+    assert await redecider.run_once() == 0
+    redecider._done_s -= FULL_PASS_S
+    assert await redecider.run_once() == 1
+    stage.rules.use({**HOLD_ALL, "reason": "look again"})
+    for job_id in jobs:
+        await eventually(lambda job_id=job_id: _asked_again(stage, job_id, first.snapshot))
+
+
+async def test_all_pages_of_held_jobs_are_decided_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("holdgate.scheduler.dispatch.redecide.BATCH", 2)
+    stage.rules.use(HOLD_ALL)
+    for tenant in (TENANT, Tenant("zeta")):
+        for _ in range(5):
+            await stage.submit(make_job(stage.clock.now_ms(), tenant=tenant))
+    await stage.dispatcher.stop()
+    stage.rules.use(ALLOW_ALL)
+    await stage.client.decide_fresh([make_job(stage.clock.now_ms())], Phase.SUBMIT)
+    assert await stage.dispatcher.redecider.run_once() == 10

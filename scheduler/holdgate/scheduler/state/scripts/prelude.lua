@@ -1,4 +1,4 @@
--- Put before every script, after the table ALLOWED that is generated from transitions.py.
+-- Put before every script, after the tables ALLOWED and ENDED that are generated from transitions.py.
 -- KEYS[1] is `hg:{tenant}`: it names the slot; every other key is derived from it and lies in the same slot.
 -- A job that waits in `queued` or `scheduled` is in exactly one place, named in its field `at`:
 -- backlog (ready), picked (reserved), due (until a time), parked (until its concurrency key is free).
@@ -18,6 +18,9 @@ local function audit(kind, now, id, who, before, after, details)
   end
 end
 
+-- Where ended jobs wait to be forgotten: denied ones, which cost their sender nothing, are not kept as long.
+local function ended_in(state) return P .. (state == 'denied' and ':refused' or ':ended') end
+
 -- Changes the state: check, index, record, audit. `before` is '' for a job that enters.
 local function move(id, before, after, now, who, details, ...)
   if not ALLOWED[before .. '>' .. after] then
@@ -25,8 +28,16 @@ local function move(id, before, after, now, who, details, ...)
   end
   if before ~= '' then call('ZREM', P .. ':state:' .. before, id) end
   call('ZADD', P .. ':state:' .. after, 0, id)
+  if ENDED[before] then call('ZREM', ended_in(before), id) end
+  if ENDED[after] then call('ZADD', ended_in(after), now, id) end
   call('HSET', job_key(id), 'state', after, 'updated', now, ...)
   audit('job.' .. after, now, id, who, before, after, details)
+end
+
+-- A job that ended is in no list any more.
+local function unlist(id, state)
+  call('ZREM', P .. ':state:' .. state, id)
+  call('ZREM', ended_in(state), id)
 end
 
 -- Puts a waiting job where it belongs; gives the name of the place for the field `at`.

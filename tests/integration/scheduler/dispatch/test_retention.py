@@ -1,0 +1,135 @@
+"""What is deleted after its time, and what is given up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from holdgate.kernel import wire
+from holdgate.kernel.ids import JobId
+from holdgate.kernel.records import Verdict
+from holdgate.scheduler.dispatch.lost_results import LostResults
+from holdgate.scheduler.dispatch.retention import Retention
+from holdgate.scheduler.state.audit import AuditTrail
+from holdgate.scheduler.state.connection import Scripts, key
+from holdgate.scheduler.state.results import RESULT_LOST
+from holdgate.scheduler.state.transitions import State
+from support.dispatching import Stage
+from support.invariants import dump, verify
+from support.state import TENANT, World, make_decision, make_job
+from support.waiting import Eventually
+
+DAY_MS = 24 * 3600 * 1000
+
+
+class Clock:
+    """The world's."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now_ms(self) -> int:
+        """What the world says."""
+        return self._world.now_ms
+
+
+@pytest.fixture
+def world(scripts: Scripts) -> World:
+    """Every store of the state, and a clock that tests turn."""
+    return World(scripts)
+
+
+async def test_ended_jobs_are_forgotten_after_their_time_and_nothing_of_them_stays(world: World) -> None:
+    ended, denied, waiting = await _ended(world), await _denied(world), await world.queued()
+    held = await world.held()
+    await world.vote(held)
+    retention = Retention(world.jobs, clock=Clock(world), keep_s=7 * 24 * 3600)
+    world.pass_ms(DAY_MS)
+    assert await retention.run_once() == 0
+    world.pass_ms(1000)
+    assert await retention.run_once() == 1
+    assert await world.jobs.get(TENANT, denied) is None
+    world.pass_ms(6 * DAY_MS)
+    assert await retention.run_once() == 1
+    left = [name.decode() for name in await world.scripts.command("KEYS", key(TENANT, "*"))]
+    assert not [name for name in left if ended in name or denied in name]
+    assert await world.jobs.ids(TENANT, None, 10) == [held.job_id, waiting]
+    assert [event.job_id for event in await AuditTrail(world.scripts).read(TENANT, 0)].count(ended) > 1
+    verify(await dump(world.scripts, TENANT))
+
+
+async def test_a_job_that_was_taken_out_of_the_dead_letter_list_is_not_forgotten(world: World) -> None:
+    job_id = await _ended(world, State.FAILED)
+    await world.jobs.retry(TENANT, job_id, by="operator", now_ms=world.now_ms)
+    world.pass_ms(30 * DAY_MS)
+    assert await Retention(world.jobs, clock=Clock(world), keep_s=60).run_once() == 0
+    assert await world.state(job_id) is State.QUEUED
+
+
+async def test_more_than_one_batch_of_ended_jobs_is_forgotten_in_one_run(world: World) -> None:
+    for _ in range(300):
+        await _denied(world)
+    world.pass_ms(2 * DAY_MS)
+    assert await Retention(world.jobs, clock=Clock(world), keep_s=7 * 24 * 3600).run_once() == 300
+
+
+async def test_a_job_whose_result_is_in_no_log_any_more_is_given_up(stage: Stage, eventually: Eventually) -> None:
+    job_id, sweep = await _finishing(stage, eventually), _sweep(stage)
+    assert await sweep.run_once() == 0, "its result waits for the output gate"
+    await stage.nc.jetstream().purge_stream("RESULTS")
+    await eventually(sweep.run_once)
+    view = await stage.view(job_id)
+    assert (view.state, view.code) == (State.FAILED, RESULT_LOST)
+
+
+async def test_a_job_that_is_not_finishing_for_long_is_not_given_up(stage: Stage, eventually: Eventually) -> None:
+    job_id, sweep = await _finishing(stage, eventually), _sweep(stage, age_ms=60_000)
+    await stage.nc.jetstream().purge_stream("RESULTS")
+    for _ in range(3):
+        assert await sweep.run_once() == 0
+    assert await stage.state_of(job_id) is State.FINISHING
+
+
+def _sweep(stage: Stage, age_ms: int = 0) -> LostResults:
+    return LostResults(
+        stage.nc,
+        jobs=stage.jobs,
+        results=stage.results,
+        hints=stage.dispatcher.hints,
+        clock=stage.clock,
+        age_ms=age_ms,
+    )
+
+
+async def _finishing(stage: Stage, eventually: Eventually) -> JobId:
+    """A job whose result is in the log; nobody judges it."""
+    job_id = await stage.submit()
+    worker = stage.worker()
+    (delivery,) = await worker.ask()
+    headers: dict[str, Any] = {
+        "Holdgate-Tenant": TENANT,
+        "Holdgate-Job": job_id,
+        "Holdgate-Attempt": str(delivery["attempt"]),
+        "Holdgate-Token": delivery["token"],
+        "Holdgate-Outcome": "succeeded",
+    }
+    await stage.nc.jetstream().publish(f"holdgate.result.{worker.pool}.{worker.name}", wire.pack({}), headers=headers)
+
+    async def is_finishing() -> bool:
+        return await stage.state_of(job_id) is State.FINISHING
+
+    await eventually(is_finishing)
+    return job_id
+
+
+async def _ended(world: World, state: State = State.SUCCEEDED) -> JobId:
+    picked, token = await world.running()
+    await world.results.finish(TENANT, [world.finish_request(picked, token, state, value=b"1")], world.now_ms)
+    return picked.job.job_id
+
+
+async def _denied(world: World) -> JobId:
+    job = make_job(world.now_ms)
+    await world.jobs.deny(job, make_decision(job, Verdict.DENY), code="denied", now_ms=world.now_ms)
+    return job.job_id
