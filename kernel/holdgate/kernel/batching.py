@@ -54,7 +54,6 @@ class GroupCommit(Generic[Item, Reply]):
         self._waiting_max = waiting_max
         self._waiting: deque[tuple[Item, asyncio.Future[Reply]]] = deque()
         self._tasks = TaskSet(self._flusher_failed)
-        self._is_running = False
         self._is_closed = False
         self._is_running = False
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Self
 
 from holdgate.kernel.canonical import digest, digest_bytes
@@ -100,7 +101,7 @@ class Job:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; `payload` stays bytes."""
-        return {name: _plain(getattr(self, name)) for name in JOB_FIELDS}
+        return _plain_job(JOB_FIELDS, _JOB_VALUES(self))
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
@@ -122,7 +123,7 @@ class Job:
 
     def hashed(self) -> dict[str, Any]:
         """What `job_hash` is over: the payload by its digest, so that inline and stored payloads hash alike."""
-        return {name: _plain(getattr(self, name)) for name in HASHED_FIELDS}
+        return _plain_job(HASHED_FIELDS, _HASHED_VALUES(self))
 
     def job_hash(self) -> Digest:
         """Digest of everything decided about and handed over (design: records)."""
@@ -141,6 +142,17 @@ NOT_HASHED = frozenset({"job_id", "created_ms", "trace_id", "payload"})
 """Bound elsewhere: admission, vote and permit each name the job id; the payload is hashed by its digest."""
 JOB_FIELDS = tuple(item.name for item in fields(Job))
 HASHED_FIELDS = tuple(name for name in JOB_FIELDS if name not in NOT_HASHED)
+_JOB_VALUES = attrgetter(*JOB_FIELDS)
+_HASHED_VALUES = attrgetter(*HASHED_FIELDS)
+_NOT_ATOMS = ("labels", "risk_tags", "requires", "principals", "priority")
+
+
+def _plain_job(names: tuple[str, ...], values: tuple[Any, ...]) -> dict[str, Any]:
+    # A look at every field would take longer than hashing and packing what comes of it.
+    plain = dict(zip(names, values, strict=True))
+    for name in _NOT_ATOMS:
+        plain[name] = _plain(plain[name])
+    return plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +181,8 @@ class Constraints:
 
     def as_dict(self) -> dict[str, Any]:
         """Only what is constrained."""
+        if self is NO_CONSTRAINTS:
+            return {}
         return {name: _plain(value) for name in _names(type(self)) if (value := getattr(self, name)) is not None}
 
     @classmethod
@@ -421,10 +435,12 @@ def _plain(value: Any) -> Any:
     # Most values are of these types; the checks below are an order of magnitude slower, and this runs for every field.
     if type(value) in _ATOMS:
         return value
-    if isinstance(value, StrEnum):
-        return str(value)
     if isinstance(value, tuple):
         return list(value)
+    if isinstance(value, StrEnum):
+        return str(value)
+    if isinstance(value, dict):
+        return dict(value)
     if isinstance(value, Mapping):
         return dict(value)
     return value

@@ -52,6 +52,13 @@ def test_the_hash_changes_when_anything_that_the_worker_gets_changes(name: str) 
     assert replace(WHOLE, **{name: CHANGES[name]}).job_hash() != WHOLE.job_hash()
 
 
+def test_a_plain_job_holds_plain_values_only() -> None:
+    plain = WHOLE.as_dict()
+    assert {type(value) for value in plain.values()} <= {str, int, bool, bytes, type(None), list, dict}
+    assert Job.from_dict(plain) == WHOLE
+    assert plain["labels"] is not WHOLE.labels
+
+
 def test_what_the_hash_leaves_out_is_what_the_signed_records_name_themselves() -> None:
     assert frozenset({"job_id", "created_ms", "trace_id", "payload"}) == NOT_HASHED
     assert {item.name for item in fields(Job)} == NOT_HASHED | set(HASHED_FIELDS)

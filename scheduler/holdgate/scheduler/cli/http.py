@@ -48,6 +48,7 @@ async def serving(app: Any, settings: ApiSettings, runtime: Runtime) -> AsyncIte
         loop="none",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,

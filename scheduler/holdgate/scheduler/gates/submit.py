@@ -26,6 +26,7 @@ from holdgate.scheduler.errors import IdempotencyConflict, QueueFull, StateBroke
 from holdgate.scheduler.gates import metrics
 from holdgate.scheduler.gates.trust import TrustInForce
 from holdgate.scheduler.metrics import JOBS
+from holdgate.scheduler.state.encoding import Packed
 from holdgate.scheduler.state.jobs import AcceptKind, AcceptResult, Idempotency, Jobs, JobView, Submission
 from holdgate.scheduler.state.log import Envelope, JobLog, PayloadStore
 from holdgate.scheduler.state.transitions import State
@@ -173,14 +174,16 @@ class SubmitGate:
             snapshot=decision.snapshot,
             issued_ms=now_ms,
         )
+        signed = seal(admission, self._signer)
         return Submission(
             job=job,
             decision=decision,
-            admission=seal(admission, self._signer),
+            admission=signed,
             initial=_initial(job, outcome, now_ms),
             idempotency=idempotency,
             throttles=throttles,
             fail_open=outcome is Outcome.FAIL_OPEN,
+            packed=Packed.of(job, decision, signed),
         )
 
     async def _stored_payload(self, job: Job) -> Job:
@@ -199,6 +202,7 @@ class SubmitGate:
                 state=state,
                 accepted_ms=job.created_ms,
                 fail_open=submission.fail_open,
+                packed=submission.packed,
             )
         )
         _COUNTERS[state].inc()

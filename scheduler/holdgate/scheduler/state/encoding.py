@@ -67,6 +67,21 @@ def pack_signed(signed: Signed) -> bytes:
     return pack(signed.as_dict())
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A job without its payload, the decision about it and its admission, as Redis and the log both keep them: a submit
+    packs them once for the two."""
+
+    job: bytes
+    decision: bytes
+    admission: bytes
+
+    @classmethod
+    def of(cls, job: Job, decision: Decision, admission: Signed) -> Packed:
+        """The three records in bytes."""
+        return cls(pack_job(job), pack_decision(decision), pack_signed(admission))
+
+
 def unpack_signed(data: bytes | None) -> Signed:
     """The signed link; StateBroken when the bytes are none."""
     try:

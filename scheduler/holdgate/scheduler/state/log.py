@@ -50,16 +50,20 @@ class Envelope:
     state: State
     accepted_ms: int
     fail_open: bool = False
+    packed: encoding.Packed | None = None
+    """Job, decision and admission where they are packed already."""
 
     def pack(self) -> bytes:
         """Bytes for the log. Tenant and id stand at the top, so that the intake need not look further."""
+        packed = self.packed or encoding.Packed.of(self.job, self.decision, self.admission)
         return pack(
             {
                 "tenant": self.job.tenant,
                 "job_id": self.job.job_id,
-                "job": self.job.as_dict(),
-                "decision": encoding.pack_decision(self.decision),
-                "admission": self.admission.as_dict(),
+                "job": packed.job,
+                "payload": self.job.payload,
+                "decision": packed.decision,
+                "admission": packed.admission,
                 "state": str(self.state),
                 "accepted_ms": self.accepted_ms,
                 "fail_open": self.fail_open,
@@ -72,9 +76,9 @@ class Envelope:
         record = unpack(data)
         try:
             return cls(
-                job=Job.from_dict(record["job"]),
+                job=Job.from_dict({**unpack(record["job"]), "payload": record["payload"]}),
                 decision=Decision.from_dict(unpack(record["decision"])),
-                admission=Signed.from_dict(record["admission"]),
+                admission=Signed.from_dict(unpack(record["admission"])),
                 state=State(record["state"]),
                 accepted_ms=int(record["accepted_ms"]),
                 fail_open=bool(record["fail_open"]),

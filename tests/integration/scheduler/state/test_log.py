@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from nats.aio.client import Client as Nats
@@ -14,6 +15,7 @@ from holdgate.kernel.errors import Forged, InvalidInput, Unavailable
 from holdgate.scheduler.errors import DurabilityMismatch, LogUnavailable, NotFound
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.durability import Profile, verify_durability
+from holdgate.scheduler.state.encoding import Packed
 from holdgate.scheduler.state.log import Envelope, JobLog, PayloadStore, ensure_streams
 from holdgate.scheduler.state.transitions import State
 from support.state import START_MS, make_admission, make_decision, make_job
@@ -36,6 +38,8 @@ def test_an_envelope_comes_back_as_it_was() -> None:
     assert Envelope.unpack(envelope.pack()) == envelope
     with pytest.raises(InvalidInput):
         Envelope.unpack(b"\x80")
+    packed = Packed.of(envelope.job, envelope.decision, envelope.admission)
+    assert replace(envelope, packed=packed).pack() == envelope.pack()
 
 
 async def test_setting_up_twice_changes_nothing(nc: Nats) -> None:
