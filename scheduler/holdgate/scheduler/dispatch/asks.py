@@ -22,7 +22,7 @@ from nats.aio.subscription import Subscription
 from holdgate.kernel import limits, subjects, topics, wire
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import HoldgateError, InvalidInput
-from holdgate.kernel.ids import Tenant, WorkerId
+from holdgate.kernel.ids import JobId, Tenant, WorkerId
 from holdgate.kernel.records import Job
 from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler import metrics
@@ -32,7 +32,7 @@ from holdgate.scheduler.dispatch.delivery import Deliveries, may_answer_worker
 from holdgate.scheduler.dispatch.fairness import FairShare
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.gates.dispatch import Asker, DispatchGate, Handover
-from holdgate.scheduler.state.backlog import Backlog, Picked
+from holdgate.scheduler.state.backlog import NO_CAPABLE_WORKER, Backlog, Picked
 from holdgate.scheduler.state.transitions import State
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,14 @@ RECORD_BYTES = 16 * 1024
 BUSY_RETRY_MS = 1_000
 INCAPABLE_DELAY_MS = 1_000
 """A job that no worker seen lately can do: how long it stays out of the way of those that can run."""
+INCAPABLE_DELAY_MS_MAX = 30_000
+"""Each time the delay doubles up to here, or there are so many that they are all that is ever looked at. A worker that
+offers something new brings them back at once."""
 OTHER_WORKER_DELAY_MS = 50
+OTHER_WORKER_DELAY_MS_MAX = 1_000
+PUT_OFFS_REMEMBERED_MAX = 100_000
+PICK_MAX = 256
+"""What one look takes at most, after looks of this worker that found only jobs for others; each takes fourfold."""
 OFFER_S = 60.0
 """Longer than an ask stays open: a worker that is busy is not forgotten at once."""
 CLOSED_PAUSE_S = 0.5
@@ -89,6 +96,10 @@ class Ask:
             topics.verify_pattern(pattern)
         return cls(WorkerId(worker), pool, patterns, frozenset(_names(body, "capabilities")), n, wait_ms / 1000)
 
+    def offers_as(self, other: Ask) -> bool:
+        """Whether both offer the same."""
+        return self.topics == other.topics and self.capabilities == other.capabilities
+
     def can_do(self, job: Job) -> bool:
         """Whether the worker offers the job's topic and everything it requires."""
         return self.capabilities.issuperset(job.requires) and any(
@@ -111,13 +122,42 @@ class _Pool:
     fair: FairShare
     offers: dict[WorkerId, tuple[Ask, float]] = field(default_factory=dict)
     pruned_s: float = 0.0
+    put_offs: dict[JobId, int] = field(default_factory=dict)
+    """How often a job was put off because the worker that asked could not do it."""
+    unwanted: set[Tenant] = field(default_factory=set)
+    """Whose jobs were put off because nobody could do them."""
+    has_new_offer: bool = False
+    widths: dict[WorkerId, int] = field(default_factory=dict)
 
     def note(self, ask: Ask, now_s: float) -> None:
         """Remember what `ask` offers; forget who asked last longer than `OFFER_S` ago."""
+        before = self.offers.get(ask.worker)
+        if before is None or not before[0].offers_as(ask):
+            self.has_new_offer |= not any(other.offers_as(ask) for other, _ in self.offers.values())
         self.offers[ask.worker] = (ask, now_s)
         if now_s - self.pruned_s > OFFER_S:
             self.pruned_s = now_s
             self.offers = {name: offer for name, offer in self.offers.items() if now_s - offer[1] <= OFFER_S}
+            self.widths = {name: width for name, width in self.widths.items() if name in self.offers}
+
+    def put_off(self, job: Job) -> tuple[str, int]:
+        """Why `job` waits now, and how long in milliseconds: twice as long each time."""
+        if len(self.put_offs) >= PUT_OFFS_REMEMBERED_MAX:
+            self.put_offs.clear()
+        times = self.put_offs.get(job.job_id, 0)
+        self.put_offs[job.job_id] = times + 1
+        if self.can_do(job):
+            return "other_worker", min(OTHER_WORKER_DELAY_MS << min(times, 16), OTHER_WORKER_DELAY_MS_MAX)
+        self.unwanted.add(job.tenant)
+        return NO_CAPABLE_WORKER, min(INCAPABLE_DELAY_MS << min(times, 16), INCAPABLE_DELAY_MS_MAX)
+
+    def widen(self, ask: Ask, *, has_suited: bool) -> None:
+        """Let the next look of this worker take more, unless it found something."""
+        self.widths[ask.worker] = 0 if has_suited else min(4 * self.width(ask), PICK_MAX)
+
+    def width(self, ask: Ask) -> int:
+        """How many jobs a look for `ask` takes."""
+        return max(ask.n, self.widths.get(ask.worker, 0))
 
     def can_do(self, job: Job) -> bool:
         """Whether some worker that asked lately could do `job`."""
@@ -233,6 +273,8 @@ class AskDesk:
     async def _hand_over(self, ask: Ask) -> list[Handover]:
         loop = asyncio.get_running_loop()
         began = loop.time()
+        if self._pools[ask.pool].has_new_offer:
+            await self._recall(ask.pool)
         if not self._board.has_ready(ask.pool) or began < self._closed_until_s:
             return []
         picked = await self._pick(ask)
@@ -255,14 +297,14 @@ class AskDesk:
         return list(passage.handovers)
 
     async def _pick(self, ask: Ask) -> list[Picked]:
-        """Up to `ask.n` reserved jobs, shared out among the tenants that have some."""
-        fair = self._pools[ask.pool].fair
+        """Reserved jobs, shared out among the tenants that have some: `ask.n`, or more to look through."""
+        fair, n = self._pools[ask.pool].fair, self._pools[ask.pool].width(ask)
         picked: list[Picked] = []
         for _ in range(PICK_ROUNDS_MAX):
             marks = self._board.marked(ask.pool)
-            if not marks or len(picked) >= ask.n:
+            if not marks or len(picked) >= n:
                 break
-            shares = fair.allot(marks, ask.n - len(picked))
+            shares = fair.allot(marks, n - len(picked))
             taken = await self._pick_shares(ask.pool, shares)
             for tenant, share in shares.items():
                 jobs = taken[tenant]
@@ -290,20 +332,31 @@ class AskDesk:
         size = 0
         for item in picked:
             if not ask.can_do(item.job):
-                is_known = pool.can_do(item.job)
-                why = ("other_worker", OTHER_WORKER_DELAY_MS) if is_known else ("no_capable_worker", INCAPABLE_DELAY_MS)
-                others[why].append(item)
+                others[pool.put_off(item.job)].append(item)
                 pool.fair.give_back(item.job.tenant, 1)
                 metrics.DISPATCH_REFUSED.labels("no_capable_worker").inc()
                 continue
             size += _reply_bytes(item.job)
-            if suited and size > REPLY_BYTES_MAX:
+            if suited and (size > REPLY_BYTES_MAX or len(suited) >= ask.n):
                 others["next_answer", 0].append(item)
+                pool.fair.give_back(item.job.tenant, 1)
             else:
                 suited.append(item)
+        if picked:
+            pool.widen(ask, has_suited=bool(suited))
         for (reason, delay_ms), items in others.items():
             await self._put_back(ask.pool, items, reason, delay_ms)
         return suited
+
+    async def _recall(self, name: str) -> None:
+        """Somebody offers what nobody did: jobs that nobody could do are looked at again, now."""
+        pool = self._pools[name]
+        pool.has_new_offer = False
+        pool.put_offs.clear()
+        tenants, pool.unwanted = pool.unwanted, set()
+        for tenant in tenants:
+            if await self._backlog.recall(tenant, name):
+                self._board.mark(name, tenant)
 
     async def _put_back(self, pool: str, items: Sequence[Picked], reason: str, delay_ms: int) -> None:
         by_tenant: dict[Tenant, list[Picked]] = defaultdict(list)

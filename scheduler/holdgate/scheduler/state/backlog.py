@@ -28,6 +28,9 @@ RESERVATION_MS = 10_000
 """From pick to start: several kernel time-outs."""
 STOP_GRACE_MS = 10_000
 """The worker ends a run at its permitted time; the lease outlives that by this much, for the message to arrive."""
+NO_CAPABLE_WORKER = "no_capable_worker"
+"""Waiting reason of jobs that nobody can do; those alone are found by `Backlog.recall`."""
+RECALL_BATCH = 256
 CROWDED_DELAY_MS = 500
 """How soon a job is tried again whose topic had as many running as the decision lets."""
 BOOST_MS = {Priority.LOW: -600_000, Priority.NORMAL: 0, Priority.HIGH: 600_000}
@@ -162,6 +165,15 @@ class Backlog:
         if picked:
             pairs = [part for item in picked for part in (item.job.job_id, item.reservation)]
             await self._scripts.run("put_back", tenant, (now_ms, waiting_reason, now_ms + delay_ms, *pairs))
+
+    async def recall(self, tenant: Tenant, pool: str) -> int:
+        """Jobs put back as NO_CAPABLE_WORKER are ready now; how many."""
+        total = 0
+        while True:
+            looked, moved = await self._scripts.run("recall", tenant, (pool, RECALL_BATCH))
+            total += int(moved)
+            if looked < RECALL_BATCH:
+                return total
 
     async def promote_due(self, tenant: Tenant, now_ms: int, limit: int = 256) -> dict[JobId, str]:
         """`scheduled` → `queued`, and delayed queued jobs back into the backlog. Gives the pool of each."""

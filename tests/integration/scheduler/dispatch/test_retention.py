@@ -67,6 +67,18 @@ async def test_a_job_that_was_taken_out_of_the_dead_letter_list_is_not_forgotten
     assert await world.state(job_id) is State.QUEUED
 
 
+async def test_an_ended_job_that_the_log_may_still_bring_is_kept(world: World) -> None:
+    job = make_job(world.now_ms)
+    await world.accept(job)
+    await world.jobs.cancel(TENANT, job.job_id, by="agent", reason="stop", now_ms=world.now_ms)
+    world.pass_ms(30 * DAY_MS)
+    retention = Retention(world.jobs, clock=Clock(world), keep_s=60)
+    assert await retention.run_once() == 0
+    await world.backlog.enqueue(TENANT, [job.job_id], world.now_ms)
+    assert await world.state(job.job_id) is State.CANCELLED
+    assert await retention.run_once() == 1
+
+
 async def test_more_than_one_batch_of_ended_jobs_is_forgotten_in_one_run(world: World) -> None:
     for _ in range(300):
         await _denied(world)

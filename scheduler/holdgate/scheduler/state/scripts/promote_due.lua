@@ -5,8 +5,9 @@
 local now, answers = ARGV[1], {}
 local due = call('ZRANGEBYSCORE', P .. ':due', '-inf', now, 'LIMIT', 0, ARGV[2])
 for _, id in ipairs(due) do
-  local j = call('HMGET', job_key(id), 'state', 'who', 'pool', 'boost', 'score', 'ready')
+  local j = call('HMGET', job_key(id), 'state', 'who', 'pool', 'boost', 'score', 'ready', 'reason')
   call('ZREM', P .. ':due', id)
+  if j[7] == 'no_capable_worker' then call('SREM', P .. ':unwanted:' .. j[3], id) end
   -- A job that was put back keeps its old place; one that waited for its time stands where that time puts it.
   local score = j[5] or int(tonumber(j[6]) - tonumber(j[4]))
   call('ZADD', P .. ':backlog:' .. j[3], score, id)

@@ -14,6 +14,7 @@ for i = 4, #ARGV, 2 do
       call('ZADD', P .. ':backlog:' .. j[4], j[5], id)
       at = 'backlog'
     end
+    if at == 'due' and ARGV[2] == 'no_capable_worker' then call('SADD', P .. ':unwanted:' .. j[4], id) end
     call('HSET', job_key(id), 'at', at, 'reservation', '', 'reason', ARGV[2])
     count = count + 1
   end
