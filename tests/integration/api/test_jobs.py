@@ -40,6 +40,7 @@ class Runner:
         item = next(found for found in picked if found.job.job_id == job_id)
         request = StartRequest(
             job_id=item.job.job_id,
+            topic=item.job.topic,
             reservation=item.reservation,
             decision=item.last_decision,
             permit_id=PermitId("permit_1"),
