@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 
 import structlog
 from nats.aio.msg import Msg
@@ -16,7 +17,7 @@ from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import Unavailable
 from holdgate.kernel.ids import JOB_ID, NAME, JobId, LeaseToken, Tenant
 from holdgate.scheduler import metrics
-from holdgate.scheduler.state.pull import PullReader
+from holdgate.scheduler.state.pull import BATCH, PullReader
 from holdgate.scheduler.state.results import FinishingClaim, FinishKind, Results
 
 log = structlog.get_logger(__name__)
@@ -24,6 +25,8 @@ log = structlog.get_logger(__name__)
 MARKED_OUTCOMES = frozenset({"succeeded", "oversize"})
 """Those that the output gate must look at before the job can end; the others may be tried again instead."""
 NAK_DELAY_S = 1.0
+SETTLE_S = 0.15
+"""Mostly the output gate has judged by then, and there is nothing left to write."""
 
 
 class ResultWatch:
@@ -37,6 +40,8 @@ class ResultWatch:
     async def run_once(self) -> int:
         """One batch; how many jobs were marked. Waits a little when there is none."""
         messages = await self._reader.fetch()
+        if 0 < len(messages) < BATCH:
+            await _settle(messages)
         by_tenant: dict[Tenant, list[FinishingClaim]] = defaultdict(list)
         for message in messages:
             entry = _claim(message)
@@ -60,6 +65,15 @@ class ResultWatch:
     async def stop(self) -> None:
         """Let go of the consumer; idempotent."""
         await self._reader.unbind()
+
+
+async def _settle(messages: Sequence[Msg]) -> None:
+    try:
+        await asyncio.sleep(SETTLE_S)
+    except asyncio.CancelledError:
+        for message in messages:
+            await message.nak()  # for the next dispatcher, before leases end
+        raise
 
 
 def _claim(message: Msg) -> tuple[Tenant, FinishingClaim] | None:

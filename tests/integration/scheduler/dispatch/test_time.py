@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from holdgate.kernel import wire
@@ -10,6 +11,7 @@ from holdgate.kernel.records import Outcome, Phase
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.reaper import LEASE_LOST
 from holdgate.scheduler.state.jobs import Submission
+from holdgate.scheduler.state.pull import BATCH
 from holdgate.scheduler.state.results import FinishKind
 from holdgate.scheduler.state.transitions import State
 from support.dispatching import Stage, Worker, job_of
@@ -163,6 +165,21 @@ async def test_a_result_in_the_log_marks_its_job_finishing(stage: Stage, eventua
     await _publish_result(stage, worker, delivery, token=delivery["token"])
     await eventually(lambda: _is(stage, job_id, State.FINISHING))
     assert (await worker.beat(delivery))["lost"] == []
+
+
+async def test_a_result_that_was_judged_at_once_is_not_marked_as_well(stage: Stage, eventually: Eventually) -> None:
+    job_id = await stage.submit()
+    worker = stage.worker()
+    (delivery,) = await worker.ask()
+    await stage.dispatcher.stop()
+    watch = stage.new_dispatcher().result_watch
+    await _publish_result(stage, worker, delivery, token=delivery["token"])
+    marking = asyncio.create_task(watch.run_once())
+    await eventually(lambda: watch._reader._wanted not in (0, BATCH))
+    await stage.finish(delivery)
+    assert await marking == 0
+    await watch.stop()
+    assert await stage.state_of(job_id) is State.SUCCEEDED
 
 
 async def test_a_result_with_another_token_marks_nothing(stage: Stage, eventually: Eventually) -> None:
