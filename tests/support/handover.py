@@ -98,6 +98,7 @@ class Handover:
     asks: list[Mapping[str, Any]] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    beat_error: str | None = None
     worker: str = ""
     _is_released: bool = False
     _waiting: list[Callable[[str], dict[str, Any]]] = field(default_factory=list)
@@ -177,7 +178,9 @@ class Handover:
         beat = wire.unpack(message.data)
         self.beats.append(beat)
         self._heard_of(beat)
-        answer = {"cancel": self.cancelled, "lost": self.lost, "lease_ms": limits.LEASE_S * 1000}
+        answer: dict[str, Any] = {"cancel": self.cancelled, "lost": self.lost, "lease_ms": limits.LEASE_S * 1000}
+        if self.beat_error is not None:
+            answer = {"error": self.beat_error, "cancel": [], "lost": []}
         await message.respond(wire.pack(answer))
 
     async def _on_result(self, message: Msg) -> None:

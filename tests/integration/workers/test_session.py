@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 
 from holdgate.kernel import limits, subjects
+from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.records import Constraints
-from holdgate.workers import Job, PermanentFailure, Worker
+from holdgate.workers import Job, PermanentFailure, Worker, session
+from holdgate.workers.beats import Heart, Introduction
+from holdgate.workers.execute import Executors
+from holdgate.workers.leases import Leases
 from holdgate.workers.settings import WorkerSettings
 from support.handover import DISPATCHER, KERNEL, STRANGER, Handover, make_delivery, make_job
 from support.waiting import eventually
@@ -226,6 +230,48 @@ async def test_results_wait_for_the_log_and_arrive_once_it_is_back(handover: Han
     await stream.add_stream(config)
     await handover.watch_results()
     assert (await handover.result())["value"] == b'"kept"'
+
+
+@pytest.mark.parametrize(("owner", "part"), [(Executors, "run"), (session, "message_of")], ids=["run", "message"])
+async def test_a_run_that_breaks_the_worker_itself_is_reported_and_its_lease_ends(
+    handover: Handover, running: None, monkeypatch: pytest.MonkeyPatch, owner: object, part: str
+) -> None:
+    """Otherwise the job would be running for ever, kept alive by heartbeats of a worker that does not run it."""
+    true = getattr(owner, part)
+    calls: list[object] = []
+
+    def break_once(*given: Any, **named: Any) -> Any:
+        calls.append(part)
+        if len(calls) == 1:
+            raise RuntimeError("hunter2")
+        return true(*given, **named)
+
+    monkeypatch.setattr(owner, part, break_once)
+    job = make_job(payload=1)
+    handover.give(job)
+    result = await handover.result()
+    assert (result["job_id"], result["outcome"], result["code"]) == (job.job_id, "failed", "worker_fault")
+    assert "hunter2" not in str(result)
+    since = len(handover.beats)
+    await eventually(lambda: len(handover.beats) > since + 1)
+    assert handover.beats[-1]["leases"] == []
+
+
+async def test_a_heartbeat_that_was_refused_is_tried_again_soon(handover: Handover, settings: WorkerSettings) -> None:
+    """An error renews nothing: the next one must not wait for the interval, or the leases end."""
+    handover.beat_error = "state_unavailable"
+    heart = Heart(
+        settings=settings,
+        introduction=Introduction("w1", "default", ("job.test.*",), (), 1),
+        leases=Leases(SystemClock()),
+        busy=lambda: 0,
+        interval_s=30,
+    )
+    await heart.start()
+    try:
+        await eventually(lambda: len(handover.beats) >= 2)
+    finally:
+        await heart.stop()
 
 
 async def test_no_more_is_asked_for_than_slots_are_free(handover: Handover, running: None) -> None:

@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from holdgate.kernel import limits
 from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.records import Constraints
 from holdgate.workers import Job, PermanentFailure
 from holdgate.workers.cancellation import StopReason
@@ -96,6 +97,59 @@ async def test_a_payload_of_another_type_fails_for_good_and_does_not_repeat_the_
     assert result.error is not None
     assert "x: " in result.error.message
     assert "hunter2" not in result.error.message + result.error.trace
+
+
+class Fussy(BaseModel):
+    x: int
+
+    @field_validator("x")
+    @classmethod
+    def look_up(cls, value: int) -> int:
+        return {1: 1}[value]
+
+
+async def test_a_validator_that_raises_whatever_it_likes_fails_the_run(executors: Executors) -> None:
+    async def handler(job: Job, payload: Fussy) -> None:
+        raise AssertionError
+
+    result = await run(executors, handler, Job(job_id="j", topic="t", tenant="a", payload={"x": 2}))
+    assert (result.outcome, result.code) == (RunOutcome.FAILED, "handler_error")
+    assert result.error is not None
+    assert result.error.type == "KeyError"
+
+
+class Unspeakable(HoldgateError):
+    code = 5  # type: ignore[assignment]  what a careless author writes
+
+    def __str__(self) -> str:
+        raise OSError
+
+
+async def test_an_exception_that_cannot_be_shown_fails_the_run(executors: Executors) -> None:
+    def handler(job: Job) -> None:
+        raise Unspeakable
+
+    result = await run(executors, handler)
+    assert (result.outcome, result.code) == (RunOutcome.FAILED, "handler_error")
+    assert result.error is not None
+    assert (result.error.type, result.error.message) == ("Unspeakable", "<cannot be shown: OSError>")
+
+
+@pytest.mark.parametrize("error", [SystemExit, StopIteration])
+async def test_what_a_loop_cannot_carry_fails_the_run_and_not_the_worker(
+    executors: Executors, error: type[BaseException]
+) -> None:
+    def plain(job: Job) -> None:
+        raise error
+
+    async def coroutine(job: Job) -> None:
+        raise error
+
+    for handler in (plain, coroutine):
+        result = await run(executors, handler, runtime_s=2.0)
+        assert (result.outcome, result.code) == (RunOutcome.FAILED, "handler_error")
+        assert result.error is not None
+        assert result.error.type in {error.__name__, "RuntimeError"}  # a coroutine's StopIteration becomes the latter
 
 
 async def test_an_exception_is_output_and_may_be_retried(executors: Executors) -> None:

@@ -118,6 +118,9 @@ class Heart:
         except (nats.errors.Error, InvalidInput, OSError) as error:
             _log.warning("a heartbeat was not answered", action="beat_failed", error=type(error).__name__)
             return False
+        if "error" in answer:
+            _log.warning("a heartbeat was refused", action="beat_failed", error=str(answer["error"])[:64])
+            return False
         self._cancel(answer)
         for job_id in _job_ids(answer.get("lost")):
             # Only what this heartbeat named: a newer attempt may have come to this worker in the meantime.

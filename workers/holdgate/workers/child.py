@@ -18,14 +18,13 @@ from collections.abc import Callable
 from types import FrameType, ModuleType
 from typing import Any
 
-from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.records import Constraints
 from holdgate.workers.cancellation import Cancellation, StopReason
 from holdgate.workers.errors import PermanentFailure, Stopped
 from holdgate.workers.frames import FrameSocket
 from holdgate.workers.handlers import Executor, Handler, describe
 from holdgate.workers.job import Job
-from holdgate.workers.results import describe_error, encode_value
+from holdgate.workers.results import code_of, describe_error, encode_value
 from holdgate.workers.runlog import RunLog, collecting, install
 
 _SCRIPT_MODULE = "__holdgate_main__"
@@ -88,7 +87,7 @@ class Child:
         except BaseException as error:  # noqa: BLE001  whatever a handler raises, `sys.exit` too, is a failed run
             return {
                 "error": describe_error(error).as_dict(),
-                "code": error.code if isinstance(error, HoldgateError) else "handler_error",
+                "code": code_of(error),
                 "retryable": not isinstance(error, PermanentFailure),
             }
 

@@ -18,14 +18,13 @@ from typing import Any
 
 from holdgate.kernel import limits
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.records import Constraints
 from holdgate.workers.cancellation import StopReason
 from holdgate.workers.errors import PermanentFailure, Stopped
 from holdgate.workers.handlers import Executor, Handler
 from holdgate.workers.job import Job
 from holdgate.workers.processes import ProcessFailure, ProcessPool
-from holdgate.workers.results import RunError, RunOutcome, RunResult, describe_error, encode_value
+from holdgate.workers.results import RunError, RunOutcome, RunResult, code_of, describe_error, encode_value
 from holdgate.workers.runlog import RunLog, collecting
 
 STOP_GRACE_S = 2.0
@@ -98,8 +97,8 @@ class Executors:
     async def _ending(self, execution: Execution) -> _Ending:
         try:
             work = self._start(execution)
-        except PermanentFailure as error:
-            return _failed(error)
+        except Exception as error:  # noqa: BLE001  a handler's own validators may raise anything
+            return _failed(error, retryable=not isinstance(error, PermanentFailure))
         task: asyncio.Future[bytes] = asyncio.ensure_future(work)  # noqa: TID251  ends below, or is handed on
         try:
             await _first(task, execution)
@@ -180,12 +179,30 @@ async def _first(task: asyncio.Future[bytes], execution: Execution) -> None:
 
 def _call_sync(execution: Execution, arguments: tuple[Any, ...]) -> bytes:
     with collecting(execution.log):
-        return encode_value(execution.handler.function(*arguments))
+        try:
+            return encode_value(execution.handler.function(*arguments))
+        except _NOT_FOR_THE_LOOP as error:
+            raise _Raised(error) from error
 
 
 async def _call_async(execution: Execution, arguments: tuple[Any, ...]) -> bytes:
     with collecting(execution.log):
-        return encode_value(await execution.handler.function(*arguments))
+        try:
+            return encode_value(await execution.handler.function(*arguments))
+        except _NOT_FOR_THE_LOOP as error:
+            raise _Raised(error) from error
+
+
+_NOT_FOR_THE_LOOP = (SystemExit, StopIteration)
+"""The first would end the worker, the second never arrives in a future: its run would seem to go on for ever."""
+
+
+class _Raised(Exception):
+    """Carries what a handler raised and the loop cannot."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        super().__init__()
 
 
 def _end_of(execution: Execution, task: asyncio.Future[bytes]) -> _Ending:
@@ -208,12 +225,13 @@ def _judge(task: asyncio.Future[bytes]) -> _Ending:
         return _Ending(RunOutcome.SUCCEEDED, value=task.result())
     if isinstance(error, ProcessFailure):
         return _Ending(RunOutcome.FAILED, error=error.error, code=error.code, retryable=error.retryable)
+    if isinstance(error, _Raised):
+        error = error.error
     return _failed(error, retryable=not isinstance(error, PermanentFailure))
 
 
 def _failed(error: BaseException, *, retryable: bool = False) -> _Ending:
-    code = error.code if isinstance(error, HoldgateError) else "handler_error"
-    return _Ending(RunOutcome.FAILED, error=describe_error(error), code=code, retryable=retryable)
+    return _Ending(RunOutcome.FAILED, error=describe_error(error), code=code_of(error), retryable=retryable)
 
 
 def _stopped(reason: StopReason | None) -> _Ending:

@@ -7,7 +7,7 @@ so that all of it is scanned before anybody reads it.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from holdgate.kernel import wire
 from holdgate.kernel.canonical import canonical_bytes
-from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.workers.errors import PermanentFailure
 
 ERROR_MESSAGE_CHARS_MAX = 4_000
@@ -138,8 +138,16 @@ def _message_of(identity: RunIdentity, result: RunResult, worker: str, pool: str
 
 def describe_error(error: BaseException) -> RunError:
     """What the handler raised, for whoever may read it after the output gate."""
-    trace = "".join(traceback.format_exception(error))
-    return RunError(type(error).__name__, _encodable(str(error)), _encodable(trace))
+    return RunError(
+        type(error).__name__,
+        _text(lambda: str(error)),
+        _text(lambda: "".join(traceback.format_exception(error))),
+    )
+
+
+def code_of(error: BaseException) -> str:
+    """The word for what the handler raised: its own where it is one of ours."""
+    return error.code if isinstance(error, HoldgateError) and isinstance(error.code, str) else "handler_error"
 
 
 def encode_value(value: Any) -> bytes:
@@ -151,5 +159,8 @@ def encode_value(value: Any) -> bytes:
         raise OutputNotJson(f"the handler returned a `{type(value).__name__}` that is not JSON: {error}") from error
 
 
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
+def _text(made: Callable[[], str]) -> str:
+    try:
+        return made().encode("utf-8", "replace").decode("utf-8")
+    except Exception as error:  # noqa: BLE001  `__str__` is a handler's own code; its run ends all the same
+        return f"<cannot be shown: {type(error).__name__}>"

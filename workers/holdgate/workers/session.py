@@ -35,7 +35,7 @@ from holdgate.workers.handlers import Handler, Handlers
 from holdgate.workers.job import Job
 from holdgate.workers.leases import Lease, Leases
 from holdgate.workers.permits import Delivery, PermitCheck
-from holdgate.workers.results import HEADER_MESSAGE_ID, RunIdentity, RunOutcome, RunResult, message_of
+from holdgate.workers.results import HEADER_MESSAGE_ID, RunError, RunIdentity, RunOutcome, RunResult, message_of
 from holdgate.workers.runlog import RunLog
 
 _log = structlog.get_logger("holdgate.worker")
@@ -285,6 +285,8 @@ class Session:
         metrics.RUNNING.inc()
         try:
             result = await self._executors.run(execution)
+        except Exception as error:  # noqa: BLE001  a fault of ours: unreported, its lease would be renewed for ever
+            result = self._fault(lease, error)
         finally:
             metrics.RUNNING.dec()
             lease.has_ended = True
@@ -313,16 +315,11 @@ class Session:
 
     async def _report(self, lease: Lease, result: RunResult) -> None:
         """Publish until the log has it; give up only when the lease is lost or the worker ends."""
-        bytes_max = self._nc.max_payload - HEADER_BYTES_MAX
-        headers, body = message_of(
-            lease.identity, result, worker=self._me.worker, pool=self._me.pool, bytes_max=bytes_max
-        )
-        message_id = headers.pop(HEADER_MESSAGE_ID)
-        publication = Publication(subjects.result(self._me.pool, self._me.worker), body, message_id, headers)
         self._unpublished += 1
         metrics.UNPUBLISHED.inc()
         delay_s = 0.1
         try:
+            publication = self._publication(lease, result)
             while not (lease.is_lost or self._gives_up):
                 try:
                     await self._publisher.publish(publication)
@@ -337,6 +334,25 @@ class Session:
             metrics.UNPUBLISHED.dec()
             self._leases.remove(lease)
             self._notify_soon()
+
+    def _publication(self, lease: Lease, result: RunResult) -> Publication:
+        bytes_max = self._nc.max_payload - HEADER_BYTES_MAX
+        me = self._me
+        try:
+            headers, body = message_of(lease.identity, result, worker=me.worker, pool=me.pool, bytes_max=bytes_max)
+        except Exception as error:  # noqa: BLE001  what a handler left cannot be packed: the attempt fails, and says so
+            result = self._fault(lease, error)
+            headers, body = message_of(lease.identity, result, worker=me.worker, pool=me.pool, bytes_max=bytes_max)
+        message_id = headers.pop(HEADER_MESSAGE_ID)
+        return Publication(subjects.result(me.pool, me.worker), body, message_id, headers)
+
+    def _fault(self, lease: Lease, error: Exception) -> RunResult:
+        """The end of a run that this worker could not bring to a proper one; its texts may be a handler's."""
+        kind, job_id = type(error).__name__, lease.identity.job_id
+        _log.error("a run could not be ended properly", action="run_fault", error=kind, job_id=job_id)
+        now_ms = self._clock.now_ms()
+        problem = RunError(kind, "the worker could not end the run properly")
+        return RunResult(RunOutcome.FAILED, now_ms, now_ms, error=problem, code="worker_fault", retryable=True)
 
     def _notify_soon(self) -> None:
         """Wake who waits for a change, once the running task has left its set."""
