@@ -35,14 +35,28 @@ GONE = ("Consumer Deleted", "Consumer is push based")
 
 
 class PullReader:
-    """Batches of `consumer` of `stream`. Call `fetch` from one task only."""
+    """Batches of `consumer` of `stream`. Call `fetch` from one task only.
 
-    def __init__(self, nc: Nats, stream: str, consumer: str, *, batch: int = BATCH, wait_s: float = WAIT_S) -> None:
+    `bytes_max`: of the messages of one request, with all that goes with them; more than any single one has, or the
+    server never gives that one.
+    """
+
+    def __init__(
+        self,
+        nc: Nats,
+        stream: str,
+        consumer: str,
+        *,
+        batch: int = BATCH,
+        wait_s: float = WAIT_S,
+        bytes_max: int | None = None,
+    ) -> None:
         self._nc = nc
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._consumer = consumer
         self._batch = batch
         self._wait_s = wait_s
+        self._bytes_max = bytes_max
         self._inbox = ""
         self._subscription: Subscription | None = None
         self._arrived: deque[Msg] = deque()
@@ -66,6 +80,10 @@ class PullReader:
             except TimeoutError:
                 continue
         return [self._arrived.popleft() for _ in range(min(self._batch, len(self._arrived)))]
+
+    def arrived(self) -> tuple[Msg, ...]:
+        """What the next `fetch` gives."""
+        return tuple(self._arrived)
 
     async def unbind(self) -> None:
         """Let go of the subscription; what it held comes again at once. The next `fetch` binds anew. Idempotent."""
@@ -96,6 +114,8 @@ class PullReader:
                 self._inbox = self._nc.new_inbox()
                 self._subscription = await self._nc.subscribe(self._inbox, cb=self._take)
             request = {"batch": self._batch, "expires": _ns(EXPIRES_S), "idle_heartbeat": _ns(HEARTBEAT_S)}
+            if self._bytes_max is not None:
+                request["max_bytes"] = self._bytes_max
             self._wanted, self._heard_s = self._batch, now_s
             body = json.dumps(request).encode()  # noqa: TID251  JetStream's own protocol
             await self._nc.publish(self._next, body, reply=self._inbox)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
 from holdgate.kernel import limits, wire
 from holdgate.kernel.canonical import canonical_bytes
+from holdgate.kernel.ids import LeaseToken
 from holdgate.scheduler.gates.output.scanners import OutputScanners
+from holdgate.scheduler.state.backlog import Picked
+from holdgate.scheduler.state.results import FinishingClaim
 from holdgate.scheduler.state.transitions import State
 from holdgate.workers.results import RunIdentity, RunOutcome, RunResult, message_of
 from support.secrets import Secrets
@@ -30,6 +34,13 @@ def failures(reason: str) -> float:
 def sample(name: str, **labels: str) -> float:
     """A counter."""
     return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def message(picked: Picked, token: str) -> tuple[dict[str, str], bytes]:
+    """A success as its worker writes it."""
+    identity = RunIdentity(TENANT, picked.job.job_id, picked.attempt, token, "permit_1")
+    result = RunResult(RunOutcome.SUCCEEDED, 1, 2, b"1")
+    return message_of(identity, result, worker="w1", pool=POOL, bytes_max=limits.ENVELOPE_BYTES_MAX)
 
 
 async def test_a_stale_token_changes_nothing(gate: Gate) -> None:
@@ -246,6 +257,68 @@ async def test_headers_that_differ_from_the_body_cannot_keep_a_job_from_its_end(
     while await gate.pending():
         await service.run_once()
     assert await gate.state(picked.job.job_id) in (State.FAILED, State.SUCCEEDED)
+
+
+async def test_headers_that_name_another_end_than_the_body_are_malformed(gate: Gate) -> None:
+    """The dispatcher goes by the headers: it would wait for ever for the verdict on a job that has no message."""
+    named, named_token = await gate.world.running(max_attempts=1)
+    picked, token = await gate.world.running()
+    before = sample("holdgate_output_malformed_total")
+    headers, _ = message(named, named_token)
+    _, body = message(picked, token)
+    claim = FinishingClaim(named.job.job_id, named.attempt, LeaseToken(named_token))
+    await gate.world.results.mark_finishing(TENANT, [claim], gate.world.now_ms)
+    await gate.publish(headers, body)
+    await gate.judge()
+    assert sample("holdgate_output_malformed_total") == before + 1
+    assert await gate.state(named.job.job_id) is State.FAILED
+    assert await gate.state(picked.job.job_id) is State.RUNNING
+    assert await gate.pending() == 0
+
+
+async def test_a_job_that_becomes_finishing_while_it_is_judged_is_judged_again(gate: Gate) -> None:
+    """Looked at as running, a retry seemed right; from `finishing` there is none. Let go of, it would stay there."""
+    picked, token = await gate.world.running(max_attempts=3)
+    await gate.report(picked, token, RunOutcome.FAILED, retryable=True)
+    service = gate.service()
+    finish, before = service._results.finish, failures("wrong_state")
+
+    async def overtaken(*given: Any) -> Any:
+        claim = FinishingClaim(picked.job.job_id, picked.attempt, LeaseToken(token))
+        await gate.world.results.mark_finishing(TENANT, [claim], gate.world.now_ms)
+        return await finish(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service._results, "finish", overtaken)
+        await gate.judge(service)
+    assert await gate.state(picked.job.job_id) is State.FINISHING
+    assert failures("wrong_state") == before + 1
+    while await gate.pending():
+        await service.run_once()
+    assert await gate.state(picked.job.job_id) is State.FAILED
+
+
+async def test_the_gate_reads_on_after_whatever_went_wrong_in_reading(gate: Gate, eventually: Eventually) -> None:
+    """A gate that is alive and reads nothing would seal every result without a word."""
+    service = gate.service(replace(gate.config, pause_s=0.01))
+    fetch = service._reader.fetch
+    broken: list[int] = []
+
+    async def break_twice() -> Any:
+        if len(broken) < 2:
+            broken.append(1)
+            raise RuntimeError
+        return await fetch()
+
+    service._reader.fetch = break_twice  # type: ignore[method-assign]  # a fault that has no name yet
+    await service.start()
+    job_id, _ = await gate.ran("fine")
+
+    async def judged() -> bool:
+        return await gate.state(job_id) is State.SUCCEEDED
+
+    await eventually(judged)
+    assert len(broken) == 2
 
 
 async def test_without_a_quarantine_key_the_output_is_dropped_and_not_shown(gate: Gate) -> None:

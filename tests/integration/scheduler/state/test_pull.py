@@ -62,6 +62,22 @@ async def test_batches_are_bounded(nc: Nats, stream: str) -> None:
     await reader.unbind()
 
 
+async def test_a_request_brings_no_more_bytes_than_asked_for(nc: Nats, stream: str) -> None:
+    for _ in range(20):
+        await nc.publish("work.x", b"x" * 10_000)
+    await nc.flush()
+    reader = PullReader(nc, stream, "reader", batch=20, bytes_max=32_000)
+    seen = 0
+    while seen < 20:
+        messages = await reader.fetch()
+        seen += len(messages)
+        info = await nc.jetstream().consumer_info(stream, "reader")
+        assert 1 <= (info.num_ack_pending or 0) <= 3
+        for message in messages:
+            await message.ack_sync()
+    await reader.unbind()
+
+
 async def test_what_arrived_and_was_not_fetched_goes_back_at_once(nc: Nats, stream: str) -> None:
     await publish(nc, 0, 10)
     first = PullReader(nc, stream, "reader", batch=10)

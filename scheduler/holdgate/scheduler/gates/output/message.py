@@ -24,6 +24,14 @@ LOG_LINES_MAX = 100_000
 MALFORMED = "malformed_result"
 ATTEMPT_MAX = 1_000_000
 """Far beyond `ATTEMPTS_MAX`: an operator's retry adds to them."""
+NAMED = {
+    "Holdgate-Tenant": "tenant",
+    "Holdgate-Job": "job_id",
+    "Holdgate-Attempt": "attempt",
+    "Holdgate-Token": "token",
+    "Holdgate-Outcome": "outcome",
+}
+"""Headers, and the field that each repeats."""
 ERROR_KEYS = frozenset({"type", "message", "trace"})
 
 
@@ -54,11 +62,11 @@ class ResultMessage:
     ended_ms: int
 
 
-def parse_result(subject: str, data: bytes) -> ResultMessage:
-    """The message; InvalidInput when it is not one."""
+def parse_result(subject: str, data: bytes, headers: Mapping[str, str] | None) -> ResultMessage:
+    """The message; InvalidInput when it is not one, or its headers, which the dispatcher goes by, name another."""
     body = wire.unpack(data, bytes_max=limits.ENVELOPE_BYTES_MAX)
     try:
-        return ResultMessage(
+        message = ResultMessage(
             tenant=Tenant(_matching(body["tenant"], NAME)),
             job_id=JobId(_matching(body["job_id"], JOB_ID)),
             attempt=_integer(body["attempt"], 1, ATTEMPT_MAX),
@@ -72,6 +80,10 @@ def parse_result(subject: str, data: bytes) -> ResultMessage:
         )
     except (KeyError, ValueError, TypeError) as error:
         raise InvalidInput(f"not a result message: {type(error).__name__}") from error
+    named = headers or {}
+    if any(named.get(header) != str(getattr(message, field)) for header, field in NAMED.items()):
+        raise InvalidInput("the headers of a result differ from its body")
+    return message
 
 
 def malformed_result(subject: str, headers: Mapping[str, str] | None) -> ResultMessage | None:

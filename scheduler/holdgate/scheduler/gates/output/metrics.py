@@ -34,11 +34,12 @@ FAILURE_REASONS = (
     "kernel_unavailable",
     "kernel_refused",
     "state_unavailable",
-    "store_unavailable",
+    "log_unavailable",
     "scan_failed",
     "scan_timed_out",
     "scan_engine_failed",
     "scanner_died",
+    "wrong_state",
     "internal_error",
 )
 

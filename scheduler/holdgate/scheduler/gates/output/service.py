@@ -27,8 +27,9 @@ from holdgate.kernel.ids import Entropy, Tenant
 from holdgate.kernel.tasks import TaskSet
 from holdgate.scan.errors import ScanError
 from holdgate.scheduler import metrics as shared
-from holdgate.scheduler.errors import LogUnavailable
+from holdgate.scheduler.errors import LogUnavailable, WrongState
 from holdgate.scheduler.gates.output import metrics
+from holdgate.scheduler.gates.output.held import HeldResults
 from holdgate.scheduler.gates.output.judge import Inspected, Item, Judge
 from holdgate.scheduler.gates.output.message import ResultMessage, RunOutcome, malformed_result, parse_result
 from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSettings
@@ -57,7 +58,8 @@ class OutputGateConfig:
     """How the gate works.
 
     `batches`: judged at once, one while another waits for Redis and the kernel. `large_max`: large outputs under way at
-    once. `put_off_s`: first delay before another try.
+    once; `large_bytes_max`: held at once, under way or waiting for it, before no more is read. `fetch_bytes_max`: of a
+    request for results. `put_off_s`: first delay before another try.
     """
 
     scan: ScanSettings = field(default_factory=ScanSettings)
@@ -65,6 +67,8 @@ class OutputGateConfig:
     wait_s: float = 2.0
     batches: int = 2
     large_max: int = 8
+    large_bytes_max: int = 2 * limits.ENVELOPE_BYTES_MAX
+    fetch_bytes_max: int = 2 * limits.ENVELOPE_BYTES_MAX
     put_off_s: float = 0.5
     put_off_s_max: float = 30.0
     pause_s: float = 1.0
@@ -99,7 +103,9 @@ class OutputGateService:
             subjects.CONSUMER_OUTPUT_GATE,
             batch=self.config.batch,
             wait_s=self.config.wait_s,
+            bytes_max=self.config.fetch_bytes_max,
         )
+        self._held = HeldResults(self._reader, bytes_max=self.config.large_bytes_max)
         self._judge = Judge(
             kernel=kernel,
             scanners=self.scanners,
@@ -119,6 +125,7 @@ class OutputGateService:
             self._running = True
             metrics.UP.inc()
             self._tasks.start(self._run(), "output-gate")
+            self._tasks.start(self._held.keep(), "keep-large-outputs")
 
     async def stop(self) -> None:
         """End; what was not judged comes again, here or at another gate. Idempotent."""
@@ -138,12 +145,14 @@ class OutputGateService:
 
     async def _run(self) -> None:
         while True:
+            await self._held.room()
             await self._batches.acquire()
             try:
                 messages = await self._reader.fetch()
-            except LogUnavailable as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, a gate that no longer reads seals every result
                 self._batches.release()
-                log.warning("results cannot be read", action="output_gate_paused", code=error.code)
+                reason = error.code if isinstance(error, HoldgateError) else "internal_error"
+                log.warning("results cannot be read", action="output_gate_paused", code=reason, error=repr(error)[:200])
                 await asyncio.sleep(self.config.pause_s)
             except BaseException:
                 self._batches.release()
@@ -165,8 +174,11 @@ class OutputGateService:
             return []
         with metrics.BATCH_SECONDS.time():
             items = await self._current(messages)
+            large = [item for item in items if not self.scanners.is_small(item.message.output)]
             await self._settle([item for item in items if self.scanners.is_small(item.message.output)])
-        return [self._settle_large(item) for item in items if not self.scanners.is_small(item.message.output)]
+        for item in large:
+            self._held.add(item.raw)
+        return [self._settle_large(item) for item in large]
 
     async def _current(self, messages: Sequence[Msg]) -> list[Item]:
         """The messages of attempts that hold their jobs; the others are let go of, or put off."""
@@ -177,13 +189,15 @@ class OutputGateService:
                 await raw.term()
             else:
                 by_tenant[message.tenant].append((raw, message))
+        return [item for tenant, pairs in by_tenant.items() for item in await self._holding(tenant, pairs)]
+
+    async def _holding(self, tenant: Tenant, pairs: Sequence[_Pair]) -> list[Item]:
         current: list[Item] = []
-        for tenant, pairs in by_tenant.items():
-            for (raw, message), facts in await self._known(tenant, pairs):
-                if facts is not None and facts.state in _OPEN and facts.attempt == message.attempt:
-                    current.append(Item(raw, message, facts))
-                else:
-                    await _let_go_stale(raw)
+        for (raw, message), facts in await self._known(tenant, pairs):
+            if facts is not None and facts.state in _OPEN and facts.attempt == message.attempt:
+                current.append(Item(raw, message, facts))
+            else:
+                await _let_go_stale(raw)
         return current
 
     async def _known(self, tenant: Tenant, pairs: Sequence[_Pair]) -> list[tuple[_Pair, RunningFacts | None]]:
@@ -198,13 +212,15 @@ class OutputGateService:
         return list(zip(pairs, facts, strict=True))
 
     async def _settle_large(self, item: Item) -> None:
-        async with self._large:
-            await item.raw.in_progress()
-            inspected = await self._judge.inspect_large(item)
-            if isinstance(inspected, ScanError):
-                await self._put_off([item.raw], inspected, [item])
-            else:
-                await self._end_or_put_off([inspected])
+        with self._held.released(item.raw):
+            async with self._large:
+                # It may have waited for long: cancelled, or ended by another gate, there is nothing left to scan.
+                for now in await self._holding(item.message.tenant, [(item.raw, item.message)]):
+                    inspected = await self._judge.inspect_large(now)
+                    if isinstance(inspected, ScanError):
+                        await self._put_off([now.raw], inspected, [now])
+                    else:
+                        await self._end_or_put_off([inspected])
 
     async def _settle(self, items: Sequence[Item]) -> None:
         ready: list[Inspected] = []
@@ -257,6 +273,10 @@ class OutputGateService:
         if answer.kind is FinishKind.STALE:
             await _let_go_stale(each.item.raw)
             return
+        if answer.kind is FinishKind.NOT_ALLOWED:
+            # It became `finishing` while it was judged: what comes of it is another question now.
+            await self._put_off([each.item.raw], WrongState(), [each.item])
+            return
         if answer.kind is FinishKind.FINISHED:
             _count(each, request, answer)
             await self._hint(tenant, answer)
@@ -303,7 +323,7 @@ class OutputGateService:
 def _parsed(raw: Msg) -> ResultMessage | None:
     """What the message says; for one that cannot be read, that its attempt failed, or None where it names none."""
     try:
-        return parse_result(raw.subject, raw.data)
+        return parse_result(raw.subject, raw.data, raw.headers)
     except InvalidInput as error:
         metrics.MALFORMED.inc()
         message = malformed_result(raw.subject, raw.headers)
