@@ -32,6 +32,7 @@ FORKER = "holdgate.scheduler.cli.forker"
 """By name: what it forks are commands, which lie above this package."""
 BACKOFF_S = 0.2
 BACKOFF_S_MAX = 10.0
+DOUBLINGS_MAX = 16
 STEADY_S = 30.0
 """A child that lived this long failed anew, not still."""
 READY_TIMEOUT_S = 30.0
@@ -183,16 +184,25 @@ class Supervisor:
                         self._tasks.start(self._revive(child), f"revive {child.spec.name}")
 
     async def _revive(self, child: Child) -> None:
+        """Start it again, as often as it takes: what keeps it from starting (no memory, a full disk) may pass."""
         if time.monotonic() - child.started_s > STEADY_S:
             child.failures = 0
-        await asyncio.sleep(min(BACKOFF_S * 2**child.failures, BACKOFF_S_MAX))
-        child.failures += 1
-        while self._held.get(child.spec.kind):
-            await self._released.wait()
-        if self._stopping:
-            return
-        await self._spawn(child)
-        log.info(f"{child.spec.name} was started again", action="child_restarted", pid=child.pid)
+        while True:
+            await asyncio.sleep(min(BACKOFF_S * 2 ** min(child.failures, DOUBLINGS_MAX), BACKOFF_S_MAX))
+            child.failures += 1
+            while self._held.get(child.spec.kind):
+                await self._released.wait()
+            if self._stopping:
+                return
+            try:
+                await self._spawn(child)
+            except (OSError, ServerUnusable) as error:
+                log.warning(
+                    f"{child.spec.name} cannot be started", action="child_not_restarted", error=str(error)[:200]
+                )
+            else:
+                log.info(f"{child.spec.name} was started again", action="child_restarted", pid=child.pid)
+                return
 
     def _on_notice(self) -> None:
         """A child says that it is ready; the operating system says which one."""
@@ -223,8 +233,12 @@ class Forker:
         self._env, self._log = env, log_file
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        with theirs, log_file.open("ab") as output:
-            process = spawn((sys.executable, "-m", FORKER), env=env, output=output, stdin=theirs.fileno())
+        try:
+            with theirs, log_file.open("ab") as output:
+                process = spawn((sys.executable, "-m", FORKER), env=env, output=output, stdin=theirs.fileno())
+        except OSError:
+            ours.close()
+            raise
         self._channel, self._pid = ours, process.pid
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_packet, ours)
         self._tasks.start(_reap(process, self._on_own_end), "reap forker")
@@ -238,9 +252,13 @@ class Forker:
         request = {"spawn": spec.name, "argv": list(spec.argv), "env": dict(spec.env), "log": str(spec.log)}
         if self._channel is None:
             raise ServerUnusable("the process that starts the others is not there")
-        self._channel.sendall(encode(request))
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            return await future
+        try:
+            self._channel.sendall(encode(request))
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                return await future
+        finally:
+            if self._forked.get(spec.name) is future:
+                del self._forked[spec.name]
 
     def stop(self) -> None:
         """End it: it has no children any more."""
@@ -259,7 +277,12 @@ class Forker:
         if "forked" in message:
             pid = int(str(message["pid"]))
             self._alive.add(pid)
-            self._forked.pop(str(message["forked"])).set_result(pid)
+            waiting = self._forked.pop(str(message["forked"]), None)
+            if waiting is None or waiting.done():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)  # it came too late: another one was or will be asked for
+            else:
+                waiting.set_result(pid)
         else:
             pid, code = int(str(message["exited"])), int(str(message["code"]))
             self._alive.discard(pid)
@@ -272,7 +295,7 @@ class Forker:
             return
         log.error("the process that starts the others ended", action="forker_ended", code=code)
         self.stop()
-        for waiting in self._forked.values():
+        for waiting in (future for future in self._forked.values() if not future.done()):
             waiting.set_exception(ServerUnusable(f"the process that starts the others ended; see `{self._log}`"))
         self._forked.clear()
         orphans, self._alive = self._alive, set()
