@@ -146,11 +146,7 @@ class Results:
 
     async def facts(self, tenant: Tenant, job_ids: Sequence[JobId]) -> list[RunningFacts | None]:
         """For the output gate, in one round trip; None for an unknown job."""
-        replies = await self._scripts.commands(
-            [("HMGET", key(tenant, "job", job_id), *_FACTS_FIELDS) for job_id in job_ids]
-        )
-        latest = await self._scripts.commands([("LINDEX", key(tenant, "decisions", job_id), -1) for job_id in job_ids])
-        return [_facts(fields, decision) for fields, decision in zip(replies, latest, strict=True)]
+        return [_facts(fields) for fields in await self._scripts.run("facts", tenant, job_ids)] if job_ids else []
 
     async def finish(self, tenant: Tenant, requests: Sequence[FinishRequest], now_ms: int) -> list[FinishResult]:
         """End attempts, each its own script, one flush; from `running` or `finishing`."""
@@ -184,7 +180,6 @@ class Results:
         return None if fields[0] is None else _quarantine_item(job_id, sealed, fields)
 
 
-_FACTS_FIELDS = ("job", "state", "attempt", "max", "snapshot", "cancel", "worker", "permit", "decision")
 _SEALED_FIELDS = ("verdict", "ref", "at", "attempt")
 
 
@@ -226,12 +221,13 @@ def _finish_result(job_id: JobId, reply: list[bytes]) -> FinishResult:
     return FinishResult(job_id, FinishKind(kind), State(state) if state else None, (pool[0] or None) if pool else None)
 
 
-def _facts(fields: list[Any], latest: bytes | None) -> RunningFacts | None:
+def _facts(fields: list[Any]) -> RunningFacts | None:
+    """One answer of `facts.lua`."""
     record, state, attempt, attempts_max, snapshot, cancel, worker, permit, decision = fields
     if state is None:
         return None
     job = encoding.unpack_job(record)
-    constraints = encoding.unpack_decision(latest or decision).constraints
+    constraints = encoding.unpack_decision(decision).constraints
     return RunningFacts(
         job_id=job.job_id,
         state=State(state.decode()),
