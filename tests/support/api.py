@@ -187,7 +187,7 @@ def _more_keys(made: Provisioned) -> dict[str, str]:
 async def _kernel(nc: Nats, made: Provisioned) -> tuple[BundleActivator, KernelService]:
     clock, store = SystemClock(), BundleStore(nc)
     await store.ensure()
-    await store.put("starter", made.starter, after_revision=None)
+    await store.put("demo", made.starter, after_revision=None)
     source = BundleActivator(
         root=made.home.root_file,
         pins=Pins.parse(made.root_pins),

@@ -16,7 +16,7 @@ from holdgate.kernel.records import Admission, Decision, Job, Outcome, Signed, V
 
 NOW_MS = 1_800_000_000_000
 YEAR_MS = 365 * 86_400_000
-STARTER = Path(__file__).parents[2] / "bundles" / "holdgate" / "bundles" / "starter"
+STARTER = Path(__file__).parents[2] / "bundles" / "holdgate" / "bundles" / "starter" / "demo"
 
 
 class SetClock:

@@ -16,88 +16,27 @@ import binascii
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import ValidationError
 
 from holdgate.bundles.documents import load_yaml
 from holdgate.bundles.errors import BundleMalformed
-from holdgate.bundles.root import SIGNATURE_HEX, Name, Scope
+from holdgate.bundles.manifest import FORMAT, BundleSource, FileEntry, Manifest
+from holdgate.bundles.root import SIGNATURE_HEX
 from holdgate.kernel import limits
 from holdgate.kernel.canonical import canonical_bytes, digest_bytes, parse_json
-from holdgate.kernel.clock import parse_rfc3339
 from holdgate.kernel.errors import MalformedJson
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.permits import Signer
 from holdgate.kernel.records import Signed
 
-FORMAT = "holdgate-bundle/1"
 DOMAIN = "bundle"
 """Purpose of the signatures, see `kernel.canonical.signing_input`."""
 SOURCE_FILE = "bundle.yaml"
 BUNDLE_BYTES_MAX = 14 * 1024 * 1024
 """A full rules file in base64, and still one message of NATS."""
-FILES_MAX = 100
 SIGNATURES_MAX = 100
-
-FilePath = Annotated[
-    str, StringConstraints(max_length=200, pattern=r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*){0,4}\.yaml$")
-]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class BundleSource(_Strict):
-    """`bundle.yaml`, as an author writes it. `expires` is RFC 3339; `rules` are files beside it, in this order."""
-
-    name: Name
-    version: int = Field(ge=1, le=2**53 - 1)
-    description: str = Field(default="", max_length=2000)
-    scope: Scope = Scope()
-    expires: str
-    rules: list[FilePath] = Field(min_length=1, max_length=FILES_MAX)
-
-    @model_validator(mode="after")
-    def _relations(self) -> Self:
-        parse_rfc3339(self.expires)
-        if len(set(self.rules)) != len(self.rules):
-            msg = "a rules file is named twice"
-            raise ValueError(msg)
-        return self
-
-    @property
-    def expires_ms(self) -> int:
-        """From when on nothing is decided under it but deny."""
-        return parse_rfc3339(self.expires)
-
-
-class FileEntry(_Strict):
-    """One file of the bundle: SHA-256 and length of its raw bytes."""
-
-    path: FilePath
-    sha256: Sha256
-    bytes: int = Field(ge=0, le=limits.RULES_FILE_BYTES_MAX)
-
-
-class Manifest(BundleSource):
-    """What the signatures cover."""
-
-    format: Literal["holdgate-bundle/1"] = "holdgate-bundle/1"
-    files: list[FileEntry] = Field(min_length=1, max_length=FILES_MAX)
-
-    @model_validator(mode="after")
-    def _files(self) -> Self:
-        if [entry.path for entry in self.files] != self.rules:
-            msg = "`files` are not the files named in `rules`"
-            raise ValueError(msg)
-        return self
-
-    def signed_bytes(self) -> bytes:
-        """Canonical bytes: what signatures are made over, and what names the bundle's content."""
-        return canonical_bytes(self.model_dump(mode="json"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +46,16 @@ class BundleFile:
     manifest: Manifest
     files: dict[str, bytes]
     signatures: tuple[Signed, ...]
+
+    @property
+    def rules(self) -> dict[str, bytes]:
+        """Its rules files by path, in their order."""
+        return {path: self.files[path] for path in self.manifest.rules}
+
+    @property
+    def tests(self) -> dict[str, bytes]:
+        """Its files of tests by path, in their order."""
+        return {path: self.files[path] for path in self.manifest.tests}
 
     @property
     def digest(self) -> Digest:
@@ -129,15 +78,15 @@ class BundleFile:
 
 
 def build_bundle(directory: Path) -> bytes:
-    """The one file of the bundle in `directory` (`bundle.yaml` and the rules files that it names), not signed yet.
+    """The one file of the bundle in `directory` (`bundle.yaml` and the files that it names), not signed yet.
 
     BundleMalformed where the directory is not a bundle, DocumentInvalid where `bundle.yaml` is not the YAML accepted.
     Rules are parsed by whoever verifies the bundle (`trusted.py`), which the command does before it writes the file.
     """
     source = read_source(directory)
-    files = {path: _read(directory, path, limits.RULES_FILE_BYTES_MAX) for path in source.rules}
+    files = {path: _read(directory, path, limits.RULES_FILE_BYTES_MAX) for path in source.paths}
     entries = [FileEntry(path=path, sha256=digest_bytes(data), bytes=len(data)) for path, data in files.items()]
-    manifest = Manifest(**source.model_dump(exclude={"scope"}), scope=source.scope, files=entries)
+    manifest = Manifest(**dict(source), files=entries)
     built = BundleFile(manifest, files, ()).to_bytes()
     if len(built) > BUNDLE_BYTES_MAX:
         raise BundleMalformed(f"the bundle is {len(built)} bytes, over the limit of {BUNDLE_BYTES_MAX}")
@@ -185,7 +134,7 @@ def parse_bundle(data: bytes) -> BundleFile:
 
 
 def _files(value: Any, manifest: Manifest) -> dict[str, bytes]:
-    if not isinstance(value, dict) or set(value) != set(manifest.rules):
+    if not isinstance(value, dict) or set(value) != set(manifest.paths):
         raise BundleMalformed("the files are not those of the manifest", code="bundle_files")
     files: dict[str, bytes] = {}
     for entry in manifest.files:

@@ -185,7 +185,7 @@ def verify_signatures(file: BundleFile, root: Root, replaced: Scope | None = Non
 def parse_bundle_rules(file: BundleFile) -> BundleRules:
     """The rules of all files of a bundle, in the order of the manifest; DocumentInvalid names file and line."""
     name = file.manifest.name
-    parts = [load_rules_file(path, data, name) for path, data in file.files.items()]
+    parts = [load_rules_file(path, data, name) for path, data in file.rules.items()]
     if len({part.combining for part in parts}) != 1:
         raise BundleRefused("the files of a bundle must say the same `combining`", code="bundle_combining")
     return BundleRules(

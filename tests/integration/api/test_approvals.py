@@ -49,7 +49,7 @@ def bundle(api: ApiWorld, directory: Path, rules: str, version: int = 2) -> byte
     """The starter bundle's successor with other rules, signed by the author."""
     directory.mkdir()
     (directory / "bundle.yaml").write_text(
-        f'name: starter\nversion: {version}\ndescription: "another"\nscope: {{tenants: ["*"], topics: [">"]}}\n'
+        f'name: demo\nversion: {version}\ndescription: "another"\nscope: {{tenants: ["*"], topics: [">"]}}\n'
         'expires: "2040-01-01T00:00:00Z"\nrules: [rules.yaml]\n'
     )
     (directory / "rules.yaml").write_text(rules)
@@ -211,7 +211,7 @@ async def test_an_author_publishes_over_http_and_a_forged_bundle_is_refused(api:
     rules = 'rules:\n  - {id: only, decision: allow, reason: all, match: {topics: ["job.>"]}}\n'
     good = bundle(api, tmp_path / "open", rules)
     author, json_type = api.client("author"), {"content-type": "application/json"}
-    path = "/api/v1/policy/bundles/starter"
+    path = "/api/v1/policy/bundles/demo"
     unsigned = await author.put(path, content=build_bundle(tmp_path / "open"), headers=json_type)
     assert (unsigned.status_code, unsigned.json()["code"]) == (422, "bundle_refused"), unsigned.text
     altered = await author.put(path, content=good.replace(b'"version":2', b'"version":9'), headers=json_type)
@@ -222,7 +222,7 @@ async def test_an_author_publishes_over_http_and_a_forged_bundle_is_refused(api:
     assert (done.status_code, done.json()["version"]) == (200, 2), done.text
     assert (await author.put(path, content=good, headers=json_type)).status_code == 422
     listed = (await author.get("/api/v1/policy/bundles")).json()["items"]
-    assert [(item["name"], item["version"]) for item in listed] == [("starter", 2)]
+    assert [(item["name"], item["version"]) for item in listed] == [("demo", 2)]
     await api.source.refresh()
 
     async def is_allowed() -> bool:

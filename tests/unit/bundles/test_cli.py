@@ -47,7 +47,7 @@ def test_build_sign_and_verify(tmp_path: Path, author: Path, trust: list[str]) -
     verified = RUN.invoke(bundle_app, ["verify", built, *trust, "--json"])
     assert verified.exit_code == 0, verified.stderr
     shown = json.loads(verified.stdout)
-    assert (shown["name"], shown["signatures"]) == ("starter", shown["counted"])
+    assert (shown["name"], shown["signatures"]) == ("demo", shown["counted"])
     assert RUN.invoke(bundle_app, ["verify", built, *trust]).exit_code == 0
 
 

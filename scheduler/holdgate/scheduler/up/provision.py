@@ -184,7 +184,7 @@ def _api_keys(home: Home, entropy: Entropy) -> dict[str, str]:
 
 def _starter(home: Home, author: Signer) -> bytes:
     """Built anew at each start, because a new release may carry new rules; signed by this directory's author."""
-    with resources.as_file(resources.files("holdgate.bundles") / "starter") as directory:
+    with resources.as_file(resources.files("holdgate.bundles") / "starter" / "demo") as directory:
         signed = bundle_format.sign_bundle(bundle_format.build_bundle(directory), author)
     home.starter_file.write_bytes(signed)
     return signed

@@ -1,0 +1,67 @@
+"""`holdgate bundle build`, `sign`, `verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdgate.bundles.cli.apps import bundle_app
+from holdgate.bundles.cli.common import (
+    BuiltFile,
+    Json,
+    PinsOption,
+    RootOption,
+    describe,
+    load_trust,
+    read_file,
+    refusals,
+    show,
+    write_file,
+)
+from holdgate.bundles.format import build_bundle, parse_bundle, sign_bundle
+from holdgate.bundles.keys import load_signer
+from holdgate.bundles.publish import check_publishable
+from holdgate.bundles.trusted import parse_bundle_rules, verify_reach
+from holdgate.kernel.clock import SystemClock
+
+SUFFIX = ".bundle.json"
+
+
+@bundle_app.command("build")
+def build(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Holds bundle.yaml and its rules files")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to [DIR.bundle.json]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make one file of a bundle directory. The same directory gives the same bytes."""
+    with refusals():
+        built = build_bundle(directory)
+        file = parse_bundle(built)
+        verify_reach(parse_bundle_rules(file), file.manifest.scope)
+        place = output or directory.with_name(directory.resolve().name + SUFFIX)
+        write_file(place, built)
+        show({"file": str(place), **describe(file)}, as_json)
+
+
+@bundle_app.command("sign")
+def sign(
+    file: BuiltFile,
+    key: Annotated[Path, typer.Option("--key", help="The author's private key file, mode 0600")],
+    as_json: Json = False,
+) -> None:
+    """Add a signature to a built bundle, in place."""
+    with refusals():
+        signed = sign_bundle(read_file(file), load_signer(key))
+        write_file(file, signed)
+        show({"file": str(file), **describe(parse_bundle(signed))}, as_json)
+
+
+@bundle_app.command("verify")
+def verify(file: BuiltFile, root: RootOption, pins: PinsOption, as_json: Json = False) -> None:
+    """Check a bundle as a kernel would, and say which keys signed what."""
+    with refusals():
+        clock = SystemClock()
+        trusted = check_publishable(read_file(file), load_trust(root, pins, clock), {}, clock.now_ms())
+        show({"file": str(file), **describe(trusted.file), "counted": list(trusted.signers)}, as_json)

@@ -1,0 +1,82 @@
+"""What the commands share: options, reading and writing files, output for people and for programs, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from holdgate.bundles.errors import BundleMalformed
+from holdgate.bundles.format import BUNDLE_BYTES_MAX, BundleFile
+from holdgate.bundles.root import Pins, Root
+from holdgate.bundles.rootfile import load_root
+from holdgate.kernel.canonical import canonical_bytes
+from holdgate.kernel.clock import Clock
+from holdgate.kernel.errors import HoldgateError
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+BuiltFile = Annotated[Path, typer.Argument(metavar="FILE", help="A built bundle")]
+RootOption = Annotated[Path, typer.Option("--root", envvar="HOLDGATE_ROOT_FILE", help="The signed trust root")]
+PinsOption = Annotated[
+    str, typer.Option("--pins", envvar="HOLDGATE_ROOT_PINS", help="Root keys that must have signed it: `1/ed25519:…`")
+]
+
+
+def load_trust(path: Path, pins: str, clock: Clock) -> Root:
+    return load_root(path, Pins.parse(pins), clock.now_ms())
+
+
+def read_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(BUNDLE_BYTES_MAX + 1)
+    except OSError as error:
+        raise BundleMalformed(f"cannot read `{path}`: {error.strerror}") from error
+
+
+def write_file(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise BundleMalformed(f"cannot write `{path}`: {error.strerror}") from error
+
+
+def describe(file: BundleFile) -> dict[str, Any]:
+    manifest = file.manifest
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "digest": file.digest,
+        "expires": manifest.expires,
+        "scope": manifest.scope.model_dump(mode="json"),
+        "files": {entry.path: entry.sha256 for entry in manifest.files},
+        "signatures": [signed.key for signed in file.signatures],
+    }
+
+
+def show(values: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(canonical_bytes(values).decode())
+        return
+    table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        items = [f"{key}  {item}" for key, item in value.items()] if isinstance(value, dict) else value
+        table.add_row(name.replace("_", " "), "\n".join(map(str, items)) if isinstance(items, list) else str(items))
+    Console().print(table)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Errors of ours as a line and exit code 1."""
+    try:
+        yield
+    except HoldgateError as error:
+        typer.echo(f"{error.code}: {error}", err=True)
+        raise typer.Exit(1) from error
