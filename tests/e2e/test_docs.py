@@ -11,7 +11,7 @@ import pytest
 
 from holdgate.scheduler.up.caller import Caller
 from holdgate.workers import Worker
-from support.blocks import ROOT, blocks, tools_path
+from support.blocks import ALONE, ROOT, SYSTEM, blocks, tools_path, write_files
 from support.waiting import eventually_sync
 from support.whole import Whole, running_whole
 
@@ -20,6 +20,12 @@ pytestmark = pytest.mark.xdist_group("whole")
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 POLICY = ROOT / "docs" / "how-to" / "write-a-policy.md"
 WORKER = ROOT / "docs" / "how-to" / "write-a-worker.md"
+PAGES = sorted(page.relative_to(ROOT) for page in (ROOT / "docs").rglob("*.md"))
+
+
+def marked(mark: str) -> list[Path]:
+    """Pages with a block that is marked so."""
+    return [page for page in PAGES if mark in (ROOT / page).read_text()]
 
 
 def test_the_quickstart_holds_releases_and_runs_a_deployment(whole: Whole, tmp_path: Path) -> None:
@@ -59,16 +65,39 @@ def test_the_worker_of_the_page_registers_its_handlers() -> None:
     assert list(worker.handlers.patterns) == ["job.report.build", "job.report.render"]
 
 
+@pytest.mark.parametrize("page", marked(ALONE), ids=str)
+def test_a_page_whose_commands_need_no_system(page: Path, tmp_path: Path) -> None:
+    """Its files and, as one script, its commands."""
+    write_files(ROOT / page, tmp_path)
+    run("\n".join(blocks(ROOT / page, "bash", marked=True, mark=ALONE)), {}, tmp_path)
+
+
+@pytest.mark.parametrize("page", marked(SYSTEM), ids=str)
+def test_a_page_whose_commands_change_a_system(page: Path, tmp_path: Path) -> None:
+    """Its files and, as one script, its commands, on a system of its own."""
+    folder = tmp_path / "walk"
+    folder.mkdir()
+    write_files(ROOT / page, folder)
+    with running_whole(tmp_path) as system:
+        follow("\n".join(blocks(ROOT / page, "bash", marked=True, mark=SYSTEM)), system, folder)
+
+
 def follow(script: str, system: Whole, folder: Path) -> str:
-    """What the commands print; they must not fail."""
+    """What the commands print on a system; they must not fail."""
     environment = {
-        "PATH": tools_path(f"{Path(sys.executable).parent}:{os.environ['PATH']}"),
         "API": system.api,
         "DIR": str(system.folder),
         "KEY": system.key("agent"),
         "APPROVER": system.key("approver"),
         "AUTHOR": system.key("author"),
+        "OPERATOR": system.key("operator"),
     }
+    return run(script, environment, folder)
+
+
+def run(script: str, more: dict[str, str], folder: Path) -> str:
+    """What the commands print; they must not fail."""
+    environment = {"PATH": tools_path(f"{Path(sys.executable).parent}:{os.environ['PATH']}"), **more}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         env=environment,
@@ -78,5 +107,5 @@ def follow(script: str, system: Whole, folder: Path) -> str:
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
