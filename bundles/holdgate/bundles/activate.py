@@ -124,6 +124,7 @@ class BundleActivator:
             "revision": self._store_seq,
             "missing": [] if trusted is None else list(trusted.missing),
             "root_expires": None if trusted is None else trusted.root.expires,
+            "default_decision": "deny" if trusted is None else trusted.root.default_decision,
         }
 
     async def refresh(self) -> None:
@@ -238,6 +239,8 @@ class BundleActivator:
         return trusted
 
     def _swap(self, trusted: TrustedSet) -> None:
+        if self._set is None or self._set.root is not trusted.root:
+            _tell_default(trusted.root)
         self._set = trusted
         self._active = active = trusted.active()
         if active is not None:
@@ -275,6 +278,14 @@ class BundleActivator:
 
     def _failed(self, name: str, error: BaseException) -> None:
         log.error("a task of the bundles ended", action="policy.task", task=name, error=type(error).__name__)
+
+
+def _tell_default(root: Root) -> None:
+    metrics.DEFAULT_ALLOW.set(root.default_decision == "allow")
+    if root.default_decision == "allow":
+        log.warning(
+            "the root allows by default: what no rule speaks of runs", action="policy.default_allow", root=root.version
+        )
 
 
 def _root_floor(root: Root) -> Floor:

@@ -16,6 +16,11 @@ EXPIRES = Gauge(
     multiprocess_mode="livemostrecent",
 )
 RULES = Gauge("holdgate_policy_rules", "Rules in force", multiprocess_mode="livemostrecent")
+DEFAULT_ALLOW = Gauge(
+    "holdgate_policy_default_allow",
+    "1 while the signed root lets through whatever no rule speaks of",
+    multiprocess_mode="livemostrecent",
+)
 
 for _result in ("accepted", "rejected", "unchanged", "unavailable"):
     RELOADS.labels(_result)

@@ -14,7 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from holdgate.bundles.errors import BundleExpired, BundleMalformed, RootRefused
 from holdgate.kernel.canonical import canonical_bytes, digest, parse_json
@@ -58,7 +68,7 @@ class Scope(_Strict):
 
 
 class AuthorKey(_Strict):
-    """A key that may sign bundles, and within which scope."""
+    """A key that may sign bundles, and within which scope. An author with an old and a new key stands here twice."""
 
     name: str = Field(min_length=1, max_length=128)
     public_key: KeyHex
@@ -71,6 +81,14 @@ class Approver(_Strict):
     actor: str = Field(min_length=1, max_length=128)
     public_key: KeyHex
     roles: list[Name] = []
+
+
+class ApproverRole(_Strict):
+    """A role that rules within `scope` may ask approvals of, from at least `quorum_min` people."""
+
+    name: Name
+    scope: Scope = Scope()
+    quorum_min: int = Field(default=1, ge=1, le=100)
 
 
 class RootKeys(_Strict):
@@ -100,26 +118,34 @@ class Root(_Strict):
     kernel_keys: list[KeyHex] = Field(min_length=1, max_length=KEYS_MAX)
     dispatcher_keys: list[KeyHex] = []
     auditor_keys: list[KeyHex] = []
-    approvers: list[Approver] = []
+    approvers: list[Approver] = Field(default=[], max_length=KEYS_MAX)
+    approver_roles: list[ApproverRole] = Field(default=[], max_length=KEYS_MAX)
     quarantine_key: KeyHex | None = None
-    default_decision: Literal["deny"] = "deny"
+    default_decision: Literal["deny", "allow"] = "deny"
     fail_modes: Fail = Fail()
 
     @model_validator(mode="after")
     def _relations(self) -> Self:
         parse_rfc3339(self.expires)
-        if self.threshold > len({author.public_key for author in self.authors}):
+        if self.threshold > len({author.name for author in self.authors}):
             msg = "`threshold` is more than there are authors"
             raise ValueError(msg)
         if self.root.threshold > len(set(self.root.keys)):
             msg = "`root.threshold` is more than there are root keys"
             raise ValueError(msg)
-        lists = (self.api_keys, self.kernel_keys, self.dispatcher_keys, self.auditor_keys)
-        one_purpose = [key for keys in lists for key in set(keys)]
-        if len(one_purpose) != len(set(one_purpose)):
-            msg = "a key has more than one purpose among api, kernel, dispatcher and auditor"
-            raise ValueError(msg)
+        problem = _repeated(self) or _mixed_purposes(self)
+        if problem is not None:
+            raise ValueError(problem)
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_first_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the members that roots of older releases do not have, where they say nothing: what those roots are
+        called by (`Trust.root_digest`) stays as kernels remember it."""
+        plain: dict[str, Any] = handler(self)
+        if not self.approver_roles:
+            plain.pop("approver_roles", None)
+        return plain
 
     @property
     def expires_ms(self) -> int:
@@ -263,6 +289,37 @@ def _holds(keyring: Keyring, body: bytes, signature: Signed) -> bool:
         return keyring.verify(DOMAIN, signature) == body
     except Forged:
         return False
+
+
+def _repeated(root: Root) -> str | None:
+    """What stands twice and may not, in words."""
+    lists = {
+        "authors": [author.public_key for author in root.authors],
+        "root.keys": root.root.keys,
+        "approver_roles": [role.name for role in root.approver_roles],
+    }
+    for name, values in lists.items():
+        if len(set(values)) != len(values):
+            return f"the same {'role' if name == 'approver_roles' else 'key'} stands twice in `{name}`"
+    return None
+
+
+def _mixed_purposes(root: Root) -> str | None:
+    """Whoever takes over a process must not sign as another process, nor as a person."""
+    online: set[str] = set()
+    for keys in (root.api_keys, root.kernel_keys, root.dispatcher_keys, root.auditor_keys):
+        if online & set(keys):
+            return "a key has more than one purpose among api, kernel, dispatcher and auditor"
+        online |= set(keys)
+    people = {
+        "an author": [author.public_key for author in root.authors],
+        "the root": root.root.keys,
+        "an approver": [approver.public_key for approver in root.approvers],
+    }
+    for name, keys in people.items():
+        if online & set(keys):
+            return f"a key of {name} is also that of a process"
+    return None
 
 
 def _keyring(keys: Sequence[str]) -> Keyring:

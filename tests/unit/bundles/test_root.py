@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from holdgate.bundles.errors import BundleRefused, RootRefused
-from holdgate.bundles.root import Fail, Pins, verify_root
+from holdgate.bundles.root import Fail, Pins, Root, verify_root
 from holdgate.bundles.rootfile import LOOK_AGAIN_MS, RootFile, load_root
+from holdgate.kernel.canonical import digest
 from holdgate.kernel.permits import fingerprint
 from support.trust import NOW_MS, Ceremony, SetClock, signer
 
@@ -120,6 +121,55 @@ def test_one_key_has_one_purpose() -> None:
     root = Ceremony().root.model_dump()
     with pytest.raises(ValidationError, match="more than one purpose"):
         type(Ceremony().root).model_validate({**root, "kernel_keys": [key]})
+
+
+def test_a_key_of_a_person_is_no_key_of_a_process() -> None:
+    """Whoever takes over the api must not vote, author or make roots with what it finds there."""
+    api = signer("api").public_key.hex()
+    plain = Ceremony().root.model_dump()
+    people: dict[str, dict[str, Any]] = {
+        "an author": {"authors": [{"name": "author", "public_key": api}]},
+        "the root": {"root": {"keys": [api], "threshold": 1}},
+        "an approver": {"approvers": [{"actor": "dana", "public_key": api}]},
+    }
+    for who, changes in people.items():
+        with pytest.raises(ValidationError, match=f"a key of {who} is also that of a process"):
+            Root.model_validate({**plain, **changes})
+
+
+def test_a_key_stands_once_and_an_author_with_two_keys_is_one_author() -> None:
+    """Else one person would be two for the threshold."""
+    old, new = ({"name": "dana", "public_key": signer(name).public_key.hex()} for name in ("old", "new"))
+    plain = Ceremony().root.model_dump()
+    assert len(Root.model_validate({**plain, "authors": [old, new]}).authors) == 2
+    with pytest.raises(ValidationError, match="more than there are authors"):
+        Root.model_validate({**plain, "authors": [old, new], "threshold": 2})
+    with pytest.raises(ValidationError, match="stands twice in `authors`"):
+        Root.model_validate({**plain, "authors": [old, {**old, "name": "erin"}], "threshold": 2})
+    with pytest.raises(ValidationError, match=r"stands twice in `root.keys`"):
+        Root.model_validate({**plain, "root": {"keys": [signer("root").public_key.hex()] * 2, "threshold": 1}})
+
+
+def test_approver_roles_stand_once_and_a_root_without_any_is_called_as_before() -> None:
+    """A kernel remembers the digest of the root that it saw, also from a release that had no such member."""
+    root = Ceremony().root
+    plain = root.model_dump(mode="json")
+    assert "approver_roles" not in plain
+    assert root.trust().root_digest == digest(plain)
+    role = {"name": "release-manager", "scope": {"tenants": ["acme"]}, "quorum_min": 2}
+    made = Root.model_validate({**plain, "approver_roles": [role]})
+    assert (made.approver_roles[0].quorum_min, made.approver_roles[0].scope.topics) == (2, [">"])
+    assert Root.model_validate(made.model_dump(mode="json")) == made
+    with pytest.raises(ValidationError, match="stands twice in `approver_roles`"):
+        Root.model_validate({**plain, "approver_roles": [role, role]})
+
+
+@pytest.mark.parametrize("decision", ["throttle", "require_approval", "", None, "Allow"])
+def test_a_default_decision_is_deny_or_allow(decision: str | None) -> None:
+    plain = Ceremony().root.model_dump()
+    assert Root.model_validate({**plain, "default_decision": "allow"}).trust().default_decision == "allow"
+    with pytest.raises(ValidationError):
+        Root.model_validate({**plain, "default_decision": decision})
 
 
 @pytest.mark.parametrize("text", ["", "x", "2/", "0/{a}", "3/{a},{b}", "two/{a}", "{a},", "{a},{a}x", "-1/{a}"])
