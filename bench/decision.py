@@ -54,6 +54,12 @@ def example_job() -> Job:
 
 
 def example_policy(count: int) -> Policy:
+    """The policy of `example_rules`."""
+    bundle = parse_rules({"rules": example_rules(count)}, "bench")
+    return compile_policy([bundle], snapshot=Digest("sha256:" + "0" * 64))
+
+
+def example_rules(count: int) -> list[dict[str, Any]]:
     """`count` rules of a mixed kind, three of which match the example job whatever the count."""
     rules: list[dict[str, Any]] = [
         {
@@ -71,9 +77,7 @@ def example_policy(count: int) -> Policy:
         },
         {"id": "allow-payments", "decision": "allow", "reason": "own team", "match": {"labels": {"team": "payments"}}},
     ]
-    rules.extend(_other_rule(number) for number in range(count - len(rules)))
-    bundle = parse_rules({"rules": rules}, "bench")
-    return compile_policy([bundle], snapshot=Digest("sha256:" + "0" * 64))
+    return [*rules, *(_other_rule(number) for number in range(count - len(rules)))]
 
 
 def _other_rule(number: int) -> dict[str, Any]:

@@ -23,11 +23,12 @@ STOP_WITHIN_S = 15
 
 @dataclass(frozen=True)
 class System:
-    """What `holdgate up` said of itself in its ready file, how long that took, and its process id."""
+    """What `holdgate up` said of itself in its ready file, how long that took, its process id and its directory."""
 
     ready: dict[str, Any]
     ready_s: float
     pid: int
+    folder: Path
 
     def rss_mb(self) -> dict[str, float]:
         """Proportional set size by kind of process, in MB (10^6 bytes), and their sum: shared pages count once."""
@@ -77,7 +78,7 @@ def running(*options: str) -> Iterator[System]:
                         sys.exit(f"the system did not start:\n{(Path(folder) / 'log').read_text()[-3000:]}")
                     time.sleep(0.01)
                 ready_s = time.perf_counter() - started
-                yield System(json.loads(ready_file.read_text()), ready_s, process.pid)
+                yield System(json.loads(ready_file.read_text()), ready_s, process.pid, Path(folder) / "data")
             finally:
                 process.send_signal(signal.SIGINT)
                 try:
