@@ -101,6 +101,11 @@ class BundleActivator:
                 log.debug("the connection ended first", action="policy.stop", error=type(error).__name__)
 
     @property
+    def trusted(self) -> TrustedSet | None:
+        """The set in force, verified."""
+        return self._set
+
+    @property
     def trust(self) -> Trust | None:
         """The root in force."""
         return None if self._set is None else self._set.trust

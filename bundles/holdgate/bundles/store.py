@@ -29,6 +29,8 @@ HISTORY = 20
 BUNDLES_MAX = 100
 STREAM = f"KV_{BUCKET_POLICY}"
 SUBJECT_PREFIX = f"$KV.{BUCKET_POLICY}."
+SHADOW_PREFIX = "shadow."
+"""Before the name of a candidate that is only watched: no bundle can have a name with a dot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +95,29 @@ class BundleStore:
         """Names of all bundles, and a number for the whole store under the empty name: it rises with every write."""
 
         async def work() -> dict[str, int]:
-            info = await self._js.stream_info(STREAM, subjects_filter=SUBJECT_PREFIX + ">")
-            names = [subject.removeprefix(SUBJECT_PREFIX) for subject in (info.state.subjects or {})]
-            return {"": info.state.last_seq, **dict.fromkeys(sorted(names)[:BUNDLES_MAX], 0)}
+            last_seq, keys = await self._keys()
+            names = [key for key in keys if not key.startswith(SHADOW_PREFIX)]
+            return {"": last_seq, **dict.fromkeys(sorted(names)[:BUNDLES_MAX], 0)}
 
         return await self._bounded(work())
+
+    async def shadows(self) -> list[str]:
+        """Names of the candidates that are shadowed; each lies under `SHADOW_PREFIX` and its name."""
+
+        async def work() -> list[str]:
+            _, keys = await self._keys()
+            names = [key.removeprefix(SHADOW_PREFIX) for key in keys if key.startswith(SHADOW_PREFIX)]
+            return sorted(names)[:BUNDLES_MAX]
+
+        return await self._bounded(work())
+
+    async def remove(self, name: str) -> None:
+        """Take `name` out; nothing happens where there is none. Its history stays."""
+
+        async def work() -> None:
+            await (await self._bucket()).delete(name)
+
+        await self._bounded(work())
 
     async def on_write(self, callback: Callable[[], None]) -> Subscription:
         """Call `callback` when something was written; a hint that may be lost."""
@@ -106,6 +126,10 @@ class BundleStore:
             callback()
 
         return await self._nc.subscribe(SUBJECT_PREFIX + ">", cb=hear)
+
+    async def _keys(self) -> tuple[int, list[str]]:
+        info = await self._js.stream_info(STREAM, subjects_filter=SUBJECT_PREFIX + ">")
+        return info.state.last_seq, [key.removeprefix(SUBJECT_PREFIX) for key in (info.state.subjects or {})]
 
     async def _bucket(self) -> KeyValue:
         if self._kv is None:
