@@ -1,23 +1,25 @@
 """The bundle store: a JetStream key-value bucket, one key a bundle. Nothing in it is believed: kernels verify.
 
 What always holds: writing names the revision that was read, so that of two authors who publish at once one is told.
+Beside each file lies who published it (`Note`): what whoever wrote it said, and no proof; signatures are.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from datetime import datetime
+from typing import Self, TypeVar
 
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import KeyValueConfig
-from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError, NotFoundError
-from nats.js.kv import KeyValue
+from nats.js.api import Header, KeyValueConfig, RawStreamMsg
+from nats.js.errors import APIError, KeyNotFoundError, NotFoundError
+from nats.js.kv import KV_OP, KeyValue
 
 from holdgate.bundles.errors import BundleConflict, StoreUnavailable
 from holdgate.bundles.format import BUNDLE_BYTES_MAX
@@ -25,21 +27,47 @@ from holdgate.kernel.subjects import BUCKET_POLICY
 
 T = TypeVar("T")
 
-HISTORY = 20
+HISTORY = 64
+"""Files kept under a name, the most that a key-value bucket can."""
 BUNDLES_MAX = 100
 STREAM = f"KV_{BUCKET_POLICY}"
 SUBJECT_PREFIX = f"$KV.{BUCKET_POLICY}."
 SHADOW_PREFIX = "shadow."
 """Before the name of a candidate that is only watched: no bundle can have a name with a dot."""
+PUBLISHER = "Holdgate-Publisher"
+ACCEPTED_WIDENING = "Holdgate-Accepted-Widening"
+PUBLISHER_CHARS_MAX = 256
+WRONG_LAST = frozenset({10071, 10164})
+"""What a server calls a write after another revision than the one expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Who published a file, and whether what it allows beyond the one before was accepted."""
+
+    publisher: str = ""
+    accepted_widening: bool = False
+
+    def headers(self) -> dict[str, str]:
+        """As it is stored; what a header could not carry is left out of the name."""
+        name = "".join(sign for sign in self.publisher if "!" <= sign <= "~")[:PUBLISHER_CHARS_MAX]
+        return {PUBLISHER: name, ACCEPTED_WIDENING: "true" if self.accepted_widening else "false"}
+
+    @classmethod
+    def read(cls, headers: Mapping[str, str]) -> Self:
+        """Of what is stored; empty where nothing was said."""
+        return cls(headers.get(PUBLISHER, "")[:PUBLISHER_CHARS_MAX], headers.get(ACCEPTED_WIDENING) == "true")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBundle:
-    """What the store holds under a name."""
+    """What the store holds under a name. `published_ms` is the server's time, 0 where it did not say."""
 
     name: str
     data: bytes
     revision: int
+    published_ms: int = 0
+    note: Note = Note()
 
 
 class BundleStore:
@@ -52,7 +80,7 @@ class BundleStore:
         self._timeout_s = timeout_s
 
     async def ensure(self, *, replicas: int = 1) -> None:
-        """Create the bucket where it does not exist."""
+        """Create the bucket where it does not exist; let one that keeps less history keep more."""
 
         async def work() -> None:
             try:
@@ -60,6 +88,10 @@ class BundleStore:
             except NotFoundError:
                 config = KeyValueConfig(bucket=BUCKET_POLICY, history=HISTORY, replicas=replicas)
                 self._kv = await self._js.create_key_value(config)
+                return
+            stream = (await self._js.stream_info(STREAM)).config
+            if (stream.max_msgs_per_subject or 0) < HISTORY:
+                await self._js.update_stream(stream, max_msgs_per_subject=HISTORY)
 
         await self._bounded(work())
 
@@ -75,17 +107,46 @@ class BundleStore:
 
         return await self._bounded(work())
 
-    async def put(self, name: str, data: bytes, *, after_revision: int | None) -> int:
-        """Store `data` and return its revision; BundleConflict when `after_revision` is not the newest any more."""
+    async def history(self, name: str) -> AsyncIterator[StoredBundle]:
+        """What is kept of `name`, oldest first, at most HISTORY files, one at a time."""
+        subject, after = SUBJECT_PREFIX + name, 0
+        for _ in range(HISTORY + 1):  # one more may be written while this is read
+            message = await self._bounded(self._next(subject, after + 1))
+            if message is None:
+                return
+            after = message.seq or after + 1
+            if KV_OP not in (message.headers or {}):
+                yield _stored(name, message)
+
+    async def put(
+        self,
+        name: str,
+        data: bytes,
+        *,
+        after_revision: int | None,
+        unchanged_since: int | None = None,
+        note: Note | None = None,
+    ) -> int:
+        """Store `data` and return its revision; BundleConflict when `after_revision` is not the newest any more.
+
+        With `unchanged_since`, a number that `revisions` gave for the whole store, any other write is a conflict too.
+        """
 
         async def work() -> int:
-            bucket = await self._bucket()
+            last = await self._deleted_at(name) if after_revision is None else after_revision
+            headers = {} if note is None else note.headers()
+            headers[Header.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(last)
+            if unchanged_since is not None:
+                headers[Header.EXPECTED_LAST_SEQUENCE] = str(unchanged_since)
             try:
-                if after_revision is None:
-                    return await bucket.create(name, data)
-                return await bucket.update(name, data, last=after_revision)
-            except KeyWrongLastSequenceError as error:
-                raise BundleConflict(f"`{name}` was published by somebody else just now") from error
+                return (await self._js.publish(SUBJECT_PREFIX + name, data, headers=headers)).seq
+            except APIError as error:
+                if error.err_code not in WRONG_LAST:
+                    raise
+                raise BundleConflict(
+                    f"somebody else published while `{name}` was checked; look at what they published "
+                    f"(`holdgate bundle log`, `diff`) and publish again"
+                ) from error
 
         if len(data) > BUNDLE_BYTES_MAX:
             raise BundleConflict(f"{len(data)} bytes are over the limit of {BUNDLE_BYTES_MAX}", code="bundle_too_large")
@@ -131,6 +192,21 @@ class BundleStore:
         info = await self._js.stream_info(STREAM, subjects_filter=SUBJECT_PREFIX + ">")
         return info.state.last_seq, [key.removeprefix(SUBJECT_PREFIX) for key in (info.state.subjects or {})]
 
+    async def _next(self, subject: str, seq: int) -> RawStreamMsg | None:
+        """The first message of `subject` at `seq` or later, as the leader has it: a direct get may be answered late."""
+        try:
+            return await self._js.get_msg(STREAM, seq=seq, subject=subject, next=True)
+        except NotFoundError:
+            return None
+
+    async def _deleted_at(self, name: str) -> int:
+        """Where `name` was deleted last; 0 where it was not, or is there."""
+        try:
+            message = await self._js.get_last_msg(STREAM, SUBJECT_PREFIX + name)
+        except NotFoundError:
+            return 0
+        return (message.seq or 0) if KV_OP in (message.headers or {}) else 0
+
     async def _bucket(self) -> KeyValue:
         if self._kv is None:
             self._kv = await self._js.key_value(BUCKET_POLICY)
@@ -142,3 +218,9 @@ class BundleStore:
                 return await work
         except (NatsError, TimeoutError, OSError) as error:
             raise StoreUnavailable(f"the bundle store did not answer: {type(error).__name__}") from error
+
+
+def _stored(name: str, message: RawStreamMsg) -> StoredBundle:
+    at = message.time if isinstance(message.time, datetime) else None
+    published_ms = 0 if at is None else int(at.timestamp() * 1000)
+    return StoredBundle(name, message.data or b"", message.seq or 0, published_ms, Note.read(message.headers or {}))
