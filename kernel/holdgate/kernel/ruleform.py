@@ -62,7 +62,7 @@ def parse_rules(data: Mapping[str, Any], bundle: str) -> BundleRules:
     try:
         document = _Document.model_validate(data)
     except ValidationError as error:
-        raise PolicyInvalid([_problem(item) for item in error.errors(include_url=False)]) from None
+        raise PolicyInvalid([in_our_words(item) for item in error.errors(include_url=False)]) from None
     problems = list(_repeated(document))
     if problems:
         raise PolicyInvalid(problems)
@@ -370,7 +370,7 @@ def _rate_limit(rate: _Throttle) -> RateLimit:
     return RateLimit(limit=rate.limit, per_s=_seconds(rate.per), key=keys, over=Over(rate.over))
 
 
-def _problem(item: Any) -> tuple[Place, str]:
+def in_our_words(item: Any) -> tuple[Place, str]:
     """A problem of pydantic in our words."""
     where: Place = tuple(part for part in item["loc"] if part != "[key]")
     if item["type"] in _REASONS:
