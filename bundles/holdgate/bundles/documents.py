@@ -22,6 +22,22 @@ from holdgate.kernel.errors import PolicyInvalid
 from holdgate.kernel.ruleform import Place, parse_rules
 from holdgate.kernel.rules import BundleRules
 
+CODES = (
+    "yaml_alias",
+    "yaml_ambiguous",
+    "yaml_depth",
+    "yaml_directive",
+    "yaml_documents",
+    "yaml_duplicate_key",
+    "yaml_empty",
+    "yaml_encoding",
+    "yaml_key",
+    "yaml_syntax",
+    "yaml_tag",
+    "yaml_too_large",
+    "yaml_values",
+)
+"""Why a file is not the YAML that is read here, each its own code."""
 DEPTH_MAX = 32
 VALUES_MAX = 2_000_000
 """Values and keys in one file: about as many as the largest file has, written plainly."""
@@ -53,20 +69,22 @@ class Document:
 def parse_document(name: str, data: bytes, *, bytes_max: int = limits.RULES_FILE_BYTES_MAX) -> Document:
     """The document in `data`; DocumentInvalid naming file, line and reason."""
     if len(data) > bytes_max:
-        raise DocumentInvalid(name, [(1, (), f"larger than {bytes_max} bytes")])
+        raise DocumentInvalid(name, [(1, (), f"larger than {bytes_max} bytes")], code="yaml_too_large")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DocumentInvalid(name, [(line, (), "not UTF-8")]) from error
+        raise DocumentInvalid(name, [(line, (), "not UTF-8")], code="yaml_encoding") from error
     reader = _Reader(name)
     try:
         value = reader.read(iter(yaml.parse(text, Loader=_LOADER)))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise DocumentInvalid(name, [(mark.line + 1 if mark else 1, (), f"not YAML: {error.problem}")]) from error
+        line = mark.line + 1 if mark else 1
+        raise DocumentInvalid(name, [(line, (), f"not YAML: {error.problem}")], code="yaml_syntax") from error
     except (yaml.YAMLError, UnicodeEncodeError) as error:
-        raise DocumentInvalid(name, [(1, (), "not YAML: a character that may not stand in it")]) from error
+        found: list[tuple[int, Place, str]] = [(1, (), "not YAML: a character that may not stand in it")]
+        raise DocumentInvalid(name, found, code="yaml_encoding") from error
     return Document(name, value, reader.lines)
 
 
@@ -102,12 +120,12 @@ class _Reader:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    self._refuse(event, (), "more than one document")
+                    self._refuse(event, (), "yaml_documents", "more than one document")
                 if event.version or event.tags:
-                    self._refuse(event, (), "a `%` directive")
+                    self._refuse(event, (), "yaml_directive", "a `%` directive")
                 value = self._value(next(events), events, ())
         if documents == 0:
-            raise DocumentInvalid(self._name, [(1, (), "empty")])
+            raise DocumentInvalid(self._name, [(1, (), "empty")], code="yaml_empty")
         return value
 
     def _value(self, event: Any, events: Iterator[Any], place: Place) -> Json:
@@ -131,19 +149,21 @@ class _Reader:
             self._check(event, place)
             key = self._key(event, place)
             if key in found:
-                self._refuse(event, (*place, key), "this key stands twice")
+                self._refuse(event, (*place, key), "yaml_duplicate_key", "this key stands twice")
             self.lines[(*place, key)] = event.start_mark.line + 1
             found[key] = self._value(next(events), events, (*place, key))
         return found
 
     def _key(self, event: Any, place: Place) -> str:
         key = self._scalar(event, place) if isinstance(event, yaml.ScalarEvent) else None
-        return key if isinstance(key, str) else self._refuse(event, place, "a key that is no text; quote it")
+        return (
+            key if isinstance(key, str) else self._refuse(event, place, "yaml_key", "a key that is no text; quote it")
+        )
 
     def _scalar(self, event: Any, place: Place) -> Json:
         text: str = event.value
         if any("\ud800" <= character <= "\udfff" for character in text):
-            self._refuse(event, place, "an unpaired surrogate")
+            self._refuse(event, place, "yaml_encoding", "an unpaired surrogate")
         if event.style:
             return text
         if text in _WORDS:
@@ -156,19 +176,19 @@ class _Reader:
             _EXPONENT.match(text) is not None
             or _RESOLVER.resolve(yaml.ScalarNode, text, (True, False)) not in _TEXT_TAGS
         ):
-            self._refuse(event, place, f"`{text[:32]}` can be read in more than one way; quote it")
+            self._refuse(event, place, "yaml_ambiguous", f"`{text[:32]}` can be read in more than one way; quote it")
         return text
 
     def _check(self, event: Any, place: Place) -> None:
         self._values += 1
         if self._values > VALUES_MAX:
-            self._refuse(event, place, f"more than {VALUES_MAX} values")
+            self._refuse(event, place, "yaml_values", f"more than {VALUES_MAX} values")
         if len(place) >= DEPTH_MAX and isinstance(event, yaml.CollectionStartEvent):
-            self._refuse(event, place, f"nested deeper than {DEPTH_MAX}")
+            self._refuse(event, place, "yaml_depth", f"nested deeper than {DEPTH_MAX}")
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
-            self._refuse(event, place, "anchors and aliases are not used here")
+            self._refuse(event, place, "yaml_alias", "anchors and aliases are not used here")
         if event.tag is not None:
-            self._refuse(event, place, "tags are not used here")
+            self._refuse(event, place, "yaml_tag", "tags are not used here")
 
-    def _refuse(self, event: Any, place: Place, why: str) -> NoReturn:
-        raise DocumentInvalid(self._name, [(event.start_mark.line + 1, place, why)])
+    def _refuse(self, event: Any, place: Place, code: str, why: str) -> NoReturn:
+        raise DocumentInvalid(self._name, [(event.start_mark.line + 1, place, why)], code=code)

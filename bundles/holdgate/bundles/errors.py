@@ -10,9 +10,15 @@ HoldgateError (holdgate.kernel.errors)
 │       ├── BundleMalformed           not the one form that a bundle or root file has
 │       ├── BundleUnsigned            signatures of fewer authors than the root wants, or one that does not hold
 │       ├── BundleOutOfScope          reaches where its signers, or it itself, may not rule
+│       ├── BundleSetRefused          does not fit beside the other bundles in force
 │       ├── BundleOutdated            a version that is not higher than the highest seen
 │       ├── BundleExpired             its time is over
+│       ├── BundleNotYet              its time has not come
 │       ├── BundleConflict            somebody else published at the same time
+│       ├── BundleFaulty              holds, and is still not to be published as it is; `problems` says why
+│       │   ├── BundleTestsFailed     its own tests fail
+│       │   ├── BundleLintFailed      a finding of the linter that is an error
+│       │   └── BundleWidens          allows more than what is in force, and nobody said that this is meant
 │       └── RootRefused               a root that the pinned keys did not sign, or an older one
 │           └── RootUnreadable        its file could not be read; says nothing about what is in it
 └── Unavailable
@@ -30,12 +36,17 @@ from holdgate.kernel.errors import InvalidInput, PolicyInvalid, Unavailable
 class DocumentInvalid(PolicyInvalid):
     """a file does not load
 
-    `file`, and `found` as `(line, place, reason)`; lines count from 1.
+    `file`, and `found` as `(line, place, reason)`; lines count from 1. `code` is `policy_invalid` where rules are
+    wrong, and one of `documents.CODES` where the file is not the YAML that is read here.
     """
 
     code = "policy_invalid"
 
-    def __init__(self, file: str, found: Sequence[tuple[int, tuple[str | int, ...], str]]) -> None:
+    def __init__(
+        self, file: str, found: Sequence[tuple[int, tuple[str | int, ...], str]], *, code: str | None = None
+    ) -> None:
+        if code is not None:
+            self.code = code
         self.file = file
         self.found = sorted(found, key=lambda problem: problem[0])
         super().__init__([(place, f"line {line}: {why}") for line, place, why in self.found])
@@ -89,6 +100,12 @@ class BundleOutOfScope(BundleRefused):
     code = "bundle_scope"
 
 
+class BundleSetRefused(BundleRefused):
+    """the bundle does not fit beside the others in force"""
+
+    code = "bundle_set"
+
+
 class BundleOutdated(BundleRefused):
     """the version is not higher than the highest seen"""
 
@@ -101,10 +118,47 @@ class BundleExpired(BundleRefused):
     code = "bundle_expired"
 
 
+class BundleNotYet(BundleRefused):
+    """the time of the bundle has not come"""
+
+    code = "bundle_not_yet"
+
+
 class BundleConflict(BundleRefused):
     """somebody else published at the same time"""
 
     code = "bundle_conflict"
+
+
+class BundleFaulty(BundleRefused):
+    """the bundle is not to be published as it is
+
+    `problems` as `(where, why)`, at most `PROBLEMS_MAX`; the message names the first.
+    """
+
+    PROBLEMS_MAX = 20
+
+    def __init__(self, message: str, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)[: self.PROBLEMS_MAX]
+        super().__init__(message)
+
+
+class BundleTestsFailed(BundleFaulty):
+    """the bundle's own tests fail"""
+
+    code = "bundle_tests"
+
+
+class BundleLintFailed(BundleFaulty):
+    """the linter finds an error"""
+
+    code = "bundle_lint"
+
+
+class BundleWidens(BundleFaulty):
+    """the bundle allows what was not allowed"""
+
+    code = "bundle_widening"
 
 
 class RootRefused(BundleRefused):

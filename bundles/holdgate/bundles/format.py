@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from pydantic import ValidationError
 
 from holdgate.bundles.documents import load_yaml
 from holdgate.bundles.errors import BundleMalformed
-from holdgate.bundles.manifest import FORMAT, BundleSource, FileEntry, Manifest
+from holdgate.bundles.manifest import FORMAT, BundleSource, FileEntry, Manifest, is_file_path
 from holdgate.bundles.root import SIGNATURE_HEX
 from holdgate.kernel import limits
 from holdgate.kernel.canonical import canonical_bytes, digest_bytes, parse_json
@@ -37,6 +39,9 @@ SOURCE_FILE = "bundle.yaml"
 BUNDLE_BYTES_MAX = 14 * 1024 * 1024
 """A full rules file in base64, and still one message of NATS."""
 SIGNATURES_MAX = 100
+_TOKEN_CHARS = 6
+"""The longest token of JSON beside texts and numbers, or escape in a text, and one more."""
+_LINK_KEYS = ("link", "symlink", "target")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,9 @@ def build_bundle(directory: Path) -> bytes:
     manifest = Manifest(**dict(source), files=entries)
     built = BundleFile(manifest, files, ()).to_bytes()
     if len(built) > BUNDLE_BYTES_MAX:
-        raise BundleMalformed(f"the bundle is {len(built)} bytes, over the limit of {BUNDLE_BYTES_MAX}")
+        raise BundleMalformed(
+            f"the bundle is {len(built)} bytes, over the limit of {BUNDLE_BYTES_MAX}", code="bundle_too_large"
+        )
     return built
 
 
@@ -99,7 +106,7 @@ def read_source(directory: Path) -> BundleSource:
     try:
         return BundleSource.model_validate(document)
     except ValidationError as error:
-        raise BundleMalformed(f"`{directory / SOURCE_FILE}`: {_problems(error)}") from error
+        raise BundleMalformed(f"`{directory / SOURCE_FILE}`: {_problems(error)}", code=_code(error)) from error
 
 
 def sign_bundle(built: bytes, signer: Signer) -> bytes:
@@ -118,9 +125,11 @@ def parse_bundle(data: bytes) -> BundleFile:
         document = parse_json(data)
         is_canonical = canonical_bytes(document) == data
     except MalformedJson as error:
+        if _is_cut_off(error):
+            raise BundleMalformed("the file ends before it is whole; copy it again", code="bundle_truncated") from error
         raise BundleMalformed(f"not a bundle file: {error}") from error
     if not is_canonical:
-        raise BundleMalformed("the file is not in its one form; build it again")
+        raise BundleMalformed("the file is not in its one form; build it again", code="bundle_not_canonical")
     if not isinstance(document, dict) or set(document) != {"format", "manifest", "files", "signatures"}:
         raise BundleMalformed("a bundle file has `format`, `manifest`, `files` and `signatures`")
     if document["format"] != FORMAT:
@@ -128,12 +137,24 @@ def parse_bundle(data: bytes) -> BundleFile:
     try:
         manifest = Manifest.model_validate(document["manifest"])
     except ValidationError as error:
-        raise BundleMalformed(f"the manifest: {_problems(error)}") from error
+        raise BundleMalformed(f"the manifest: {_problems(error)}", code=_code(error)) from error
     files = _files(document["files"], manifest)
     return BundleFile(manifest, files, _signatures(document["signatures"], manifest.signed_bytes()))
 
 
+def _is_cut_off(error: MalformedJson) -> bool:
+    """Whether a JSON document was wrong only in that it ended too early."""
+    cause = error.__cause__
+    if isinstance(cause, UnicodeDecodeError):
+        return cause.end == len(cause.object) and cause.reason == "unexpected end of data"
+    if not isinstance(cause, json.JSONDecodeError):
+        return False
+    return cause.msg.startswith("Unterminated string") or cause.pos >= len(cause.doc) - _TOKEN_CHARS
+
+
 def _files(value: Any, manifest: Manifest) -> dict[str, bytes]:
+    if isinstance(value, dict) and not all(map(is_file_path, value)):
+        raise BundleMalformed("a path that leads out of a bundle, or that no file of one has", code="bundle_path")
     if not isinstance(value, dict) or set(value) != set(manifest.paths):
         raise BundleMalformed("the files are not those of the manifest", code="bundle_files")
     files: dict[str, bytes] = {}
@@ -146,9 +167,11 @@ def _files(value: Any, manifest: Manifest) -> dict[str, bytes]:
 
 
 def _decoded(path: str, value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise BundleMalformed(f"`{path}` is not the bytes of a file; a bundle has no links", code="bundle_link")
     try:
         data = base64.b64decode(value, validate=True)
-    except (TypeError, ValueError, binascii.Error) as error:
+    except (ValueError, binascii.Error) as error:
         raise BundleMalformed(f"`{path}` is not base64", code="bundle_files") from error
     if base64.b64encode(data).decode() != value:
         raise BundleMalformed(f"`{path}` is not in the one form of base64", code="bundle_files")
@@ -173,20 +196,36 @@ def _signatures(value: Any, body: bytes) -> tuple[Signed, ...]:
 
 
 def _read(directory: Path, path: str, bytes_max: int) -> bytes:
-    """The bytes of a plain file inside `directory`; links are refused, wherever they lead."""
+    """The bytes of a plain file inside `directory`; links and devices are refused, wherever they lead."""
     place = directory / path
     try:
         for part in [place, *place.parents][: len(Path(path).parts)]:
             if part.is_symlink():
                 raise BundleMalformed(f"`{part}` is a link", code="bundle_link")
-        descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW)
+        # Without O_NONBLOCK a pipe of this name would keep the open waiting for whoever writes to it.
+        descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise BundleMalformed(f"cannot read `{place}`: {error.strerror}") from error
     with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BundleMalformed(f"`{place}` is not a plain file", code="bundle_link")
         data = file.read(bytes_max + 1)
     if len(data) > bytes_max:
         raise BundleMalformed(f"`{place}` is over the limit of {bytes_max} bytes", code="bundle_too_large")
     return data
+
+
+def _code(error: ValidationError) -> str | None:
+    """Of its own where a path is what is wrong; the manifest says nothing of where a file leads but its path."""
+    for item in error.errors(include_url=False, include_input=False):
+        place = item["loc"]
+        if not place or place[0] not in ("files", "rules", "tests"):
+            continue
+        if item["type"] == "string_pattern_mismatch" and place[-1] != "sha256":
+            return "bundle_path"
+        if place[-1] in _LINK_KEYS:
+            return "bundle_link"
+    return None
 
 
 def _problems(error: ValidationError) -> str:

@@ -14,6 +14,7 @@ vocabulary: {…}                        # optional, for `holdgate bundle lint`
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -30,10 +31,15 @@ FILES_MAX = 100
 """Rules files in a bundle, and as many files of tests."""
 GRACE_S_MAX = 90 * 86_400
 
-FilePath = Annotated[
-    str, StringConstraints(max_length=200, pattern=r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*){0,4}\.yaml$")
-]
+FILE_PATH_CHARS_MAX = 200
+FILE_PATH = r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*){0,4}\.yaml$"
+FilePath = Annotated[str, StringConstraints(max_length=FILE_PATH_CHARS_MAX, pattern=FILE_PATH)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+def is_file_path(path: str) -> bool:
+    """Whether a file of a bundle may be called so: below it, in small letters, and YAML."""
+    return len(path) <= FILE_PATH_CHARS_MAX and re.fullmatch(FILE_PATH, path) is not None
 
 
 class _Strict(BaseModel):

@@ -59,13 +59,15 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class BundleInfo:
-    """One active bundle, for status."""
+    """One active bundle, for status. It decides until `ends_ms`; from `expires_ms` to there is its grace."""
 
     name: str
     version: int
     digest: Digest
     signers: tuple[str, ...]
+    valid_from_ms: int
     expires_ms: int
+    ends_ms: int
     rules: int
 
     def as_dict(self) -> dict[str, object]:
@@ -75,21 +77,41 @@ class BundleInfo:
             "version": self.version,
             "digest": self.digest,
             "signers": list(self.signers),
+            "valid_from_ms": self.valid_from_ms,
             "expires_ms": self.expires_ms,
+            "ends_ms": self.ends_ms,
             "rules": self.rules,
         }
 
 
 @dataclass(frozen=True, slots=True)
+class DroppedBundle:
+    """A bundle that was in force and does not hold any more; `code` says why. Its whole scope is denied."""
+
+    name: str
+    version: int
+    code: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values."""
+        return {"name": self.name, "version": self.version, "code": self.code}
+
+
+@dataclass(frozen=True, slots=True)
 class ActivePolicy:
-    """The compiled rules of all active bundles, under one snapshot. `expires_ms` is the earliest of root and bundles:
-    from then on nothing is decided but deny."""
+    """The compiled rules of all active bundles, under one snapshot.
+
+    `expires_ms` is the earliest end of root and bundles: from then on nothing is decided but deny. `not_before_ms` is
+    the latest time that was seen: a clock that stands before it went back, and could bring back what has expired.
+    """
 
     policy: Policy
     snapshot: Digest
     trust: Trust
     bundles: tuple[BundleInfo, ...]
     expires_ms: int
+    dropped: tuple[DroppedBundle, ...] = ()
+    not_before_ms: int = 0
 
 
 class PolicySource(Protocol):
