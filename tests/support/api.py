@@ -15,9 +15,10 @@ import nats
 from nats.aio.client import Client as Nats
 
 from holdgate.bundles.activate import BundleActivator
+from holdgate.bundles.chain import sign_root
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.keys import load_signer
-from holdgate.bundles.root import Pins, parse_root, sign_root
+from holdgate.bundles.root import Pins, parse_root
 from holdgate.bundles.rootfile import RootFile, load_root
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.clock import SystemClock

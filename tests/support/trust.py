@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from holdgate.bundles.chain import parse_chain, sign_root
 from holdgate.bundles.format import build_bundle, sign_bundle
-from holdgate.bundles.root import Approver, AuthorKey, Fail, Pins, Root, RootKeys, Scope, sign_root
+from holdgate.bundles.root import Approver, AuthorKey, Fail, Pins, Root, RootKeys, Scope
 from holdgate.kernel.canonical import canonical_bytes, digest_bytes
 from holdgate.kernel.ids import ActorId, JobId, Tenant, new_job_id
 from holdgate.kernel.permits import Signer, seal
@@ -50,6 +51,8 @@ class Ceremony:
     scopes: dict[str, Scope] = field(default_factory=dict)
     approvers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     fail_modes: Fail = field(default_factory=Fail)
+    older: Ceremony | None = None
+    """The root that this one follows; its keys sign this one too, and it stands in this one's file."""
 
     @property
     def root(self) -> Root:
@@ -77,7 +80,14 @@ class Ceremony:
         return Pins(frozenset(signer(name).name for name in self.root_keys), self.root_threshold)
 
     def signed_root(self) -> bytes:
-        return sign_root(self.root, [signer(name) for name in self.root_keys])
+        if self.older is None:
+            return sign_root(self.root, [signer(name) for name in self.root_keys])
+        names = {*self.root_keys, *self.older.root_keys}
+        return sign_root(self.root, [signer(name) for name in names], after=parse_chain(self.older.signed_root()))
+
+    def next(self, **changes: Any) -> Ceremony:
+        """The ceremony of the next version, with `changes`."""
+        return replace(self, **{"version": self.version + 1, "older": self, **changes})
 
 
 def bundle(

@@ -16,9 +16,10 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from holdgate.bundles import metrics
-from holdgate.bundles.errors import BundleOutdated, RootRefused, RootUnreadable
+from holdgate.bundles.chain import RootChain
+from holdgate.bundles.errors import BundleOutdated, RootUnreadable
 from holdgate.bundles.root import Pins, Root
-from holdgate.bundles.rootfile import FileStamp, file_stamp, load_root
+from holdgate.bundles.rootfile import FileStamp, file_stamp, load_chain
 from holdgate.bundles.shelf import Shelf, Versions
 from holdgate.bundles.store import BundleStore, StoredBundle
 from holdgate.bundles.trusted import Floor, TrustedSet
@@ -188,9 +189,9 @@ class BundleActivator:
     def _restored(self) -> tuple[TrustedSet, dict[str, HoldgateError]]:
         """Root from its file, and under it the bundles on disk; by name, those that are not there or do not hold."""
         versions = self._shelf.versions()
-        root = load_root(self._root_path, self._pins, self._clock.now_ms())
-        _verify_root_version(root, versions)
-        trusted = TrustedSet.under(root, versions.bundles)
+        chain = load_chain(self._root_path, self._pins, self._clock.now_ms())
+        _verify_follows(chain, versions, self._pins)
+        trusted = TrustedSet.under(chain.root, versions.bundles)
         problems: dict[str, HoldgateError] = {}
         for name in sorted(versions.bundles):
             data = self._shelf.bundle(name)
@@ -200,7 +201,7 @@ class BundleActivator:
                 trusted = trusted.restore(data)
             except HoldgateError as error:
                 problems[name] = error
-        self._shelf.keep(Versions(_root_floor(root), trusted.floors), {})
+        self._shelf.keep(self._versions(trusted), {})
         return trusted, problems
 
     async def _take(self, stored: StoredBundle) -> bool:
@@ -238,10 +239,12 @@ class BundleActivator:
         changed = {name for name, bundle in trusted.bundles.items() if before.bundles.get(name) is not bundle}
         if changed != {stored.name}:
             raise BundleOutdated(f"stored as `{stored.name}`, named otherwise", code="bundle_name")
-        self._shelf.keep(
-            Versions(_root_floor(trusted.root), trusted.floors), {stored.name: trusted.bundles[stored.name].data}
-        )
+        self._shelf.keep(self._versions(trusted), {stored.name: trusted.bundles[stored.name].data})
         return trusted
+
+    def _versions(self, trusted: TrustedSet) -> Versions:
+        """What must never be fallen below from now on."""
+        return Versions(Floor(trusted.root.version, trusted.root.digest), trusted.floors, str(self._pins))
 
     def _swap(self, trusted: TrustedSet) -> None:
         if self._set is None or self._set.root is not trusted.root:
@@ -293,13 +296,15 @@ def _tell_default(root: Root) -> None:
         )
 
 
-def _root_floor(root: Root) -> Floor:
-    return Floor(root.version, root.trust().root_digest)
+def _verify_follows(chain: RootChain, versions: Versions, pins: Pins) -> None:
+    """RootRefused unless the root follows from the one seen before.
 
-
-def _verify_root_version(root: Root, versions: Versions) -> None:
-    floor = versions.root
-    if floor is None or root.version > floor.version:
+    Where an operator has changed the pins since, that may be a root that starts after it: pins are what everything
+    stands on, and after the loss of too many root keys nothing follows from the old root any more.
+    """
+    seen = versions.root
+    if seen is None:
         return
-    if root.version < floor.version or root.trust().root_digest != floor.digest:
-        raise RootRefused(f"root version {root.version} is not above {floor.version}, seen before", code="root_version")
+    repinned = versions.pins is not None and versions.pins != str(pins)
+    if not (repinned and chain.links[0].root.version > seen.version):
+        chain.verify_holds(seen.version, seen.digest)

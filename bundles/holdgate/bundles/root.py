@@ -1,16 +1,13 @@
-"""The trust root: who may sign what. Signed itself. No IO.
+"""The trust root: who may sign what, and what operators pin. Plain data; `chain` verifies it. No IO.
 
-    {"signatures": [{"key": "ed25519:…", "signature": "<hex>"}, …], "signed": {…the root…}}
-
-The signatures cover the canonical bytes of `signed`. What always holds: a first root is believed only when as many of
-the *pinned* keys signed it as the pins demand, so that a root naming its own signers proves nothing; a root is parsed
-into `Root` only after that.
+What always holds: within a root, a key has one purpose and stands once for it, thresholds can be met, and nothing but
+the root says that something is allowed by default or while no kernel answers.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -26,19 +23,15 @@ from pydantic import (
     model_validator,
 )
 
-from holdgate.bundles.errors import BundleExpired, BundleMalformed, RootRefused
-from holdgate.kernel.canonical import canonical_bytes, digest, parse_json
+from holdgate.bundles.errors import BundleMalformed, RootRefused
+from holdgate.kernel.canonical import digest
 from holdgate.kernel.clock import parse_rfc3339
-from holdgate.kernel.errors import Forged, MalformedJson
-from holdgate.kernel.ids import ActorId
-from holdgate.kernel.permits import Keyring, Signer, fingerprint
-from holdgate.kernel.records import Signed
+from holdgate.kernel.ids import ActorId, Digest
+from holdgate.kernel.permits import Keyring, fingerprint
 from holdgate.kernel.topics import is_pattern
 from holdgate.kernel.trust import ApproverKey, FailModes, Trust
 
 FORMAT = "holdgate-root/1"
-DOMAIN = "root"
-ROOT_BYTES_MAX = 1024 * 1024
 KEYS_MAX = 1000
 
 KeyHex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -152,11 +145,16 @@ class Root(_Strict):
         """When nothing under this root is decided any more but deny."""
         return parse_rfc3339(self.expires)
 
+    @property
+    def digest(self) -> Digest:
+        """Names what it says."""
+        return digest(self.model_dump(mode="json"))
+
     def trust(self) -> Trust:
         """The root as kernel and gates use it."""
         return Trust(
             root_version=self.version,
-            root_digest=digest(self.model_dump(mode="json")),
+            root_digest=self.digest,
             expires_ms=self.expires_ms,
             api=_keyring(self.api_keys),
             kernel=_keyring(self.kernel_keys),
@@ -199,96 +197,12 @@ class Pins:
         return f"{self.threshold}/{','.join(sorted(self.keys))}"
 
 
-def sign_root(root: Root, signers: Sequence[Signer]) -> bytes:
-    """The root file: `root` with one signature each of `signers`."""
-    signed = root.model_dump(mode="json")
-    body = canonical_bytes(signed)
-    signatures = [
-        {"key": signer.name, "signature": signer.sign(DOMAIN, body).signature.hex()}
-        for signer in sorted(signers, key=lambda signer: signer.name)
-    ]
-    return canonical_bytes({"signed": signed, "signatures": signatures}) + b"\n"
-
-
-def verify_root(data: bytes, pins: Pins, now_ms: int) -> Root:
-    """The root in `data`, once enough pinned keys signed it and it has not expired.
-
-    RootRefused when the pins are not met, BundleMalformed when it is not a root, BundleExpired when its time is over.
-    """
-    signed, signatures = _split(data)
-    body = canonical_bytes(signed)
-    candidates = _declared_root_keys(signed)
-    pinned = Keyring(raw for raw in candidates if fingerprint(raw) in pins.keys)
-    holding = {signature.key for signature in signatures if _holds(pinned, body, signature)}
-    if len(holding) < pins.threshold:
-        raise RootRefused(
-            f"{len(holding)} of the pinned keys signed the root, {pins.threshold} must", code="root_threshold"
-        )
-    root = parse_root(signed)
-    own = Keyring(bytes.fromhex(key) for key in root.root.keys)
-    if len({signature.key for signature in signatures if _holds(own, body, signature)}) < root.root.threshold:
-        raise RootRefused("the root is not signed by its own threshold", code="root_threshold")
-    if now_ms >= root.expires_ms:
-        raise BundleExpired(f"the root expired at {root.expires}", code="root_expired")
-    return root
-
-
 def parse_root(value: Any) -> Root:
     """The root in a JSON value, nothing verified; BundleMalformed when it is not one."""
     try:
         return Root.model_validate(value)
     except (ValidationError, ValueError) as error:
         raise BundleMalformed(f"not a root: {_first_problem(error)}", code="root_malformed") from error
-
-
-def _split(data: bytes) -> tuple[dict[str, Any], list[Signed]]:
-    if len(data) > ROOT_BYTES_MAX:
-        raise BundleMalformed(
-            f"a root of {len(data)} bytes is over the limit of {ROOT_BYTES_MAX}", code="root_malformed"
-        )
-    try:
-        document = parse_json(data)
-    except MalformedJson as error:
-        raise BundleMalformed(f"the root is not JSON: {error}", code="root_malformed") from error
-    if not isinstance(document, dict) or set(document) != {"signed", "signatures"}:
-        raise BundleMalformed("a root has `signed` and `signatures`", code="root_malformed")
-    signed, listed = document["signed"], document["signatures"]
-    if not isinstance(signed, dict) or not isinstance(listed, list) or len(listed) > 100:
-        raise BundleMalformed("a root has `signed` and `signatures`", code="root_malformed")
-    body = canonical_bytes(signed)
-    return signed, [_signature(body, item) for item in listed]
-
-
-def _signature(body: bytes, item: Any) -> Signed:
-    if (
-        not isinstance(item, dict)
-        or set(item) != {"key", "signature"}
-        or not isinstance(item["key"], str)
-        or not isinstance(item["signature"], str)
-        or SIGNATURE_HEX.match(item["signature"]) is None
-    ):
-        raise BundleMalformed("a signature has `key` and `signature` in hex", code="root_malformed")
-    return Signed(body=body, key=item["key"], signature=bytes.fromhex(item["signature"]))
-
-
-def _declared_root_keys(signed: Mapping[str, Any]) -> list[bytes]:
-    """Raw keys that the file offers; only those whose fingerprint is pinned are ever used."""
-    section = signed.get("root")
-    keys = section.get("keys") if isinstance(section, dict) else None
-    if not isinstance(keys, list) or not all(
-        isinstance(key, str) and re.fullmatch(r"[0-9a-f]{64}", key) for key in keys
-    ):
-        raise BundleMalformed("a root lists its keys in hex", code="root_malformed")
-    return [bytes.fromhex(key) for key in keys]
-
-
-def _holds(keyring: Keyring, body: bytes, signature: Signed) -> bool:
-    if signature.key not in keyring:
-        return False
-    try:
-        return keyring.verify(DOMAIN, signature) == body
-    except Forged:
-        return False
 
 
 def _repeated(root: Root) -> str | None:

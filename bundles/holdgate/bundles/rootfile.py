@@ -1,7 +1,7 @@
 """The root as every process other than the kernel holds it: read from a file, verified, read again when it changed.
 
-What always holds: a file that does not verify changes nothing; one that could not be read is read again; a version
-never goes down; an expired root is None.
+What always holds: a file that does not verify changes nothing; one that could not be read is read again; a new root
+follows from the one before, version for version; an expired root is None.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import TypeAlias
 
 import structlog
 
-from holdgate.bundles.errors import BundleRefused, RootRefused, RootUnreadable
-from holdgate.bundles.root import ROOT_BYTES_MAX, Pins, Root, verify_root
+from holdgate.bundles.chain import CHAIN_BYTES_MAX, RootChain, verify_chain
+from holdgate.bundles.errors import BundleRefused, RootUnreadable
+from holdgate.bundles.root import Pins, Root
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.trust import Trust
 
@@ -24,13 +25,22 @@ FileStamp: TypeAlias = tuple[int, int, int]
 
 
 def load_root(path: Path, pins: Pins, now_ms: int) -> Root:
-    """The verified root in `path`; RootUnreadable, else as `verify_root`."""
+    """The newest root in `path`, verified; RootUnreadable, else as `verify_chain`."""
+    return load_chain(path, pins, now_ms).root
+
+
+def load_chain(path: Path, pins: Pins, now_ms: int) -> RootChain:
+    """The verified roots in `path`; RootUnreadable, else as `verify_chain`."""
+    return verify_chain(read_root_file(path), pins, now_ms)
+
+
+def read_root_file(path: Path) -> bytes:
+    """The bytes in `path`, one more than allowed at most; RootUnreadable."""
     try:
         with path.open("rb") as file:
-            data = file.read(ROOT_BYTES_MAX + 1)
+            return file.read(CHAIN_BYTES_MAX + 1)
     except OSError as error:
         raise RootUnreadable(f"cannot read the root `{path}`: {error.strerror}") from error
-    return verify_root(data, pins, now_ms)
 
 
 def file_stamp(path: Path) -> FileStamp:
@@ -68,14 +78,13 @@ class RootFile:
         if stamp == self._stamp:
             return
         try:
-            root = load_root(self._path, self._pins, now_ms)
-            if root.version < self._trust.root_version:
-                raise RootRefused(f"version {root.version} is older than {self._trust.root_version}")
+            chain = load_chain(self._path, self._pins, now_ms)
+            chain.verify_holds(self._trust.root_version, self._trust.root_digest)
         except BundleRefused as error:
             if not isinstance(error, RootUnreadable):
                 self._stamp = stamp
             log.error("the root file is not accepted; the one before stays", action="root.reload", error=str(error))  # noqa: TRY400  no trace needed
             return
         self._stamp = stamp
-        self._trust = root.trust()
-        log.info("the root changed", action="root.reload", version=root.version)
+        self._trust = chain.root.trust()
+        log.info("the root changed", action="root.reload", version=chain.root.version)

@@ -1,7 +1,7 @@
 """What a kernel remembers on disk: the bundles in force and the highest versions seen.
 
     DIR/bundles/<name>.json    the bundle file, signatures and all; verified again at every start
-    DIR/versions.json          {"bundles": {name: {version, digest, scope}}, "root": {version, digest}}
+    DIR/versions.json          {"bundles": {name: {version, digest, scope}}, "root": {version, digest, pins}}
 
 What always holds: the highest version is on disk before the bundle is decided under, so that a restart cannot be made
 to go back; a file is replaced whole or not at all.
@@ -31,6 +31,8 @@ class Versions:
 
     root: Floor | None = None
     bundles: Mapping[str, Floor] = field(default_factory=dict)
+    pins: str | None = None
+    """Those that the root was verified with; None where that was not kept."""
 
 
 class Shelf:
@@ -57,7 +59,9 @@ class Shelf:
             if not isinstance(bundles, dict):
                 raise TypeError
             return Versions(
-                None if root is None else _floor(root), {name: _floor(value) for name, value in bundles.items()}
+                None if root is None else _floor(root),
+                {name: _floor(value) for name, value in bundles.items()},
+                None if root is None else _pins(root),
             )
         except (MalformedJson, KeyError, TypeError, ValueError) as error:
             raise ShelfUnusable(f"`{self._versions}` is damaged; it keeps old policy from coming back") from error
@@ -86,8 +90,9 @@ def _document(versions: Versions) -> dict[str, object]:
         scope = {} if floor.scope is None else {"scope": floor.scope.model_dump(mode="json")}
         return {"version": floor.version, "digest": floor.digest, **scope}
 
+    pins = {} if versions.pins is None else {"pins": versions.pins}
     return {
-        "root": None if versions.root is None else plain(versions.root),
+        "root": None if versions.root is None else {**plain(versions.root), **pins},
         "bundles": {name: plain(floor) for name, floor in versions.bundles.items()},
     }
 
@@ -97,6 +102,13 @@ def _floor(value: object) -> Floor:
         raise TypeError
     scope = None if "scope" not in value else Scope.model_validate(value["scope"])
     return Floor(value["version"], Digest(value["digest"]), scope)
+
+
+def _pins(root: object) -> str | None:
+    pins = root.get("pins") if isinstance(root, dict) else None
+    if pins is not None and not isinstance(pins, str):
+        raise TypeError
+    return pins
 
 
 def _read(path: Path, bytes_max: int) -> bytes | None:

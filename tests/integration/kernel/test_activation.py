@@ -243,7 +243,7 @@ async def test_a_new_root_is_taken_without_a_restart_and_revokes(
     await system.publish(data)
     kernel = await system.kernel()
     client = await system.client()
-    system.ceremony.version, system.ceremony.authors = 2, ("second",)
+    system.ceremony = system.ceremony.next(authors=("second",))
     (tmp_path / "root.json").write_bytes(system.ceremony.signed_root())
     await kernel.source.refresh()
     decision = await ask(client)
@@ -274,7 +274,7 @@ async def test_a_new_root_that_could_not_be_kept_at_once_is_taken_as_soon_as_it_
     client = await system.client()
     in_the_way = tmp_path / "k1" / "versions.new"
     in_the_way.mkdir()
-    system.ceremony.version, system.ceremony.authors = 2, ("second",)
+    system.ceremony = system.ceremony.next(authors=("second",))
     (tmp_path / "root.json").write_bytes(system.ceremony.signed_root())
     await kernel.source.refresh()
     assert last_error(kernel) == "shelf_unusable"

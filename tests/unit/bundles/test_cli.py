@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from holdgate.bundles.chain import sign_root
 from holdgate.bundles.cli import bundle_app, keys_app
-from holdgate.bundles.root import AuthorKey, Pins, Root, RootKeys, sign_root
+from holdgate.bundles.root import AuthorKey, Pins, Root, RootKeys
 from support.trust import STARTER, signer
 
 RUN = CliRunner()

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from holdgate.bundles.chain import verify_root
 from holdgate.bundles.errors import BundleRefused, RootRefused
-from holdgate.bundles.root import Fail, Pins, Root, verify_root
-from holdgate.bundles.rootfile import LOOK_AGAIN_MS, RootFile, load_root
+from holdgate.bundles.root import Fail, Pins, Root
+from holdgate.bundles.rootfile import RootFile, load_root
 from holdgate.kernel.canonical import digest
 from holdgate.kernel.permits import fingerprint
 from support.trust import NOW_MS, Ceremony, SetClock, signer
@@ -186,25 +187,6 @@ def test_pins_without_a_number_mean_all_of_them() -> None:
     names = [fingerprint(bytes([number]) * 32) for number in range(3)]
     assert Pins.parse(",".join(names)).threshold == 3
     assert Pins.parse(str(Pins(frozenset(names), 2))) == Pins(frozenset(names), 2)
-
-
-def test_a_root_file_is_read_again_when_it_changed_and_never_goes_back(tmp_path: Path) -> None:
-    clock, ceremony, path = SetClock(), Ceremony(), tmp_path / "root.json"
-    path.write_bytes(ceremony.signed_root())
-    file = RootFile(path, ceremony.pins, clock)
-    ceremony.version = 3
-    path.write_bytes(ceremony.signed_root())
-    clock.time_ms += LOOK_AGAIN_MS
-    assert (trust := file()) is not None
-    assert trust.root_version == 3
-    for content in (b"{", Ceremony(version=2).signed_root(), Ceremony(version=9, root_keys=("mallory",)).signed_root()):
-        path.write_bytes(content)
-        clock.time_ms += LOOK_AGAIN_MS
-        assert (trust := file()) is not None
-        assert trust.root_version == 3
-    path.unlink()
-    clock.time_ms += LOOK_AGAIN_MS
-    assert file() is not None
 
 
 def test_an_expired_root_file_gives_no_trust(tmp_path: Path) -> None:

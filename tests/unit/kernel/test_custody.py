@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from holdgate.bundles.root import verify_root
+from holdgate.bundles.chain import verify_root
 from holdgate.kernel.canonical import digest
 from holdgate.kernel.custody import PermitReply, PermitRequest, answer_permit, required_approvals
 from holdgate.kernel.errors import Forged

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+import structlog
+
 from holdgate.bundles import format as bundle_format
+from holdgate.bundles.chain import parse_chain, sign_root
 from holdgate.bundles.keys import generate, generate_quarantine, load_quarantine, load_signer
-from holdgate.bundles.root import AuthorKey, Pins, Root, RootKeys, parse_root, sign_root
-from holdgate.kernel.canonical import parse_json
+from holdgate.bundles.root import AuthorKey, Pins, Root, RootKeys
 from holdgate.kernel.clock import Clock, rfc3339
 from holdgate.kernel.ids import Entropy
 from holdgate.kernel.permits import Signer
@@ -26,6 +28,8 @@ from holdgate.scheduler.up.access import ACCESS, OPERATOR, worker_access, worker
 from holdgate.scheduler.up.access import nats_user as user_of
 from holdgate.scheduler.up.home import Home
 from holdgate.scheduler.up.servers import NatsConfig, NatsUser, RedisConfig, write_private
+
+log = structlog.get_logger("holdgate.up")
 
 TENANT = "default"
 ACCOUNT = "HOLDGATE"
@@ -129,29 +133,33 @@ def _root(home: Home, signers: Mapping[str, Signer], quarantine: bytes, clock: C
     """The first root, or the next version of one that ends soon; an owner's changes to it are kept."""
     now_ms = clock.now_ms()
     expires = rfc3339(now_ms + ROOT_LIFETIME_S * 1000)
-    if home.root_file.exists():
-        present = parse_root(_signed_part(home.root_file))
-        if present.expires_ms - now_ms > ROOT_RENEW_BEFORE_S * 1000:
-            return
-        root = present.model_copy(update={"version": present.version + 1, "expires": expires})
-    else:
-        root = Root(
-            version=1,
-            expires=expires,
-            root=RootKeys(keys=[signers["root"].public_key.hex()], threshold=1),
-            authors=[AuthorKey(name="author", public_key=signers["author"].public_key.hex())],
-            api_keys=[signers["api"].public_key.hex()],
-            kernel_keys=[signers["kernel"].public_key.hex()],
-            dispatcher_keys=[signers["dispatcher"].public_key.hex()],
-            auditor_keys=[signers["auditor"].public_key.hex()],
-            quarantine_key=quarantine.hex(),
-        )
-    write_private(home.root_file, sign_root(root, [signers["root"]]).decode())
+    signer = signers["root"]
+    if not home.root_file.exists():
+        root = _first_root(signers, quarantine, expires)
+        write_private(home.root_file, sign_root(root, [signer]).decode())
+        return
+    present = parse_chain(home.root_file.read_bytes())
+    if present.root.expires_ms - now_ms > ROOT_RENEW_BEFORE_S * 1000:
+        return
+    if present.root.root != RootKeys(keys=[signer.public_key.hex()], threshold=1):
+        log.warning("the root ends soon and is not ours to renew", action="root.renew", expires=present.root.expires)
+        return
+    renewed = present.root.model_copy(update={"version": present.root.version + 1, "expires": expires})
+    write_private(home.root_file, sign_root(renewed, [signer], after=present).decode())
 
 
-def _signed_part(file: Path) -> object:
-    document = parse_json(file.read_bytes())
-    return document.get("signed") if isinstance(document, dict) else None
+def _first_root(signers: Mapping[str, Signer], quarantine: bytes, expires: str) -> Root:
+    return Root(
+        version=1,
+        expires=expires,
+        root=RootKeys(keys=[signers["root"].public_key.hex()], threshold=1),
+        authors=[AuthorKey(name="author", public_key=signers["author"].public_key.hex())],
+        api_keys=[signers["api"].public_key.hex()],
+        kernel_keys=[signers["kernel"].public_key.hex()],
+        dispatcher_keys=[signers["dispatcher"].public_key.hex()],
+        auditor_keys=[signers["auditor"].public_key.hex()],
+        quarantine_key=quarantine.hex(),
+    )
 
 
 def _worker_keys(home: Home, signers: Mapping[str, Signer]) -> None:
