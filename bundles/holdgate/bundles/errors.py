@@ -14,6 +14,7 @@ HoldgateError (holdgate.kernel.errors)
 │       ├── BundleOutdated            a version that is not higher than the highest seen
 │       ├── BundleExpired             its time is over
 │       ├── BundleNotYet              its time has not come
+│       ├── StampRefused              not a stamp, or not of an API of the root
 │       ├── BundleConflict            somebody else published at the same time
 │       ├── BundleFaulty              holds, and is still not to be published as it is; `problems` says why
 │       │   ├── BundleTestsFailed     its own tests fail
@@ -122,6 +123,12 @@ class BundleNotYet(BundleRefused):
     """the time of the bundle has not come"""
 
     code = "bundle_not_yet"
+
+
+class StampRefused(BundleRefused):
+    """the stamp of the bundle store is not accepted"""
+
+    code = "stamp_refused"
 
 
 class BundleConflict(BundleRefused):

@@ -19,6 +19,9 @@ KERNEL_QUEUE = "kernel"
 POLICY_SNAPSHOT = "holdgate.policy.snapshot"
 """Published by kernels when their snapshot changes, and every few seconds: drops caches, wakes re-decisions."""
 
+POLICY_EVENT = "holdgate.policy.event"
+"""Published by kernels for every bundle that they accept or refuse: what the audit trail is told (only a hint)."""
+
 WAKE = "holdgate.wake"
 """`holdgate.wake.<pool>`: a job became ready; dispatchers with waiting asks look."""
 ASK = "holdgate.ask"
@@ -46,6 +49,8 @@ CONSUMER_INTAKE = "intake"
 CONSUMER_RESULT_WATCH = "result-watch"
 CONSUMER_OUTPUT_GATE = "output-gate"
 BUCKET_POLICY = "holdgate-policy"
+BUCKET_STAMP = "holdgate-stamp"
+"""What the API says is published, signed, every half minute: see `holdgate.bundles.stamp`."""
 BUCKET_PAYLOADS = "holdgate-payloads"
 
 

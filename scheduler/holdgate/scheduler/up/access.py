@@ -17,6 +17,7 @@ OPERATOR = subjects.OPERATOR_USER
 """Everything: creates streams, publishes the first bundle, repairs."""
 PROCESSES = ("kernel", "api", "dispatcher", "output-gate", "auditor")
 _POLICY_STREAM = f"KV_{subjects.BUCKET_POLICY}"
+_STAMP_STREAM = f"KV_{subjects.BUCKET_STAMP}"
 _PAYLOAD_STREAM = f"OBJ_{subjects.BUCKET_PAYLOADS}"
 
 
@@ -104,8 +105,10 @@ ACCESS: dict[str, Access] = {
         publish=(
             _INFO,
             subjects.POLICY_SNAPSHOT,
+            subjects.POLICY_EVENT,
             *(f"{inbox}.>" for inbox in subjects.KERNEL_INBOXES if inbox != subjects.INBOX),
             *_read_values(_POLICY_STREAM, subjects.BUCKET_POLICY),
+            *_read_values(_STAMP_STREAM, subjects.BUCKET_STAMP),
         ),
         subscribe=("holdgate.kernel.*", f"$KV.{subjects.BUCKET_POLICY}.>"),
     ),
@@ -119,6 +122,8 @@ ACCESS: dict[str, Access] = {
             *_OBJECTS,
             *_read_values(_POLICY_STREAM, subjects.BUCKET_POLICY),
             f"$KV.{subjects.BUCKET_POLICY}.>",
+            *_read_values(_STAMP_STREAM, subjects.BUCKET_STAMP),
+            f"$KV.{subjects.BUCKET_STAMP}.>",
         ),
         subscribe=(subjects.POLICY_SNAPSHOT, f"{subjects.EVENT}.*"),
     ),
@@ -144,6 +149,7 @@ ACCESS: dict[str, Access] = {
             f"{subjects.BEAT}.*.*",
             f"{subjects.WAKE}.*",
             subjects.POLICY_SNAPSHOT,
+            subjects.POLICY_EVENT,
         ),
     ),
     "output-gate": Access(

@@ -10,6 +10,7 @@ from holdgate.bundles.errors import BundleOutdated
 from holdgate.bundles.publish import publish
 from holdgate.bundles.root import Pins
 from holdgate.bundles.rootfile import load_root
+from holdgate.bundles.stampstore import StampStore
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.subjects import inbox
@@ -41,4 +42,5 @@ async def ensure_all(nc: Nats, *, replicas: int) -> BundleStore:
     await ensure_streams(nc, StreamSettings(replicas=replicas))
     store = BundleStore(nc)
     await store.ensure(replicas=replicas)
+    await StampStore(nc).ensure(replicas=replicas)
     return store
