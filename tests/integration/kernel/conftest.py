@@ -13,6 +13,7 @@ from nats.aio.client import Client as Nats
 
 from holdgate.bundles.activate import BundleActivator
 from holdgate.bundles.publish import publish
+from holdgate.bundles.root import Pins
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.service import KernelService
@@ -43,6 +44,8 @@ class System:
     store: BundleStore
     clock: SetClock = field(default_factory=SetClock)
     ceremony: Ceremony = field(default_factory=Ceremony)
+    pins: Pins | None = None
+    """Other than those of the ceremony."""
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def kernel(self, replica: str = "k1", *, with_store: bool = True) -> Kernel:
@@ -51,7 +54,7 @@ class System:
         connection = await nats.connect(self.nats_url)
         source = BundleActivator(
             root=root,
-            pins=self.ceremony.pins,
+            pins=self.pins or self.ceremony.pins,
             directory=self.directory / replica,
             clock=self.clock,
             store=BundleStore(connection) if with_store else None,
