@@ -108,16 +108,12 @@ class Job:
         """The job of `as_dict`; InvalidInput when a field is missing, unknown or of another type."""
         checked = _known(cls, value)
         try:
-            return cls(
-                **{
-                    **checked,
-                    "labels": {_text(k): _text(v) for k, v in dict(checked.get("labels") or {}).items()},
-                    "risk_tags": _texts(checked.get("risk_tags", ())),
-                    "requires": _texts(checked.get("requires", ())),
-                    "principals": _texts(checked.get("principals", ())),
-                    "priority": Priority(checked.get("priority", Priority.NORMAL)),
-                }
-            )
+            labels = checked.get("labels") or {}
+            checked["labels"] = {_text(name): _text(text) for name, text in dict(labels).items()}
+            for name in _JOB_TEXTS:
+                checked[name] = _texts(checked.get(name, ()))
+            checked["priority"] = Priority(checked.get("priority", Priority.NORMAL))
+            return cls(**checked)
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"not a job record: {error}") from error
 
@@ -144,6 +140,7 @@ JOB_FIELDS = tuple(item.name for item in fields(Job))
 HASHED_FIELDS = tuple(name for name in JOB_FIELDS if name not in NOT_HASHED)
 _JOB_VALUES = attrgetter(*JOB_FIELDS)
 _HASHED_VALUES = attrgetter(*HASHED_FIELDS)
+_JOB_TEXTS = ("risk_tags", "requires", "principals")
 _NOT_ATOMS = ("labels", "risk_tags", "requires", "principals", "priority")
 
 
@@ -459,7 +456,7 @@ def _text(value: Any) -> str:
 
 
 def _texts(values: Any) -> tuple[str, ...]:
-    return tuple(_text(value) for value in values)
+    return tuple([_text(value) for value in values])
 
 
 def _smaller(one: int | None, other: int | None) -> int | None:
