@@ -1,0 +1,140 @@
+"""A `match` made wider or narrower, one step at a time. Pure.
+
+What always holds: a wider match holds wherever the one it came of holds, a narrower one nowhere else; each differs from
+it for some job. A step that another field or pattern makes void is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from holdgate.bundles.trusted import covers_pattern
+from holdgate.kernel.match import CLASSIFICATION_LABEL, ENVIRONMENT_LABEL, MCP_LABELS, Match
+from holdgate.kernel.rules import OutputRule
+from holdgate.kernel.topics import ONE, REST
+
+Target = TypeVar("Target", Match, OutputRule)
+Pairs = tuple[tuple[str, frozenset[str]], ...]
+ANY_OF = (
+    "tenants",
+    "capabilities",
+    "risk_tags",
+    "actors",
+    "actor_types",
+    "principals",
+    "environments",
+    "classifications",
+    "categories",
+    "detectors",
+    "severities",
+)
+"""Fields that are a set of values of which any will do: of a match, and of an output rule."""
+_LABELS_OF = {"environments": ENVIRONMENT_LABEL, "classifications": CLASSIFICATION_LABEL}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What was changed, and in which field."""
+
+    field: str
+    change: str
+
+
+def wider(target: Target) -> Iterator[tuple[Step, Target]]:
+    """Without one field, or without one value where all must be there, or with a topic that ends in `>`."""
+    yield from _wider_topics(target)
+    for name in ANY_OF:
+        if getattr(target, name, None) and not _is_implied(target, name):
+            yield _without(name), _with(target, name, frozenset())
+    for name in ("labels", "mcp"):
+        pairs: Pairs = getattr(target, name, ())
+        for key, _ in pairs:
+            if not _is_implied(target, f"{name}.{key}"):
+                rest = tuple(pair for pair in pairs if pair[0] != key)
+                yield _without(f"{name}.{key}"), _with(target, name, rest)
+    if isinstance(target, Match):
+        for value in sorted(target.requires):
+            yield _dropped("requires", value), _with(target, "requires", target.requires - {value})
+        if target.secrets_present is not None:
+            yield _without("secrets_present"), _with(target, "secrets_present", None)
+
+
+def narrower(target: Target) -> Iterator[tuple[Step, Target]]:
+    """Without one value of several, or with a topic that ends in `*` instead of `>`."""
+    yield from _narrower_topics(target)
+    for name in ANY_OF:
+        values: frozenset[str] = getattr(target, name, frozenset())
+        if len(values) > 1:
+            for value in sorted(values):
+                yield _dropped(name, value), _with(target, name, values - {value})
+    for name in ("labels", "mcp"):
+        pairs: Pairs = getattr(target, name, ())
+        for key, wanted in pairs:
+            for value in sorted(wanted) if len(wanted) > 1 else ():
+                less = tuple((one, several - {value} if one == key else several) for one, several in pairs)
+                yield _dropped(f"{name}.{key}", value), _with(target, name, less)
+
+
+def _wider_topics(target: Target) -> Iterator[tuple[Step, Target]]:
+    topics: tuple[str, ...] = target.topics
+    if not topics or REST in topics:
+        return
+    yield _without("topics"), _with(target, "topics", ())
+    seen: set[str] = set()
+    for topic in topics:
+        wide = ".".join([*topic.split(".")[:-1], REST])
+        if wide in seen or wide == REST or any(covers_pattern(other, wide) for other in topics):
+            continue
+        seen.add(wide)
+        changed = tuple(wide if other == topic else other for other in topics)
+        yield Step("topics", f"topic `{topic}` widened to `{wide}`"), _with(target, "topics", changed)
+
+
+def _narrower_topics(target: Target) -> Iterator[tuple[Step, Target]]:
+    topics: tuple[str, ...] = target.topics
+    for position, topic in enumerate(topics):
+        others = (*topics[:position], *topics[position + 1 :])
+        if any(covers_pattern(other, topic) for other in others):
+            continue
+        if others:
+            yield _dropped("topics", topic), _with(target, "topics", others)
+        if topic.split(".")[-1] == REST:
+            narrow = ".".join([*topic.split(".")[:-1], ONE])
+            changed = (*topics[:position], narrow, *topics[position + 1 :])
+            yield Step("topics", f"topic `{topic}` narrowed to `{narrow}`"), _with(target, "topics", changed)
+
+
+def _is_implied(target: Match | OutputRule, field: str) -> bool:
+    """Whether another field looks at the same label and wants no more than this one."""
+    tests = _label_tests(target)
+    if field not in tests:
+        return False
+    label, values = tests[field]
+    return any(name != field and other == label and wanted <= values for name, (other, wanted) in tests.items())
+
+
+def _label_tests(target: Match | OutputRule) -> dict[str, tuple[str, frozenset[str]]]:
+    """Every field that is a look at a label: which, and the values."""
+    tests = {f"labels.{key}": (key, wanted) for key, wanted in target.labels}
+    if isinstance(target, Match):
+        tests.update({f"mcp.{kind}": (MCP_LABELS[kind], wanted) for kind, wanted in target.mcp})
+    for name, label in _LABELS_OF.items():
+        values: frozenset[str] = getattr(target, name, frozenset())
+        if values:
+            tests[name] = (label, values)
+    return tests
+
+
+def _with(target: Target, name: str, value: Any) -> Target:
+    changed: dict[str, Any] = {name: value}
+    return replace(target, **changed)
+
+
+def _without(field: str) -> Step:
+    return Step(field, f"`{field}` removed")
+
+
+def _dropped(field: str, value: str) -> Step:
+    return Step(field, f"`{value}` dropped from `{field}`")
