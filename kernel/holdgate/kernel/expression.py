@@ -46,7 +46,7 @@ def shape_of(serialized: bytes) -> Shape:
         node, nesting = pending.pop()
         shape.nodes += 1
         shape.nesting = max(shape.nesting, nesting)
-        for kind, body in _fields(node):
+        for kind, body in fields_of(node):
             if isinstance(body, bytes) and kind >= _CONST:
                 pending.extend(_children(shape, kind, body, nesting))
     return shape
@@ -99,12 +99,12 @@ def _call(shape: Shape, body: bytes, nesting: int) -> list[tuple[bytes, int]]:
 
 
 def _is_job(node: bytes) -> bool:
-    return any(kind == _IDENT and isinstance(body, bytes) and _text(body, 1) == "job" for kind, body in _fields(node))
+    return any(kind == _IDENT and isinstance(body, bytes) and _text(body, 1) == "job" for kind, body in fields_of(node))
 
 
 def _constant_of(node: bytes) -> list[str]:
     return [
-        text for kind, body in _fields(node) if kind == _CONST and isinstance(body, bytes) for text in _constant(body)
+        text for kind, body in fields_of(node) if kind == _CONST and isinstance(body, bytes) for text in _constant(body)
     ]
 
 
@@ -122,10 +122,10 @@ def _last(message: bytes, number: int) -> bytes:
 
 
 def _all(message: bytes, number: int) -> list[bytes]:
-    return [body for kind, body in _fields(message) if kind == number and isinstance(body, bytes)]
+    return [body for kind, body in fields_of(message) if kind == number and isinstance(body, bytes)]
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def fields_of(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """(number, value) of each field of a protobuf message (protobuf.dev, encoding)."""
     position = 0
     while position < len(message):

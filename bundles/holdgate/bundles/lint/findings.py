@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -46,5 +46,5 @@ class Finding:
 class LintContext:
     """What is known beside the rules. `roles`: the approver roles that somebody holds; None where that is not known."""
 
-    vocabulary: Vocabulary = Vocabulary()
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
     roles: frozenset[str] | None = None

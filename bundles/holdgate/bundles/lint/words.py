@@ -1,0 +1,97 @@
+"""Words that say nothing, and words that nobody uses: reasons, topics, labels, capabilities, roles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from holdgate.bundles.lint.catalog import finding
+from holdgate.bundles.lint.expressions import labels_read
+from holdgate.bundles.lint.findings import Finding, LintContext, Severity
+from holdgate.bundles.lint.regions import common_pattern, label_keys
+from holdgate.bundles.manifest import TopicVocabulary
+from holdgate.kernel.rules import OutputRule, Rule
+from holdgate.kernel.topics import REST
+
+REASON_CHARS_MIN = 8
+REASON_WORDS_MIN = 2
+_PLACEHOLDER = re.compile(r"\b(todo|tbd|fixme|xxx|lorem ipsum)\b", re.IGNORECASE)
+_WORD = re.compile(r"[^\W_]+")
+
+
+def reason_findings(rule: Rule | OutputRule) -> Iterator[Finding]:
+    """Whether the reason says something."""
+    decision = rule.decision if isinstance(rule, Rule) else rule.verdict
+    words = _WORD.findall(rule.reason.lower())
+    echoes = [_WORD.findall(text.lower()) for text in (rule.id, str(decision), f"{rule.id} {decision}")]
+    if _PLACEHOLDER.search(rule.reason) is not None:
+        why = "is a placeholder"
+    elif words in echoes:
+        why = "only says its id or decision again"
+    elif len(rule.reason) < REASON_CHARS_MIN or len(words) < REASON_WORDS_MIN:
+        why = "is one short word"
+    else:
+        return
+    message = f"its reason {why}; say to whoever is refused or asked why, and what to do instead"
+    yield finding("missing-reason", rule.bundle, rule.id, message)
+
+
+def role_findings(rule: Rule, context: LintContext) -> Iterator[Finding]:
+    """Whether somebody has the roles that may release what the rule holds."""
+    held = context.roles if context.roles is not None else frozenset(context.vocabulary.roles)
+    approval = rule.approval
+    if approval is None or (context.roles is None and not held):
+        return
+    unheld = [role for role in approval.roles if role not in held]
+    if not unheld:
+        return
+    names = ", ".join(f"`{role}`" for role in unheld)
+    alone = len(unheld) == len(approval.roles) and not approval.names
+    message = f"nobody has the role {names}" + ("; nobody can release what it holds" if alone else "")
+    severity = Severity.ERROR if alone else Severity.WARNING
+    yield finding("approvers-unheld", rule.bundle, rule.id, f"{message}; name a role that somebody has", severity)
+
+
+def word_findings(rule: Rule | OutputRule, context: LintContext) -> Iterator[Finding]:
+    """Topics, labels and capabilities of which the vocabulary knows nothing. An empty vocabulary says nothing."""
+    if not context.vocabulary.topics:
+        return
+    patterns = (rule.match.topics if isinstance(rule, Rule) else rule.topics) or (REST,)
+    for pattern in patterns:
+        if not _reached([pattern], context):
+            message = f"`{pattern}` names no topic of the vocabulary; correct it, or add the topic"
+            yield finding("unknown-topic", rule.bundle, rule.id, message)
+    reached = _reached(patterns, context)
+    if not reached:
+        return
+    if all(words.labels for words in reached):
+        known = {label for words in reached for label in words.labels}
+        for label in sorted(_labels(rule) - known):
+            message = f"no job that it can reach has the label `{label}`; correct it, or add it to the vocabulary"
+            yield finding("unknown-label", rule.bundle, rule.id, message)
+    if isinstance(rule, Rule) and all(words.capabilities for words in reached):
+        known = {name for words in reached for name in words.capabilities} | {*context.vocabulary.write_capabilities}
+        for name in sorted(_capabilities(rule) - known):
+            message = f"no job that it can reach has the capability `{name}`; correct it, or add it to the vocabulary"
+            yield finding("unknown-capability", rule.bundle, rule.id, message)
+
+
+def _reached(patterns: Sequence[str], context: LintContext) -> list[TopicVocabulary]:
+    topics = context.vocabulary.topics.items()
+    return [words for known, words in topics if any(common_pattern(known, own) is not None for own in patterns)]
+
+
+def _labels(rule: Rule | OutputRule) -> set[str]:
+    if isinstance(rule, OutputRule):
+        return {key for key, _ in rule.labels}
+    found = set(label_keys(rule.match))
+    if rule.unless is not None:
+        found.update(label_keys(rule.unless))
+    if rule.when is not None:
+        found.update(labels_read(rule.when))
+    return found
+
+
+def _capabilities(rule: Rule) -> frozenset[str]:
+    excepted = frozenset() if rule.unless is None else rule.unless.capabilities
+    return rule.match.capabilities | excepted
