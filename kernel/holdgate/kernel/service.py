@@ -29,6 +29,7 @@ from holdgate.kernel.ids import Digest
 from holdgate.kernel.output import OutputFacts, decide_output
 from holdgate.kernel.permits import Signer
 from holdgate.kernel.records import Decision, Job, Phase, Verdict
+from holdgate.kernel.shadow import Shadow
 from holdgate.kernel.tasks import TaskSet
 from holdgate.kernel.trust import NO_POLICY_SNAPSHOT, ActivePolicy, PolicySource
 
@@ -37,6 +38,8 @@ log = structlog.get_logger("holdgate.kernel")
 ANNOUNCE_S = 2.0
 START_S = 5.0
 STOP_S = 2.0
+LIVE = frozenset({Phase.SUBMIT, Phase.DISPATCH})
+"""Phases in which something comes of a decision."""
 Item = dict[str, Any]
 
 
@@ -52,14 +55,16 @@ class KernelService:
         replica_id: str,
         *,
         inboxes: Sequence[str] = subjects.KERNEL_INBOXES,
+        shadow: Shadow | None = None,
     ) -> None:
-        """`inboxes` are where answers may go."""
+        """`inboxes` are where answers may go; `shadow` looks on at what is decided for submit and dispatch."""
         self._nc = nc
         self._source = source
         self._signer = signer
         self._clock = clock
         self._replica = replica_id
         self._inboxes = tuple(inboxes)
+        self._shadow = shadow
         self._started_ms = clock.now_ms()
         self._subscriptions: list[Subscription] = []
         self._tasks = TaskSet(self._failed)
@@ -166,6 +171,7 @@ class KernelService:
         def one(item: bytes) -> Item:
             job = calls.unpack_job(item)
             decision = self._evaluate(active, reason, job, request, now_ms)
+            self._offer(job, decision)
             counted[decision.verdict] += 1
             return decision.as_dict()
 
@@ -185,6 +191,7 @@ class KernelService:
         def one(item: bytes) -> Item:
             asked = calls.unpack_permit_request(item)
             decision = self._evaluate(active, reason, asked.job, request, now_ms)
+            self._offer(asked.job, decision)
             verdicts[decision.verdict] += 1
             if active is None:
                 reply = PermitReply(decision, refusal=calls.NO_POLICY, message=decision.reason)
@@ -222,6 +229,7 @@ class KernelService:
             "root_version": None if trust is None else trust.root_version,
             "bundles": [] if active is None else [bundle.as_dict() for bundle in active.bundles],
             "source": self._source.status(),
+            "shadow": [] if self._shadow is None else self._shadow.status(),
         }
 
     def _open(self, data: bytes) -> tuple[Request, int]:
@@ -247,6 +255,16 @@ class KernelService:
         elif not job.payload_holds():
             raise _ItemRefused(calls.FORGED_PAYLOAD, "the payload is not the one that was hashed")
         return evaluate(active.policy, job, now_ms=now_ms, phase=request.phase, trace=request.trace)
+
+    def _offer(self, job: Job, decision: Decision) -> None:
+        """Let the shadow see a live decision that a policy made; whatever becomes of that is none of the asker's."""
+        if self._shadow is None or decision.phase not in LIVE or decision.snapshot == NO_POLICY_SNAPSHOT:
+            return
+        try:
+            self._shadow.offer(job, decision)
+        except Exception as error:  # noqa: BLE001  who only looks on can take nothing from who decides
+            metrics.KERNEL_ERRORS.labels("shadow").inc()
+            log.error("the shadow failed", action="kernel.shadow", error=_where(error))  # noqa: TRY400  see _where
 
     def _in_force(self) -> tuple[ActivePolicy | None, str]:
         """The policy to decide under, or None and why there is none. What expired is as good as none."""

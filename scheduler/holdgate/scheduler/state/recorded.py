@@ -1,8 +1,8 @@
 """Decisions on record, read back to be decided again: those by which the jobs of a tenant entered, newest first.
 
-What always holds: at most a few batches are in memory; what was not kept of a job is named as missing and never taken for
-absent; payloads are read only for who asks for them. A job that changes its state while it is being read may be left
-out, never read twice.
+What always holds: at most a few batches are in memory; what was not kept of a job is named as missing and never taken
+for absent; payloads are read only for who asks for them. A job that changes its state while it is being read may be
+left out, never read twice.
 """
 
 from __future__ import annotations
