@@ -44,7 +44,8 @@ class Step:
 
 def wider(target: Target) -> Iterator[tuple[Step, Target]]:
     """Without one field, or without one value where all must be there, or with a topic that ends in `>`."""
-    yield from _wider_topics(target)
+    for step, topics in _wider_topics(target.topics):
+        yield step, _with(target, "topics", topics)
     for name in ANY_OF:
         if getattr(target, name, None) and not _is_implied(target, name):
             yield _without(name), _with(target, name, frozenset())
@@ -63,7 +64,8 @@ def wider(target: Target) -> Iterator[tuple[Step, Target]]:
 
 def narrower(target: Target) -> Iterator[tuple[Step, Target]]:
     """Without one value of several, or with a topic that ends in `*` instead of `>`."""
-    yield from _narrower_topics(target)
+    for step, topics in _narrower_topics(target.topics):
+        yield step, _with(target, "topics", topics)
     for name in ANY_OF:
         values: frozenset[str] = getattr(target, name, frozenset())
         if len(values) > 1:
@@ -77,11 +79,10 @@ def narrower(target: Target) -> Iterator[tuple[Step, Target]]:
                 yield _dropped(f"{name}.{key}", value), _with(target, name, less)
 
 
-def _wider_topics(target: Target) -> Iterator[tuple[Step, Target]]:
-    topics: tuple[str, ...] = target.topics
+def _wider_topics(topics: tuple[str, ...]) -> Iterator[tuple[Step, tuple[str, ...]]]:
     if not topics or REST in topics:
         return
-    yield _without("topics"), _with(target, "topics", ())
+    yield _without("topics"), ()
     seen: set[str] = set()
     for topic in topics:
         wide = ".".join([*topic.split(".")[:-1], REST])
@@ -89,21 +90,20 @@ def _wider_topics(target: Target) -> Iterator[tuple[Step, Target]]:
             continue
         seen.add(wide)
         changed = tuple(wide if other == topic else other for other in topics)
-        yield Step("topics", f"topic `{topic}` widened to `{wide}`"), _with(target, "topics", changed)
+        yield Step("topics", f"topic `{topic}` widened to `{wide}`"), changed
 
 
-def _narrower_topics(target: Target) -> Iterator[tuple[Step, Target]]:
-    topics: tuple[str, ...] = target.topics
+def _narrower_topics(topics: tuple[str, ...]) -> Iterator[tuple[Step, tuple[str, ...]]]:
     for position, topic in enumerate(topics):
         others = (*topics[:position], *topics[position + 1 :])
         if any(covers_pattern(other, topic) for other in others):
             continue
         if others:
-            yield _dropped("topics", topic), _with(target, "topics", others)
+            yield _dropped("topics", topic), others
         if topic.split(".")[-1] == REST:
             narrow = ".".join([*topic.split(".")[:-1], ONE])
             changed = (*topics[:position], narrow, *topics[position + 1 :])
-            yield Step("topics", f"topic `{topic}` narrowed to `{narrow}`"), _with(target, "topics", changed)
+            yield Step("topics", f"topic `{topic}` narrowed to `{narrow}`"), changed
 
 
 def _is_implied(target: Match | OutputRule, field: str) -> bool:
