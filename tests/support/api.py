@@ -22,8 +22,10 @@ from holdgate.bundles.root import Pins, parse_root
 from holdgate.bundles.rootfile import RootFile, load_root
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.ids import Tenant
 from holdgate.kernel.service import KernelService
 from holdgate.scheduler.api.app import create_app
+from holdgate.scheduler.api.bundles import Candidate
 from holdgate.scheduler.api.deps import Deps
 from holdgate.scheduler.api.keys import issue_key
 from holdgate.scheduler.cli.apiparts import api_deps
@@ -122,7 +124,8 @@ async def running_api(
 async def publish_bundle(world: ApiWorld, data: bytes) -> None:
     """Publish as an author would, and wait until the kernel decides under it."""
     before = world.deps.kernel.snapshot
-    await world.deps.bundles.publish(_name_of(data), data)
+    candidate = Candidate(_name_of(data), data, Tenant("default"))
+    await world.deps.bundles.publish(candidate, publisher="default/author", accept_widening=True)
     await world.source.refresh()
     await eventually(lambda: world.deps.kernel.snapshot not in (None, before), why="a new snapshot")
 

@@ -5,7 +5,9 @@ HoldgateError (holdgate.kernel.errors)
 │   ├── PolicyInvalid                 rules do not load (holdgate.kernel.errors)
 │   │   └── DocumentInvalid           a file does not load; names file and line of each problem
 │   ├── KeyUnusable                   not a key file
-│   │   └── KeyUnsafe                 a private key that others can read
+│   │   ├── KeyUnsafe                 a private key that others can read
+│   │   └── KeyPassphrase             a sealed key, and no passphrase that opens it
+│   ├── BundleNotFound                nothing was published under that name, or no such version
 │   └── BundleRefused                 a bundle or a root is not accepted; `code` says which check
 │       ├── BundleMalformed           not the one form that a bundle or root file has
 │       ├── BundleUnsigned            signatures of fewer authors than the root wants, or one that does not hold
@@ -24,6 +26,7 @@ HoldgateError (holdgate.kernel.errors)
 │           └── RootUnreadable        its file could not be read; says nothing about what is in it
 └── Unavailable
     ├── StoreUnavailable              the bundle store did not answer
+    ├── RootUnavailable               the root of whoever should check a bundle does not hold
     └── ShelfUnusable                 the kernel's directory cannot be read or written
 """
 
@@ -70,6 +73,18 @@ class KeyUnsafe(KeyUnusable):
     """a private key file that others can read"""
 
     code = "key_unsafe"
+
+
+class KeyPassphrase(KeyUnusable):
+    """the passphrase of the key is missing or wrong"""
+
+    code = "key_passphrase"
+
+
+class BundleNotFound(InvalidInput):
+    """nothing was published under that name, or no such version"""
+
+    code = "bundle_not_found"
 
 
 class BundleRefused(InvalidInput):
@@ -120,9 +135,16 @@ class BundleExpired(BundleRefused):
 
 
 class BundleNotYet(BundleRefused):
-    """the time of the bundle has not come"""
+    """the time of the bundle has not come
+
+    `from_ms`: when it comes.
+    """
 
     code = "bundle_not_yet"
+
+    def __init__(self, message: str, from_ms: int) -> None:
+        super().__init__(message)
+        self.from_ms = from_ms
 
 
 class StampRefused(BundleRefused):
@@ -182,6 +204,12 @@ class StoreUnavailable(Unavailable):
     """the bundle store did not answer"""
 
     code = "store_unavailable"
+
+
+class RootUnavailable(Unavailable):
+    """the root of whoever should check a bundle does not hold"""
+
+    code = "root_unavailable"
 
 
 class ShelfUnusable(Unavailable):

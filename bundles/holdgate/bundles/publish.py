@@ -1,17 +1,50 @@
-"""Publishing: what the kernel will check is checked before, with the same function, then written to the store.
+"""Publishing: what the kernel will check is checked before, with the same functions, then written to the store.
 
-What always holds: this gives nobody any right; a kernel verifies what it finds, whoever wrote it.
+What always holds: this gives nobody any right; a kernel verifies what it finds, whoever wrote it. What was looked at is
+what is written beside: a write to the store in between, of whatever bundle, is a conflict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 
-from holdgate.bundles.errors import BundleOutdated
 from holdgate.bundles.format import parse_bundle
+from holdgate.bundles.history import restored, standing
+from holdgate.bundles.review import Review, require_publishable, review, verify_candidate
 from holdgate.bundles.root import Root
-from holdgate.bundles.store import BundleStore
-from holdgate.bundles.trusted import TrustedBundle, TrustedSet
+from holdgate.bundles.store import BundleStore, Note
+from holdgate.bundles.trusted import TrustedBundle
+
+NATS_PUBLISHER = "nats:"
+"""Before the user name of who wrote to the store without the API; the API writes `tenant/actor`."""
+
+
+class Accept(StrEnum):
+    """What the author says of a bundle that allows more than what is in force. All that is new allows more."""
+
+    NOTHING = "nothing"
+    FIRST = "first"
+    """It is meant where the store is still empty: for whoever sets a system up."""
+    WIDENING = "widening"
+    """It is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What was published: at which revision, whether a widening was accepted, which older version it brings back."""
+
+    review: Review
+    revision: int
+    accepted_widening: bool
+    restores: int | None
+
+    @property
+    def bundle(self) -> TrustedBundle:
+        """The bundle."""
+        return self.review.bundle
 
 
 def check_publishable(data: bytes, root: Root, in_force: Mapping[str, bytes], now_ms: int) -> TrustedBundle:
@@ -19,22 +52,36 @@ def check_publishable(data: bytes, root: Root, in_force: Mapping[str, bytes], no
 
     Raises what the kernel would: BundleRefused, PolicyInvalid.
     """
-    trusted = TrustedSet.under(root)
-    for _, other in sorted(in_force.items()):
-        trusted = trusted.restore(other)
-    name = parse_bundle(data).manifest.name
-    before = trusted.bundles.get(name)
-    accepted = trusted.accept(data, now_ms).bundles[name]
-    if before is not None and before.floor == accepted.floor:
-        raise BundleOutdated(f"`{name}` version {accepted.floor.version} is published already")
-    return accepted
+    return verify_candidate(data, root, in_force, now_ms).bundle
 
 
-async def publish(store: BundleStore, data: bytes, root: Root, now_ms: int) -> TrustedBundle:
-    """Check `data` against what is published and publish it; BundleConflict when somebody else was faster."""
-    name = parse_bundle(data).manifest.name
-    names: Sequence[str] = [other for other in await store.revisions() if other]
-    stored = {other: bundle for other in names if (bundle := await store.get(other)) is not None}
-    accepted = check_publishable(data, root, {other: bundle.data for other, bundle in stored.items()}, now_ms)
-    await store.put(name, data, after_revision=stored[name].revision if name in stored else None)
-    return accepted
+async def check(store: BundleStore, data: bytes, root: Root, now_ms: int) -> Review:
+    """The review of `data` against what is published; nothing is written. Raises as `review.review`."""
+    name = (await asyncio.to_thread(parse_bundle, data)).manifest.name
+    seen = await standing(store, root, name)
+    return await asyncio.to_thread(review, data, root, seen.in_force, now_ms)
+
+
+async def publish(
+    store: BundleStore,
+    data: bytes,
+    root: Root,
+    now_ms: int,
+    *,
+    accept: Accept = Accept.NOTHING,
+    publisher: str = "",
+) -> Publication:
+    """Review `data` against what is published and publish it.
+
+    BundleRefused and PolicyInvalid as a kernel would, BundleTestsFailed, BundleLintFailed, BundleWidens;
+    BundleConflict when somebody else was faster; StoreUnavailable.
+    """
+    name = (await asyncio.to_thread(parse_bundle, data)).manifest.name
+    seen = await standing(store, root, name)
+    reviewed = await asyncio.to_thread(review, data, root, seen.in_force, now_ms)
+    accepted = accept is Accept.WIDENING or (accept is Accept.FIRST and seen.is_empty)
+    require_publishable(reviewed, widening_accepted=accepted)
+    widening = accepted and reviewed.diff.widens
+    note = Note(publisher, accepted_widening=widening)
+    revision = await store.put(name, data, after_revision=seen.newest, unchanged_since=seen.seq, note=note)
+    return Publication(reviewed, revision, widening, restored(reviewed.bundle.file.manifest, seen.past))

@@ -12,7 +12,7 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from holdgate.bundles.activate import BundleActivator
-from holdgate.bundles.publish import publish
+from holdgate.bundles.publish import Accept, publish
 from holdgate.bundles.root import Pins
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.client import KernelClient
@@ -77,7 +77,7 @@ class System:
         return client
 
     async def publish(self, data: bytes) -> None:
-        await publish(self.store, data, self.ceremony.root, self.clock.now_ms())
+        await publish(self.store, data, self.ceremony.root, self.clock.now_ms(), accept=Accept.WIDENING)
 
 
 @pytest.fixture

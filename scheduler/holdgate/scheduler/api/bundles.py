@@ -1,27 +1,80 @@
-"""The shelf of bundles, as far as the API administers it: look, and publish a signed one."""
+"""The shelf of bundles, as far as the API administers it: look, check a candidate, publish a signed one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from holdgate.kernel.ids import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A bundle file that somebody brings: under which name, and of which tenant who brings it is."""
+
+    name: str
+    data: bytes
+    tenant: Tenant
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What lies on the shelf now."""
+    """What lies on the shelf now; `restores` is the older version that it brings back."""
 
     name: str
     version: int
     digest: str
+    revision: int
+    signers: Sequence[str]
+    widens: bool
+    accepted_widening: bool
+    restores: int | None
+    tests: int
+    findings: Sequence[dict[str, Any]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "digest": self.digest,
+            "revision": self.revision,
+            "signers": list(self.signers),
+            "widens": self.widens,
+            "accepted_widening": self.accepted_widening,
+            "restores": self.restores,
+            "tests": self.tests,
+            "findings": list(self.findings),
+        }
 
 
 class BundleShelf(Protocol):
-    """Checks with the kernels' own verification function, then publishes. Kernels verify again."""
+    """Checks with the kernels' own verification function, then publishes. Kernels verify again.
+
+    Everything raises StoreUnavailable and RootUnavailable; what names a bundle BundleNotFound where there is none.
+    """
 
     async def listed(self) -> list[dict[str, Any]]:
-        """What is on the shelf, by name; StoreUnavailable."""
+        """The newest of each name, by name."""
         ...
 
-    async def publish(self, name: str, data: bytes) -> Published:
-        """Publish the built and signed bundle `data`; BundleRefused, PolicyInvalid, StoreUnavailable."""
+    async def described(self, name: str) -> dict[str, Any]:
+        """The newest of `name`, and what it says of itself."""
+        ...
+
+    async def log(self, name: str) -> list[dict[str, Any]]:
+        """What was published as `name`, newest first; bounded by what the store keeps."""
+        ...
+
+    async def file(self, name: str, version: int) -> bytes:
+        """The bundle file of that version."""
+        ...
+
+    async def check(self, candidate: Candidate) -> dict[str, Any]:
+        """The review of a candidate, and what keeps it from being published; BundleRefused, PolicyInvalid."""
+        ...
+
+    async def publish(self, candidate: Candidate, *, publisher: str, accept_widening: bool) -> Published:
+        """Publish a candidate that passes its review; BundleRefused, PolicyInvalid."""
         ...

@@ -14,6 +14,7 @@ _IN_PATH = re.compile(r"\{(\w+)\}")
 _PATH_SCHEMAS: dict[str, dict[str, Any]] = {
     "job_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^/]+$"},
     "name": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"},
+    "version": {"type": "string", "minLength": 1, "maxLength": 16, "pattern": "^[1-9][0-9]{0,15}$"},
 }
 ALWAYS = ("overloaded", "internal_error", "bad_request")
 WITH_KEY = ("unauthenticated", "forbidden", "tenant_mismatch", "keys_unavailable")

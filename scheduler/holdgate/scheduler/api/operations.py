@@ -10,7 +10,7 @@ from holdgate.kernel import limits
 from holdgate.scheduler.api.calls import Operation, Query
 from holdgate.scheduler.api.keys import Role
 from holdgate.scheduler.api.paging import CURSOR_CHARS_MAX, LIMIT_DEFAULT, LIMIT_MAX
-from holdgate.scheduler.api.routes import approvals, jobs, policy, records, stream, submit, system
+from holdgate.scheduler.api.routes import approvals, bundles, jobs, policy, records, stream, submit, system
 from holdgate.scheduler.state.transitions import DEAD, State
 
 API = "/api/v1"
@@ -48,6 +48,11 @@ WAIT = Query(
     {"type": "string", "pattern": "^([0-9]|[1-5][0-9]|60)s$"},
     "Wait until the job has ended, at most this long.",
 )
+ACCEPT_WIDENING = Query(
+    "accept_widening",
+    {"type": "string", "enum": ["true", "false"], "default": "false"},
+    "That the bundle allows what was not allowed is meant.",
+)
 IDEMPOTENCY = Query(
     "Idempotency-Key",
     {"type": "string", "minLength": 1, "maxLength": limits.IDEMPOTENCY_KEY_CHARS_MAX, "pattern": "^[ -~]+$"},
@@ -80,6 +85,26 @@ VOTE_ERRORS = (
     *STATE_ERRORS,
 )
 KERNEL_ERRORS = ("kernel_unavailable",)
+STORE_ERRORS = ("unavailable",)
+REVIEW_ERRORS = (
+    "policy_invalid",
+    "bundle_refused",
+    "bundle_malformed",
+    "bundle_name",
+    "bundle_threshold",
+    "bundle_signature",
+    "bundle_scope",
+    "bundle_reach",
+    "bundle_set",
+    "bundle_expired",
+    "bundle_not_yet",
+    "bundle_too_large",
+    "bundle_version",
+    "bundle_version_reused",
+    "bundle_tenant",
+    "bundle_not_found",
+    *STORE_ERRORS,
+)
 
 # One row a call; read across, not down.
 # fmt: off
@@ -172,13 +197,31 @@ OPERATIONS: tuple[Operation, ...] = (
         "policy", ANY_KEY, reply="SnapshotPage", errors=KERNEL_ERRORS,
     ),
     Operation(
-        "GET", f"{API}/policy/bundles", "listBundles", "Published bundles", policy.list_bundles, "policy",
-        SEES_BUNDLES, reply="BundlePage", errors=("unavailable",),
+        "GET", f"{API}/policy/bundles", "listBundles", "Published bundles, by name", bundles.list_bundles, "policy",
+        SEES_BUNDLES, reply="BundlePage", query=PAGE, errors=("bad_cursor", *STORE_ERRORS),
     ),
     Operation(
-        "PUT", f"{API}/policy/bundles/{{name}}", "putBundle", "Publish a signed bundle", policy.put_bundle, "policy",
-        AUTHOR, reply="Published", request="BundleFile",
-        errors=("bundle_refused", "policy_invalid", "not_found", "unavailable", *STATE_ERRORS),
+        "GET", f"{API}/policy/bundles/{{name}}", "getBundle", "The newest bundle of a name", bundles.get_bundle,
+        "policy", SEES_BUNDLES, reply="BundleShown", errors=("bundle_not_found", *STORE_ERRORS),
+    ),
+    Operation(
+        "PUT", f"{API}/policy/bundles/{{name}}", "putBundle", "Publish a signed bundle", bundles.put_bundle, "policy",
+        AUTHOR, reply="Published", request="BundleFile", query=(ACCEPT_WIDENING,),
+        errors=(*REVIEW_ERRORS, "bundle_tests", "bundle_lint", "bundle_widening", "bundle_conflict", *STATE_ERRORS),
+    ),
+    Operation(
+        "POST", f"{API}/policy/bundles/{{name}}/check", "checkBundle", "What publishing this would be told",
+        bundles.check_bundle, "policy", AUTHOR, reply="BundleReview", request="BundleFile", errors=REVIEW_ERRORS,
+    ),
+    Operation(
+        "GET", f"{API}/policy/bundles/{{name}}/versions", "listBundleVersions", "Who published what, newest first",
+        bundles.list_versions, "policy", SEES_BUNDLES, reply="BundleVersionPage", query=PAGE,
+        errors=("bad_cursor", "bundle_not_found", *STORE_ERRORS),
+    ),
+    Operation(
+        "GET", f"{API}/policy/bundles/{{name}}/versions/{{version}}/file", "getBundleFile",
+        "A bundle file as it was published", bundles.get_file, "policy", SEES_BUNDLES, reply="BundleFile",
+        errors=("bundle_not_found", *STORE_ERRORS),
     ),
     # Lists
     Operation(

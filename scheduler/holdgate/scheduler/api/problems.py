@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from holdgate.bundles.errors import BundleFaulty
 from holdgate.kernel.errors import FormInvalid, HoldgateError, PolicyInvalid
 
 PROBLEM_TYPE = "application/problem+json"
@@ -70,6 +71,24 @@ KINDS: Mapping[str, Kind] = {
     # Policy
     "policy_invalid": Kind(422, "The rules do not load"),
     "bundle_refused": Kind(422, "The bundle is refused"),
+    "bundle_malformed": Kind(422, "The body is not a bundle file"),
+    "bundle_name": Kind(422, "The bundle has another name than the path"),
+    "bundle_threshold": Kind(422, "Fewer authors signed the bundle than the root wants"),
+    "bundle_signature": Kind(422, "A signature on the bundle does not hold"),
+    "bundle_scope": Kind(422, "The authors who signed may not rule there"),
+    "bundle_reach": Kind(422, "A rule reaches outside the scope of its bundle"),
+    "bundle_set": Kind(422, "The bundle does not fit beside the others in force"),
+    "bundle_expired": Kind(422, "The time of the bundle is over"),
+    "bundle_not_yet": Kind(422, "The time of the bundle has not come"),
+    "bundle_too_large": Kind(413, "The bundle is over the limit"),
+    "bundle_tests": Kind(422, "The bundle's own tests fail"),
+    "bundle_lint": Kind(422, "The linter finds an error in the bundle"),
+    "bundle_tenant": Kind(403, "The bundle rules on other tenants only"),
+    "bundle_version": Kind(409, "The version is not above those published before"),
+    "bundle_version_reused": Kind(409, "This version was published with other content"),
+    "bundle_widening": Kind(409, "The bundle allows what was not allowed, which nobody accepted"),
+    "bundle_conflict": Kind(409, "Somebody else published at the same time"),
+    "bundle_not_found": Kind(404, "There is no such bundle, or no such version"),
     # The system
     "kernel_unavailable": Kind(503, "The kernel gave no decision in time; nothing was stored", 2),
     "no_policy": Kind(503, "No valid policy is in force; nothing was changed", 5),
@@ -164,7 +183,7 @@ def _codes_of(error: HoldgateError) -> Iterator[str]:
 
 
 def _named_fields(error: HoldgateError) -> dict[str, Any]:
-    if not isinstance(error, FormInvalid | PolicyInvalid):
+    if not isinstance(error, FormInvalid | PolicyInvalid | BundleFaulty):
         return {}
     shown = [
         {"field": where if isinstance(where, str) else ".".join(map(str, where)), "detail": why}

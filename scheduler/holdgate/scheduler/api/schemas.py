@@ -216,6 +216,29 @@ PROBLEM = record(
         {"trace_id", "retry_after_s", "errors", "job_id", "rule", "reason", "decision", "remediations", "checks"}
     ),
 )
+SIGNERS = listed(record({"key": text(), "author": text()}))
+BUNDLE_ROW: dict[str, Schema] = {
+    "name": text(),
+    "version": nullable(COUNT),
+    "digest": nullable(DIGEST),
+    "revision": COUNT,
+    "published_at": TIME,
+    "publisher": nullable(text()),
+    "accepted_widening": BOOLEAN,
+    "signers": SIGNERS,
+    "expires": nullable(TIME),
+    "restores": nullable(COUNT),
+    "problem": nullable(text()),
+}
+BUNDLE_TOLD: dict[str, Schema] = {
+    "description": text(),
+    "scope": record({"tenants": TEXTS, "topics": TEXTS}),
+    "valid_from": nullable(TIME),
+    "grace": nullable(text()),
+    "files": listed(record({"path": text(), "sha256": DIGEST, "bytes": COUNT})),
+    "rules": TEXTS,
+    "tests": TEXTS,
+}
 COMPONENTS: dict[str, Schema] = {
     "Problem": PROBLEM,
     "Decision": DECISION,
@@ -304,12 +327,51 @@ COMPONENTS: dict[str, Schema] = {
         ),
         agreed=BOOLEAN,
     ),
-    "BundlePage": page(OBJECT),
+    "BundlePage": page(record({**BUNDLE_ROW, **BUNDLE_TOLD}, optional=frozenset(BUNDLE_TOLD))),
+    "BundleShown": record({**BUNDLE_ROW, **BUNDLE_TOLD}, optional=frozenset(BUNDLE_TOLD)),
+    "BundleVersionPage": page(record(BUNDLE_ROW)),
+    "BundleReview": record(
+        {
+            "name": text(),
+            "version": COUNT,
+            "digest": DIGEST,
+            "signers": SIGNERS,
+            "widens": BOOLEAN,
+            "publishable": BOOLEAN,
+            "objections": listed(
+                record(
+                    {
+                        "code": text(),
+                        "detail": text(),
+                        "errors": listed(record({"field": text(), "detail": text()})),
+                    }
+                )
+            ),
+            "tests": OBJECT,
+            "diff": OBJECT,
+            "changes_left_out": COUNT,
+            "findings": listed(OBJECT),
+            "left_out": LABELS_OUT,
+        }
+    ),
     "BundleFile": {
         "type": "object",
         "description": "A built and signed bundle file (`holdgate bundle build`, `sign`).",
     },
-    "Published": record({"name": text(), "version": COUNT, "digest": DIGEST}),
+    "Published": record(
+        {
+            "name": text(),
+            "version": COUNT,
+            "digest": DIGEST,
+            "revision": COUNT,
+            "signers": TEXTS,
+            "widens": BOOLEAN,
+            "accepted_widening": BOOLEAN,
+            "restores": nullable(COUNT),
+            "tests": COUNT,
+            "findings": listed(OBJECT),
+        }
+    ),
     "WorkerPage": page(
         record(
             {

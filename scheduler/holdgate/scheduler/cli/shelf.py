@@ -1,18 +1,31 @@
-"""Published bundles, for the API: what is there, and publishing with the kernels' own verification."""
+"""Published bundles, for the API: what is there, and publishing with the kernels' own verification.
+
+What always holds: one review at a time, in a thread, since it may take a processor for a minute; who would wait longer
+than that is told to come back.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from holdgate.bundles import publish as publishing
-from holdgate.bundles.errors import BundleMalformed
+from holdgate.bundles.errors import BundleMalformed, BundleRefused, RootUnavailable
 from holdgate.bundles.format import parse_bundle
-from holdgate.bundles.root import Pins
+from holdgate.bundles.history import file_of, log_of, newest_of_each, signers_of
+from holdgate.bundles.publish import Accept
+from holdgate.bundles.review import Review, objections
+from holdgate.bundles.root import Pins, Root
 from holdgate.bundles.rootfile import load_root
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.clock import Clock
-from holdgate.scheduler.api.bundles import Published
+from holdgate.scheduler.api.bundles import Candidate, Published
+from holdgate.scheduler.api.problems import Problem
 from holdgate.scheduler.settings import ApiSettings
+
+REVIEW_WAIT_S = 20.0
 
 
 class PublishedBundles:
@@ -23,29 +36,104 @@ class PublishedBundles:
         self._root_file = settings.root_file
         self._pins = Pins.parse(settings.root_pins)
         self._clock = clock
+        self._reviewing = asyncio.Lock()
 
     async def listed(self) -> list[dict[str, Any]]:
-        """What is published, by name. StoreUnavailable."""
-        names = sorted(name for name in await self._store.revisions() if name)
-        found = [bundle for name in names if (bundle := await self._store.get(name)) is not None]
-        return [{**_shown(bundle.data), "revision": bundle.revision} for bundle in found]
+        """The newest of each name, by name."""
+        return [entry.described() for entry in await newest_of_each(self._store, await self._root())]
 
-    async def publish(self, name: str, data: bytes) -> Published:
-        """Publish a built and signed bundle. BundleRefused, PolicyInvalid, StoreUnavailable."""
-        if parse_bundle(data).manifest.name != name:
-            raise BundleMalformed("the bundle's own name is not the one in the path")
-        now_ms = self._clock.now_ms()
-        accepted = await publishing.publish(self._store, data, load_root(self._root_file, self._pins, now_ms), now_ms)
-        return Published(accepted.name, accepted.file.manifest.version, accepted.digest)
+    async def described(self, name: str) -> dict[str, Any]:
+        """The newest of `name`. BundleNotFound."""
+        entries = await log_of(self._store, await self._root(), name)
+        return entries[0].described()
+
+    async def log(self, name: str) -> list[dict[str, Any]]:
+        """What was published as `name`, newest first. BundleNotFound."""
+        return [entry.as_dict() for entry in await log_of(self._store, await self._root(), name)]
+
+    async def file(self, name: str, version: int) -> bytes:
+        """The file of that version. BundleNotFound."""
+        _, data = await file_of(self._store, await self._root(), name, version)
+        return data
+
+    async def check(self, candidate: Candidate) -> dict[str, Any]:
+        """The review of a candidate. BundleRefused, PolicyInvalid."""
+        async with self._review(candidate):
+            root = await self._root()
+            reviewed = await publishing.check(self._store, candidate.data, root, self._clock.now_ms())
+            return _checked(reviewed, root)
+
+    async def publish(self, candidate: Candidate, *, publisher: str, accept_widening: bool) -> Published:
+        """Publish a candidate. BundleRefused, PolicyInvalid."""
+        async with self._review(candidate):
+            done = await publishing.publish(
+                self._store,
+                candidate.data,
+                await self._root(),
+                self._clock.now_ms(),
+                accept=Accept.WIDENING if accept_widening else Accept.NOTHING,
+                publisher=publisher,
+            )
+        bundle = done.bundle
+        return Published(
+            name=bundle.name,
+            version=bundle.file.manifest.version,
+            digest=bundle.digest,
+            revision=done.revision,
+            signers=bundle.signers,
+            widens=done.review.diff.widens,
+            accepted_widening=done.accepted_widening,
+            restores=done.restores,
+            tests=len(done.review.tests.results),
+            findings=[finding.as_dict() for finding in done.review.findings],
+        )
+
+    @asynccontextmanager
+    async def _review(self, candidate: Candidate) -> AsyncIterator[None]:
+        """The turn of `candidate`, once it is what it is brought as. Problem `overloaded` when it does not come."""
+        await asyncio.to_thread(_require_own, candidate)
+        try:
+            async with asyncio.timeout(REVIEW_WAIT_S):
+                await self._reviewing.acquire()
+        except TimeoutError as error:
+            raise Problem("overloaded", "other bundles are being reviewed") from error
+        try:
+            yield
+        finally:
+            self._reviewing.release()
+
+    async def _root(self) -> Root:
+        """The root in force; that it does not load is no fault of who calls."""
+        try:
+            return await asyncio.to_thread(load_root, self._root_file, self._pins, self._clock.now_ms())
+        except BundleRefused as error:
+            raise RootUnavailable(f"the trust root of the API does not hold: {error}") from error
 
 
-def _shown(data: bytes) -> dict[str, Any]:
-    file = parse_bundle(data)
+def _require_own(candidate: Candidate) -> None:
+    """The bundle has the name that it is brought under, and rules on the tenant of who brings it, among others."""
+    manifest = parse_bundle(candidate.data).manifest
+    if manifest.name != candidate.name:
+        raise BundleMalformed("the bundle's own name is not the one in the path", code="bundle_name")
+    if "*" not in manifest.scope.tenants and candidate.tenant not in manifest.scope.tenants:
+        raise Problem(
+            "bundle_tenant", f"`{manifest.name}` does not rule on the tenant of the key, `{candidate.tenant}`"
+        )
+
+
+def _checked(reviewed: Review, root: Root) -> dict[str, Any]:
+    """A review as it is shown; `publishable` where nothing but an acknowledgement is missing."""
+    found = objections(reviewed, widening_accepted=False)
     return {
-        "name": file.manifest.name,
-        "version": file.manifest.version,
-        "digest": file.digest,
-        "expires": file.manifest.expires,
-        "signers": [signature.key for signature in file.signatures],
-        "files": [entry.path for entry in file.manifest.files],
+        **reviewed.as_dict(),
+        "signers": [{"key": key, "author": author} for key, author in signers_of(reviewed.bundle.signers, root)],
+        "publishable": not objections(reviewed, widening_accepted=True),
+        "objections": [
+            {
+                "code": objection.code,
+                "detail": str(objection),
+                "errors": [{"field": where, "detail": why} for where, why in objection.problems],
+            }
+            for objection in found
+        ],
     }

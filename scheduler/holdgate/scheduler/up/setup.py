@@ -6,8 +6,8 @@ import nats
 import structlog
 from nats.aio.client import Client as Nats
 
-from holdgate.bundles.errors import BundleOutdated
-from holdgate.bundles.publish import publish
+from holdgate.bundles.errors import BundleOutdated, BundleWidens
+from holdgate.bundles.publish import NATS_PUBLISHER, Accept, publish
 from holdgate.bundles.root import Pins
 from holdgate.bundles.rootfile import load_root
 from holdgate.bundles.stampstore import StampStore
@@ -29,10 +29,17 @@ async def prepare(url: str, user: tuple[str, str], provisioned: Provisioned) -> 
         now_ms = SystemClock().now_ms()
         root = load_root(provisioned.home.root_file, Pins.parse(provisioned.root_pins), now_ms)
         try:
-            await publish(store, provisioned.starter, root, now_ms)
+            await publish(
+                store, provisioned.starter, root, now_ms, accept=Accept.FIRST, publisher=f"{NATS_PUBLISHER}{name}"
+            )
         except BundleOutdated as error:
             # What is published is the same or newer: an author has moved on from the starter bundle.
             log.debug("the starter bundle is published already", action="starter_kept", reason=str(error))
+        except BundleWidens as error:
+            # Of a newer release: what it would allow beyond the rules in force is for an author to accept.
+            log.warning(
+                "the newer starter bundle allows more, so the older stays", action="starter_kept", why=str(error)
+            )
     finally:
         await nc.close()
 

@@ -36,7 +36,15 @@ EXPECTED = [
     (kernel_errors.KernelUnavailable(), 503, "kernel_unavailable"),
     (kernel_errors.MalformedJson(), 400, "malformed_json"),
     (KernelRefused("code", "message"), 422, "invalid_input"),
-    (bundle_errors.BundleUnsigned(), 422, "bundle_refused"),
+    (bundle_errors.BundleUnsigned(), 422, "bundle_threshold"),
+    (bundle_errors.BundleUnsigned(code="bundle_unknown_key"), 422, "bundle_threshold"),
+    (bundle_errors.BundleRefused(code="bundle_odd"), 422, "bundle_refused"),
+    (bundle_errors.BundleOutdated(), 409, "bundle_version"),
+    (bundle_errors.BundleConflict(), 409, "bundle_conflict"),
+    (bundle_errors.BundleWidens("widens", [("rule", "why")]), 409, "bundle_widening"),
+    (bundle_errors.BundleTestsFailed("fails", [("file:1", "why")]), 422, "bundle_tests"),
+    (bundle_errors.BundleNotFound(), 404, "bundle_not_found"),
+    (bundle_errors.RootUnavailable(), 503, "unavailable"),
     (bundle_errors.StoreUnavailable(), 503, "unavailable"),
     (errors.StateBroken("secret text"), 500, "internal_error"),
     (kernel_errors.Forged("secret text"), 500, "internal_error"),
@@ -65,6 +73,8 @@ def test_wrong_fields_are_named() -> None:
     assert [item["field"] for item in shown["errors"]] == ["topic", "labels.env"]
     policy = problem_of(PolicyInvalid([(("rules", 3, "match"), "unknown key")])).as_dict()
     assert policy["errors"][0]["field"] == "rules.3.match"
+    faulty = problem_of(bundle_errors.BundleWidens("widens", [("house.open", "allows more")])).as_dict()
+    assert faulty["errors"] == [{"field": "house.open", "detail": "allows more"}]
 
 
 def test_every_error_of_the_scheduler_that_is_the_callers_has_a_row() -> None:

@@ -1,8 +1,6 @@
-"""Policy over HTTP: what would be decided, under which snapshot, from which bundles; and a new bundle."""
+"""Policy over HTTP: what would be decided, and under which snapshot."""
 
 from __future__ import annotations
-
-import re
 
 from holdgate.kernel.ids import new_job_id
 from holdgate.kernel.jobform import Facts, Identity, parse_form, split_facts
@@ -11,8 +9,6 @@ from holdgate.scheduler.api.calls import Call, Reply, reply_json
 from holdgate.scheduler.api.paging import page_reply
 from holdgate.scheduler.api.problems import Problem, invalid
 from holdgate.scheduler.api.routes.submit import identity_of, job_of, require_size
-
-BUNDLE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
 
 
 async def evaluate(call: Call) -> Reply:
@@ -54,32 +50,6 @@ async def list_snapshots(call: Call) -> Reply:
     ]
     agreed = len({replica.snapshot for replica in replicas}) == 1
     return reply_json({**page_reply(items, None), "agreed": agreed})
-
-
-async def list_bundles(call: Call) -> Reply:
-    """`GET /policy/bundles`: what lies on the shelf that kernels watch"""
-    return reply_json(page_reply(await call.deps.bundles.listed(), None))
-
-
-async def put_bundle(call: Call) -> Reply:
-    """`PUT /policy/bundles/{name}`: a built and signed bundle file, checked as kernels check it, then published"""
-    name = call.path["name"]
-    if BUNDLE_NAME.match(name) is None:
-        raise Problem("not_found")
-    published = await call.deps.bundles.publish(name, call.body)
-    await call.deps.audit.append(
-        call.principal.tenant,
-        "bundle.published",
-        {
-            "actor": call.principal.actor,
-            "bundle": published.name,
-            "version": published.version,
-            "digest": published.digest,
-            "trace_id": call.trace_id,
-        },
-        call.deps.clock.now_ms(),
-    )
-    return reply_json({"name": published.name, "version": published.version, "digest": published.digest})
 
 
 async def _supposed(call: Call) -> tuple[Job, Facts]:

@@ -1,0 +1,182 @@
+"""The one check before a publish, for command and server: what a kernel verifies, and what only an author can mend.
+
+A candidate is verified as kernels do (`trusted.py`), beside the bundles in force; then its tests are run, the set with
+it is compared with the set in force, and the linter looks at the rules. What always holds: nothing is published that
+has not passed `review` and `require_publishable`; neither gives anybody a right, since a kernel verifies what it finds.
+Everything is bounded by the limits on a bundle. No IO; slow enough to be kept off an event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdgate.bundles.diff import Change, Diff, Direction, compare
+from holdgate.bundles.errors import (
+    BundleFaulty,
+    BundleLintFailed,
+    BundleOutdated,
+    BundleTestsFailed,
+    BundleWidens,
+)
+from holdgate.bundles.lint import Finding, LintContext, Severity, lint
+from holdgate.bundles.root import Root
+from holdgate.bundles.testing import TestReport, run_tests
+from holdgate.bundles.trusted import TrustedBundle, TrustedSet
+from holdgate.kernel.canonical import canonical_bytes
+from holdgate.kernel.rules import BundleRules
+
+SHOWN_MAX = 5
+"""Failing cases, widenings and findings in a message; `problems` holds more."""
+CHANGES_SHOWN_MAX = 200
+EXAMPLE_CHARS_MAX = 300
+WIDENING = (Direction.WIDENS, Direction.UNCLEAR)
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A candidate that kernels would take, and what else is to be said about it.
+
+    `left_out`: bundles in the store that do not hold under the root, by name, with the code why; the candidate was
+    compared without them.
+    """
+
+    bundle: TrustedBundle
+    tests: TestReport
+    diff: Diff
+    findings: tuple[Finding, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for the console and for programs; of many changes the first ones."""
+        manifest, diff = self.bundle.file.manifest, self.diff.as_dict()
+        changes = diff["changes"]
+        return {
+            "name": manifest.name,
+            "version": manifest.version,
+            "digest": self.bundle.digest,
+            "signers": list(self.bundle.signers),
+            "widens": self.diff.widens,
+            "tests": self.tests.as_dict(),
+            "diff": {**diff, "changes": changes[:CHANGES_SHOWN_MAX]},
+            "changes_left_out": max(0, len(changes) - CHANGES_SHOWN_MAX),
+            "findings": [finding.as_dict() for finding in self.findings],
+            "left_out": dict(self.left_out),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A bundle that would be accepted: the set in force, the set with it, and what was left out of both."""
+
+    bundle: TrustedBundle
+    before: TrustedSet
+    after: TrustedSet
+    left_out: Mapping[str, str]
+
+
+def verify_candidate(data: bytes, root: Root, in_force: Mapping[str, bytes], now_ms: int) -> Candidate:
+    """The bundle in `data`, once kernels would accept it beside the bundles `in_force` (name → file).
+
+    Raises what the kernel would: BundleRefused, PolicyInvalid. A bundle in force that does not hold is left out, since
+    kernels dropped it too and a successor must be possible.
+    """
+    before, problems = TrustedSet.under(root).restore_all(in_force)
+    after = before.accept(data, now_ms)
+    (bundle,) = (bundle for name, bundle in after.bundles.items() if before.bundles.get(name) is not bundle)
+    held = before.bundles.get(bundle.name)
+    if held is not None and held.floor == bundle.floor:
+        raise BundleOutdated(f"`{bundle.name}` version {bundle.floor.version} is published already")
+    return Candidate(bundle, before, after, {name: error.code for name, error in problems.items()})
+
+
+def review(data: bytes, root: Root, in_force: Mapping[str, bytes], now_ms: int) -> Review:
+    """All that is to be said before `data` is published. Raises as `verify_candidate`, and where tests do not load."""
+    candidate = verify_candidate(data, root, in_force, now_ms)
+    before, after = _rules(candidate.before), _rules(candidate.after)
+    tests = run_tests(candidate.bundle.file)
+    findings = _findings(candidate.bundle, before, after, root)
+    return Review(candidate.bundle, tests, compare(before, after), findings, candidate.left_out)
+
+
+def require_publishable(reviewed: Review, *, widening_accepted: bool) -> None:
+    """BundleTestsFailed, BundleLintFailed or BundleWidens; the first of `objections`."""
+    for objection in objections(reviewed, widening_accepted=widening_accepted):
+        raise objection
+
+
+def objections(reviewed: Review, *, widening_accepted: bool) -> list[BundleFaulty]:
+    """Everything that keeps a candidate from being published."""
+    found = (_failing(reviewed), _mistaken(reviewed), None if widening_accepted else _widening(reviewed))
+    return [objection for objection in found if objection is not None]
+
+
+def _rules(trusted: TrustedSet) -> list[BundleRules]:
+    return [bundle.rules for _, bundle in sorted(trusted.bundles.items())]
+
+
+def _findings(
+    bundle: TrustedBundle, before: Sequence[BundleRules], after: Sequence[BundleRules], root: Root
+) -> tuple[Finding, ...]:
+    """Of the candidate's own rules, and what of others is only found beside them."""
+    manifest = bundle.file.manifest
+    held = frozenset(role.name for role in root.approver_roles)
+    context = LintContext(vocabulary=manifest.vocabulary, roles=held or None)
+    known = set(lint(before, context))
+    found = [finding for finding in lint(after, context) if finding.bundle == bundle.name or finding not in known]
+    if not manifest.tests:
+        message = "has no tests; `tests:` in bundle.yaml names files of them, and they are run at every publish"
+        found.append(Finding("bundle-untested", Severity.WARNING, bundle.name, "", message))
+    return tuple(found)
+
+
+def _failing(reviewed: Review) -> BundleTestsFailed | None:
+    failed = [result for result in reviewed.tests.results if not result.passed]
+    if not failed:
+        return None
+    problems = [(f"{case.file}:{case.line}", f"{case.name}: {'; '.join(case.problems)}") for case in failed]
+    return BundleTestsFailed(
+        f"{len(failed)} of {len(reviewed.tests.results)} tests fail: {_first(problems)}; "
+        "run `holdgate bundle test` and mend rules or tests",
+        problems,
+    )
+
+
+def _mistaken(reviewed: Review) -> BundleLintFailed | None:
+    errors = [finding for finding in reviewed.findings if finding.severity is Severity.ERROR]
+    if not errors:
+        return None
+    problems = [(f"{finding.bundle}.{finding.rule}", f"{finding.code}: {finding.message}") for finding in errors]
+    return BundleLintFailed(f"the linter finds {_count(errors, 'error')}: {_first(problems)}", problems)
+
+
+def _widening(reviewed: Review) -> BundleWidens | None:
+    if not reviewed.diff.widens:
+        return None
+    changes = [change for change in reviewed.diff.changes if change.direction in WIDENING]
+    problems = [(f"{change.bundle}.{change.rule}".rstrip("."), _said(change)) for change in changes]
+    return BundleWidens(
+        f"{_count(changes, 'change')} may allow what was not allowed: {_first(problems)}; where that is meant, "
+        "publish with `--accept-widening` (`?accept_widening=true`)",
+        problems,
+    )
+
+
+def _said(change: Change) -> str:
+    how = "widens" if change.direction is Direction.WIDENS else "may widen"
+    example = change.example
+    if example is None or "facts" not in example:
+        return f"{how}: {change.what}"
+    facts = canonical_bytes(example["facts"]).decode()[:EXAMPLE_CHARS_MAX]
+    return f"{how}: {change.what}, such as {facts}{' (' + str(example['how']) + ')' if 'how' in example else ''}"
+
+
+def _first(problems: Sequence[tuple[str, str]]) -> str:
+    shown = "; ".join(f"`{where}` {why}" for where, why in problems[:SHOWN_MAX])
+    more = len(problems) - SHOWN_MAX
+    return shown if more <= 0 else f"{shown}; and {more} more"
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
