@@ -150,9 +150,10 @@ def _shallow(item: Placed, together: Together) -> Iterator[Finding]:
         deeper = f"{pattern}.{REST}"
         if any(common_pattern(own, deeper) is not None for own in item.region.topics):
             continue
-        through = next(
-            (other for other in together.alive if _reaches_past(other, item, pattern, deeper, together)), None
-        )
+        if not together.neighbours.spend(len(together.deep)):
+            return
+        reaching = (other for other in together.deep if _reaches_past(other, item, pattern, deeper, together))
+        through = next(reaching, None)
         if through is not None:
             does = {Verdict.DENY: "denies", Verdict.REQUIRE_APPROVAL: "holds"}.get(rule.decision, "slows down")
             message = (
@@ -165,8 +166,10 @@ def _shallow(item: Placed, together: Together) -> Iterator[Finding]:
 def _reaches_past(other: Placed, item: Placed, pattern: str, deeper: str, together: Together) -> bool:
     """Whether `other` allows below `pattern` what `item` is about, both there and one deeper, and nothing stops it."""
     both = [own for own in other.region.topics if own.endswith(REST) and common_pattern(own, pattern) is not None]
+    if not both:
+        return False
     below = other.region.at(c for own in both if (c := common_pattern(own, deeper)) is not None)
-    if not both or below.is_empty or below.is_apart(item.region.at({REST})):
+    if below.is_empty or below.is_apart(item.region.at({REST})):
         return False
     if not together.neighbours.spend(len(together.alive)):
         return False
@@ -185,11 +188,9 @@ def _example(through: Placed, deeper: str) -> str:
 
 
 def _throttle_alone(item: Placed, together: Together) -> Iterator[Finding]:
-    if all(other.region.is_apart(item.region) for other in together.passing):
+    if together.none_passes(item.region):
         rule = item.rule
-        message = (
-            "slows down jobs that no rule looked at allows or holds; add the rule that does, or look at its bundle too"
-        )
+        message = "slows down what no rule looked at allows or holds; add the rule that does, or look at its bundle too"
         yield finding("throttle-alone", rule.bundle, rule.id, message)
 
 
