@@ -1,4 +1,4 @@
-"""Where a kernel puts the live decisions that a candidate is to be compared with; `holdgate.bundles` does the comparing.
+"""Where a kernel puts live decisions that a candidate is to be compared with; `holdgate.bundles` does the comparing.
 
 What always holds: nothing that comes of it reaches an answer; a decision that nobody has time for is dropped.
 """

@@ -91,6 +91,7 @@ async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[No
     """Decides and signs permits."""
     from holdgate.bundles.activate import BundleActivator
     from holdgate.bundles.root import Pins
+    from holdgate.bundles.shadowing import BundleShadow
     from holdgate.bundles.store import BundleStore
     from holdgate.kernel.service import KernelService
 
@@ -107,8 +108,9 @@ async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[No
         source.load()
         if source.trust is not None:
             _require_listed(signer, source.trust.kernel, "kernel")
-        service = KernelService(nc, source, signer, clock, replica_id=f"kernel-{os.getpid()}")
-        async with _started(source), _started(service):
+        shadow = BundleShadow(BundleStore(nc), source, clock)
+        service = KernelService(nc, source, signer, clock, replica_id=f"kernel-{os.getpid()}", shadow=shadow)
+        async with _started(source), _started(shadow), _started(service):
             yield
 
 
