@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ from holdgate.kernel.permits import Keyring, Signer, open_signed, seal
 from holdgate.kernel.policy import compile_policy, parse_rules, snapshot_of
 from holdgate.kernel.records import Admission, Decision, Job, Outcome, Permit, Phase, Signed, Verdict, Vote
 from holdgate.kernel.service import KernelService
-from holdgate.kernel.trust import ActivePolicy, FailModes, Trust
+from holdgate.kernel.trust import ActivePolicy, FailModes, PolicyEvent, Trust
 from holdgate.scheduler.dispatch.config import DispatchConfig
 from holdgate.scheduler.dispatch.service import DispatcherService, FailOpen
 from holdgate.scheduler.state.approvals import Approvals, VoteRequest, VoteResult
@@ -81,6 +81,11 @@ class Rules:
     def on_change(self, callback: Callable[[], None]) -> None:
         """Hear of changes."""
         self._callbacks.append(callback)
+
+    epoch_ms = 0
+
+    def events(self, after: int) -> Sequence[PolicyEvent]:
+        return ()
 
     def status(self) -> dict[str, object]:
         """Nothing to tell."""

@@ -1,14 +1,15 @@
 """Keeps the policy of a kernel: root from a file, last known good from disk, new bundles from the store.
 
 What always holds: a bundle is verified off the event loop, written to disk, and only then decided under, the whole set
-at once; anything wrong with a bundle, the store or the disk leaves the set in force as it was, and status says why.
+at once; anything wrong with a bundle, the store or the disk leaves the set in force as it was, and status, a metric and
+an event say why. No time is believed that lies before one that was seen: what expired stays so.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -17,21 +18,30 @@ from nats.errors import Error as NatsError
 
 from holdgate.bundles import metrics
 from holdgate.bundles.chain import RootChain
-from holdgate.bundles.errors import BundleOutdated, RootUnreadable
+from holdgate.bundles.errors import BundleNotYet, BundleRefused, BundleSetRefused, RootUnreadable
+from holdgate.bundles.events import ACCEPTED, DROPPED, REFUSED, Events
+from holdgate.bundles.format import parse_bundle
+from holdgate.bundles.freshness import count_by_freshness, freshness_of, root_freshness
 from holdgate.bundles.root import Pins, Root
 from holdgate.bundles.rootfile import FileStamp, file_stamp, load_chain
 from holdgate.bundles.shelf import Shelf, Versions
+from holdgate.bundles.stamp import Delivered, StoreState
+from holdgate.bundles.stampstore import StampStore
+from holdgate.bundles.stampwatch import StampWatch
 from holdgate.bundles.store import BundleStore, StoredBundle
-from holdgate.bundles.trusted import Floor, TrustedSet
+from holdgate.bundles.trusted import BUNDLES_MAX, MISSING, Floor, TrustedBundle, TrustedSet
+from holdgate.kernel import limits
 from holdgate.kernel.clock import Clock, rfc3339
-from holdgate.kernel.errors import HoldgateError, Unavailable
+from holdgate.kernel.errors import HoldgateError, PolicyInvalid, Unavailable
 from holdgate.kernel.tasks import TaskSet
-from holdgate.kernel.trust import ActivePolicy, Trust
+from holdgate.kernel.trust import ActivePolicy, PolicyEvent, Trust
 
 log = structlog.get_logger("holdgate.bundles")
 
 LOOK_S = 5.0
 """How often the store is asked when no hint came: hints may be lost, and a root file may change."""
+KEEP_TIME_MS = 180_000
+"""How often the time is written to disk, so also how far a clock may go back over a restart without being noticed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +58,40 @@ class Problem:
         return {"at": rfc3339(self.at_ms), "bundle": self.bundle, "code": self.code, "message": self.message}
 
 
+@dataclass(slots=True)
+class _Seen:
+    """What is known of the store: by name the revision that was dealt with, and what lay there.
+
+    `seq`: of the whole store, once everything in it was dealt with. `again_ms`: when one that is not valid yet will be.
+    """
+
+    seq: int | None = None
+    dealt: dict[str, int] = field(default_factory=dict)
+    delivered: dict[str, Delivered] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()
+    again_ms: int | None = None
+    told: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+
 class BundleActivator:
     """The kernel's source of policy (`kernel.trust.PolicySource`). Without a store it lives on what is on disk."""
 
     def __init__(
-        self, *, root: Path, pins: Pins, directory: Path, clock: Clock, store: BundleStore | None = None
+        self,
+        *,
+        root: Path,
+        pins: Pins,
+        directory: Path,
+        clock: Clock,
+        store: BundleStore | None = None,
+        stamps: StampStore | None = None,
     ) -> None:
         self._root_path = root
         self._pins = pins
         self._shelf = Shelf(directory)
         self._clock = clock
         self._store = store
+        self._stamps = StampWatch(stamps)
         self._set: TrustedSet | None = None
         self._active: ActivePolicy | None = None
         self._callbacks: list[Callable[[], None]] = []
@@ -67,29 +100,32 @@ class BundleActivator:
         self._looking = asyncio.Lock()
         self._root_stamp: FileStamp | None = None
         self._subscription: Subscription | None = None
-        self._store_seq: int | None = None
-        self._revisions: dict[str, int] = {}
+        self._seen = _Seen()
+        self._seen_ms = 0
+        self._kept_ms = 0
+        self._read_ms: int | None = None
         self._last_success_ms: int | None = None
         self._problem: Problem | None = None
         self._store_problem: Problem | None = None
+        self._events = Events(clock)
 
     def load(self) -> None:
         """Root and last known good, from disk. RootRefused and kin, ShelfUnusable when there is nothing to stand on."""
         stamp = file_stamp(self._root_path)
         trusted, problems = self._restored()
         self._remember(stamp, problems.values())
-        for name, error in problems.items():
-            self._note(name, error)
+        self._tell_dropped(problems)
         self._swap(trusted)
+        self._measure()
 
     async def start(self) -> None:
         """Load, look at the store once, and go on looking; idempotent."""
         if self._set is None:
             await asyncio.to_thread(self.load)
-        if self._store is None or len(self._tasks):
+        if len(self._tasks):
             return
         await self.refresh()
-        self._tasks.start(self._look_always(self._store), "bundles")
+        self._tasks.start(self._look_always(), "bundles")
 
     async def stop(self) -> None:
         """Look no more; what is in force stays; idempotent."""
@@ -111,26 +147,45 @@ class BundleActivator:
         """The root in force."""
         return None if self._set is None else self._set.trust
 
+    @property
+    def epoch_ms(self) -> int:
+        """Since when events are counted."""
+        return self._events.epoch_ms
+
     def current(self) -> ActivePolicy | None:
         """The policy in force."""
         return self._active
 
+    def events(self, after: int) -> Sequence[PolicyEvent]:
+        """What happened since the event `after`, as far as it is kept."""
+        return self._events.after(after)
+
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after every swap."""
+        """Call `callback` after every swap and every event."""
         self._callbacks.append(callback)
 
     def status(self) -> dict[str, object]:
         """What an operator wants to know."""
-        trusted = self._set
+        trusted, now_ms = self._set, self._clock.now_ms()
+        infos = [] if self._active is None else self._active.bundles
         return {
             "last_success": None if self._last_success_ms is None else rfc3339(self._last_success_ms),
             "last_error": None if self._problem is None else self._problem.as_dict(),
+            "age_s": None if self._last_success_ms is None else max(0, now_ms - self._last_success_ms) // 1000,
             "store": "none" if self._store is None else "unavailable" if self._store_problem else "ok",
             "store_error": None if self._store_problem is None else self._store_problem.as_dict(),
-            "revision": self._store_seq,
+            "store_read": None if self._read_ms is None else rfc3339(self._read_ms),
+            "stamp": self._stamps.as_dict(),
+            "clock": "back" if self._is_clock_back() else "ok",
+            "revision": self._seen.seq,
             "missing": [] if trusted is None else list(trusted.missing),
+            "dropped": [] if trusted is None else [bundle.as_dict() for bundle in trusted.dropped],
+            "signers": sorted({name for info in infos for name in info.signers}),
+            "freshness": {info.name: str(freshness_of(info, now_ms)) for info in infos},
+            "root_freshness": None if trusted is None else str(root_freshness(trusted.root.expires_ms, now_ms)),
             "root_expires": None if trusted is None else trusted.root.expires,
             "default_decision": "deny" if trusted is None else trusted.root.default_decision,
+            "events": self._events.as_dict(),
         }
 
     async def refresh(self) -> None:
@@ -141,9 +196,11 @@ class BundleActivator:
             await self._refresh_root()
             if self._store is not None:
                 await self._refresh_store(self._store)
+            await self._keep_time()
+            self._measure()
 
     async def _refresh_root(self) -> None:
-        """A new root: every bundle is verified under it. One that does not hold any more is missing from then on."""
+        """A new root: every bundle is verified under it. One that does not hold any more is dropped from then on."""
         stamp = file_stamp(self._root_path)
         if stamp == self._root_stamp:
             return
@@ -154,9 +211,9 @@ class BundleActivator:
             self._note("", error)
             return
         self._remember(stamp, problems.values())
-        self._store_seq, self._revisions = None, {}
-        for name, problem in problems.items():
-            self._note(name, problem)
+        self._seen = _Seen()
+        self._tell_dropped(problems)
+        self._events.add(ACCEPTED, "", version=trusted.root.version)
         self._swap(trusted)
         log.info("a root is in force", action="policy.root", version=trusted.root.version)
 
@@ -166,104 +223,200 @@ class BundleActivator:
             self._root_stamp = stamp
 
     async def _refresh_store(self, store: BundleStore) -> None:
+        trusted = self._set
+        if trusted is None:
+            return
+        await self._stamps.read(trusted.trust.api, self._clock.now_ms())
         try:
-            names = await store.revisions()
-            seq = names.pop("")
-            if seq == self._store_seq:
-                self._store_problem = None
-                return
-            stored = [bundle for name in names if (bundle := await store.get(name)) is not None]
+            await self._read_store(store, trusted)
         except HoldgateError as error:
             metrics.RELOADS.labels("unavailable").inc()
             self._store_problem = Problem(self._clock.now_ms(), "", error.code, str(error))
             log.warning("the bundle store is away; the policy in force stays", action="policy.store", error=str(error))
             return
-        self._store_problem = None
-        fresh = [bundle for bundle in stored if self._revisions.get(bundle.name) != bundle.revision]
-        for bundle in fresh:
-            if await self._take(bundle):
-                self._revisions[bundle.name] = bundle.revision
-        if all(self._revisions.get(bundle.name) == bundle.revision for bundle in stored):
-            self._store_seq = seq
+        self._store_problem, self._read_ms = None, self._clock.now_ms()
+        self._judge_store()
 
-    def _restored(self) -> tuple[TrustedSet, dict[str, HoldgateError]]:
-        """Root from its file, and under it the bundles on disk; by name, those that are not there or do not hold."""
-        versions = self._shelf.versions()
-        chain = load_chain(self._root_path, self._pins, self._clock.now_ms())
-        _verify_follows(chain, versions, self._pins)
-        trusted = TrustedSet.under(chain.root, versions.bundles)
-        problems: dict[str, HoldgateError] = {}
-        for name in sorted(versions.bundles):
-            data = self._shelf.bundle(name)
-            try:
-                if data is None:
-                    raise BundleOutdated(f"`{name}` is not on disk any more", code="bundle_missing")
-                trusted = trusted.restore(data)
-            except HoldgateError as error:
-                problems[name] = error
-        self._shelf.keep(self._versions(trusted), {})
-        return trusted, problems
+    async def _read_store(self, store: BundleStore, trusted: TrustedSet) -> None:
+        """Read what is new, and take all that holds at once."""
+        names = await store.revisions()
+        seq, now_ms = names.pop(""), self._now_ms()
+        if seq == self._seen.seq and (self._seen.again_ms is None or now_ms < self._seen.again_ms):
+            return
+        self._seen.names, self._seen.again_ms = frozenset(names), None
+        in_force = [name for name in names if name in trusted.floors]
+        others = [name for name in names if name not in trusted.floors]
+        candidates: dict[str, TrustedBundle] = {}
+        revisions: dict[str, int] = {}
+        for name in (*in_force, *others[:BUNDLES_MAX]):
+            stored = await store.get(name)
+            if stored is None or self._seen.dealt.get(name) == stored.revision:
+                continue
+            bundle = await self._candidate(trusted, stored, now_ms)
+            if bundle is not None:
+                candidates[name], revisions[name] = bundle, stored.revision
+        if await self._take(trusted, candidates, revisions):
+            self._seen.seq = seq
 
-    async def _take(self, stored: StoredBundle) -> bool:
-        """Verify, keep and activate one bundle; whether it was dealt with, so that it need not be looked at again."""
-        before = self._set
-        if before is None:
-            return False
-        try:
-            trusted = await asyncio.to_thread(self._accept, before, stored)
-        except HoldgateError as error:
-            metrics.RELOADS.labels("rejected").inc()
-            self._note(stored.name, error)
-            # A full disk gets better; a bundle that does not hold never will.
-            return error.code != "shelf_unusable"
-        if trusted is before:
+    async def _candidate(self, trusted: TrustedSet, stored: StoredBundle, now_ms: int) -> TrustedBundle | None:
+        """The bundle in `stored` where it holds and is not in force already."""
+        name = stored.name
+        held = trusted.bundles.get(name)
+        if held is not None and held.data == stored.data:
             metrics.RELOADS.labels("unchanged").inc()
+            self._deal(name, stored.revision, held)
+            return None
+        try:
+            bundle = await asyncio.to_thread(trusted.verified, name, stored.data, now_ms)
+        except (BundleRefused, PolicyInvalid) as error:
+            self._seen.delivered[name] = await asyncio.to_thread(_delivered, stored.data)
+            self._refuse(name, stored.revision, error)
+            return None
+        self._seen.delivered[name] = Delivered(frozenset({bundle.digest}), bundle.floor.version)
+        return bundle
+
+    async def _take(
+        self, trusted: TrustedSet, candidates: Mapping[str, TrustedBundle], revisions: Mapping[str, int]
+    ) -> bool:
+        """Place, keep and activate all candidates that fit beside each other; False where that must be tried again."""
+        if not candidates:
             return True
-        metrics.RELOADS.labels("accepted").inc()
-        self._problem = None
-        self._swap(trusted)
-        log.info(
-            "a bundle is in force",
-            action="policy.reload",
-            bundle=stored.name,
-            snapshot=None if self._active is None else self._active.snapshot,
-        )
+        try:
+            after, unfit = await asyncio.to_thread(self._placed, trusted, candidates)
+        except HoldgateError as error:
+            self._refuse("", 0, error)  # a full disk gets better
+            return False
+        taken = [name for name in candidates if name not in unfit]
+        if taken:
+            self._problem = None
+        for name in taken:
+            bundle = candidates[name]
+            metrics.RELOADS.labels("accepted").inc()
+            self._deal(name, revisions[name], bundle)
+            self._events.add(ACCEPTED, name, version=bundle.floor.version)
+            log.info("a bundle is in force", action="policy.reload", bundle=name, version=bundle.floor.version)
+        for name, problem in unfit.items():
+            self._refuse(name, revisions[name], problem)
+        if taken:
+            self._swap(after)
         return True
 
-    def _accept(self, before: TrustedSet, stored: StoredBundle) -> TrustedSet:
+    def _placed(
+        self, trusted: TrustedSet, candidates: Mapping[str, TrustedBundle]
+    ) -> tuple[TrustedSet, Mapping[str, HoldgateError]]:
         """On a thread: nothing here touches what the event loop reads."""
-        held = before.bundles.get(stored.name)
-        if held is not None and held.data == stored.data:
-            return before
-        trusted = before.accept(stored.data, self._clock.now_ms())
-        changed = {name for name, bundle in trusted.bundles.items() if before.bundles.get(name) is not bundle}
-        if changed != {stored.name}:
-            raise BundleOutdated(f"stored as `{stored.name}`, named otherwise", code="bundle_name")
-        self._shelf.keep(self._versions(trusted), {stored.name: trusted.bundles[stored.name].data})
-        return trusted
+        after, unfit = trusted.placed(candidates)
+        files = {name: bundle.data for name, bundle in candidates.items() if name not in unfit}
+        if files:
+            self._shelf.keep(self._versions(after), files)
+        return after, unfit
+
+    def _deal(self, name: str, revision: int, bundle: TrustedBundle) -> None:
+        self._seen.dealt[name] = revision
+        for told in (name, ""):
+            self._seen.told.pop(told, None)
+        self._seen.delivered[name] = Delivered(frozenset({bundle.digest}), bundle.floor.version)
+
+    def _refuse(self, name: str, revision: int, error: HoldgateError) -> None:
+        """Say why, once for what lies under this name, and do not look at it again unless that can change."""
+        if isinstance(error, BundleNotYet):
+            from_ms = error.from_ms - limits.CLOCK_SKEW_S * 1000
+            self._seen.again_ms = from_ms if self._seen.again_ms is None else min(from_ms, self._seen.again_ms)
+        elif not isinstance(error, BundleSetRefused | Unavailable):
+            self._seen.dealt[name] = revision
+        if self._seen.told.get(name) != (revision, error.code):
+            self._seen.told[name] = (revision, error.code)
+            metrics.RELOADS.labels("rejected").inc()
+            self._note(name, error)
+
+    def _judge_store(self) -> None:
+        trusted = self._set
+        if trusted is None:
+            return
+        delivered = dict(self._seen.delivered)
+        for name, bundle in trusted.bundles.items():
+            got = delivered.get(name, Delivered(frozenset(), 0))
+            version = max(got.version, bundle.floor.version)
+            delivered[name] = Delivered(got.digests | {bundle.digest}, version)
+        is_whole = trusted.bundles.keys() <= self._seen.names
+        self._stamps.judge(delivered, self._clock.now_ms(), is_whole=is_whole)
+
+    def _restored(self) -> tuple[TrustedSet, Mapping[str, HoldgateError]]:
+        """Root from its file, and under it the bundles on disk; by name, those that are not there or do not hold."""
+        versions = self._shelf.versions()
+        self._seen_ms = max(self._seen_ms, versions.time_ms)
+        self._stamps.seen_ms = max(self._stamps.seen_ms, versions.stamp_ms)
+        chain = load_chain(self._root_path, self._pins, self._now_ms())
+        _verify_follows(chain, versions, self._pins)
+        trusted = TrustedSet.under(chain.root, versions.bundles)
+        files = {name: data for name in versions.bundles if (data := self._shelf.bundle(name)) is not None}
+        trusted, problems = trusted.restore_all(files)
+        gone = {
+            name: BundleRefused(f"`{name}` is not on disk any more", code=MISSING)
+            for name in trusted.missing
+            if name not in problems
+        }
+        self._shelf.keep(self._versions(trusted), {})
+        return trusted, {**problems, **gone}
 
     def _versions(self, trusted: TrustedSet) -> Versions:
         """What must never be fallen below from now on."""
-        return Versions(Floor(trusted.root.version, trusted.root.digest), trusted.floors, str(self._pins))
+        self._kept_ms = self._seen_ms = self._now_ms()
+        return Versions(
+            root=Floor(trusted.root.version, trusted.root.digest),
+            bundles=trusted.floors,
+            pins=str(self._pins),
+            time_ms=self._seen_ms,
+            stamp_ms=self._stamps.seen_ms,
+        )
+
+    def _now_ms(self) -> int:
+        """The time, or the latest seen where the clock went back."""
+        return max(self._clock.now_ms(), self._seen_ms)
+
+    def _is_clock_back(self) -> bool:
+        return self._clock.now_ms() + limits.CLOCK_SKEW_S * 1000 < self._seen_ms
+
+    async def _keep_time(self) -> None:
+        self._seen_ms = self._now_ms()
+        trusted = self._set
+        if trusted is None or self._seen_ms - self._kept_ms < KEEP_TIME_MS:
+            return
+        try:
+            await asyncio.to_thread(self._shelf.keep, self._versions(trusted), {})
+        except HoldgateError as error:
+            self._note("", error)
 
     def _swap(self, trusted: TrustedSet) -> None:
         if self._set is None or self._set.root is not trusted.root:
             _tell_default(trusted.root)
         self._set = trusted
-        self._active = active = trusted.active()
+        self._active = active = trusted.active(self._seen_ms)
         if active is not None:
             self._last_success_ms = self._clock.now_ms()
             metrics.LAST_SUCCESS.set(self._last_success_ms / 1000)
         metrics.EXPIRES.set(0 if active is None else active.expires_ms / 1000)
         metrics.RULES.set(0 if active is None else sum(bundle.rules for bundle in active.bundles))
-        for callback in self._callbacks:
-            callback()
+        metrics.DROPPED.set(len(trusted.missing))
+        self._tell()
 
-    async def _look_always(self, store: BundleStore) -> None:
+    def _measure(self) -> None:
+        """What changes with time alone."""
+        trusted, now_ms = self._set, self._clock.now_ms()
+        metrics.REVISION.set(self._seen.seq or 0)
+        metrics.AGE.set(0 if self._read_ms is None else max(0, now_ms - self._read_ms) / 1000)
+        metrics.STORE_FROZEN.set(self._stamps.state is StoreState.FROZEN)
+        metrics.STORE_WITHHELD.set(self._stamps.state is StoreState.WITHHELD)
+        metrics.CLOCK_BACK.set(self._is_clock_back())
+        if trusted is not None:
+            for state, count in count_by_freshness(self._active, trusted.root.expires_ms, now_ms).items():
+                metrics.FRESHNESS.labels(str(state)).set(count)
+
+    async def _look_always(self) -> None:
         while True:
-            if self._subscription is None:
+            if self._subscription is None and self._store is not None:
                 try:
-                    self._subscription = await store.on_write(self._hint.set)
+                    self._subscription = await self._store.on_write(self._hint.set)
                 except NatsError as error:
                     log.warning("no hints from the bundle store", action="policy.store", error=type(error).__name__)
             try:
@@ -277,15 +430,35 @@ class BundleActivator:
             except Exception as error:  # noqa: BLE001  whatever happened, a kernel goes on looking for policy
                 self._problem = Problem(self._clock.now_ms(), "", "internal_error", type(error).__name__)
                 metrics.RELOADS.labels("rejected").inc()
+                metrics.count_refused("internal_error")
 
-    def _note(self, name: str, error: HoldgateError) -> None:
+    def _tell_dropped(self, problems: Mapping[str, HoldgateError]) -> None:
+        for name, error in problems.items():
+            self._note(name, error, kind=DROPPED)
+
+    def _note(self, name: str, error: HoldgateError, *, kind: str = REFUSED) -> None:
         self._problem = Problem(self._clock.now_ms(), name, error.code, str(error)[:2000])
-        log.error(
-            "a bundle was refused; the policy in force stays", action="policy.reload", bundle=name, code=error.code
-        )
+        metrics.count_refused(error.code)
+        self._events.add(kind, name, code=error.code, message=str(error))
+        log.error("a bundle does not hold", action="policy.reload", bundle=name, kind=kind, code=error.code)
+        self._tell()
+
+    def _tell(self) -> None:
+        for callback in self._callbacks:
+            callback()
 
     def _failed(self, name: str, error: BaseException) -> None:
         log.error("a task of the bundles ended", action="policy.task", task=name, error=type(error).__name__)
+
+
+def _delivered(data: bytes) -> Delivered:
+    """Of a file that was refused; nothing where it is not even a bundle file."""
+    try:
+        file = parse_bundle(data)
+    except BundleRefused:
+        return Delivered(frozenset(), 0)
+    # Its version proves nothing before it is verified: only a digest can be what the stamp names.
+    return Delivered(frozenset({file.digest}), 0)
 
 
 def _tell_default(root: Root) -> None:

@@ -1,7 +1,8 @@
 """What a kernel remembers on disk: the bundles in force and the highest versions seen.
 
     DIR/bundles/<name>.json    the bundle file, signatures and all; verified again at every start
-    DIR/versions.json          {"bundles": {name: {version, digest, scope}}, "root": {version, digest, pins}}
+    DIR/versions.json          {"bundles": {name: {version, digest, scope}}, "root": {version, digest, pins},
+                                "time_ms": …, "stamp_ms": …}
 
 What always holds: the highest version is on disk before the bundle is decided under, so that a restart cannot be made
 to go back; a file is replaced whole or not at all.
@@ -22,7 +23,8 @@ from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.errors import MalformedJson
 from holdgate.kernel.ids import NAME, Digest
 
-VERSIONS_BYTES_MAX = 1024 * 1024
+VERSIONS_BYTES_MAX = 64 * 1024 * 1024
+"""More than a hundred bundles with the longest scopes come to: none of them can make the file unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class Versions:
     bundles: Mapping[str, Floor] = field(default_factory=dict)
     pins: str | None = None
     """Those that the root was verified with; None where that was not kept."""
+    time_ms: int = 0
+    """The latest time seen: a clock that stands before it went back."""
+    stamp_ms: int = 0
+    """Of the newest stamp of the store seen; 0 for none."""
 
 
 class Shelf:
@@ -62,6 +68,8 @@ class Shelf:
                 None if root is None else _floor(root),
                 {name: _floor(value) for name, value in bundles.items()},
                 None if root is None else _pins(root),
+                _time(document.get("time_ms", 0)),
+                _time(document.get("stamp_ms", 0)),
             )
         except (MalformedJson, KeyError, TypeError, ValueError) as error:
             raise ShelfUnusable(f"`{self._versions}` is damaged; it keeps old policy from coming back") from error
@@ -94,6 +102,8 @@ def _document(versions: Versions) -> dict[str, object]:
     return {
         "root": None if versions.root is None else {**plain(versions.root), **pins},
         "bundles": {name: plain(floor) for name, floor in versions.bundles.items()},
+        "time_ms": versions.time_ms,
+        "stamp_ms": versions.stamp_ms,
     }
 
 
@@ -109,6 +119,12 @@ def _pins(root: object) -> str | None:
     if pins is not None and not isinstance(pins, str):
         raise TypeError
     return pins
+
+
+def _time(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError
+    return value
 
 
 def _read(path: Path, bytes_max: int) -> bytes | None:

@@ -37,7 +37,7 @@ class StoreState(StrEnum):
     """What a kernel makes of the store that it reads."""
 
     UNSTAMPED = "unstamped"
-    """No stamp was ever seen, so nothing can be told."""
+    """No stamp was ever seen, so not much can be told."""
     FRESH = "fresh"
     FROZEN = "frozen"
     """The newest stamp is old."""
@@ -96,11 +96,16 @@ def verify_stamp(data: bytes, api: Keyring, now_ms: int) -> Stamp:
     return stamp
 
 
-def judge_store(stamp: Stamp | None, seen_ms: int, delivered: Mapping[str, Delivered], now_ms: int) -> StoreState:
+def judge_store(
+    stamp: Stamp | None, seen_ms: int, delivered: Mapping[str, Delivered], now_ms: int, *, is_whole: bool
+) -> StoreState:
     """What to make of a store that gave `stamp` as its newest and `delivered`, by name.
 
-    `seen_ms`: the time of the newest stamp ever seen, 0 for none. `delivered` was read after the stamp was.
+    `seen_ms`: the time of the newest stamp ever seen, 0 for none. `delivered` was read after the stamp was. `is_whole`:
+    everything in force lies in the store.
     """
+    if not is_whole:
+        return StoreState.WITHHELD
     if seen_ms == 0:
         return StoreState.UNSTAMPED
     if stamp is not None and any(not _is_delivered(item, delivered.get(name)) for name, item in stamp.bundles.items()):

@@ -23,13 +23,16 @@ from nats.js.kv import KV_OP, KeyValue
 
 from holdgate.bundles.errors import BundleConflict, StoreUnavailable
 from holdgate.bundles.format import BUNDLE_BYTES_MAX
+from holdgate.kernel.ids import NAME
 from holdgate.kernel.subjects import BUCKET_POLICY
 
 T = TypeVar("T")
 
 HISTORY = 64
 """Files kept under a name, the most that a key-value bucket can."""
-BUNDLES_MAX = 100
+NAMES_MAX = 1000
+"""Names looked at: more than a set may have, so that names that somebody made up do not hide those in force."""
+SHADOWS_MAX = 100
 STREAM = f"KV_{BUCKET_POLICY}"
 SUBJECT_PREFIX = f"$KV.{BUCKET_POLICY}."
 SHADOW_PREFIX = "shadow."
@@ -153,12 +156,15 @@ class BundleStore:
         return await self._bounded(work())
 
     async def revisions(self) -> dict[str, int]:
-        """Names of all bundles, and a number for the whole store under the empty name: it rises with every write."""
+        """Names of all bundles, and a number for the whole store under the empty name: it rises with every write.
+
+        Keys that no bundle can have are left out: whoever may write could choose one that cannot even be asked for.
+        """
 
         async def work() -> dict[str, int]:
             last_seq, keys = await self._keys()
-            names = [key for key in keys if not key.startswith(SHADOW_PREFIX)]
-            return {"": last_seq, **dict.fromkeys(sorted(names)[:BUNDLES_MAX], 0)}
+            names = [key for key in keys if NAME.match(key) is not None]
+            return {"": last_seq, **dict.fromkeys(sorted(names)[:NAMES_MAX], 0)}
 
         return await self._bounded(work())
 
@@ -168,7 +174,7 @@ class BundleStore:
         async def work() -> list[str]:
             _, keys = await self._keys()
             names = [key.removeprefix(SHADOW_PREFIX) for key in keys if key.startswith(SHADOW_PREFIX)]
-            return sorted(names)[:BUNDLES_MAX]
+            return sorted(names)[:SHADOWS_MAX]
 
         return await self._bounded(work())
 

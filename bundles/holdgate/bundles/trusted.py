@@ -24,7 +24,7 @@ everything in its scope, and another quarantines what is found in output there, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from holdgate.bundles.documents import load_rules_file
@@ -144,12 +144,27 @@ class TrustedSet:
         bundle = self._in_time(data, now_ms)
         return self._with({bundle.name: bundle})
 
-    def accept_all(self, files: Mapping[str, bytes], now_ms: int) -> tuple[TrustedSet, Mapping[str, HoldgateError]]:
-        """The set with all of `files` (name → file) that hold, and by name what is wrong with the others.
+    def verified(self, name: str, data: bytes, now_ms: int) -> TrustedBundle:
+        """The bundle in `data`, stored as `name`, as `accept` would take it but for the last step."""
+        bundle = self._in_time(data, now_ms)
+        if bundle.name != name:
+            raise BundleRefused(f"stored as `{name}`, named otherwise", code="bundle_name")
+        return bundle
 
-        Those that hold are placed at once, so that a rule may move from one of them to another in any order.
+    def placed(self, bundles: Mapping[str, TrustedBundle]) -> tuple[TrustedSet, Mapping[str, HoldgateError]]:
+        """The set with those `verified` bundles that fit, and by name what is wrong with the others.
+
+        All are placed at once where that does, so that a rule may move from one of them to another; else one after the
+        other, as far as it does.
         """
-        return self._with_those_that_fit(*_verified_each(files, lambda data: self._in_time(data, now_ms)))
+        if not bundles:
+            return self, {}
+        try:
+            return self._with(bundles), {}
+        except BundleSetRefused as error:
+            if len(bundles) == 1:
+                return self, dict.fromkeys(bundles, error)
+        return self._with_those_that_fit(bundles)
 
     def restore(self, data: bytes) -> TrustedSet:
         """As `accept`, for a bundle that was in force when this process ended, at whatever time."""
@@ -157,8 +172,16 @@ class TrustedSet:
         return self._with({bundle.name: bundle})
 
     def restore_all(self, files: Mapping[str, bytes]) -> tuple[TrustedSet, Mapping[str, HoldgateError]]:
-        """As `accept_all`, for bundles that were in force when this process ended; the set says why others dropped."""
-        trusted, problems = self._with_those_that_fit(*_verified_each(files, self._verified))
+        """As `placed`, for bundles that were in force when this process ended; the set says why others dropped."""
+        bundles: dict[str, TrustedBundle] = {}
+        problems: dict[str, HoldgateError] = {}
+        for name, data in sorted(files.items()):
+            try:
+                bundles[name] = self._verified(data)
+            except (BundleRefused, PolicyInvalid) as error:
+                problems[name] = error
+        trusted, unfit = self.placed(bundles)
+        problems.update(unfit)
         why = {**trusted.why, **{name: error.code for name, error in problems.items()}}
         return replace(trusted, why=why), problems
 
@@ -183,7 +206,9 @@ class TrustedSet:
         if now_ms >= manifest.expires_ms:
             raise BundleExpired(f"`{bundle.name}` expired at {manifest.expires}")
         if now_ms + limits.CLOCK_SKEW_S * 1000 < manifest.valid_from_ms:
-            raise BundleNotYet(f"`{bundle.name}` is valid from {manifest.valid_from} only; check this machine's clock")
+            raise BundleNotYet(
+                f"`{bundle.name}` is valid from {manifest.valid_from} only; is the clock right?", manifest.valid_from_ms
+            )
         return bundle
 
     def _verified(self, data: bytes) -> TrustedBundle:
@@ -217,17 +242,10 @@ class TrustedSet:
             )
 
     def _with_those_that_fit(
-        self, bundles: Mapping[str, TrustedBundle], problems: dict[str, HoldgateError]
+        self, bundles: Mapping[str, TrustedBundle]
     ) -> tuple[TrustedSet, Mapping[str, HoldgateError]]:
-        """All of `bundles` at once, or where that does not do, one after the other as far as it does."""
-        if not bundles:
-            return self, problems
-        try:
-            return self._with(bundles), problems
-        except BundleSetRefused as error:
-            if len(bundles) == 1:
-                return self, {**problems, **dict.fromkeys(bundles, error)}
-        trusted, left, fits = self, dict(bundles), True
+        trusted, problems = self, dict[str, HoldgateError]()
+        left, fits = dict(bundles), True
         while left and fits:
             fits = False
             for name, bundle in list(left.items()):
@@ -380,23 +398,6 @@ def _reaches_within(tenants: Iterable[str], topics: Iterable[str], scope: Scope)
     return _covers_tenants(scope, list(tenants) or EVERYWHERE.tenants) and _covers_topics(
         scope, list(topics) or EVERYWHERE.topics
     )
-
-
-def _verified_each(
-    files: Mapping[str, bytes], verify: Callable[[bytes], TrustedBundle]
-) -> tuple[dict[str, TrustedBundle], dict[str, HoldgateError]]:
-    bundles: dict[str, TrustedBundle] = {}
-    problems: dict[str, HoldgateError] = {}
-    for name, data in sorted(files.items()):
-        try:
-            bundle = verify(data)
-            if bundle.name != name:
-                raise BundleRefused(f"stored as `{name}`, named otherwise", code="bundle_name")
-        except (BundleRefused, PolicyInvalid) as error:
-            problems[name] = error
-        else:
-            bundles[name] = bundle
-    return bundles, problems
 
 
 def _verify_size(bundles: Sequence[TrustedBundle], names: int) -> None:

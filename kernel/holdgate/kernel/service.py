@@ -70,6 +70,8 @@ class KernelService:
         self._tasks = TaskSet(self._failed)
         self._changed = asyncio.Event()
         self._is_listening = False
+        self._latest_ms = 0
+        self._told_seq = 0
 
     async def start(self) -> None:
         """Subscribe and announce."""
@@ -109,10 +111,22 @@ class KernelService:
         except NatsError as error:
             log.warning("the snapshot was not announced", action="kernel.announce", error=str(error))
 
+    async def _tell_events(self) -> None:
+        """Publish what happened to policy since the last time; what is lost is caught up on from `status`."""
+        for event in self._source.events(self._told_seq):
+            told = {"replica": self._replica, "epoch_ms": self._source.epoch_ms, "event": event.as_dict()}
+            try:
+                await self._nc.publish(subjects.POLICY_EVENT, wire.pack(told))
+            except NatsError as error:
+                log.warning("an event was not told", action="kernel.announce", error=type(error).__name__)
+                return
+            self._told_seq = event.seq
+
     async def _announce_always(self) -> None:
         while True:
             self._changed.clear()
             await self.announce()
+            await self._tell_events()
             try:
                 async with asyncio.timeout(ANNOUNCE_S):
                     await self._changed.wait()
@@ -271,7 +285,11 @@ class KernelService:
         active = self._source.current()
         if active is None:
             return None, "no valid policy bundle"
-        if self._clock.now_ms() >= active.expires_ms:
+        now_ms = self._clock.now_ms()
+        self._latest_ms = max(now_ms, self._latest_ms, active.not_before_ms)
+        if now_ms + limits.CLOCK_SKEW_S * 1000 < self._latest_ms:
+            return None, "the clock went back: what has expired could hold again; set this machine's clock"
+        if now_ms >= active.expires_ms:
             return None, "policy expired"
         return active, ""
 

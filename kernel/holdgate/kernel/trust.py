@@ -5,7 +5,7 @@ What always holds: the kernel's service never knows how a policy was found; what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -114,6 +114,34 @@ class ActivePolicy:
     not_before_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyEvent:
+    """A bundle, or a root where `bundle` is empty, that a kernel accepted, refused or dropped; `code` says why not.
+
+    `seq` counts from 1 without gaps as long as the process lives.
+    """
+
+    seq: int
+    at_ms: int
+    kind: str
+    bundle: str
+    version: int | None
+    code: str
+    message: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values."""
+        return {
+            "seq": self.seq,
+            "at_ms": self.at_ms,
+            "kind": self.kind,
+            "bundle": self.bundle,
+            "version": self.version,
+            "code": self.code,
+            "message": self.message,
+        }
+
+
 class PolicySource(Protocol):
     """Gives the policy to decide under; what it gives was verified."""
 
@@ -127,7 +155,16 @@ class PolicySource(Protocol):
         ...
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Call `callback` (quick, on the event loop) after every change of `current`."""
+        """Call `callback` (quick, on the event loop) after every change of `current` and every event."""
+        ...
+
+    def events(self, after: int) -> Sequence[PolicyEvent]:
+        """What happened to policy since the event `after`, as far as it is kept; oldest first."""
+        ...
+
+    @property
+    def epoch_ms(self) -> int:
+        """Since when events are counted: with the replica's name and `seq` it names an event."""
         ...
 
     def status(self) -> dict[str, object]:

@@ -70,7 +70,7 @@ async def test_bundles_of_other_names_are_one_policy(system: System, tmp_path: P
     active = kernel.source.current()
     assert active is not None
     assert [info.name for info in active.bundles] == ["house", "writes"]
-    await system.publish(bundle(tmp_path, DENY_READS, name="closed"))
+    await put(system, "closed", bundle(tmp_path, DENY_READS, name="closed"))
     client = await system.client()
 
     async def is_denied() -> bool:
@@ -90,8 +90,8 @@ async def test_a_hostile_publish_changes_nothing_that_is_decided(
     altered = bytearray(bundle(tmp_path, DENY_READS, version=6))
     altered[len(altered) // 2] ^= 1
     hostile = {
-        "bundle_malformed": b"{",
-        "bundle_threshold": bundle(tmp_path, DENY_READS, version=7, signers=["mallory"]),
+        "bundle_truncated": b"{",
+        "bundle_unknown_key": bundle(tmp_path, DENY_READS, version=7, signers=["mallory"]),
         "bundle_version": bundle(tmp_path, DENY_READS, version=4),
         "bundle_expired": bundle(tmp_path, DENY_READS, version=8, expires="2020-01-01T00:00:00Z"),
         "policy_invalid": bundle(tmp_path, "rules: [{id: x}]", version=9),
@@ -104,7 +104,7 @@ async def test_a_hostile_publish_changes_nothing_that_is_decided(
     await put(system, "other", bundle(tmp_path, DENY_READS, name="third"))
     await eventually(lambda: last_error(kernel) == "bundle_name")
     await put(system, "twin", bundle(tmp_path, ALLOW_READS, name="twin"))
-    await eventually(lambda: last_error(kernel) == "policy_invalid", why="the same rule id in two bundles")
+    await eventually(lambda: last_error(kernel) == "bundle_set", why="the same rule id in two bundles")
     decision = await ask(client)
     assert (decision.verdict, decision.snapshot) == (Verdict.ALLOW, before.snapshot)
     await system.store.put("house", bundle(tmp_path, DENY_READS, version=10), after_revision=await newest(system))
@@ -151,20 +151,21 @@ async def test_an_emptied_store_changes_nothing(system: System, tmp_path: Path, 
     assert (await ask(client)).verdict is Verdict.ALLOW
 
 
-async def test_a_bundle_that_is_gone_from_disk_denies_everything_until_the_store_has_it(
+async def test_a_bundle_that_is_gone_from_disk_closes_its_scope_until_the_store_has_it(
     system: System, tmp_path: Path
 ) -> None:
-    """Deciding under the rest of the set could allow what the missing bundle denied."""
+    """Deciding under the rest of the set alone could allow what the missing bundle denied."""
     await system.publish(bundle(tmp_path, ALLOW_READS))
-    await system.publish(bundle(tmp_path, DENY_READS, name="closed"))
+    await put(system, "closed", bundle(tmp_path, DENY_READS, name="closed"))
     kernel = await system.kernel()
     await kernel.stop()
     (tmp_path / "k1" / "bundles" / "closed.json").unlink()
     kernel = await system.kernel(with_store=False)
     client = await system.client()
     decision = await ask(client)
-    assert (decision.verdict, decision.reason) == (Verdict.DENY, "no valid policy bundle")
-    assert kernel.source.status()["missing"] == ["closed"]
+    assert (decision.verdict, decision.deciding) == (Verdict.DENY, ("holdgate.dropped.closed",))
+    dropped = kernel.source.status()["dropped"]
+    assert dropped == [{"name": "closed", "version": 1, "code": "bundle_missing"}]
     await kernel.stop()
     await system.kernel()
     assert (await ask(client)).reason == "closed"
@@ -172,7 +173,7 @@ async def test_a_bundle_that_is_gone_from_disk_denies_everything_until_the_store
 
 async def test_an_expired_bundle_denies_everything_also_after_a_restart(system: System, tmp_path: Path) -> None:
     await system.publish(bundle(tmp_path, ALLOW_READS))
-    await system.publish(bundle(tmp_path, DENY_READS, name="closed", expires="2027-06-01T00:00:00Z"))
+    await put(system, "closed", bundle(tmp_path, DENY_READS, name="closed", expires="2027-06-01T00:00:00Z"))
     kernel = await system.kernel()
     client = await system.client()
     system.clock.advance(365 * 86_400)

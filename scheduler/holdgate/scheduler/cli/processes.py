@@ -92,6 +92,7 @@ async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[No
     from holdgate.bundles.activate import BundleActivator
     from holdgate.bundles.root import Pins
     from holdgate.bundles.shadowing import BundleShadow
+    from holdgate.bundles.stampstore import StampStore
     from holdgate.bundles.store import BundleStore
     from holdgate.kernel.service import KernelService
 
@@ -104,6 +105,7 @@ async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[No
             directory=settings.kernel_dir,
             clock=clock,
             store=BundleStore(nc),
+            stamps=StampStore(nc),
         )
         source.load()
         if source.trust is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from holdgate.kernel.permits import Keyring, Signer
 from holdgate.kernel.policy import compile_policy
 from holdgate.kernel.ruleform import parse_rules
 from holdgate.kernel.service import KernelService
-from holdgate.kernel.trust import ActivePolicy, Trust
+from holdgate.kernel.trust import ActivePolicy, PolicyEvent, Trust
 from holdgate.scheduler.gates.output import OutputGateConfig, OutputGateService, ScanSettings
 from holdgate.scheduler.state.backlog import Picked
 from holdgate.scheduler.state.connection import connect_redis
@@ -60,6 +60,11 @@ class StaticPolicy:
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """It never does."""
+
+    epoch_ms = 0
+
+    def events(self, after: int) -> Sequence[PolicyEvent]:
+        return ()
 
     def status(self) -> dict[str, object]:
         """Nothing to say."""
