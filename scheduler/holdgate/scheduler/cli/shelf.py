@@ -40,26 +40,26 @@ class PublishedBundles:
 
     async def listed(self) -> list[dict[str, Any]]:
         """The newest of each name, by name."""
-        return [entry.described() for entry in await newest_of_each(self._store, await self._root())]
+        return [entry.described() for entry in await newest_of_each(self._store, await self.root())]
 
     async def described(self, name: str) -> dict[str, Any]:
         """The newest of `name`. BundleNotFound."""
-        entries = await log_of(self._store, await self._root(), name)
+        entries = await log_of(self._store, await self.root(), name)
         return entries[0].described()
 
     async def log(self, name: str) -> list[dict[str, Any]]:
         """What was published as `name`, newest first. BundleNotFound."""
-        return [entry.as_dict() for entry in await log_of(self._store, await self._root(), name)]
+        return [entry.as_dict() for entry in await log_of(self._store, await self.root(), name)]
 
     async def file(self, name: str, version: int) -> bytes:
         """The file of that version. BundleNotFound."""
-        _, data = await file_of(self._store, await self._root(), name, version)
+        _, data = await file_of(self._store, await self.root(), name, version)
         return data
 
     async def check(self, candidate: Candidate) -> dict[str, Any]:
         """The review of a candidate. BundleRefused, PolicyInvalid."""
         async with self._review(candidate):
-            root = await self._root()
+            root = await self.root()
             reviewed = await publishing.check(self._store, candidate.data, root, self._clock.now_ms())
             return _checked(reviewed, root)
 
@@ -69,7 +69,7 @@ class PublishedBundles:
             done = await publishing.publish(
                 self._store,
                 candidate.data,
-                await self._root(),
+                await self.root(),
                 self._clock.now_ms(),
                 accept=Accept.WIDENING if accept_widening else Accept.NOTHING,
                 publisher=publisher,
@@ -91,7 +91,7 @@ class PublishedBundles:
     @asynccontextmanager
     async def _review(self, candidate: Candidate) -> AsyncIterator[None]:
         """The turn of `candidate`, once it is what it is brought as. Problem `overloaded` when it does not come."""
-        await asyncio.to_thread(_require_own, candidate)
+        await asyncio.to_thread(require_own, candidate)
         try:
             async with asyncio.timeout(REVIEW_WAIT_S):
                 await self._reviewing.acquire()
@@ -102,7 +102,7 @@ class PublishedBundles:
         finally:
             self._reviewing.release()
 
-    async def _root(self) -> Root:
+    async def root(self) -> Root:
         """The root in force; that it does not load is no fault of who calls."""
         try:
             return await asyncio.to_thread(load_root, self._root_file, self._pins, self._clock.now_ms())
@@ -110,7 +110,7 @@ class PublishedBundles:
             raise RootUnavailable(f"the trust root of the API does not hold: {error}") from error
 
 
-def _require_own(candidate: Candidate) -> None:
+def require_own(candidate: Candidate) -> None:
     """The bundle has the name that it is brought under, and rules on the tenant of who brings it, among others."""
     manifest = parse_bundle(candidate.data).manifest
     if manifest.name != candidate.name:
