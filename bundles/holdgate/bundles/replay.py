@@ -21,6 +21,9 @@ from holdgate.bundles.comparison import (
     is_certain,
     lookers,
 )
+from holdgate.bundles.errors import BundleSetRefused
+from holdgate.bundles.format import parse_bundle
+from holdgate.bundles.trusted import TrustedBundle, TrustedSet, parse_bundle_rules, verify_ids, verify_reach
 from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.evaluate import evaluate
 from holdgate.kernel.ids import Digest
@@ -35,6 +38,34 @@ BEYOND = "(others)"
 UNHASHED = Digest("")
 """Nobody looks at the hash in a decision that is only counted, and making it takes longer than deciding."""
 _NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A bundle, signed or not, and the policy that there would be with it in place of the one of its name."""
+
+    name: str
+    version: int
+    digest: Digest
+    policy: Policy
+
+
+def tried(data: bytes, in_force: TrustedSet) -> Tried:
+    """The bundle file `data` on top of the set in force; BundleRefused, PolicyInvalid where it could not stand there.
+
+    Nobody decides by what comes of this, so nobody need have signed it, and no version is too low.
+    """
+    file = parse_bundle(data)
+    rules = parse_bundle_rules(file)
+    verify_ids(rules)
+    verify_reach(rules, file.manifest.scope)
+    bundle = TrustedBundle(file, data, rules, (), file.digest)
+    after, problems = in_force.placed({bundle.name: bundle})
+    for problem in problems.values():
+        raise problem
+    if after.policy is None:
+        raise BundleSetRefused("there is no policy with this bundle")
+    return Tried(bundle.name, file.manifest.version, file.digest, after.policy)
 
 
 @dataclass(frozen=True, slots=True)

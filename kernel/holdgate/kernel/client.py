@@ -60,7 +60,10 @@ class _Silent(KernelUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
-    """One kernel's answer to `status`. `policy` False: it has none, `reason` says why. `source` is for people."""
+    """One kernel's answer to `status`. `policy` False: it has none, `reason` says why. `source` is for people.
+
+    `shadow` is what it shadows, with samples of all tenants.
+    """
 
     replica: str
     snapshot: Digest
@@ -70,6 +73,7 @@ class ReplicaStatus:
     root_version: int | None
     bundles: tuple[dict[str, Any], ...]
     source: dict[str, Any]
+    shadow: tuple[dict[str, Any], ...] = ()
 
 
 class KernelClient:
@@ -385,4 +389,5 @@ def _replica(value: dict[str, Any]) -> ReplicaStatus:
         root_version=value["root_version"],
         bundles=tuple(value["bundles"]),
         source=dict(value["source"]),
+        shadow=tuple(value.get("shadow", ())),
     )

@@ -12,7 +12,9 @@ from holdgate.kernel.clock import Clock
 from holdgate.kernel.trust import Trust
 from holdgate.scheduler.api.auth import ApiKeys
 from holdgate.scheduler.api.bundles import BundleShelf
+from holdgate.scheduler.api.candidates import Candidates
 from holdgate.scheduler.api.events import EventHub
+from holdgate.scheduler.api.replaying import Replays
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.gates.approval import ApprovalGate
 from holdgate.scheduler.gates.measure import SecretsMeasure
@@ -58,6 +60,8 @@ class Deps:
     workers: Workers
     audit: AuditTrail
     bundles: BundleShelf
+    candidates: Candidates
+    replays: Replays
     events: EventHub
     clock: Clock
     trust: Callable[[], Trust | None]

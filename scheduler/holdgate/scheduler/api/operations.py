@@ -10,7 +10,18 @@ from holdgate.kernel import limits
 from holdgate.scheduler.api.calls import Operation, Query
 from holdgate.scheduler.api.keys import Role
 from holdgate.scheduler.api.paging import CURSOR_CHARS_MAX, LIMIT_DEFAULT, LIMIT_MAX
-from holdgate.scheduler.api.routes import approvals, bundles, jobs, policy, records, stream, submit, system
+from holdgate.scheduler.api.routes import (
+    approvals,
+    bundles,
+    jobs,
+    policy,
+    records,
+    replay,
+    shadow,
+    stream,
+    submit,
+    system,
+)
 from holdgate.scheduler.state.transitions import DEAD, State
 
 API = "/api/v1"
@@ -23,6 +34,7 @@ APPROVER = frozenset({Role.APPROVER})
 SEES_APPROVALS = frozenset({Role.APPROVER, Role.OPERATOR, Role.AUDITOR})
 AUTHOR = frozenset({Role.AUTHOR})
 SEES_BUNDLES = frozenset({Role.AUTHOR, Role.OPERATOR, Role.AUDITOR})
+SEES_SHADOWS = frozenset({Role.AUTHOR, Role.OPERATOR})
 SEES_SYSTEM = frozenset({Role.OPERATOR, Role.AUDITOR})
 AUDITOR = frozenset({Role.AUDITOR})
 
@@ -224,6 +236,24 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=("bundle_not_found", *STORE_ERRORS),
     ),
     # Lists
+    Operation(
+        "POST", f"{API}/policy/replay", "replay", "What a candidate would have decided about what was decided",
+        replay.replay, "policy", AUTHOR, reply="ReplayReport", request="ReplayForm",
+        errors=(*REVIEW_ERRORS, "no_policy", *STATE_ERRORS),
+    ),
+    Operation(
+        "GET", f"{API}/policy/shadow", "listShadows", "What kernels shadow, and how it would have decided",
+        shadow.status, "policy", SEES_SHADOWS, reply="ShadowPage", errors=("unavailable", *KERNEL_ERRORS),
+    ),
+    Operation(
+        "PUT", f"{API}/policy/shadow/{{name}}", "startShadow", "Have kernels shadow a signed bundle", shadow.start,
+        "policy", AUTHOR, reply="Shadowed", request="BundleFile",
+        errors=(*REVIEW_ERRORS, "bundle_conflict", "limited", *STATE_ERRORS),
+    ),
+    Operation(
+        "DELETE", f"{API}/policy/shadow/{{name}}", "stopShadow", "Have kernels shadow a bundle no more", shadow.stop,
+        "policy", AUTHOR, reply="ShadowStopped", errors=("bundle_not_found", "unavailable", *STATE_ERRORS),
+    ),
     Operation(
         "GET", f"{API}/dlq", "listDeadLetters", "Jobs whose attempts are used up", jobs.list_dead, "operation",
         SEES_SYSTEM, reply="JobPage", query=(*PAGE, DEAD_STATE), errors=("bad_cursor", *STATE_ERRORS),

@@ -194,6 +194,7 @@ APPROVAL_ROW: dict[str, Schema] = {
 _SAYABLE = "[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f]*"
 REASON_IN = text(minLength=1, maxLength=limits.REASON_CHARS_MAX, pattern=f"^{_SAYABLE}[^\\s\\u0000-\\u001f]{_SAYABLE}$")
 VOTED = record({"job_id": ID_OUT, "status": text(), "state": STATE, "votes_missing": COUNT})
+COUNTS: Schema = {"type": "object", "additionalProperties": COUNT}
 CHECKS: Schema = {"type": "object", "additionalProperties": text()}
 PROBLEM = record(
     {
@@ -371,6 +372,95 @@ COMPONENTS: dict[str, Schema] = {
             "tests": COUNT,
             "findings": listed(OBJECT),
         }
+    ),
+    "ReplayForm": record(
+        {
+            "bundle": {"type": "object", "description": "The object in a built bundle file, signed or not."},
+            "last": {"type": "integer", "minimum": 1, "maximum": 1_000_000, "default": 10_000},
+            "since": nullable(TIME),
+            "baseline": text(enum=["recorded", "active"], default="recorded"),
+        },
+        optional=frozenset({"last", "since", "baseline"}),
+    ),
+    "ReplayReport": record(
+        {
+            "candidate": record({"name": text(), "version": COUNT, "digest": DIGEST}),
+            "baseline": text(enum=["recorded", "active"]),
+            "complete": BOOLEAN,
+            "decisions": COUNT,
+            "unchanged": COUNT,
+            "wider": COUNT,
+            "other": COUNT,
+            "tighter": COUNT,
+            "widens": BOOLEAN,
+            "not_comparable": COUNTS,
+            "errors": COUNT,
+            "transitions": COUNTS,
+            "groups": listed(ref("ReplayGroup")),
+            "oldest": nullable(TIME),
+            "newest": nullable(TIME),
+        }
+    ),
+    "ReplayGroup": record(
+        {
+            "outcome": text(enum=["wider", "other", "tighter"]),
+            "before": text(enum=[str(item) for item in Verdict]),
+            "after": text(enum=[str(item) for item in Verdict]),
+            "rule_before": nullable(text()),
+            "rule_after": nullable(text()),
+            "differs": TEXTS,
+            "count": COUNT,
+            "examples": listed(
+                record(
+                    {
+                        "job_id": ID_OUT,
+                        "topic": text(),
+                        "capability": nullable(text()),
+                        "labels": LABELS_OUT,
+                        "decided_at": TIME,
+                    }
+                )
+            ),
+        }
+    ),
+    "Shadowed": record({"name": text(), "version": COUNT, "digest": DIGEST, "revision": COUNT}),
+    "ShadowStopped": record({"name": text()}),
+    "ShadowPage": page(
+        record(
+            {
+                "name": text(),
+                "replicas": listed(
+                    record(
+                        {
+                            "replica": text(),
+                            "state": text(enum=["shadowed", "refused"]),
+                            "version": nullable(COUNT),
+                            "digest": nullable(DIGEST),
+                            "code": nullable(text()),
+                            "message": nullable(text()),
+                        }
+                    )
+                ),
+                "counts": {"type": "object", "additionalProperties": COUNTS},
+                "samples": listed(
+                    record(
+                        {
+                            "tenant": text(),
+                            "job_id": text(),
+                            "topic": text(),
+                            "phase": text(enum=[str(Phase.SUBMIT), str(Phase.DISPATCH)]),
+                            "outcome": text(enum=["wider", "other", "tighter"]),
+                            "before": text(enum=[str(item) for item in Verdict]),
+                            "after": text(enum=[str(item) for item in Verdict]),
+                            "rules_before": TEXTS,
+                            "rules_after": TEXTS,
+                            "differs": TEXTS,
+                            "decided_at": TIME,
+                        }
+                    )
+                ),
+            }
+        )
     ),
     "WorkerPage": page(
         record(

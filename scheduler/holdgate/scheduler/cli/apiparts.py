@@ -17,6 +17,8 @@ from holdgate.scheduler.api.auth import ApiKeys
 from holdgate.scheduler.api.deps import ApiLimits, Deps, Probe
 from holdgate.scheduler.api.events import EventHub
 from holdgate.scheduler.api.keys import read_keys
+from holdgate.scheduler.api.replaying import Replays
+from holdgate.scheduler.cli.candidates import StoredCandidates
 from holdgate.scheduler.cli.shelf import PublishedBundles
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.errors import StateUnavailable
@@ -29,6 +31,7 @@ from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.jobs import Jobs, StateLimits
 from holdgate.scheduler.state.log import JobLog, PayloadStore
+from holdgate.scheduler.state.recorded import RecordedDecisions
 from holdgate.scheduler.state.results import Results
 from holdgate.scheduler.state.workers import Workers
 
@@ -44,6 +47,7 @@ async def api_deps(
     jobs, approvals = Jobs(scripts, StateLimits(queue_max=settings.queue_jobs_max)), Approvals(scripts)
     job_log, payloads = JobLog(nc), PayloadStore(nc)
     events, hints = EventHub(nc), Hints(nc)
+    bundles = PublishedBundles(BundleStore(nc), settings, clock)
     await kernel.start()
     await events.start()
     try:
@@ -75,7 +79,9 @@ async def api_deps(
             payloads=payloads,
             workers=Workers(scripts),
             audit=AuditTrail(scripts),
-            bundles=PublishedBundles(BundleStore(nc), settings, clock),
+            bundles=bundles,
+            candidates=StoredCandidates(BundleStore(nc), bundles, clock),
+            replays=Replays(RecordedDecisions(scripts)),
             events=events,
             clock=clock,
             trust=trust,

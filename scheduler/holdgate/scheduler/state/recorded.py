@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,7 @@ class RecordedDecisions:
         self._scripts = scripts
         self._jobs = Jobs(scripts)
 
-    async def read(self, tenant: Tenant, wanted: Wanted) -> AsyncIterator[Batch]:
+    async def read(self, tenant: Tenant, wanted: Wanted) -> AsyncGenerator[Batch, None]:
         """Batches of at most `BATCH` records, newest first. StateUnavailable when the store did not answer.
 
         While a batch is looked at, the store makes the next ones ready.
