@@ -68,6 +68,8 @@ DUTIES = (
     "auditor",
     "retention",
     "lost_results",
+    "policy_events",
+    "stamp",
 )
 AUDIT_REASONS = ("audit_gap", "archive_broken", "state_unavailable", "os_error")
 

@@ -1,7 +1,8 @@
 """The file of API keys: who may call, as whom, in which tenant. Holds hashes, never keys.
 
 What always holds: a key is 32 random bytes, shown once, kept as its SHA-256; the file is replaced in one step and
-readable by its owner only; a file that does not load lets nobody in. Redis plays no part, so whoever writes to Redis
+readable by its owner only; a file that does not load lets nobody in; no key is of the tenant of the system's own audit
+trail. Redis plays no part, so whoever writes to Redis
 cannot make an identity.
 """
 
@@ -21,6 +22,7 @@ from holdgate.kernel import limits
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import ACTOR, NAME, ActorId, Entropy, Tenant
+from holdgate.scheduler.state.audit import SYSTEM
 
 KEY_PREFIX = "hgk_"
 KEYS_FILE_BYTES_MAX = 4 * 1024 * 1024
@@ -180,7 +182,7 @@ _REQUIRED = ("sha256", "key_id", "tenant", "actor", "actor_type", "roles")
 _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "sha256": lambda value: isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"),
     "key_id": _name,
-    "tenant": _name,
+    "tenant": lambda value: _name(value) and value != SYSTEM,
     "actor": _actor,
     "actor_type": lambda value: value in ACTOR_TYPES,
     "roles": _names,

@@ -104,6 +104,7 @@ REVIEW_ERRORS = (
     "bundle_malformed",
     "bundle_name",
     "bundle_threshold",
+    "bundle_unknown_key",
     "bundle_signature",
     "bundle_scope",
     "bundle_reach",
@@ -235,7 +236,6 @@ OPERATIONS: tuple[Operation, ...] = (
         "A bundle file as it was published", bundles.get_file, "policy", SEES_BUNDLES, reply="BundleFile",
         errors=("bundle_not_found", *STORE_ERRORS),
     ),
-    # Lists
     Operation(
         "POST", f"{API}/policy/replay", "replay", "What a candidate would have decided about what was decided",
         replay.replay, "policy", AUTHOR, reply="ReplayReport", request="ReplayForm",
@@ -254,6 +254,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "DELETE", f"{API}/policy/shadow/{{name}}", "stopShadow", "Have kernels shadow a bundle no more", shadow.stop,
         "policy", AUTHOR, reply="ShadowStopped", errors=("bundle_not_found", "unavailable", *STATE_ERRORS),
     ),
+    # Lists
     Operation(
         "GET", f"{API}/dlq", "listDeadLetters", "Jobs whose attempts are used up", jobs.list_dead, "operation",
         SEES_SYSTEM, reply="JobPage", query=(*PAGE, DEAD_STATE), errors=("bad_cursor", *STATE_ERRORS),
@@ -274,6 +275,11 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", f"{API}/audit/events", "listEvents", "Audit events in order", records.list_events, "audit", AUDITOR,
         reply="EventPage", query=PAGE, errors=("bad_cursor", *STATE_ERRORS),
+    ),
+    Operation(
+        "GET", f"{API}/audit/system", "listSystemEvents", "Audit events of the system itself, such as of policy",
+        records.list_system_events, "audit", SEES_SYSTEM, reply="EventPage", query=PAGE,
+        errors=("bad_cursor", *STATE_ERRORS),
     ),
     # System
     Operation(

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from nats.aio.client import Client as Nats
 
 from holdgate.bundles.rootfile import RootFile
+from holdgate.bundles.stampstore import StampStore
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import SystemClock
@@ -18,6 +19,7 @@ from holdgate.scheduler.api.deps import ApiLimits, Deps, Probe
 from holdgate.scheduler.api.events import EventHub
 from holdgate.scheduler.api.keys import read_keys
 from holdgate.scheduler.api.replaying import Replays
+from holdgate.scheduler.api.stamping import Stamping
 from holdgate.scheduler.cli.candidates import StoredCandidates
 from holdgate.scheduler.cli.shelf import PublishedBundles
 from holdgate.scheduler.dispatch.hints import Hints
@@ -48,8 +50,10 @@ async def api_deps(
     job_log, payloads = JobLog(nc), PayloadStore(nc)
     events, hints = EventHub(nc), Hints(nc)
     bundles = PublishedBundles(BundleStore(nc), settings, clock)
+    stamping = Stamping(BundleStore(nc), StampStore(nc), signer, clock)
     await kernel.start()
     await events.start()
+    await stamping.start()
     try:
         yield Deps(
             keys=ApiKeys(settings.api_keys_file, clock),
@@ -92,6 +96,7 @@ async def api_deps(
             version=version("holdgate"),
         )
     finally:
+        await stamping.stop()
         await events.stop()
         await job_log.close()
         await kernel.stop()

@@ -9,6 +9,7 @@
     scan          marks what is ready, should a hint be lost
     retention     ended jobs are deleted after their time
     lost-results  finishing jobs whose result is in no log any more
+    policy-events what kernels accept and refuse comes into the audit trail
 
 What always holds: this process decides nothing. Killed at any moment it leaves nothing that another one, or itself
 after a restart, does not pick up.
@@ -42,6 +43,7 @@ from holdgate.scheduler.dispatch.grace import Grace
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.dispatch.intake import Intake
 from holdgate.scheduler.dispatch.lost_results import LostResults
+from holdgate.scheduler.dispatch.policy_events import PolicyEvents
 from holdgate.scheduler.dispatch.reaper import Reaper, ReaperState
 from holdgate.scheduler.dispatch.redecide import Redecider
 from holdgate.scheduler.dispatch.result_watch import ResultWatch
@@ -50,6 +52,7 @@ from holdgate.scheduler.dispatch.scan import Scan
 from holdgate.scheduler.gates.dispatch import DispatchGate
 from holdgate.scheduler.gates.trust import TrustInForce
 from holdgate.scheduler.state.approvals import Approvals
+from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.backlog import Backlog
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.jobs import Jobs
@@ -154,6 +157,7 @@ class DispatcherService:
             kernel=kernel, jobs=jobs, approvals=approvals, payloads=payloads, board=board, hints=hints, clock=clock
         )
         self.scan = Scan(jobs=jobs, backlog=backlog, board=board)
+        self.policy_events = PolicyEvents(nc, kernel, AuditTrail(scripts), clock)
         self._reaping = Periodic("reaper", self.reaper.run_once, config.reaper_interval_s)
         self._redeciding = Periodic("redecide", self.redecider.run_once, config.redecide_interval_s)
         self._scanning = Periodic("scan", self.scan.run_once, config.scan_interval_s)
@@ -168,7 +172,15 @@ class DispatcherService:
         self._wakes = await self._nc.subscribe(f"{subjects.WAKE}.*", cb=self._on_wake)
         await self.beats.start()
         await self.asks.start()
-        for duty in (self._reaping, self._redeciding, self._scanning, self._forgetting, self._sweeping):
+        await self.policy_events.start()
+        for duty in (
+            self._reaping,
+            self._redeciding,
+            self._scanning,
+            self._forgetting,
+            self._sweeping,
+            self.policy_events.duty,
+        ):
             self._tasks.start(duty.run(), duty.name)
         self._tasks.start(run_forever("intake", self.intake.run_once), "intake")
         self._tasks.start(run_forever("result_watch", self.result_watch.run_once), "result_watch")
@@ -179,6 +191,7 @@ class DispatcherService:
         await self.asks.stop()
         await self.beats.stop()
         await self._tasks.close()
+        await self.policy_events.stop()
         wakes, self._wakes = self._wakes, None
         if not self._nc.is_closed:
             if wakes is not None:

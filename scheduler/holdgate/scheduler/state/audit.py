@@ -11,7 +11,12 @@ from typing import Any
 
 from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.state import encoding
-from holdgate.scheduler.state.connection import Scripts, key
+from holdgate.scheduler.state.connection import INDEX, Scripts, key
+
+SYSTEM = Tenant("system")
+"""The trail of what belongs to no tenant, such as policy. No API key is of this tenant."""
+SOURCE_KEPT_S = 90 * 86_400
+"""How long a source may be silent before its numbers are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,28 @@ class AuditTrail:
     async def append(self, tenant: Tenant, type_: str, details: dict[str, Any], now_ms: int) -> int:
         """Record an event that belongs to no job (a bundle published, a login refused); its seq."""
         return int(await self._scripts.run("append", tenant, (type_, now_ms, encoding.pack_details(details))))
+
+    async def append_once(
+        self,
+        tenant: Tenant,
+        type_: str,
+        details: dict[str, Any],
+        now_ms: int,
+        *,
+        source: str,
+        number: int,
+        may_skip: bool,
+    ) -> int:
+        """Record event `number` of `source`: 1 written, 0 it was before, -1 one before it is not yet.
+
+        `may_skip`: those before it that are not written are lost.
+        """
+        args = (type_, now_ms, encoding.pack_details(details), source, number, int(may_skip), SOURCE_KEPT_S)
+        written = int(await self._scripts.run("append_once", tenant, args))
+        if written == 1:
+            # The auditor archives the tenants of this list.
+            await self._scripts.command("SADD", f"{INDEX}:tenants", tenant)
+        return written
 
     async def read(self, tenant: Tenant, after: int, limit: int = 512) -> list[AuditEvent]:
         """Events with a seq above `after`, in order."""

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
 from holdgate.scheduler.api.paging import SEQ, page_of, page_reply
 from holdgate.scheduler.api.shapes import event_row, pool_row, quarantine_row, worker_row
+from holdgate.scheduler.state.audit import SYSTEM
 
 
 async def list_events(call: Call) -> Reply:
     """`GET /audit/events`: in order of `seq`, what the auditor has not archived yet"""
-    page, tenant = page_of(call.query, SEQ), call.principal.tenant
+    return await _events(call, call.principal.tenant)
+
+
+async def list_system_events(call: Call) -> Reply:
+    """`GET /audit/system`: the same of the system's own trail, such as what kernels made of policy"""
+    return await _events(call, SYSTEM)
+
+
+async def _events(call: Call, tenant: Tenant) -> Reply:
+    page = page_of(call.query, SEQ)
     after = int(page.after or 0)
     events = await call.deps.audit.read(tenant, after, page.limit)
     full = len(events) == page.limit
