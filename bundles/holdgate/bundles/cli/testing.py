@@ -134,7 +134,9 @@ def _summary(coverage: Coverage) -> str:
 
 
 def _show_coverage(console: Console, coverage: Coverage) -> None:
-    table = Table("rule", "cases", "conditions", "not seen", box=None)
+    table = Table(box=None)
+    for heading in ("rule", "cases", "conditions", "not seen"):
+        table.add_column(heading, overflow="fold")
     for rule in coverage.rules:
         missing = ", ".join(_unseen(item) for item in rule.conditions if not item.covered)
         covered = sum(item.covered for item in rule.conditions)

@@ -22,9 +22,9 @@ here. It is put over what is `given`, a row of `each` over its case: labels one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -56,6 +56,7 @@ OUTPUT_FIELDS = frozenset({"tenant", "topic", LABELS})
 
 Name: TypeAlias = Annotated[str, printable(NAME_CHARS_MAX)]
 Values: TypeAlias = dict[str, Any]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,26 +167,34 @@ class _Reader:
                 yield f"{case.name} / {row.name or index + 1}", (*place, "each", index), [case, row]
 
     def _case(self, name: str, place: Place, rows: list[_Row]) -> Case | None:
-        file, line = self._document.name, self._document.line(place)
         jobs = [row.job for row in rows if row.job is not None]
         outputs = [row.output for row in rows if row.output is not None]
-        now = next((row.now for row in reversed(rows) if row.now is not None), self._file.now)
         expect = {key: value for row in rows for key, value in (row.expect or {}).items()}
         if bool(jobs) is bool(outputs):
             self._problems.append((place, "either `job` or `output` is expected"))
             return None
+        if outputs:
+            return self._output_case(name, place, outputs, expect)
+        now = next((row.now for row in reversed(rows) if row.now is not None), self._file.now)
+        now_ms = self._tried(place, _now_ms, now)
+        expected = self._tried((*place, "expect"), JobExpected.model_validate, expect)
+        job = self._tried((*place, "job"), _job, _over([self._file.given, *jobs]), now_ms or 0)
+        if now_ms is None or expected is None or job is None:
+            return None
+        return JobCase(self._document.name, name, self._document.line(place), job, now_ms, expected)
+
+    def _output_case(self, name: str, place: Place, outputs: list[Values], expect: Values) -> Case | None:
+        given = {key: value for key, value in self._file.given.items() if key in OUTPUT_FIELDS}
+        expected = self._tried((*place, "expect"), OutputExpected.model_validate, expect)
+        facts = self._tried((*place, "output"), _output, _over([given, *outputs]))
+        if expected is None or facts is None:
+            return None
+        return OutputCase(self._document.name, name, self._document.line(place), facts, expected)
+
+    def _tried(self, at: Place, make: Callable[..., Made], *values: Any) -> Made | None:
+        """What `make` makes of what stands at `at`; None, with the problems told, where it refuses."""
         try:
-            if jobs:
-                at = (*place, "expect")
-                expected = JobExpected.model_validate(expect)
-                at = (*place, "job")
-                made, now_ms = _job(_over([self._file.given, *jobs]), now)
-                return JobCase(file, name, line, made, now_ms, expected)
-            at = (*place, "expect")
-            output_expected = OutputExpected.model_validate(expect)
-            at = (*place, "output")
-            given = {key: value for key, value in self._file.given.items() if key in OUTPUT_FIELDS}
-            return OutputCase(file, name, line, _output(_over([given, *outputs])), output_expected)
+            return make(*values)
         except FormInvalid as error:
             self._problems.extend(self._in_form(field, why, at) for field, why in error.problems)
         except ValidationError as error:
@@ -196,30 +205,33 @@ class _Reader:
     def _in_form(self, field: str, why: str, at: Place) -> tuple[Place, str]:
         """A problem of the form, told where the field was written: in the case, or in `given`."""
         parts = tuple(int(part) if part.isdigit() else part for part in field.split("."))
-        if field == "now":
-            return ((*at[:-1], "now") if (*at[:-1], "now") in self._document.lines else ("now",)), why
-        is_given = (*at, parts[0]) not in self._document.lines and parts[0] in self._file.given
-        return ("given", *parts) if is_given else (*at, *parts), why
+        if (*at, parts[0]) in self._document.lines:
+            return (*at, *parts), why
+        if field == "now" and "now" in self._file.model_fields_set:
+            return parts, why
+        return (*(("given",) if parts[0] in self._file.given else at), *parts), why
 
 
-def _job(values: Mapping[str, Any], now: str) -> tuple[Job, int]:
-    """The job of merged facts, and when it is decided; FormInvalid."""
+def _now_ms(now: str) -> int:
+    return split_facts({"now": now}).now_ms or 0
+
+
+def _job(values: Mapping[str, Any], now_ms: int) -> Job:
+    """The job of merged facts; FormInvalid."""
     problems = [(key, "an unknown key") for key in sorted({"now", "meta"} & values.keys())]
-    has_secrets = values.get(SECRETS_PRESENT) or False
-    if not isinstance(has_secrets, bool):
+    has_secrets = values.get(SECRETS_PRESENT)
+    if has_secrets is not None and not isinstance(has_secrets, bool):
         problems.append((SECRETS_PRESENT, "`true` or `false` is expected"))
     if problems:
         raise FormInvalid(problems)
-    facts = split_facts({**{key: value for key, value in values.items() if key != SECRETS_PRESENT}, "now": now})
-    now_ms = facts.now_ms or 0
-    job = parse_form(facts.form, now_ms=now_ms).job(
+    facts = split_facts({key: value for key, value in values.items() if key != SECRETS_PRESENT})
+    return parse_form(facts.form, now_ms=now_ms).job(
         identity=_identity(facts),
         job_id=JobId(facts.job_id or "case"),
         now_ms=now_ms,
         trace_id="",
-        secrets_present=has_secrets,
+        secrets_present=has_secrets is True,
     )
-    return job, now_ms
 
 
 def _identity(facts: Facts) -> Identity:

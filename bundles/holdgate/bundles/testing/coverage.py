@@ -17,6 +17,8 @@ from typing import Any
 from holdgate.bundles.testing.cases import Case, JobCase, OutputCase
 from holdgate.kernel.conditions import Context
 from holdgate.kernel.ids import Digest
+from holdgate.kernel.index import Index
+from holdgate.kernel.match import Match
 from holdgate.kernel.output import OutputFacts, decide_output
 from holdgate.kernel.policy import Policy, compile_policy
 from holdgate.kernel.records import Job
@@ -149,23 +151,20 @@ def _conditions(rule: Rule) -> Iterator[str]:
 
 
 def _see_jobs(rules: Sequence[Rule], cases: Sequence[JobCase], tallies: Mapping[str, _Tally]) -> None:
-    """By topic, since that is what most rules do not get past, and cases have few different ones."""
-    by_topic: dict[str, list[JobCase]] = {}
+    """Topics by the kernel's index, since that is what most rules do not get past; then the other conditions."""
+    index = Index([Match(topics=rule.match.topics) for rule in rules])
     for case in cases:
-        by_topic.setdefault(case.job.topic, []).append(case)
-    for same in by_topic.values():
-        reached: list[Rule] = []
-        for rule in rules:
+        context = Context(case.job, case.now_ms)
+        for number in index.candidates(case.job):
+            rule = rules[number]
+            seen = tallies[rule.id].seen
             if rule.match.topics:
-                holds = rule.match.checks[0][1](same[0].job)
-                tallies[rule.id].seen[TOPICS][holds] += len(same)
-                if not holds:
-                    continue
-            reached.append(rule)
-        for case in same:
-            context = Context(case.job, case.now_ms)
-            for rule in reached:
-                _see_job(rule, case.job, context, tallies[rule.id].seen)
+                seen[TOPICS][True] += 1
+            _see_job(rule, case.job, context, seen)
+    for rule in rules:
+        if rule.match.topics:
+            counts = tallies[rule.id].seen[TOPICS]
+            counts[False] = len(cases) - counts[True]
 
 
 def _see_job(rule: Rule, job: Job, context: Context, seen: dict[str, list[int]]) -> None:

@@ -19,6 +19,7 @@ from holdgate.kernel.ruletypes import SOME, Reason, RuleId, Seconds, Value, one_
 SHOWN_MAX = 10
 """Items of a list that a problem shows."""
 OTHERS = "others"
+_TIMES = ("expires", "escalate_after", "per")
 Ids: TypeAlias = Annotated[list[RuleId], Field(max_length=1000)]
 Texts: TypeAlias = Annotated[list[Value], Field(max_length=1000)]
 VerdictText: TypeAlias = Annotated[str, one_of(tuple(Verdict), "verdict")]
@@ -159,10 +160,10 @@ def _constraints(expected: _Constraints | None, got: Constraints) -> Iterator[st
     for name, value in wanted.items():
         value = sorted(set(value)) if isinstance(value, list) else value
         if values.get(name) != value:
-            yield f"constraints.{name}: expected {_shown(value)}, got {_shown(values.get(name))}"
+            yield f"constraints.{name}: expected {_limit(value)}, got {_limit(values.get(name))}"
     if others is not None:
         for name in sorted(values.keys() - wanted.keys()):
-            yield f"constraints.{name}: expected none, got {_shown(values[name])}"
+            yield f"constraints.{name}: expected {_limit(None)}, got {_limit(values[name])}"
 
 
 def _of_rules(name: str, wanted: Sequence[_OfRule] | None, got: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -170,17 +171,25 @@ def _of_rules(name: str, wanted: Sequence[_OfRule] | None, got: Mapping[str, Map
     if wanted is None:
         return
     if len(wanted) != len(got):
-        yield f"{name}: expected those of {len(wanted)} rules, got {_shown(sorted(got))}"
+        yield f"{name}: expected of {len(wanted)} rules, got of {_shown(sorted(got))}"
         return
     for item in wanted:
         rule = next(iter(got)) if item.rule is None else item.rule
         if rule not in got:
-            yield f"{name}: expected those of `{rule}`, got {_shown(sorted(got))}"
+            yield f"{name}: expected of `{rule}`, got of {_shown(sorted(got))}"
             continue
         for field, value in item.said().items():
-            value = sorted(set(value)) if isinstance(value, list) else value
+            value = sorted(set(value)) if isinstance(value, list) else _seconds(value) if field in _TIMES else value
             if field != "rule" and got[rule][field] != value:
                 yield f"{name}.{field} of `{rule}`: expected {_shown(value)}, got {_shown(got[rule][field])}"
+
+
+def _limit(value: Any) -> str:
+    return "not set" if value is None else "an empty list" if value == [] else _shown(value)
+
+
+def _seconds(value: int | None) -> str | None:
+    return None if value is None else f"{value} s"
 
 
 def _approval(item: ApprovalRequirement) -> dict[str, Any]:
@@ -188,23 +197,23 @@ def _approval(item: ApprovalRequirement) -> dict[str, Any]:
         "roles": sorted(set(item.roles)),
         "names": sorted(set(item.names)),
         "quorum": item.quorum,
-        "expires": item.expires_s,
-        "escalate_after": item.escalate_after_s,
+        "expires": _seconds(item.expires_s),
+        "escalate_after": _seconds(item.escalate_after_s),
         "signed": item.signed,
     }
 
 
 def _rate(rate: RateLimit) -> dict[str, Any]:
-    return {"limit": rate.limit, "per": rate.per_s, "key": sorted(rate.key), "over": str(rate.over)}
+    return {"limit": rate.limit, "per": _seconds(rate.per_s), "key": sorted(rate.key), "over": str(rate.over)}
 
 
 def _errors(wanted: bool | str, got: Sequence[str]) -> Iterator[str]:
     """True: there is one; a text: one holds it; False, which is so where nothing is said: there is none."""
     if isinstance(wanted, str):
         if not any(wanted in error for error in got):
-            yield f"errors: expected one with `{wanted}`, got {_shown(got)}"
+            yield f"errors: expected one with `{wanted}`, got {'; '.join(got[:SHOWN_MAX]) or 'none'}"
     elif wanted is not bool(got):
-        yield f"errors: expected {'one' if wanted else 'none'}, got {_shown(got)}"
+        yield f"errors: expected {'one' if wanted else 'none'}, got {'; '.join(got[:SHOWN_MAX]) or 'none'}"
 
 
 def _shown(value: Any) -> str:
