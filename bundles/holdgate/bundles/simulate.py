@@ -7,7 +7,7 @@ whole fails. Nothing is counted against a rate limit. No IO.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,12 +72,21 @@ def simulate(
     """
     for number, line in enumerate(_lines(facts), start=1):
         try:
-            job, at_ms = _job(line, number, now_ms, has_secrets)
+            job, at_ms = job_of_facts(_parse_line(line), number, now_ms, has_secrets)
         except InvalidInput as error:
             yield Line(number, error=error)
             continue
         phase = Phase.EXPLAIN if explain else Phase.SIMULATE
         yield Line(number, job.job_id, evaluate(policy, job, now_ms=at_ms, phase=phase, trace=explain))
+
+
+def _parse_line(line: bytes) -> dict[str, Any]:
+    if len(line) > limits.BODY_BYTES_DEFAULT:
+        raise InvalidInput(f"longer than {limits.BODY_BYTES_DEFAULT} bytes")
+    value = parse_json(line)
+    if not isinstance(value, dict):
+        raise InvalidInput("an object is expected")
+    return value
 
 
 def _lines(facts: bytes) -> Iterable[bytes]:
@@ -87,12 +96,10 @@ def _lines(facts: bytes) -> Iterable[bytes]:
     return lines
 
 
-def _job(line: bytes, number: int, now_ms: int, has_secrets: Callable[[str | None, bytes], bool]) -> tuple[Job, int]:
-    if len(line) > limits.BODY_BYTES_DEFAULT:
-        raise InvalidInput(f"longer than {limits.BODY_BYTES_DEFAULT} bytes")
-    value = parse_json(line)
-    if not isinstance(value, dict):
-        raise InvalidInput("an object is expected")
+def job_of_facts(
+    value: Mapping[str, Any], number: int, now_ms: int, has_secrets: Callable[[str | None, bytes], bool]
+) -> tuple[Job, int]:
+    """The job of one line, and when it is decided about; InvalidInput. `number` names a job without an id."""
     facts = split_facts(value)
     at_ms = now_ms if facts.now_ms is None else facts.now_ms
     form = parse_form(facts.form, now_ms=at_ms)

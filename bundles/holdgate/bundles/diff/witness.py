@@ -1,0 +1,185 @@
+"""Finding a job that two policies decide differently, near the reach of a rule.
+
+Candidates are made of what the rule, and one by which the job could run, ask for: a topic for each pattern, each value
+of a list, as little else as possible; then of what other rules on the way spare (`not`) or test. Each is put before the
+one evaluator under both policies. What always holds: what is found is decided differently; the number of candidates is
+bounded, so that finding none says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, islice
+from typing import Any, TypeAlias
+
+from holdgate.bundles.diff.areas import LABEL, Area, Reach, area_of, meet
+from holdgate.bundles.diff.hints import hints
+from holdgate.bundles.diff.sides import LIFTING, Budget, Placed, Side
+from holdgate.bundles.diff.strictness import loosened
+from holdgate.bundles.simulate import job_of_facts
+from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.evaluate import evaluate
+from holdgate.kernel.records import Decision, Job, Phase
+from holdgate.kernel.rules import Rule
+from holdgate.kernel.topics import ONE, REST
+
+Facts: TypeAlias = dict[str, Any]
+NOW_MS = 1_767_614_400_000
+"""2026-01-05T12:00:00Z, a Monday: the time of an example that does not say another."""
+EVALUATIONS_MAX = 20_000
+"""Candidates in one comparison."""
+CANDIDATES_MAX = 120
+"""Candidates for one rule and one other by which the job could run."""
+CANDIDATES_FIRST = 20
+"""As many are tried with each other rule before more are with any."""
+PARTNERS_MAX = 12
+VALUES_MAX = 6
+"""Values tried of one list."""
+FRESH = "some"
+SECRETS = "secrets_present"
+"""Beside the facts: not said by a submitter, but measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A job, as facts for simulate, that `now` lets do more than `was`, and how. `secrets`: with one in its prompt."""
+
+    facts: Mapping[str, Any]
+    secrets: bool
+    was: Decision
+    now: Decision
+    how: str
+
+
+class Search:
+    """Looks for jobs that may do more under `now` than under `was`. `effort` is shared over a comparison."""
+
+    def __init__(self, was: Side, now: Side, effort: Budget) -> None:
+        self._was = was
+        self._now = now
+        self._effort = effort
+
+    def near(self, placed: Placed, twin: Rule | None = None) -> Witness | None:
+        """A job in the reach of the rule, which counts for it; `twin` is what the rule is or was on the other side."""
+        rules = [placed.rule] if twin is None else [placed.rule, twin]
+        if placed.reach.area.is_empty:
+            return None
+        near = [(placed.reach.area, rules)]
+        for partner in self._partners(placed):
+            area = meet(placed.reach.area, partner.area)
+            if area is not None:
+                near.append((area, [*rules, partner.rule]))
+        for candidates_max in (CANDIDATES_FIRST, CANDIDATES_MAX):
+            for area, asking in near:
+                found = self._in(area, asking, placed.rule.id, candidates_max)
+                if found is not None:
+                    return found
+        return None
+
+    def _partners(self, placed: Placed) -> Iterator[Reach]:
+        """Rules by which a job of that reach could run."""
+        lifting = (item.reach for item in self._now.placed if item.rule.decision in LIFTING)
+        return islice((reach for reach in lifting if not reach.is_apart_from(placed.reach)), PARTNERS_MAX)
+
+    def _in(self, area: Area, rules: Sequence[Rule], counting: str, candidates_max: int) -> Witness | None:
+        base, others = _drafts(area)
+        conditions = [hint for rule in rules if rule.when is not None for hint in hints(rule.when)]
+        met: dict[str, Rule] = {}
+        for draft in islice(_candidates(base, [*conditions, *others], met), candidates_max):
+            if not self._effort.spend():
+                return None
+            found = self._try(draft, counting, met)
+            if found is not None:
+                return found
+        return None
+
+    def _try(self, draft: Facts, counting: str, met: dict[str, Rule]) -> Witness | None:
+        facts = {name: value for name, value in draft.items() if name != SECRETS}
+        secrets = bool(draft.get(SECRETS))
+        try:
+            job, at_ms = job_of_facts(facts, 1, NOW_MS, lambda _prompt, _payload: secrets)
+        except InvalidInput:
+            return None
+        was, now = _decide(self._was, job, at_ms), _decide(self._now, job, at_ms)
+        how = loosened(was, now, self._was.rules, self._now.rules)
+        if how is not None and counting in (*was.rules, *now.rules):
+            if (self._was.policy.reads_now or self._now.policy.reads_now) and "now" not in facts:
+                facts["now"] = NOW_MS
+            return Witness(facts, secrets, was, now, how)
+        for side, decision in ((self._was, was), (self._now, now)):
+            met.update((name, side.rules[name]) for name in decision.rules)
+        return None
+
+
+def _decide(side: Side, job: Job, at_ms: int) -> Decision:
+    return evaluate(side.policy, job, now_ms=at_ms, phase=Phase.SIMULATE)
+
+
+def _candidates(base: Facts, parts: Sequence[Facts], met: Mapping[str, Rule]) -> Iterator[Facts]:
+    """The base, with each part in turn, with what the rules that were met spare or test, and with pairs of all that."""
+    yield base
+    yield from (_with(base, part) for part in parts)
+    more = [*parts, *(part for rule in list(met.values()) for part in _ways_out(rule))]
+    yield from (_with(base, part) for part in more[len(parts) :])
+    for one, other in combinations(more, 2):
+        yield _with(_with(base, one), other)
+
+
+def _ways_out(rule: Rule) -> Iterator[Facts]:
+    """Facts under which the rule might not match: what it spares, and what its condition is about."""
+    spared = None if rule.unless is None else area_of(rule.unless)
+    if spared is not None and not spared.is_empty:
+        yield _drafts(spared)[0]
+    if rule.when is not None:
+        yield from hints(rule.when)
+
+
+def _drafts(area: Area) -> tuple[Facts, list[Facts]]:
+    """The least that a job of the area says, and what it could say instead."""
+    base: Facts = {}
+    others: list[Facts] = []
+    for options in _options(area):
+        base = _with(base, options[0])
+        others.extend(options[1:])
+    return base, others
+
+
+def _options(area: Area) -> Iterator[list[Facts]]:
+    topics = [topic for pattern in area.topics[: 2 * VALUES_MAX] for topic in plain_topics(pattern)]
+    yield [{"topic": topic} for topic in sorted(topics, key=lambda topic: topic.count("."))]
+    for name, values in area.one.items():
+        chosen = sorted(values)[:VALUES_MAX]
+        key = name.removeprefix(LABEL)
+        yield [{name: value} if key == name else {"labels": {key: value}} for value in chosen]
+    for name, values in area.some:
+        yield [{name: [value]} for value in sorted(values)[:VALUES_MAX]]
+    if area.requires:
+        yield [{"requires": sorted(area.requires)}]
+    yield [{}, {SECRETS: True}] if area.secrets is None else [{SECRETS: area.secrets}]
+    for name in ("tenant", "actor", "actor_type"):
+        if name not in area.one:
+            yield [{}, {name: FRESH}]
+
+
+def plain_topics(pattern: str) -> Iterable[str]:
+    """Topics of a pattern, as plain as can be."""
+    filled = [FRESH if token == ONE else token for token in pattern.split(".")]
+    if filled[-1] != REST:
+        return [".".join(filled)]
+    stem = filled[:-1]
+    return [".".join([*stem, *[FRESH] * count]) for count in (1, 2, 3)]
+
+
+def _with(facts: Facts, more: Facts) -> Facts:
+    """The facts with `more` in them, which wins where both say something."""
+    merged = dict(facts)
+    for name, value in more.items():
+        old = merged.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[name] = _with(old, value)
+        elif isinstance(old, list) and isinstance(value, list) and name != "payload":
+            merged[name] = [*old, *(item for item in value if item not in old)]
+        else:
+            merged[name] = value
+    return merged

@@ -1,0 +1,103 @@
+"""Changes of a rule in words: what it says now that it did not, and the other way round. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from holdgate.kernel.match import Match
+from holdgate.kernel.records import Constraints
+from holdgate.kernel.rules import OutputRule, Rule
+
+ITEMS_MAX = 5
+"""Values of a list that a line shows."""
+CHARS_MAX = 120
+_SHOWN = ("decision", "when", "approval", "throttle", "remediations", "reason")
+
+
+def change_of(old: Rule | None, new: Rule | None) -> str:
+    """What became of a rule, in a line."""
+    if old is None or new is None:
+        return _whole(old, new)
+    parts = list(_changes(old, new))
+    return "; ".join(parts) or "the place among the rules of its bundle"
+
+
+def output_change_of(old: OutputRule | None, new: OutputRule | None) -> str:
+    """The same for an output rule."""
+    if old is None or new is None:
+        if new is None:
+            return "" if old is None else f"output rule removed: {old.verdict}"
+        return f"output rule added: {new.verdict}"
+    names = [item.name for item in fields(OutputRule) if getattr(old, item.name) != getattr(new, item.name)]
+    return "output rule: " + "; ".join(_change(name, getattr(old, name), getattr(new, name)) for name in names)
+
+
+def _whole(old: Rule | None, new: Rule | None) -> str:
+    if new is None:
+        return "" if old is None else f"removed: {old.decision}"
+    return f"added: {new.decision}"
+
+
+def _changes(old: Rule, new: Rule) -> Iterator[str]:
+    if old.bundle != new.bundle:
+        yield _change("bundle", old.bundle, new.bundle)
+    yield from _fields(old.match, new.match, "match.", Match)
+    if (old.unless is None) != (new.unless is None):
+        yield "`not` added" if old.unless is None else "`not` removed"
+    elif old.unless is not None:
+        yield from _fields(old.unless, new.unless, "not.", Match)
+    yield from _fields(old.constraints, new.constraints, "constraints.", Constraints)
+    for name in _SHOWN:
+        was, now = getattr(old, name), getattr(new, name)
+        if was != now:
+            yield from _part(name, was, now)
+
+
+def _part(name: str, was: Any, now: Any) -> Iterator[str]:
+    if name in ("approval", "throttle") and was is not None and now is not None:
+        kind = type(was)
+        title = "approvers." if name == "approval" else "throttle."
+        for line in _fields(was, now, title, kind):
+            if not line.startswith(("`approvers.rule`", "`approvers.reason`")):
+                yield line
+    elif name in ("approval", "throttle", "remediations"):
+        title = "approvers" if name == "approval" else name
+        yield f"`{title}` added" if not was else f"`{title}` removed" if not now else f"`{title}` changed"
+    else:
+        yield _change(name, was, now)
+
+
+def _fields(old: Any, new: Any, prefix: str, kind: type[Any]) -> Iterator[str]:
+    for item in fields(kind):
+        was, now = getattr(old, item.name), getattr(new, item.name)
+        if item.compare and was != now:
+            yield _change(prefix + item.name, was, now)
+
+
+def _change(name: str, was: Any, now: Any) -> str:
+    return f"`{name}` {_value(was)} → {_value(now)}"
+
+
+def _value(value: Any) -> str:
+    if value is None or (isinstance(value, (frozenset, tuple)) and not value):
+        return "none"
+    if hasattr(value, "source"):
+        return _cut(f"`{value.source}`")
+    if isinstance(value, (frozenset, tuple)):
+        items = [_item(item) for item in (sorted(value) if isinstance(value, frozenset) else value)]
+        more = f", {len(items) - ITEMS_MAX} more" if len(items) > ITEMS_MAX else ""
+        return _cut(f"[{', '.join(items[:ITEMS_MAX])}{more}]")
+    return _cut(str(value))
+
+
+def _item(item: Any) -> str:
+    if isinstance(item, tuple) and len(item) == 2:
+        name, values = item
+        return f"{name}={'|'.join(sorted(values))}"
+    return str(item)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CHARS_MAX else text[: CHARS_MAX - 1] + "…"

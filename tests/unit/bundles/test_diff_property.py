@@ -1,0 +1,232 @@
+"""A widening is never missed, and an example is always true: random sets of rules, random jobs, the one evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdgate.bundles.diff import Diff, Direction, compare
+from holdgate.bundles.diff.strictness import loosened
+from holdgate.bundles.simulate import job_of_facts
+from holdgate.kernel.evaluate import evaluate
+from holdgate.kernel.output import STRICTNESS, OutputFacts, decide_output
+from holdgate.kernel.policy import Policy, compile_policy
+from holdgate.kernel.records import Phase, Verdict
+from holdgate.kernel.ruleform import parse_rules
+from holdgate.kernel.rules import BundleRules
+from support.policies import NOW_MS, SNAPSHOT, rule
+
+PATTERNS = ["a.>", "a.*", "a.b", "a.c", "a.*.d", ">", "b.>"]
+TOPICS = ["a.b", "a.c", "a.b.d", "a.x", "b", "b.a", "b.a.a", "c"]
+CONDITIONS = [
+    "job.payload.n > 1",
+    "job.payload.n > 5",
+    'job.topic == "a.b"',
+    'job.labels.env == "prod"',
+    "actor == 'bob'",
+]
+DURATIONS = ["1h", "2h"]
+
+
+def some(values: list[str]) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(values), min_size=1, max_size=2, unique=True)
+
+
+def maybe(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+MATCH = maybe(
+    topics=some(PATTERNS),
+    labels=st.fixed_dictionaries({"env": some(["prod", "dev"])}),
+    environments=some(["prod", "dev"]),
+    capabilities=some(["read", "write"]),
+    risk_tags=some(["pii", "money"]),
+    requires=some(["gpu", "net"]),
+    tenants=some(["default", "acme"]),
+    actors=some(["bob", "eve"]),
+    principals=some(["alice", "carl"]),
+    secrets_present=st.booleans(),
+)
+UNLESS = MATCH.filter(bool)
+CONSTRAINTS = maybe(
+    max_runtime_s=st.sampled_from([10, 60]), network=st.sampled_from([["x"], ["x", "y"]]), paths=some(["/a", "/b"])
+).filter(bool)
+APPROVERS = maybe(
+    roles=some(["approver", "boss"]),
+    quorum=st.sampled_from([1, 2]),
+    expires=st.sampled_from(["3h", "4h"]),
+    escalate_after=st.sampled_from(DURATIONS),
+    signed=st.booleans(),
+)
+THROTTLE = st.fixed_dictionaries(
+    {
+        "limit": st.sampled_from([5, 10]),
+        "per": st.sampled_from(DURATIONS),
+        "key": st.sampled_from([["tenant"], ["tenant", "actor"]]),
+        "over": st.sampled_from(["reject", "hold", "delay"]),
+    }
+)
+
+
+@st.composite
+def rules(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    decision = draw(
+        st.sampled_from(["deny", "allow", "allow", "require_approval", "throttle", "allow_with_constraints"])
+    )
+    parts: dict[str, Any] = {}
+    if draw(st.booleans()):
+        parts["match"] = draw(MATCH)
+    if draw(st.integers(0, 3)) == 0:
+        parts["not"] = draw(UNLESS)
+    if draw(st.integers(0, 3)) == 0:
+        parts["when"] = draw(st.sampled_from(CONDITIONS))
+    if decision == "require_approval":
+        parts["approvers"] = draw(APPROVERS)
+    if decision == "throttle":
+        parts["throttle"] = draw(THROTTLE)
+    if decision == "allow_with_constraints" or (decision == "require_approval" and draw(st.booleans())):
+        parts["constraints"] = draw(CONSTRAINTS)
+    return rule(name, decision, **parts)
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[list[BundleRules], list[BundleRules]]:
+    """A set, and the same with some rules put out, put in, changed or moved."""
+    names = [f"r{number}" for number in range(draw(st.integers(1, 5)))]
+    before = {name: draw(rules(name)) for name in names if draw(st.integers(0, 4))}
+    after = {name: draw(rules(name)) if not draw(st.integers(0, 2)) else before.get(name) for name in names}
+    combining = st.sampled_from(["deny-overrides", "deny-overrides", "first-applicable"])
+    orders = [combining, combining]
+    first, second = draw(st.tuples(*orders))
+    if draw(st.booleans()):
+        second = first
+    kept = [item for item in after.values() if item is not None]
+    if draw(st.integers(0, 3)) == 0:
+        kept = draw(st.permutations(kept))
+    return split(list(before.values()), first), split(kept, second)
+
+
+def split(written: list[dict[str, Any]], combining: str) -> list[BundleRules]:
+    """Two bundles: the last rule stands alone."""
+    return [
+        parse_rules({"rules": written[:-1], "combining": combining}, "one"),
+        parse_rules({"rules": written[-1:]}, "two"),
+    ]
+
+
+def optional(values: list[str]) -> st.SearchStrategy[str | None]:
+    return st.sampled_from([None, *values])
+
+
+JOBS = st.fixed_dictionaries(
+    {
+        "topic": st.sampled_from(TOPICS),
+        "tenant": optional(["acme", "other"]),
+        "actor": optional(["bob", "eve"]),
+        "capability": optional(["read", "write"]),
+        "labels": st.sampled_from([{}, {"env": "prod"}, {"env": "dev"}, {"env": "x"}]),
+        "risk_tags": st.sampled_from([[], ["pii"], ["pii", "money"]]),
+        "requires": st.sampled_from([[], ["gpu"], ["gpu", "net"]]),
+        "principals": st.sampled_from([[], ["alice"], ["carl", "alice"]]),
+        "payload": st.sampled_from([None, {"n": 0}, {"n": 3}, {"n": 7}]),
+        "secrets": st.booleans(),
+    }
+)
+
+
+def policy_of(bundles: list[BundleRules], default: Verdict) -> Policy:
+    return compile_policy(bundles, snapshot=SNAPSHOT, default=default)
+
+
+def is_looser(before: Policy, after: Policy, facts: Mapping[str, Any], *, secrets: bool) -> bool:
+    job, at_ms = job_of_facts(facts, 1, NOW_MS, lambda _prompt, _payload: secrets)
+    was = evaluate(before, job, now_ms=at_ms, phase=Phase.SIMULATE)
+    now = evaluate(after, job, now_ms=at_ms, phase=Phase.SIMULATE)
+    return loosened(was, now, rules_of(before), rules_of(after)) is not None
+
+
+def rules_of(policy: Policy) -> dict[str, Any]:
+    return {item.id: item for item in policy.rules}
+
+
+def check_examples(diff: Diff, before: Policy, after: Policy) -> None:
+    for change in diff.changes:
+        assert (change.direction is Direction.WIDENS) <= (change.example is not None)
+        if change.example is None or "facts" not in change.example:
+            continue
+        secrets = bool(change.example.get("secrets_present"))
+        if change.direction is Direction.WIDENS:
+            assert is_looser(before, after, change.example["facts"], secrets=secrets)
+        else:
+            assert change.direction is Direction.TIGHTENS
+            assert is_looser(after, before, change.example["facts"], secrets=secrets)
+
+
+@given(sets=pairs(), jobs=st.lists(JOBS, min_size=20, max_size=40), default=st.sampled_from(["deny", "deny", "allow"]))
+@settings(max_examples=200, deadline=None)
+def test_no_job_may_do_more_unless_the_comparison_says_so(
+    sets: tuple[list[BundleRules], list[BundleRules]], jobs: list[dict[str, Any]], default: str
+) -> None:
+    diff = compare(*sets, default=Verdict(default))
+    before, after = (policy_of(bundles, Verdict(default)) for bundles in sets)
+    check_examples(diff, before, after)
+    if diff.widens:
+        return
+    for job in jobs:
+        facts = {name: value for name, value in job.items() if name != "secrets"}
+        assert not is_looser(before, after, facts, secrets=job["secrets"]), facts
+
+
+OUTPUT_MATCH = maybe(
+    categories=some(["secret", "pii", "toxic", "private_key"]),
+    detectors=some(["email", "iban"]),
+    severities=some(["high", "low"]),
+    topics=some(PATTERNS),
+    tenants=some(["default", "acme"]),
+    classifications=some(["open", "closed"]),
+)
+OUTPUT_RULE = st.fixed_dictionaries(
+    {"verdict": st.sampled_from(["allow", "redact", "quarantine"]), "match": OUTPUT_MATCH, "reason": st.just("so")}
+)
+FINDINGS = st.tuples(
+    st.sampled_from(["email", "iban", "x"]),
+    st.sampled_from(["secret", "pii", "toxic", "other", "private_key"]),
+    st.sampled_from(["high", "low", "x"]),
+)
+OUTPUTS = st.builds(
+    OutputFacts,
+    tenant=st.sampled_from(["default", "acme"]),
+    topic=st.sampled_from(TOPICS),
+    labels=st.just({}),
+    classification=optional(["open", "closed"]),
+    findings=FINDINGS.map(lambda finding: (finding,)),
+)
+
+
+@given(st.lists(OUTPUT_RULE, max_size=4), st.data(), st.lists(OUTPUTS, min_size=20, max_size=40))
+@settings(max_examples=150, deadline=None)
+def test_no_output_gets_out_unless_the_comparison_says_so(
+    written: list[dict[str, Any]], data: st.DataObject, outputs: list[OutputFacts]
+) -> None:
+    changed = [data.draw(OUTPUT_RULE) if data.draw(st.booleans()) else item for item in written]
+    if data.draw(st.booleans()):
+        changed = [*changed[:-1], data.draw(OUTPUT_RULE)]
+    sets = [
+        [parse_rules({"output_rules": [{"id": f"o{place}", **item} for place, item in enumerate(items)]}, "test")]
+        for items in (written, changed)
+    ]
+    diff = compare(*sets)
+    before, after = (policy_of(bundles, Verdict.DENY) for bundles in sets)
+    for change in diff.changes:
+        if change.example is not None:
+            facts = OutputFacts.from_dict(change.example["output"])
+            was, now = (STRICTNESS[decide_output(policy, facts).verdict] for policy in (before, after))
+            assert now < was if change.direction is Direction.WIDENS else now > was
+    if not diff.widens:
+        for facts in outputs:
+            was, now = (STRICTNESS[decide_output(policy, facts).verdict] for policy in (before, after))
+            assert now >= was, facts
