@@ -99,13 +99,17 @@ def bundle(
     signers: Sequence[str] = ("author",),
     scope: str = '{tenants: ["*"], topics: [">"]}',
     expires: str = "2039-01-01T00:00:00Z",
+    more: str = "",
 ) -> bytes:
-    """A bundle with these rules, built in a directory of its own under `directory` and signed."""
+    """A bundle with these rules, built in a directory of its own under `directory` and signed.
+
+    `more`: further lines of `bundle.yaml`.
+    """
     place = directory / f"{name}-{version}"
     place.mkdir(exist_ok=True)
     (place / "rules.yaml").write_text(rules)
     (place / "bundle.yaml").write_text(
-        f'name: {name}\nversion: {version}\nscope: {scope}\nexpires: "{expires}"\nrules: [rules.yaml]\n'
+        f'name: {name}\nversion: {version}\nscope: {scope}\nexpires: "{expires}"\nrules: [rules.yaml]\n{more}'
     )
     return signed(build_bundle(place), signers)
 
