@@ -11,6 +11,7 @@ import pytest
 
 from holdgate.kernel import subjects, wire
 from holdgate.kernel.ids import JobId, LeaseToken, PermitId, Tenant, WorkerId, new_token
+from holdgate.scheduler.state.audit import SYSTEM
 from holdgate.scheduler.state.backlog import Backlog, StartRequest
 from holdgate.scheduler.state.results import FinishRequest, Results
 from holdgate.scheduler.state.transitions import State
@@ -215,6 +216,18 @@ async def test_the_audit_events_are_gap_free_and_hold_no_prompt(api: ApiWorld) -
     events = first["items"] + rest["items"]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert "canary-prompt" not in json.dumps(events)
+
+
+async def test_the_systems_own_trail_is_not_a_tenants(api: ApiWorld) -> None:
+    """What kernels refuse is nobody's tenant, and a tenant's auditor reads it with that of everybody."""
+    await api.deps.audit.append(SYSTEM, "policy.refused", {"bundle": "house", "code": "bundle_expired"}, 1)
+    await api.submit()
+    for who in ("operator", "auditor", "admin"):
+        (event,) = (await api.client(who).get("/api/v1/audit/system")).json()["items"]
+        assert (event["type"], event["code"]) == ("policy.refused", "bundle_expired")
+    assert (await api.client("author").get("/api/v1/audit/system")).status_code == 403
+    own = (await api.client("auditor").get("/api/v1/audit/events")).json()["items"]
+    assert {event["tenant"] for event in own} == {"default"}
 
 
 async def test_workers_and_pools_are_listed(api: ApiWorld) -> None:

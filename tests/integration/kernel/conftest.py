@@ -14,6 +14,7 @@ from nats.aio.client import Client as Nats
 from holdgate.bundles.activate import BundleActivator
 from holdgate.bundles.publish import Accept, publish
 from holdgate.bundles.root import Pins
+from holdgate.bundles.stampstore import StampStore
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.service import KernelService
@@ -58,6 +59,7 @@ class System:
             directory=self.directory / replica,
             clock=self.clock,
             store=BundleStore(connection) if with_store else None,
+            stamps=StampStore(connection) if with_store else None,
         )
         await source.start()
         service = KernelService(connection, source, signer("kernel"), self.clock, replica)
@@ -66,6 +68,11 @@ class System:
         kernel = Kernel(source, service, connection)
         self.stack.push_async_callback(kernel.stop)
         return kernel
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Write to the store as somebody who checks nothing."""
+        held = await self.store.get(name)
+        await self.store.put(name, data, after_revision=None if held is None else held.revision)
 
     async def client(self, **options: object) -> KernelClient:
         connection = await nats.connect(self.nats_url)
@@ -84,6 +91,7 @@ class System:
 async def system(nats_url: str, nc: Nats, tmp_path: Path) -> AsyncIterator[System]:
     store = BundleStore(nc)
     await store.ensure()
+    await StampStore(nc).ensure()
     made = System(nats_url, tmp_path, nc, store)
     async with made.stack:
         yield made

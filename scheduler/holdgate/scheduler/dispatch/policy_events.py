@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 import structlog
 from nats.aio.client import Client as Nats
@@ -49,8 +49,10 @@ class Told:
         """The event; InvalidInput when it is none."""
         if not isinstance(event, dict) or not isinstance(replica, str) or NAME.match(replica) is None:
             raise InvalidInput("not an event of a kernel")
-        number, at_ms, version = event.get("seq"), event.get("at_ms"), event.get("version")
-        if not all(map(_is_number, (epoch_ms, number, at_ms))) or not (version is None or _is_number(version)):
+        number, at_ms, version = (event.get(name) for name in ("seq", "at_ms", "version"))
+        if not (_is_number(number) and _is_number(at_ms) and _is_number(epoch_ms)):
+            raise InvalidInput("not an event of a kernel")
+        if not (version is None or _is_number(version)):
             raise InvalidInput("not an event of a kernel")
         bundle, code, message = (event.get(name) for name in ("bundle", "code", "message"))
         if event.get("kind") not in KINDS or not all(map(_is_text, (bundle, code, message))):
@@ -121,7 +123,7 @@ class PolicyEvents:
         )
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= NUMBER_MAX
 
 

@@ -87,6 +87,12 @@ def test_a_name_of_another_shape_gets_no_key(tmp_path: Path) -> None:
     assert not (tmp_path / "keys.json").exists()
 
 
+def test_nobody_gets_a_key_of_the_tenant_of_the_systems_own_trail(tmp_path: Path) -> None:
+    """Its jobs would write beside what kernels refuse."""
+    with pytest.raises(InvalidInput, match="tenant"):
+        issue_key(tmp_path / "keys.json", tenant="system", actor="a", roles=["agent"])
+
+
 def test_a_revoked_key_counts_no_more_once_the_file_was_looked_at(tmp_path: Path) -> None:
     path, clock = tmp_path / "keys.json", Clock()
     key, record = issue_key(path, tenant="acme", actor="bot", roles=["agent"])
