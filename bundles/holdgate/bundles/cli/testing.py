@@ -64,7 +64,7 @@ def run_command(
         with Console(stderr=True).status("running the cases"):
             suite = load_suite(file, only=only)
             report = run_suite(suite)
-        mutation = _mutate(suite) if mutate and report.passed else None
+        mutation = _mutate(suite) if mutate and report.passed and report.results else None
         if junit is not None:
             write_file(junit, junit_xml(report, file.manifest.name))
     if as_json:
