@@ -202,6 +202,7 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         "r",
         {"rules": [rule("r", match=at("a"), when='job.tenant == "x" || job.payload.host.matches("(?i)example")')]},
     ),
+    ("unanchored-regex", "r", {"rules": [rule("r", match=at("a"), when='job.payload.host.matches("^a[|]$|b$")')]}),
     ("unconstrained-write", "r", {"rules": [rule("r", match=at("a", capabilities=["repo.read", "repo.write"]))]}),
     ("unconstrained-write", "r", {"rules": [rule("r", match=at("job.repo.delete"))]}),
     ("unconstrained-write", "r", {"rules": [rule("r", match=at("job.deploy.app"))], "words": WORDS}),
@@ -403,6 +404,10 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("constant-condition", {"rules": [rule("r", "deny", at("a"), when="now > timestamp('2026-01-01T00:00:00Z')")]}),
     ("idle-not", {"rules": [rule("r", "deny", at("job.*"), **{"not": {"topics": ["job.b"]}})]}),
     ("unanchored-regex", {"rules": [rule("r", match=at("a"), when='job.payload.host.matches("(?i)^a$")')]}),
+    (
+        "unanchored-regex",
+        {"rules": [rule("r", match=at("a"), when="job.prompt.matches(r'\\A(?:a|b[)|]|[]|]|\\|)*\\z')")]},
+    ),
     ("unanchored-regex", {"rules": [rule("r", "deny", at("a"), when='job.payload.host.matches("evil")')]}),
     ("unanchored-regex", {"rules": [rule("r", match=at("a"), when='!job.payload.host.matches("evil")')]}),
     ("unconstrained-write", {"rules": [rule("r", match=at("a", capabilities=["repo.read"]))]}),
@@ -430,6 +435,20 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
             "rules": [
                 rule("yes", match=at("job.b")),
                 rule("r", "deny", at("job.c"), remediations=[{"id": "x", "title": "X", "topic": "job.b"}]),
+            ]
+        },
+    ),
+    (
+        "remediation-denied",
+        {
+            "rules": [
+                rule("yes", match=at("job.c", environments=["dev"])),
+                rule(
+                    "r",
+                    "deny",
+                    at("job.c", environments=["prod"]),
+                    remediations=[{"id": "x", "title": "X", "labels": {"env": "dev"}}],
+                ),
             ]
         },
     ),
@@ -475,7 +494,7 @@ def test_a_check_keeps_quiet(code: str, case: dict[str, Any]) -> None:
 
 
 def test_every_check_has_a_case_in_both_tables() -> None:
-    bounded = {"not-compared"}  # has tests of its own
+    bounded = {"not-compared", "bundle-untested"}  # have tests of their own
     assert {code for code, _, _ in FIRES} | bounded == set(BY_CODE)
     assert {code for code, _ in QUIET} | bounded == set(BY_CODE)
     assert len(BY_CODE) == len(CHECKS)
@@ -486,6 +505,34 @@ def test_an_approval_that_nobody_can_give_is_worse_than_one_that_somebody_else_c
     held = rule("r", "require_approval", at("a"), approvers=both)
     assert [item.severity for item in found(held, roles=frozenset({"cto"}))] == [Severity.WARNING]
     assert [item.severity for item in found(held, roles=frozenset())] == [Severity.ERROR]
+
+
+def test_of_two_rules_that_say_the_same_only_the_later_one_is_reported() -> None:
+    assert [item.rule for item in found(rule("b", match=at("a")), rule("a", match=at("a")))] == ["a"]
+
+
+def test_a_hole_that_another_bundle_makes_is_not_the_mistake_of_this_one() -> None:
+    no, yes = rule("no", "deny", at("job.exec.*")), rule("yes", match=at("job.exec.>"))
+    severities = [
+        [item.severity for item in findings if item.code == "shallow-restriction"]
+        for findings in (found(no, yes), found(no, other=[yes]))
+    ]
+    assert severities == [[Severity.ERROR], [Severity.WARNING]]
+
+
+def test_what_bounds_an_allow_of_everything_makes_it_less_bad() -> None:
+    bounded = rule("r", **{"not": {"topics": ["job.exec.>"]}})
+    severities = [[item.severity for item in found(each)] for each in (rule("r"), bounded)]
+    assert severities == [[Severity.WARNING], [Severity.NOTE]]
+
+
+def test_a_deny_may_be_about_topics_that_there_should_never_be_unless_one_is_mistyped() -> None:
+    topics = ["job.deplyo.*", "job.shell.>"]
+    severities = [
+        [item.severity for item in found(rule("r", decision, at(*topics)), words=WORDS) if item.code == "unknown-topic"]
+        for decision in ("deny", "require_approval")
+    ]
+    assert severities == [[Severity.WARNING, Severity.NOTE], [Severity.WARNING, Severity.WARNING]]
 
 
 def test_findings_come_in_the_order_of_bundles_and_rules() -> None:
@@ -527,8 +574,9 @@ def test_what_two_patterns_have_in_common_is_what_both_name() -> None:
             assert both == [topic for topic in topics if common is not None and matches(common, topic)], (one, other)
 
 
-def test_a_region_of_more_topics_than_are_compared_is_taken_for_larger_and_never_for_smaller() -> None:
-    many = region_of(Match(topics=tuple(f"job.a{n}.*" for n in range(300))))
-    others = region_of(Match(topics=tuple(f"job.*.b{n}" for n in range(300))))
+@pytest.mark.parametrize("count", [20, 300])
+def test_a_region_of_more_topics_than_are_compared_is_taken_for_larger_and_never_for_smaller(count: int) -> None:
+    many = region_of(Match(topics=tuple(f"job.a{n}.*" for n in range(count))))
+    others = region_of(Match(topics=tuple(f"job.*.b{n}" for n in range(count))))
     assert many.meet(others).topics == many.topics
     assert not many.is_apart(others)

@@ -37,7 +37,7 @@ CHECKS = (
     ),
     Check(
         "contradicting-bundles",
-        Severity.ERROR,
+        Severity.WARNING,
         "Two bundles of which one denies exactly the jobs that the other allows",
         "The deny wins, and the authors of the other bundle do not know",
         "Agree on one; drop or narrow the other",
@@ -52,7 +52,8 @@ CHECKS = (
     Check(
         "shallow-restriction",
         Severity.ERROR,
-        "A rule that denies, holds or slows down topics `a.*`, while one that allows reaches deeper with `>`",
+        "A rule that denies, holds or slows down topics `a.*`, while one that allows reaches deeper with `>`. A "
+        "warning where that is in another bundle",
         "`*` is one token: `a.b` is stopped and `a.b.c` passes",
         "Say `a.>` in the restriction; where the deeper topics are meant to pass, allow `a.*.>` by a rule of its own",
     ),
@@ -65,9 +66,9 @@ CHECKS = (
     ),
     Check(
         "allow-everything",
-        Severity.ERROR,
-        "A rule that allows with no `match`, or one that names every topic and nothing else. A warning where `not`, "
-        "`when` or constraints leave something out",
+        Severity.WARNING,
+        "A rule that allows with no `match`, or one that names every topic and nothing else. A note where `not`, "
+        "`when` or constraints bound it",
         "What nobody thought of is allowed, too",
         "Name the topics",
     ),
@@ -145,7 +146,7 @@ CHECKS = (
     Check(
         "unknown-topic",
         Severity.WARNING,
-        "A pattern that names no topic of the vocabulary",
+        "A pattern that names no topic of the vocabulary. A note in a rule that denies, unless it is nearly one",
         "Most often a typing mistake: the rule never matches",
         "Correct it, or add the topic to the vocabulary",
     ),
@@ -162,6 +163,13 @@ CHECKS = (
         "A capability that no topic of the vocabulary uses which the rule can reach",
         "Most often a typing mistake: the rule never matches",
         "Correct it, or add the capability to the vocabulary",
+    ),
+    Check(
+        "bundle-untested",
+        Severity.WARNING,
+        "A bundle that names no files of tests",
+        "Nothing notices when a change of a rule changes more than was meant",
+        "Write cases and name their file in `tests` of bundle.yaml",
     ),
     Check(
         "released-findings",

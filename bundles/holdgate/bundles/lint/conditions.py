@@ -5,6 +5,7 @@ What always holds: a rule reported as `never-holds` matches no job at all, error
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from holdgate.bundles.lint.catalog import finding
@@ -207,8 +208,29 @@ def _has_other_type(comparison: Call) -> bool:
 
 
 def _is_anchored(pattern: str) -> bool:
-    body = pattern[pattern.index(")") + 1 :] if pattern.startswith("(?") and ")" in pattern[:8] else pattern
-    return body.startswith(("^", "\\A")) and body.endswith(("$", "\\z"))
+    """Whether the whole text has to match: the ends are held, and no `|` stands outside of every bracket."""
+    flags = re.match(r"\(\?[a-zA-Z]+\)", pattern)
+    body = pattern if flags is None else pattern[flags.end() :]
+    return body.startswith(("^", "\\A")) and body.endswith(("$", "\\z")) and not _has_open_choice(body)
+
+
+def _has_open_choice(pattern: str) -> bool:
+    depth, in_class, position = 0, False, 0
+    while position < len(pattern):
+        character = pattern[position]
+        if character == "\\":
+            position += 1
+        elif in_class:
+            in_class = character != "]"
+        elif character == "[":
+            in_class = True
+            position += pattern[position + 1 : position + 2] in ("]", "^")
+        elif character in "()":
+            depth += 1 if character == "(" else -1
+        elif character == "|" and depth == 0:
+            return True
+        position += 1
+    return False
 
 
 def _short(pattern: str) -> str:

@@ -84,7 +84,7 @@ def _everything(item: Placed) -> Iterator[Finding]:
     open_wide = item.excepted is None and item.when is None
     what = "every job there is" if open_wide else "every job that its `not` and `when` do not take away"
     bounded = not open_wide or rule.decision is not Verdict.ALLOW
-    severity = Severity.WARNING if bounded else Severity.ERROR
+    severity = Severity.NOTE if bounded else Severity.WARNING
     yield finding("allow-everything", rule.bundle, rule.id, f"allows {what}; name the topics in `match`", severity)
 
 
@@ -160,7 +160,8 @@ def _shallow(item: Placed, together: Together) -> Iterator[Finding]:
                 f"{does} `{pattern}`, which is one token deep; `{through.rule.id}` allows what lies deeper, such as "
                 f"`{_example(through, deeper)}`; say `{pattern[:-1]}{REST}`"
             )
-            yield finding("shallow-restriction", rule.bundle, rule.id, message)
+            severity = Severity.ERROR if through.rule.bundle == rule.bundle else Severity.WARNING
+            yield finding("shallow-restriction", rule.bundle, rule.id, message, severity)
 
 
 def _reaches_past(other: Placed, item: Placed, pattern: str, deeper: str, together: Together) -> bool:

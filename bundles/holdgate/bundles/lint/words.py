@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
 
 from holdgate.bundles.lint.catalog import finding
 from holdgate.bundles.lint.expressions import labels_read
 from holdgate.bundles.lint.findings import Finding, LintContext, Severity
 from holdgate.bundles.lint.regions import common_pattern, label_keys
 from holdgate.bundles.manifest import TopicVocabulary
+from holdgate.kernel.records import Verdict
 from holdgate.kernel.rules import OutputRule, Rule
-from holdgate.kernel.topics import REST
+from holdgate.kernel.topics import ONE, REST
 
 REASON_CHARS_MIN = 8
 REASON_WORDS_MIN = 2
+NEARLY = 0.75
+"""From which likeness on a token is taken for a mistyped one: `deplyo` is 0.83 like `deploy`."""
 _PLACEHOLDER = re.compile(r"\b(todo|tbd|fixme|xxx|lorem ipsum)\b", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+")
 
@@ -59,8 +63,7 @@ def word_findings(rule: Rule | OutputRule, context: LintContext) -> Iterator[Fin
     patterns = (rule.match.topics if isinstance(rule, Rule) else rule.topics) or (REST,)
     for pattern in patterns:
         if not _reached([pattern], context):
-            message = f"`{pattern}` names no topic of the vocabulary; correct it, or add the topic"
-            yield finding("unknown-topic", rule.bundle, rule.id, message)
+            yield _unknown_topic(rule, pattern, context)
     reached = _reached(patterns, context)
     if not reached:
         return
@@ -74,6 +77,23 @@ def word_findings(rule: Rule | OutputRule, context: LintContext) -> Iterator[Fin
         for name in sorted(_capabilities(rule) - known):
             message = f"no job that it can reach has the capability `{name}`; correct it, or add it to the vocabulary"
             yield finding("unknown-capability", rule.bundle, rule.id, message)
+
+
+def _unknown_topic(rule: Rule | OutputRule, pattern: str, context: LintContext) -> Finding:
+    """A deny may well be about topics that there should never be; one that is nearly a known topic is a mistake."""
+    meant = next((known for known in sorted(context.vocabulary.topics) if _is_nearly(known, pattern)), None)
+    denies = isinstance(rule, Rule) and rule.decision is Verdict.DENY
+    severity = Severity.NOTE if denies and meant is None else None
+    instead = "correct it" if meant is None else f"is `{meant}` meant? Correct it"
+    message = f"`{pattern}` names no topic of the vocabulary; {instead}, or add the topic"
+    return finding("unknown-topic", rule.bundle, rule.id, message, severity)
+
+
+def _is_nearly(known: str, pattern: str) -> bool:
+    """Whether one token of `pattern` is a mistyped one of `known`, and the others are the same."""
+    pairs = list(zip(known.split("."), pattern.split("."), strict=False))
+    wrong = [pair for pair in pairs if pair[0] != pair[1] and ONE not in pair and REST not in pair]
+    return len(wrong) == 1 and SequenceMatcher(None, *wrong[0]).ratio() >= NEARLY
 
 
 def _reached(patterns: Sequence[str], context: LintContext) -> list[TopicVocabulary]:
