@@ -11,6 +11,7 @@ import nats.errors
 import pytest
 from nats.aio.client import Client as Nats
 
+from holdgate.bundles.stampstore import StampStore
 from holdgate.kernel import subjects
 from holdgate.scheduler.up.access import ACCESS, OPERATOR, nats_user, worker_access, worker_user
 from holdgate.scheduler.up.children import free_port, stop
@@ -175,6 +176,23 @@ async def test_only_the_api_publishes_bundles(url: str, user: str) -> None:
         assert await process.may_not_publish("$KV.holdgate-policy.starter")
 
 
+@pytest.mark.parametrize("user", ["kernel", "dispatcher", "output-gate", "auditor", "worker-default"])
+async def test_only_the_api_writes_the_stamp_of_the_store(url: str, user: str) -> None:
+    async with connected(url, user) as process, connected(url, OPERATOR) as operator, connected(url, "api") as api:
+        await ensure_all(operator.nc, replicas=1)
+        assert await process.may_not_publish("$KV.holdgate-stamp.published")
+        await StampStore(api.nc).put(b"stamp")
+        assert await StampStore(api.nc).get() == b"stamp"
+        if user == "kernel":
+            assert await StampStore(process.nc).get() == b"stamp"
+
+
+@pytest.mark.parametrize("user", ["api", "dispatcher", "output-gate", "auditor", "worker-default"])
+async def test_only_kernels_say_what_became_of_a_bundle(url: str, user: str) -> None:
+    async with connected(url, user) as process:
+        assert await process.may_not_publish(subjects.POLICY_EVENT)
+
+
 async def test_a_reply_reaches_who_asked(url: str) -> None:
     """Private inboxes do not get in the way of asking."""
     async with connected(url, "kernel") as kernel, connected(url, "dispatcher") as dispatcher:
@@ -221,7 +239,7 @@ async def test_setup_makes_everything_and_a_second_time_changes_nothing(url: str
         await ensure_all(operator.nc, replicas=1)
         await ensure_all(operator.nc, replicas=1)
         names = {info.config.name for info in await operator.nc.jetstream().streams_info()}
-        assert names == {"JOBS", "RESULTS", "KV_holdgate-policy", "OBJ_holdgate-payloads"}
+        assert names == {"JOBS", "RESULTS", "KV_holdgate-policy", "KV_holdgate-stamp", "OBJ_holdgate-payloads"}
         consumers = {info.name for info in await operator.nc.jetstream().consumers_info("RESULTS")}
         assert consumers == {"output-gate", "result-watch"}
 
