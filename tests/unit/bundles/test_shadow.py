@@ -1,0 +1,150 @@
+"""Live decisions compared with a candidate: what is counted, and what bounds it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from holdgate.bundles.shadow import SAMPLES_MAX, Candidate, LiveComparison, ShadowLimits
+from holdgate.kernel.canonical import canonical_bytes
+from holdgate.kernel.ids import Digest
+from holdgate.kernel.policy import Policy
+from holdgate.kernel.records import Decision, Job, Phase
+from support.policies import SNAPSHOT, decide, job, policy, rule
+
+LET = policy(rule("let"))
+DENY = policy(rule("deny-it", "deny"))
+OTHER_SNAPSHOT = Digest("sha256:" + "6" * 64)
+
+
+def candidate(by: Policy, name: str = "house", content: str = "a") -> Candidate:
+    """A verified candidate of this policy."""
+    return Candidate(name, 2, Digest("sha256:" + content * 64), ("ed25519:x",), by, 10**15)
+
+
+def comparison(by: Policy, **limits: Any) -> LiveComparison:
+    """With one candidate, over decisions of `SNAPSHOT`."""
+    made = LiveComparison(ShadowLimits(**limits))
+    made.use(SNAPSHOT, {"house": candidate(by)})
+    return made
+
+
+def offered(to: LiveComparison, by: Policy = LET, *, phase: Phase = Phase.SUBMIT, of: Job | None = None) -> Decision:
+    """A live decision."""
+    of = of or job()
+    decision = decide(by, of, phase=phase)
+    to.offer(of, decision)
+    return decision
+
+
+def counts(of: LiveComparison) -> Any:
+    return of.status("house")["counts"]
+
+
+def drain(of: LiveComparison) -> None:
+    while of.compare_some():
+        pass
+
+
+def test_outcomes_are_counted_by_phase() -> None:
+    strict = policy(rule("let"), rule("deny-it", "deny", match={"topics": ["job.exec.*"]}))
+    shadow = comparison(strict)
+    offered(shadow)
+    offered(shadow, of=job(topic="job.exec.run"))
+    offered(shadow, DENY, phase=Phase.DISPATCH)
+    offered(shadow, policy(rule("let", "allow_with_constraints")), phase=Phase.DISPATCH)
+    drain(shadow)
+    assert counts(shadow) == {"submit": {"same": 1, "tighter": 1}, "dispatch": {"wider": 2}}
+
+
+def test_more_than_the_queue_holds_is_dropped_and_counted() -> None:
+    shadow = comparison(DENY, queue_max=8)
+    for _ in range(100):
+        offered(shadow)
+    assert shadow.waiting == 8
+    drain(shadow)
+    assert counts(shadow) == {"submit": {"dropped": 92, "tighter": 8}}
+
+
+def test_payloads_that_wait_are_bounded_in_bytes() -> None:
+    reading = policy(rule("big", "deny", when="size(job.payload) > 5"))
+    shadow = comparison(reading, queue_bytes_max=20_000)
+    large = job(payload="x" * 9_000)
+    for _ in range(5):
+        offered(shadow, of=large)
+    assert shadow.waiting == 2
+    drain(shadow)
+    offered(shadow, of=large)
+    assert shadow.waiting == 1
+
+
+def test_a_large_payload_is_let_go_of_where_no_candidate_looks_at_it() -> None:
+    shadow = comparison(DENY, queue_bytes_max=10)
+    offered(shadow, of=job(payload="x" * 9_000))
+    assert shadow.waiting == 1
+
+
+def test_a_payload_that_the_kernel_was_not_given_is_skipped_not_guessed() -> None:
+    reading = policy(rule("let"), rule("big", "deny", when="size(job.payload) > 5"))
+    shadow = comparison(reading)
+    offered(shadow, of=job().with_payload(None))
+    drain(shadow)
+    assert counts(shadow) == {"submit": {"skipped": 1}}
+
+
+def test_decisions_by_another_set_of_bundles_are_compared_with_nothing() -> None:
+    shadow = comparison(DENY)
+    waiting = offered(shadow)
+    shadow.offer(job(), replace(waiting, snapshot=OTHER_SNAPSHOT))
+    assert counts(shadow) == {"submit": {"dropped": 1}}
+    shadow.use(OTHER_SNAPSHOT, {"house": candidate(DENY)})
+    assert shadow.waiting == 0
+    assert counts(shadow) == {"submit": {"dropped": 2}}
+
+
+def test_what_is_known_of_a_candidate_goes_with_its_content() -> None:
+    shadow = comparison(DENY)
+    offered(shadow)
+    drain(shadow)
+    shadow.use(OTHER_SNAPSHOT, {"house": candidate(LET)})
+    assert counts(shadow) == {"submit": {"tighter": 1}}
+    shadow.use(OTHER_SNAPSHOT, {"house": candidate(LET, content="b")})
+    assert counts(shadow) == {}
+
+
+def test_a_candidate_that_fails_is_a_count(monkeypatch: Any) -> None:
+    """Nothing does; this is the guard for what nobody thought of."""
+    broken = candidate(replace(LET, index=None))  # type: ignore[arg-type]
+    shadow = LiveComparison()
+    shadow.use(SNAPSHOT, {"house": broken})
+    offered(shadow)
+    drain(shadow)
+    assert counts(shadow) == {"submit": {"failed": 1}}
+
+
+def test_samples_are_few_newest_and_without_payload_and_prompt() -> None:
+    shadow = comparison(DENY)
+    for number in range(SAMPLES_MAX + 5):
+        offered(shadow, of=replace(job(payload={"card": "4111"}, prompt="whisper"), topic=f"job.demo.t{number}"))
+    drain(shadow)
+    samples: Any = shadow.status("house")["samples"]
+    assert [sample["topic"] for sample in samples] == [f"job.demo.t{n}" for n in range(5, SAMPLES_MAX + 5)]
+    assert (samples[0]["before"], samples[0]["after"], samples[0]["rules_after"]) == ("allow", "deny", ["deny-it"])
+    shown = canonical_bytes(samples).decode()
+    assert "4111" not in shown
+    assert "whisper" not in shown
+
+
+def test_a_slice_ends_when_its_time_is_over() -> None:
+    shadow = comparison(DENY, slice_s=0.0)
+    for _ in range(5):
+        offered(shadow)
+    assert shadow.compare_some() == 1
+    assert shadow.waiting == 4
+
+
+def test_without_a_candidate_nothing_waits() -> None:
+    shadow = LiveComparison()
+    shadow.use(SNAPSHOT, {})
+    offered(shadow)
+    assert shadow.waiting == 0
