@@ -171,6 +171,11 @@ class BundleFaulty(BundleRefused):
         self.problems = tuple(problems)[: self.PROBLEMS_MAX]
         super().__init__(message)
 
+    def as_dict(self) -> dict[str, object]:
+        """Plain values, as a problem of the HTTP API has them."""
+        errors = [{"field": where, "detail": why} for where, why in self.problems]
+        return {"code": self.code, "detail": str(self), "errors": errors}
+
 
 class BundleTestsFailed(BundleFaulty):
     """the bundle's own tests fail"""

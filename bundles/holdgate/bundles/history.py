@@ -15,12 +15,11 @@ from typing import Any
 from holdgate.bundles.errors import BundleNotFound, BundleRefused
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.manifest import Manifest
-from holdgate.bundles.root import Root
+from holdgate.bundles.root import Root, authors_of
 from holdgate.bundles.store import BundleStore, StoredBundle
 from holdgate.bundles.trusted import verify_signatures
 from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.ids import Digest
-from holdgate.kernel.permits import fingerprint
 
 OF_ONE_VERSION = {"version", "valid_from", "expires"}
 """What a rollback changes; the rest of a manifest, with the hashes of all files, it restores."""
@@ -151,13 +150,7 @@ def entry_of(stored: StoredBundle, root: Root) -> Entry:
         signers = verify_signatures(file, root)
     except BundleRefused as error:
         return replace(entry, problem=error.code)
-    return replace(entry, signers=tuple(signers_of(signers, root)))
-
-
-def signers_of(keys: Sequence[str], root: Root) -> list[tuple[str, str]]:
-    """Each key with the name of its author."""
-    authors = {fingerprint(bytes.fromhex(author.public_key)): author.name for author in root.authors}
-    return [(key, authors[key]) for key in keys]
+    return replace(entry, signers=tuple(authors_of(signers, root)))
 
 
 def restored(manifest: Manifest, past: Sequence[Entry]) -> int | None:

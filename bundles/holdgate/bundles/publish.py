@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.history import restored, standing
@@ -45,6 +46,22 @@ class Publication:
     def bundle(self) -> TrustedBundle:
         """The bundle."""
         return self.review.bundle
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for the reply and the log of whoever published."""
+        reviewed, manifest = self.review, self.bundle.file.manifest
+        return {
+            "name": manifest.name,
+            "version": manifest.version,
+            "digest": self.bundle.digest,
+            "revision": self.revision,
+            "signers": [{"key": key, "author": author} for key, author in reviewed.signers],
+            "widens": reviewed.diff.widens,
+            "accepted_widening": self.accepted_widening,
+            "restores": self.restores,
+            "tests": len(reviewed.tests.results),
+            "findings": [finding.as_dict() for finding in reviewed.findings],
+        }
 
 
 def check_publishable(data: bytes, root: Root, in_force: Mapping[str, bytes], now_ms: int) -> TrustedBundle:

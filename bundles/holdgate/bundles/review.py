@@ -21,7 +21,7 @@ from holdgate.bundles.errors import (
     BundleWidens,
 )
 from holdgate.bundles.lint import Finding, LintContext, Severity, lint
-from holdgate.bundles.root import Root
+from holdgate.bundles.root import Root, authors_of
 from holdgate.bundles.testing import TestReport, run_tests
 from holdgate.bundles.trusted import TrustedBundle, TrustedSet
 from holdgate.kernel.canonical import canonical_bytes
@@ -38,31 +38,35 @@ WIDENING = (Direction.WIDENS, Direction.UNCLEAR)
 class Review:
     """A candidate that kernels would take, and what else is to be said about it.
 
+    `signers` are fingerprint and author of those whose signature counts.
     `left_out`: bundles in the store that do not hold under the root, by name, with the code why; the candidate was
     compared without them.
     """
 
     bundle: TrustedBundle
+    signers: tuple[tuple[str, str], ...]
     tests: TestReport
     diff: Diff
     findings: tuple[Finding, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for the console and for programs; of many changes the first ones."""
+        """Plain values; of many changes the first ones. `publishable`: at most an acknowledgement is missing."""
         manifest, diff = self.bundle.file.manifest, self.diff.as_dict()
         changes = diff["changes"]
         return {
             "name": manifest.name,
             "version": manifest.version,
             "digest": self.bundle.digest,
-            "signers": list(self.bundle.signers),
+            "signers": [{"key": key, "author": author} for key, author in self.signers],
             "widens": self.diff.widens,
             "tests": self.tests.as_dict(),
             "diff": {**diff, "changes": changes[:CHANGES_SHOWN_MAX]},
             "changes_left_out": max(0, len(changes) - CHANGES_SHOWN_MAX),
             "findings": [finding.as_dict() for finding in self.findings],
             "left_out": dict(self.left_out),
+            "publishable": not objections(self, widening_accepted=True),
+            "objections": [objection.as_dict() for objection in objections(self, widening_accepted=False)],
         }
 
 
@@ -97,7 +101,8 @@ def review(data: bytes, root: Root, in_force: Mapping[str, bytes], now_ms: int) 
     before, after = _rules(candidate.before), _rules(candidate.after)
     tests = run_tests(candidate.bundle.file)
     findings = _findings(candidate.bundle, before, after, root)
-    return Review(candidate.bundle, tests, compare(before, after), findings, candidate.left_out)
+    signers = tuple(authors_of(candidate.bundle.signers, root))
+    return Review(candidate.bundle, signers, tests, compare(before, after), findings, candidate.left_out)
 
 
 def require_publishable(reviewed: Review, *, widening_accepted: bool) -> None:

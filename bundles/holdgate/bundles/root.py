@@ -7,7 +7,7 @@ the root says that something is allowed by default or while no kernel answers.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -195,6 +195,12 @@ class Pins:
 
     def __str__(self) -> str:
         return f"{self.threshold}/{','.join(sorted(self.keys))}"
+
+
+def authors_of(keys: Iterable[str], root: Root) -> list[tuple[str, str]]:
+    """Each of `keys`, fingerprints of authors of `root`, with the name of its author."""
+    names = {fingerprint(bytes.fromhex(author.public_key)): author.name for author in root.authors}
+    return [(key, names[key]) for key in keys]
 
 
 def parse_root(value: Any) -> Root:

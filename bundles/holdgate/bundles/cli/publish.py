@@ -1,81 +1,92 @@
-"""`holdgate bundle publish`."""
+"""`holdgate bundle check`, `publish`."""
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
 from typing import Annotated, Any
 
-import nats
 import typer
-from nats.errors import Error as NatsError
 
 from holdgate.bundles.cli.apps import bundle_app
-from holdgate.bundles.cli.common import (
-    BuiltFile,
-    Json,
-    PinsOption,
-    RootOption,
-    describe,
-    load_trust,
-    read_file,
-    refusals,
-    show,
-)
-from holdgate.bundles.errors import BundleOutdated, StoreUnavailable
-from holdgate.bundles.publish import publish
-from holdgate.bundles.root import Root
-from holdgate.bundles.store import BundleStore
-from holdgate.bundles.trusted import TrustedBundle
-from holdgate.kernel.clock import Clock, SystemClock
-from holdgate.kernel.subjects import inbox
+from holdgate.bundles.cli.common import BuiltFile, Json, read_file, show
+from holdgate.bundles.cli.stores import Published, at_store
+from holdgate.bundles.format import parse_bundle
+from holdgate.bundles.publish import Accept
+from holdgate.kernel.errors import HoldgateError
 
-CONNECT_TIMEOUT_S = 5
+PUBLISHED_ALREADY = ("bundle_version", "bundle_version_reused")
+AcceptWidening = Annotated[
+    bool, typer.Option("--accept-widening", help="That it allows what was not allowed is meant; see `check`")
+]
+
+
+@bundle_app.command("check")
+@at_store
+def check_command(bundles: Published, file: BuiltFile, as_json: Json = False) -> None:
+    """Tell what publishing a bundle would be told: signatures, tests, lint, what it allows. Publishes nothing."""
+    data = read_file(file)
+    checked = bundles.check(parse_bundle(data).manifest.name, data)
+    show(checked if as_json else _summary(checked), as_json)
+    if not checked["publishable"]:
+        raise typer.Exit(1)
 
 
 @bundle_app.command("publish")
+@at_store
 def publish_command(
+    bundles: Published,
     file: BuiltFile,
-    root: RootOption,
-    pins: PinsOption,
-    url: Annotated[str, typer.Option("--nats", envvar="HOLDGATE_NATS_URL", help="Where NATS is")],
-    user: Annotated[str | None, typer.Option("--nats-user", envvar="HOLDGATE_NATS_USER")] = None,
-    password_file: Annotated[
-        Path | None, typer.Option("--nats-password-file", envvar="HOLDGATE_NATS_PASSWORD_FILE")
-    ] = None,
+    accept_widening: AcceptWidening = False,
+    accept_first: Annotated[
+        bool, typer.Option("--accept-first", help="The same, only where nothing is published yet")
+    ] = False,
     if_newer: Annotated[bool, typer.Option("--if-newer", help="Done, too, when this version is published")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check a bundle against what is published, and publish it. Kernels verify it again."""
-    with refusals():
-        clock = SystemClock()
-        data, trust = read_file(file), load_trust(root, pins, clock)
-        password = None if password_file is None else password_file.read_text().strip()
-        try:
-            trusted = asyncio.run(_publish(data, trust, clock, url, _credentials(user, password)))
-        except BundleOutdated as error:
-            if not if_newer:
-                raise
-            show({"published": False, "reason": str(error)}, as_json)
-            return
-        show({"published": True, **describe(trusted.file), "counted": list(trusted.signers)}, as_json)
-
-
-async def _publish(data: bytes, root: Root, clock: Clock, url: str, options: dict[str, Any]) -> TrustedBundle:
+    """Review a bundle against what is published, and publish it. Kernels verify it again."""
+    accept = Accept.WIDENING if accept_widening else Accept.FIRST if accept_first else Accept.NOTHING
+    data = read_file(file)
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            connection = await nats.connect(
-                servers=url.split(","), max_reconnect_attempts=1, reconnect_time_wait=0.1, **options
-            )
-    except (NatsError, OSError, TimeoutError) as error:
-        raise StoreUnavailable(f"cannot reach NATS: {type(error).__name__}") from error
-    try:
-        return await publish(BundleStore(connection), data, root, clock.now_ms())
-    finally:
-        await connection.close()
+        done = bundles.publish(parse_bundle(data).manifest.name, data, accept)
+    except HoldgateError as error:
+        if not if_newer or error.code not in PUBLISHED_ALREADY:
+            raise
+        show({"published": False, "reason": str(error)}, as_json)
+        return
+    show({"published": True, **(done if as_json else told(done))}, as_json)
 
 
-def _credentials(user: str | None, password: str | None) -> dict[str, Any]:
-    """Options of a connection; a user's replies come to an inbox that nobody else may read."""
-    options: dict[str, Any] = {} if user is None else {"user": user, "inbox_prefix": inbox(user)}
-    return options if password is None else {**options, "password": password}
+def told(done: dict[str, Any]) -> dict[str, Any]:
+    """What was published, in lines for people."""
+    kept = {name: value for name, value in done.items() if name not in ("signers", "findings") and value is not None}
+    return {**kept, "signed by": signed_by(done["signers"]), "findings": _findings(done["findings"])}
+
+
+def signed_by(signers: list[dict[str, str]]) -> list[str]:
+    """Authors and their keys."""
+    return [f"{signer['author']}  {signer['key']}" for signer in signers]
+
+
+def _summary(checked: dict[str, Any]) -> dict[str, Any]:
+    tests, changes = checked["tests"], checked["diff"]["changes"]
+    return {
+        "name": checked["name"],
+        "version": checked["version"],
+        "digest": checked["digest"],
+        "signed by": signed_by(checked["signers"]),
+        "tests": f"{tests['cases']}, of which {tests['failed']} fail",
+        "changes": [f"{item['direction']}: {item['bundle']}.{item['rule']}  {item['what']}" for item in changes],
+        "findings": _findings(checked["findings"]),
+        "left out": [f"{name}: {code}" for name, code in checked["left_out"].items()],
+        "publishable": _verdict(checked),
+        "because": [f"{item['code']}: {item['detail']}" for item in checked["objections"]],
+    }
+
+
+def _verdict(checked: dict[str, Any]) -> str:
+    if not checked["publishable"]:
+        return "no"
+    return "with --accept-widening" if checked["widens"] else "yes"
+
+
+def _findings(findings: list[dict[str, Any]]) -> list[str]:
+    return [f"{item['severity']}: {item['code']} {item['rule']}  {item['message']}" for item in findings]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,37 +15,6 @@ class Candidate:
     name: str
     data: bytes
     tenant: Tenant
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What lies on the shelf now; `restores` is the older version that it brings back."""
-
-    name: str
-    version: int
-    digest: str
-    revision: int
-    signers: Sequence[str]
-    widens: bool
-    accepted_widening: bool
-    restores: int | None
-    tests: int
-    findings: Sequence[dict[str, Any]]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "digest": self.digest,
-            "revision": self.revision,
-            "signers": list(self.signers),
-            "widens": self.widens,
-            "accepted_widening": self.accepted_widening,
-            "restores": self.restores,
-            "tests": self.tests,
-            "findings": list(self.findings),
-        }
 
 
 class BundleShelf(Protocol):
@@ -75,6 +43,6 @@ class BundleShelf(Protocol):
         """The review of a candidate, and what keeps it from being published; BundleRefused, PolicyInvalid."""
         ...
 
-    async def publish(self, candidate: Candidate, *, publisher: str, accept_widening: bool) -> Published:
-        """Publish a candidate that passes its review; BundleRefused, PolicyInvalid."""
+    async def publish(self, candidate: Candidate, *, publisher: str, accept_widening: bool) -> dict[str, Any]:
+        """Publish a candidate that passes its review: what was published; BundleRefused, PolicyInvalid."""
         ...

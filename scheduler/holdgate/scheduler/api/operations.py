@@ -6,6 +6,7 @@ Roles: an empty set is any key; None is no key. An admin may call everything. Wh
 
 from __future__ import annotations
 
+from holdgate.bundles.documents import CODES as YAML_CODES
 from holdgate.kernel import limits
 from holdgate.scheduler.api.calls import Operation, Query
 from holdgate.scheduler.api.keys import Role
@@ -102,6 +103,16 @@ REVIEW_ERRORS = (
     "policy_invalid",
     "bundle_refused",
     "bundle_malformed",
+    "bundle_truncated",
+    "bundle_not_canonical",
+    "bundle_path",
+    "bundle_link",
+    "bundle_files",
+    "bundle_count",
+    "bundle_rule_id",
+    "bundle_approvers",
+    "bundle_combining",
+    *YAML_CODES,
     "bundle_name",
     "bundle_threshold",
     "bundle_unknown_key",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from holdgate.bundles.documents import CODES as YAML_CODES
 from holdgate.bundles.errors import BundleFaulty
 from holdgate.kernel.errors import FormInvalid, HoldgateError, PolicyInvalid
 
@@ -72,8 +73,19 @@ KINDS: Mapping[str, Kind] = {
     "policy_invalid": Kind(422, "The rules do not load"),
     "bundle_refused": Kind(422, "The bundle is refused"),
     "bundle_malformed": Kind(422, "The body is not a bundle file"),
+    "bundle_truncated": Kind(422, "The bundle file ends too early"),
+    "bundle_not_canonical": Kind(422, "The bundle file is not in its one form"),
+    "bundle_path": Kind(422, "A path in the bundle leads elsewhere"),
+    "bundle_link": Kind(422, "A file of the bundle is a link"),
+    "bundle_files": Kind(422, "The files are not those that the bundle names"),
+    "bundle_count": Kind(422, "There are more bundles than one set may have"),
+    "bundle_rule_id": Kind(422, "A rule takes an id that is kept for the kernel"),
+    "bundle_approvers": Kind(422, "A rule asks for approvers that the root does not allow"),
+    "bundle_combining": Kind(422, "The rules files of the bundle combine in different ways"),
+    **dict.fromkeys(YAML_CODES, Kind(422, "A file of the bundle is not the YAML that is read here")),
     "bundle_name": Kind(422, "The bundle has another name than the path"),
     "bundle_threshold": Kind(422, "Fewer authors signed the bundle than the root wants"),
+    "bundle_unknown_key": Kind(422, "No author of the root signed the bundle"),
     "bundle_signature": Kind(422, "A signature on the bundle does not hold"),
     "bundle_scope": Kind(422, "The authors who signed may not rule there"),
     "bundle_reach": Kind(422, "A rule reaches outside the scope of its bundle"),

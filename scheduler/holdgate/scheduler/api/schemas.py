@@ -365,7 +365,7 @@ COMPONENTS: dict[str, Schema] = {
             "version": COUNT,
             "digest": DIGEST,
             "revision": COUNT,
-            "signers": TEXTS,
+            "signers": SIGNERS,
             "widens": BOOLEAN,
             "accepted_widening": BOOLEAN,
             "restores": nullable(COUNT),

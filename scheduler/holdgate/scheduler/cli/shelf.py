@@ -14,14 +14,13 @@ from typing import Any
 from holdgate.bundles import publish as publishing
 from holdgate.bundles.errors import BundleMalformed, BundleRefused, RootUnavailable
 from holdgate.bundles.format import parse_bundle
-from holdgate.bundles.history import file_of, log_of, newest_of_each, signers_of
+from holdgate.bundles.history import file_of, log_of, newest_of_each
 from holdgate.bundles.publish import Accept
-from holdgate.bundles.review import Review, objections
 from holdgate.bundles.root import Pins, Root
 from holdgate.bundles.rootfile import load_root
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.clock import Clock
-from holdgate.scheduler.api.bundles import Candidate, Published
+from holdgate.scheduler.api.bundles import Candidate
 from holdgate.scheduler.api.problems import Problem
 from holdgate.scheduler.settings import ApiSettings
 
@@ -59,11 +58,10 @@ class PublishedBundles:
     async def check(self, candidate: Candidate) -> dict[str, Any]:
         """The review of a candidate. BundleRefused, PolicyInvalid."""
         async with self._review(candidate):
-            root = await self.root()
-            reviewed = await publishing.check(self._store, candidate.data, root, self._clock.now_ms())
-            return _checked(reviewed, root)
+            reviewed = await publishing.check(self._store, candidate.data, await self.root(), self._clock.now_ms())
+            return reviewed.as_dict()
 
-    async def publish(self, candidate: Candidate, *, publisher: str, accept_widening: bool) -> Published:
+    async def publish(self, candidate: Candidate, *, publisher: str, accept_widening: bool) -> dict[str, Any]:
         """Publish a candidate. BundleRefused, PolicyInvalid."""
         async with self._review(candidate):
             done = await publishing.publish(
@@ -74,19 +72,7 @@ class PublishedBundles:
                 accept=Accept.WIDENING if accept_widening else Accept.NOTHING,
                 publisher=publisher,
             )
-        bundle = done.bundle
-        return Published(
-            name=bundle.name,
-            version=bundle.file.manifest.version,
-            digest=bundle.digest,
-            revision=done.revision,
-            signers=bundle.signers,
-            widens=done.review.diff.widens,
-            accepted_widening=done.accepted_widening,
-            restores=done.restores,
-            tests=len(done.review.tests.results),
-            findings=[finding.as_dict() for finding in done.review.findings],
-        )
+        return done.as_dict()
 
     @asynccontextmanager
     async def _review(self, candidate: Candidate) -> AsyncIterator[None]:
@@ -119,21 +105,3 @@ def require_own(candidate: Candidate) -> None:
         raise Problem(
             "bundle_tenant", f"`{manifest.name}` does not rule on the tenant of the key, `{candidate.tenant}`"
         )
-
-
-def _checked(reviewed: Review, root: Root) -> dict[str, Any]:
-    """A review as it is shown; `publishable` where nothing but an acknowledgement is missing."""
-    found = objections(reviewed, widening_accepted=False)
-    return {
-        **reviewed.as_dict(),
-        "signers": [{"key": key, "author": author} for key, author in signers_of(reviewed.bundle.signers, root)],
-        "publishable": not objections(reviewed, widening_accepted=True),
-        "objections": [
-            {
-                "code": objection.code,
-                "detail": str(objection),
-                "errors": [{"field": where, "detail": why} for where, why in objection.problems],
-            }
-            for objection in found
-        ],
-    }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from holdgate.bundles import errors as bundle_errors
+from holdgate.bundles.documents import CODES
 from holdgate.kernel import errors as kernel_errors
 from holdgate.kernel.client import KernelRefused
 from holdgate.kernel.errors import FormInvalid, HoldgateError, PolicyInvalid
@@ -37,7 +40,7 @@ EXPECTED = [
     (kernel_errors.MalformedJson(), 400, "malformed_json"),
     (KernelRefused("code", "message"), 422, "invalid_input"),
     (bundle_errors.BundleUnsigned(), 422, "bundle_threshold"),
-    (bundle_errors.BundleUnsigned(code="bundle_unknown_key"), 422, "bundle_threshold"),
+    (bundle_errors.BundleUnsigned(code="bundle_unknown_key"), 422, "bundle_unknown_key"),
     (bundle_errors.BundleRefused(code="bundle_odd"), 422, "bundle_refused"),
     (bundle_errors.BundleOutdated(), 409, "bundle_version"),
     (bundle_errors.BundleConflict(), 409, "bundle_conflict"),
@@ -82,6 +85,20 @@ def test_every_error_of_the_scheduler_that_is_the_callers_has_a_row() -> None:
     for error in ours:
         if issubclass(error, errors.NotFound | errors.Forbidden | errors.Conflict | errors.Limited):
             assert error.code in KINDS, error.__name__
+
+
+def test_every_code_by_which_a_bundle_is_refused_has_a_row() -> None:
+    source = Path(bundle_errors.__file__).parent
+    given = {code for file in source.glob("*.py") for code in re.findall(r'code="(bundle_[a-z_]+)"', file.read_text())}
+    refusals = {
+        item.code
+        for _, item in inspect.getmembers(bundle_errors, inspect.isclass)
+        if issubclass(item, bundle_errors.BundleRefused)
+        and not issubclass(item, bundle_errors.RootRefused | bundle_errors.StampRefused)
+    }
+    missing = (given | refusals | set(CODES)) - set(KINDS) - {"bundle_missing"}
+    assert not missing
+    assert len(given) > 10
 
 
 def test_every_code_that_an_operation_names_is_in_the_table_and_every_operation_may_say_that_it_is_overloaded() -> None:

@@ -12,11 +12,13 @@ from typing import Any
 
 from holdgate.kernel.canonical import digest_bytes
 from holdgate.kernel.errors import HoldgateError
-from holdgate.scheduler.api.bundles import Candidate, Published
+from holdgate.scheduler.api.bundles import Candidate
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
 from holdgate.scheduler.api.paging import SEQ, page_of, page_reply
 from holdgate.scheduler.api.problems import Problem, invalid, problem_of
 
+TOLD = ("version", "digest", "revision", "signers", "accepted_widening", "restores")
+"""Of what was published, for the audit trail."""
 BUNDLE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
 VERSION = re.compile(r"[1-9][0-9]{0,15}\Z", re.ASCII)
 
@@ -67,9 +69,9 @@ async def put_bundle(call: Call) -> Reply:
         code = problem_of(error).code
         await _record(call, "bundle.refused", candidate, {"code": error.code if code != "internal_error" else code})
         raise
-    kind = "bundle.published" if published.restores is None else "bundle.rolled_back"
-    await _record(call, kind, candidate, _told(published))
-    return reply_json(published.as_dict())
+    kind = "bundle.published" if published["restores"] is None else "bundle.rolled_back"
+    await _record(call, kind, candidate, {name: published[name] for name in TOLD})
+    return reply_json(published)
 
 
 def _name(call: Call) -> str:
@@ -93,17 +95,6 @@ def _flag(call: Call, name: str) -> bool:
 def _piece(rows: list[dict[str, Any]], limit: int, mark: str) -> dict[str, Any]:
     shown = rows[:limit]
     return page_reply(shown, str(shown[-1][mark]) if len(rows) > limit else None)
-
-
-def _told(published: Published) -> dict[str, Any]:
-    return {
-        "version": published.version,
-        "digest": published.digest,
-        "revision": published.revision,
-        "signers": list(published.signers),
-        "accepted_widening": published.accepted_widening,
-        "restores": published.restores,
-    }
 
 
 async def _record(call: Call, kind: str, candidate: Candidate, details: dict[str, Any]) -> None:

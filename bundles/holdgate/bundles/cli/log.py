@@ -1,0 +1,63 @@
+"""`holdgate bundle list`, `log`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from holdgate.bundles.cli.apps import bundle_app
+from holdgate.bundles.cli.common import Json, show
+from holdgate.bundles.cli.stores import Published, at_store
+
+BundleName = Annotated[str, typer.Argument(metavar="NAME", help="As `holdgate bundle list` shows it")]
+
+
+@bundle_app.command("list")
+@at_store
+def list_command(bundles: Published, as_json: Json = False) -> None:
+    """List the newest published bundle of each name."""
+    _show(bundles.bundles(), as_json)
+
+
+@bundle_app.command("log")
+@at_store
+def log_command(bundles: Published, name: BundleName, as_json: Json = False) -> None:
+    """Show who published what of a bundle, when, signed by whom; newest first."""
+    _show(bundles.log(name), as_json)
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        show({"items": rows}, as_json)
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("name", "version", "published", "by", "signed by", "expires", "digest", "remarks"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*_cells(row))
+    Console(width=None if Console().is_terminal else 200).print(table)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [
+        row["name"],
+        str(row["version"] or "-"),
+        row["published_at"],
+        row["publisher"] or "-",
+        ", ".join(signer["author"] for signer in row["signers"]) or "-",
+        row["expires"] or "-",
+        (row["digest"] or "-")[:19],
+        "; ".join(_remarks(row)),
+    ]
+
+
+def _remarks(row: dict[str, Any]) -> list[str]:
+    found = ["widening accepted"] if row["accepted_widening"] else []
+    if row["restores"] is not None:
+        found.append(f"brings back {row['restores']}")
+    if row["problem"] is not None:
+        found.append(f"does not count: {row['problem']}")
+    return found

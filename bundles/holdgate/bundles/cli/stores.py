@@ -1,0 +1,338 @@
+"""The two ways from a command to the published bundles: the API with an author's key, or NATS with credentials.
+
+What always holds: both show and refuse the same, by the same functions; an API key is read from a file or from the
+environment, and refused on a command line, where everybody on the machine sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Protocol, TypeVar
+
+import httpx
+import nats
+import typer
+from nats.errors import Error as NatsError
+
+from holdgate.bundles import publish as publishing
+from holdgate.bundles.cli.common import load_trust
+from holdgate.bundles.errors import BundleFaulty, BundleMalformed, BundleRefused, StoreUnavailable
+from holdgate.bundles.format import BUNDLE_BYTES_MAX
+from holdgate.bundles.history import file_of, log_of, newest_of_each
+from holdgate.bundles.publish import NATS_PUBLISHER, Accept
+from holdgate.bundles.root import Root
+from holdgate.bundles.store import BundleStore
+from holdgate.kernel.canonical import parse_json
+from holdgate.kernel.clock import Clock, SystemClock
+from holdgate.kernel.errors import HoldgateError, MalformedJson
+from holdgate.kernel.subjects import inbox
+
+T = TypeVar("T")
+CONNECT_TIMEOUT_S = 5
+API_TIMEOUT_S = 120.0
+"""A review may take a minute, and wait for another."""
+KEY_BYTES_MAX = 512
+PAGE = 500
+PAGES_MAX = 20
+RAISE_VERSION = "raise `version` in bundle.yaml above those in `holdgate bundle log`, build and sign again"
+NEXT: dict[str, str] = {
+    "bundle_widening": "look at each with `holdgate bundle check`; where all of it is meant, add --accept-widening",
+    "bundle_tests": "run `holdgate bundle test`, mend rules or tests, build and sign again",
+    "bundle_lint": "run `holdgate bundle lint`, mend the rules, build and sign again",
+    "bundle_conflict": "look at `holdgate bundle log` and at what differs now, then publish again",
+    "bundle_threshold": "let another author sign: `holdgate bundle sign FILE --key …`",
+    "bundle_version": RAISE_VERSION,
+    "bundle_version_reused": RAISE_VERSION,
+    "forbidden": "use the API key of an author",
+}
+"""What to run after a refusal."""
+
+
+class Published(Protocol):
+    """The published bundles, as a command sees them. Every call raises HoldgateError with the code of what is wrong."""
+
+    @property
+    def root(self) -> Root | None:
+        """The trust root, where the command was given one."""
+        ...
+
+    def bundles(self) -> list[dict[str, Any]]:
+        """The newest of each name."""
+        ...
+
+    def log(self, name: str) -> list[dict[str, Any]]:
+        """What was published as `name`, newest first."""
+        ...
+
+    def file(self, name: str, version: int) -> bytes:
+        """That version's file."""
+        ...
+
+    def version_seen(self, name: str) -> int:
+        """The highest version that anybody who decides has seen; 0 for none."""
+        ...
+
+    def check(self, name: str, data: bytes) -> dict[str, Any]:
+        """The review of a publish."""
+        ...
+
+    def publish(self, name: str, data: bytes, accept: Accept) -> dict[str, Any]:
+        """Publish; what was published."""
+        ...
+
+
+class ProblemReply(HoldgateError):
+    """a refusal by the API; `problems` as `(where, why)`"""
+
+    def __init__(self, code: str, detail: str, problems: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class ApiPublished:
+    """Over HTTP."""
+
+    url: str
+    key: str
+    root: Root | None = None
+
+    def bundles(self) -> list[dict[str, Any]]:
+        return self._pages("/policy/bundles")
+
+    def log(self, name: str) -> list[dict[str, Any]]:
+        return self._pages(f"/policy/bundles/{name}/versions")
+
+    def file(self, name: str, version: int) -> bytes:
+        return self._call("GET", f"/policy/bundles/{name}/versions/{version}/file")
+
+    def version_seen(self, name: str) -> int:
+        replicas = self._pages("/policy/snapshots")
+        seen = [item for replica in replicas for item in (*replica["bundles"], *replica.get("dropped", ()))]
+        return max((item["version"] for item in seen if item["name"] == name), default=0)
+
+    def check(self, name: str, data: bytes) -> dict[str, Any]:
+        return self._json("POST", f"/policy/bundles/{name}/check", data)
+
+    def publish(self, name: str, data: bytes, accept: Accept) -> dict[str, Any]:
+        if accept is Accept.FIRST:
+            raise BundleRefused("`--accept-first` is for setting up over NATS; use `--accept-widening`")
+        flag = "true" if accept is Accept.WIDENING else "false"
+        return self._json("PUT", f"/policy/bundles/{name}?accept_widening={flag}", data)
+
+    def _pages(self, path: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = []
+        query = "" if path.endswith("snapshots") else f"?limit={PAGE}"
+        for _ in range(PAGES_MAX):
+            reply = self._json("GET", path + query)
+            items += reply["items"]
+            if reply["next_cursor"] is None:
+                return items
+            query = f"?limit={PAGE}&cursor={reply['next_cursor']}"
+        return items
+
+    def _json(self, method: str, path: str, data: bytes | None = None) -> dict[str, Any]:
+        value = _object(self._call(method, path, data))
+        if value is None:
+            raise StoreUnavailable(f"`{self.url}` does not answer as the API of Holdgate does")
+        return value
+
+    def _call(self, method: str, path: str, data: bytes | None = None) -> bytes:
+        headers = {"X-API-Key": self.key, "Content-Type": "application/json"}
+        url = f"{self.url.rstrip('/')}/api/v1{path}"
+        try:
+            with httpx.stream(method, url, content=data, headers=headers, timeout=API_TIMEOUT_S) as reply:
+                body = _bounded(reply)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise StoreUnavailable(f"cannot reach `{self.url}`: {type(error).__name__}") from error
+        if reply.status_code != httpx.codes.OK:
+            raise _problem(reply.status_code, body)
+        return body
+
+
+@dataclass(frozen=True, slots=True)
+class NatsPublished:
+    """In the store itself, checked here."""
+
+    url: str
+    user: str | None
+    password: str | None
+    trust: Root
+    clock: Clock
+
+    @property
+    def root(self) -> Root:
+        return self.trust
+
+    def bundles(self) -> list[dict[str, Any]]:
+        return [entry.described() for entry in self._with(lambda store: newest_of_each(store, self.trust))]
+
+    def log(self, name: str) -> list[dict[str, Any]]:
+        return [entry.as_dict() for entry in self._with(lambda store: log_of(store, self.trust, name))]
+
+    def file(self, name: str, version: int) -> bytes:
+        _, data = self._with(lambda store: file_of(store, self.trust, name, version))
+        return data
+
+    def version_seen(self, name: str) -> int:  # noqa: ARG002  kernels are asked through the API
+        return 0
+
+    def check(self, name: str, data: bytes) -> dict[str, Any]:  # noqa: ARG002  the name is in the file
+        now_ms = self.clock.now_ms()
+        reviewed = self._with(lambda store: publishing.check(store, data, self.trust, now_ms))
+        return reviewed.as_dict()
+
+    def publish(self, name: str, data: bytes, accept: Accept) -> dict[str, Any]:  # noqa: ARG002  the name is in the file
+        publisher = f"{NATS_PUBLISHER}{self.user or ''}"
+        now_ms = self.clock.now_ms()
+        done = self._with(
+            lambda store: publishing.publish(store, data, self.trust, now_ms, accept=accept, publisher=publisher)
+        )
+        return done.as_dict()
+
+    def _with(self, work: Callable[[BundleStore], Awaitable[T]]) -> T:
+        return asyncio.run(self._connected(work))
+
+    async def _connected(self, work: Callable[[BundleStore], Awaitable[T]]) -> T:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                connection = await nats.connect(
+                    servers=self.url.split(","),
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0.1,
+                    **_credentials(self.user, self.password),
+                )
+        except (NatsError, OSError, TimeoutError) as error:
+            raise StoreUnavailable(f"cannot reach NATS: {type(error).__name__}") from error
+        try:
+            return await work(BundleStore(connection))
+        finally:
+            await connection.close()
+
+
+def at_store(command: Callable[..., None]) -> Callable[..., None]:
+    """A command over `Published`, its first parameter: it has options that say where that is, and tells refusals."""
+    signature = inspect.signature(command, eval_str=True)
+    options = inspect.signature(_published, eval_str=True).parameters
+    own = list(signature.parameters.values())[1:]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        place = {name: given.pop(name) for name in options}
+        with _told_refusals():
+            command(_published(**place), **given)
+
+    parameters = [*own, *options.values()]
+    parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
+    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    setattr(run, "__signature__", inspect.Signature(keywords))  # noqa: B010  what typer reads; mypy knows no such name
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
+    return run
+
+
+def _published(  # noqa: PLR0913  options of commands
+    context: typer.Context,
+    api: Annotated[str | None, typer.Option("--api", envvar="HOLDGATE_API_URL", help="Where the API is")] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(envvar="HOLDGATE_API_KEY_FILE", help="Holds your API key [else: HOLDGATE_API_KEY]"),
+    ] = None,
+    api_key: Annotated[str | None, typer.Option(envvar="HOLDGATE_API_KEY", hidden=True)] = None,
+    nats_url: Annotated[
+        str | None, typer.Option("--nats", envvar="HOLDGATE_NATS_URL", help="Where NATS is, without an API")
+    ] = None,
+    nats_user: Annotated[str | None, typer.Option(envvar="HOLDGATE_NATS_USER")] = None,
+    nats_password_file: Annotated[Path | None, typer.Option(envvar="HOLDGATE_NATS_PASSWORD_FILE")] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", envvar="HOLDGATE_ROOT_FILE", help="The signed trust root; --nats needs it")
+    ] = None,
+    pins: Annotated[
+        str | None, typer.Option("--pins", envvar="HOLDGATE_ROOT_PINS", help="Root keys that must have signed it")
+    ] = None,
+) -> Published:
+    """The published bundles that the options name; the API where both are named. UsageError where none is."""
+    source = context.get_parameter_source("api_key")
+    if source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("others see what is on a command line; use --api-key-file or HOLDGATE_API_KEY")
+    clock = SystemClock()
+    trust = None if root is None or pins is None else load_trust(root, pins, clock)
+    if api is not None:
+        return ApiPublished(api, _api_key(api_key_file, api_key), trust)
+    if nats_url is None:
+        raise typer.BadParameter("say where the bundles are: --api URL, or --nats URL", param_hint="--api")
+    if trust is None:
+        raise typer.BadParameter("--nats needs --root and --pins", param_hint="--root")
+    password = None if nats_password_file is None else _first_line(nats_password_file)
+    return NatsPublished(nats_url, nats_user, password, trust, clock)
+
+
+def _api_key(file: Path | None, key: str | None) -> str:
+    found = _first_line(file) if file is not None else key
+    if not found:
+        raise typer.BadParameter("the API wants a key: --api-key-file FILE, or HOLDGATE_API_KEY", param_hint="--api")
+    return found
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(KEY_BYTES_MAX).decode("ascii").strip()
+    except OSError as error:
+        raise BundleMalformed(f"cannot read `{path}`: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BundleMalformed(f"`{path}` holds no key or password") from error
+
+
+def _credentials(user: str | None, password: str | None) -> dict[str, Any]:
+    """Options of a connection; a user's replies come to an inbox that nobody else may read."""
+    options: dict[str, Any] = {} if user is None else {"user": user, "inbox_prefix": inbox(user)}
+    return options if password is None else {**options, "password": password}
+
+
+def _bounded(reply: httpx.Response) -> bytes:
+    body = bytearray()
+    for chunk in reply.iter_bytes():
+        body += chunk
+        if len(body) > BUNDLE_BYTES_MAX:
+            raise BundleMalformed(f"the reply is over {BUNDLE_BYTES_MAX} bytes", code="bundle_too_large")
+    return bytes(body)
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        value = parse_json(body)
+    except MalformedJson:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _problem(status: int, body: bytes) -> ProblemReply:
+    told = _object(body) or {}
+    code, detail = str(told.get("code", f"http_{status}")), str(told.get("detail", "the API refused without a reason"))
+    errors = told.get("errors")
+    listed = errors if isinstance(errors, list) else []
+    problems = [(str(item.get("field")), str(item.get("detail"))) for item in listed if isinstance(item, dict)]
+    return ProblemReply(code, detail, tuple(problems[: BundleFaulty.PROBLEMS_MAX]))
+
+
+@contextmanager
+def _told_refusals() -> Iterator[None]:
+    """Errors of ours as lines, with each problem and what to do next, and exit code 1."""
+    try:
+        yield
+    except HoldgateError as error:
+        problems = getattr(error, "problems", ()) if isinstance(error, BundleFaulty | ProblemReply) else ()
+        detail = str(error).partition(": ")[0] if problems else str(error)
+        typer.echo(f"{error.code}: {detail}", err=True)
+        for where, why in problems:
+            typer.echo(f"  {where}  {why}", err=True)
+        if error.code in NEXT:
+            typer.echo(f"next: {NEXT[error.code]}", err=True)
+        raise typer.Exit(1) from error
