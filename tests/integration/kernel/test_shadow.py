@@ -145,7 +145,7 @@ async def test_a_hostile_candidate_is_refused_with_a_reason_and_nothing_changes(
     before = (kernel.source.current(), kept(kernel.directory))
     for code, data in hostile(tmp_path).items():
         await put(system, data)
-        await eventually(lambda code=code: [entry.get("code") for entry in kernel.told] == [code], why=code)  # type: ignore[misc]
+        await eventually(lambda code=code: [entry.get("code") for entry in kernel.told] == [code], why=code)
         assert [decision.verdict for decision in await submit(client)] == [Verdict.ALLOW]
     assert (kernel.source.current(), kept(kernel.directory)) == before
     assert kernel.source.status()["last_error"] is None
