@@ -100,7 +100,7 @@ def _distinct(own: list[Source], beside: list[Source]) -> tuple[list[Source], li
 def _held(root: Path | None, pins: str, roles: str | None) -> frozenset[str] | None:
     """The approver roles that somebody has, where that is known."""
     known: set[str] = set() if roles is None else {role.strip() for role in roles.split(",") if role.strip()}
-    if root is not None and pins:
+    if root is not None:
         known.update(role.name for role in load_trust(root, pins, SystemClock()).approver_roles)
     return frozenset(known) if known or roles is not None else None
 
