@@ -13,10 +13,8 @@ What always holds:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from holdgate.kernel import limits
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.conditions import Context
 from holdgate.kernel.ids import Digest
@@ -33,12 +31,11 @@ from holdgate.kernel.records import (
     Verdict,
 )
 from holdgate.kernel.rules import RateLimit, Rule
+from holdgate.kernel.trace import explained
 
 __all__ = ["NO_RULE", "compile_policy", "evaluate"]
 
 NO_RULE = "no rule allows this"
-FIRST_APPLICABLE = "first-applicable"
-"""What fails in a rule that matches after the one of its bundle that counts."""
 ALLOWED_BY_DEFAULT = "no rule speaks against this"
 
 
@@ -74,8 +71,10 @@ def evaluate(
             if item.plain or _holds(item.rule, job, asked):
                 matching.append(item)
     counting = _counting(matching)
-    steps = _trace(policy, job, matching, counting, asked) if trace else None
-    return _decide(policy, job, counting, asked, phase, job_hash, steps)
+    decision = _decide(policy, job, counting, asked, phase, job_hash)
+    if trace:
+        return explained(decision, policy, job, matching, counting, {rule.id: why for rule, why in asked.errors})
+    return decision
 
 
 def _holds(rule: Rule, job: Job, asked: _Asked) -> bool:
@@ -114,7 +113,6 @@ def _decide(
     asked: _Asked,
     phase: Phase,
     job_hash: Digest | None,
-    trace: tuple[Mapping[str, Any], ...] | None,
 ) -> Decision:
     verdict, within = _verdict(policy, counting)
     denied = verdict is Verdict.DENY
@@ -152,7 +150,6 @@ def _decide(
         within,
         not (asked.reads_now or errors or throttles),
         errors,
-        trace,
     )
 
 
@@ -186,38 +183,3 @@ def _throttle(rule: Rule, rate: RateLimit, job: Job) -> Throttle:
     values = [[name, getattr(job, name)] for name in rate.key]
     bucket = hashlib.sha256(canonical_bytes(values)).hexdigest()[:32]
     return Throttle(rule=rule.id, bucket=f"{rule.id}:{bucket}", limit=rate.limit, per_s=rate.per_s, over=rate.over)
-
-
-def _trace(
-    policy: Policy, job: Job, matching: list[CompiledRule], counting: list[Rule], asked: _Asked
-) -> tuple[Mapping[str, Any], ...]:
-    """For every rule that could be for this tenant: whether it counts, and if not, the first field that does not hold.
-
-    Rules for other tenants only are none of this one's business, not even in number. Of more than
-    `limits.TRACE_RULES_MAX`, those that count come first, and the last step says how many were `left_out`.
-    """
-    matched, counted = {item.rule.id for item in matching}, {rule.id for rule in counting}
-    errors = {rule.id: why for rule, why in asked.errors}
-    steps: list[dict[str, Any]] = []
-    rules = [rule for rule in policy.rules if not rule.match.tenants or job.tenant in rule.match.tenants]
-    left_out = len(rules) - limits.TRACE_RULES_MAX
-    if left_out > 0:
-        rules.sort(key=lambda rule: rule.id not in counted)
-    for rule in rules[: limits.TRACE_RULES_MAX]:
-        step: dict[str, Any] = {"id": rule.id, "bundle": rule.bundle, "decision": str(rule.decision)}
-        step["matched"] = rule.id in counted
-        if rule.id not in counted:
-            step["failed"] = FIRST_APPLICABLE if rule.id in matched else _failing_field(rule, job)
-        if rule.id in errors:
-            step["error"] = f"`when` failed: {errors[rule.id]}"
-        steps.append(step)
-    if left_out > 0:
-        steps.append({"left_out": left_out})
-    return tuple(steps)
-
-
-def _failing_field(rule: Rule, job: Job) -> str:
-    failing = rule.match.first_failing(job)
-    if failing is not None:
-        return failing
-    return "not" if rule.unless is not None and rule.unless.holds(job) else "when"

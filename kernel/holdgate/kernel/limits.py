@@ -37,6 +37,8 @@ ENVELOPE_BYTES_MAX = 16 * 1024 * 1024
 RULES_FILE_BYTES_MAX = 10 * 1024 * 1024
 RULES_MAX = 20_000
 EXPRESSION_CHARS_MAX = 2000
+EXPRESSION_PATTERN_CHARS_MAX = 512
+"""Of one regular expression that is written down in an expression: a longer one is a list in disguise."""
 EXPRESSION_MACROS_MAX = 4
 """`all`, `exists`, `map`, `filter` in one expression; each may walk a list."""
 EXPRESSION_NESTING_MAX = 2
@@ -54,6 +56,10 @@ whole prompt would take seconds."""
 RULE_ID_CHARS_MAX = 128
 TRACE_RULES_MAX = 1000
 """Rules of which an explanation tells; one of all 20,000 would be megabytes."""
+TRACE_VALUES_MAX = 8
+"""Items of one list that an explanation shows."""
+TRACE_CHARS_MAX = 160
+"""Characters of one value, or of one expression, that an explanation shows."""
 MATCH_VALUES_MAX = 1000
 """Items of one list in a `match`."""
 

@@ -267,7 +267,7 @@ class Decision:
     """What the kernel decided about one job, the same object wherever it is shown.
 
     `rules` are the ids of all matching rules, the `deciding` ones first. `within` is, under `throttle`, what holds
-    inside the limit. `trace` is there for explain only.
+    inside the limit. `trace` and `combined` are there for explain only, see `kernel.trace`.
     """
 
     verdict: Verdict
@@ -286,6 +286,7 @@ class Decision:
     cacheable: bool = False
     errors: tuple[str, ...] = ()
     trace: tuple[Mapping[str, Any], ...] | None = None
+    combined: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as HTTP, the CLI and messages show them."""
@@ -309,6 +310,8 @@ class Decision:
         }
         if self.trace is not None:
             shown["trace"] = [dict(step) for step in self.trace]
+        if self.combined is not None:
+            shown["combined"] = dict(self.combined)
         return shown
 
     @classmethod

@@ -125,9 +125,52 @@ DECISION = record(
         "errors": TEXTS,
         "decided_at": TIME,
         "decided_ms": COUNT,
-        "trace": listed(OBJECT),
+        "trace": listed(ref("TraceStep")),
+        "combined": ref("Combined"),
     },
-    optional=frozenset({"trace"}),
+    optional=frozenset({"trace", "combined"}),
+)
+_SEEN: dict[str, Schema] = {
+    "wanted": {"anyOf": [TEXTS, BOOLEAN], "description": "What the rule wants; of more than eight values, the first."},
+    "given": {
+        "anyOf": [text(), TEXTS, BOOLEAN, {"type": "null"}],
+        "description": "What the job has there; null: nothing.",
+    },
+}
+_SEEN_FIELDS = listed(record({"field": text(), **_SEEN}))
+_STEP: dict[str, Schema] = {
+    "id": text(),
+    "bundle": text(),
+    "decision": text(enum=[str(item) for item in Verdict]),
+    "matched": {**BOOLEAN, "description": "Whether the rule counts."},
+    "held": {**TEXTS, "description": "Fields that hold, up to the first that does not."},
+    "failed": {
+        **text(),
+        "description": "The first field that does not hold; `not`; `when`; `first-applicable`: an earlier rule counts.",
+    },
+    **_SEEN,
+    "reason": text(),
+    "fields": _SEEN_FIELDS,
+    "not": {**BOOLEAN, "description": "Whether `not` holds, which spares the job."},
+    "spared": _SEEN_FIELDS,
+    "when": record({"text": text(), "result": {**nullable(BOOLEAN), "description": "null: it has no answer"}}),
+    "error": text(),
+    "left_out": {**COUNT, "description": "The last step alone: how many rules the trace does not tell of."},
+}
+TRACE_STEP = record(_STEP, optional=frozenset(_STEP))
+_NAMED: dict[str, Schema] = {"id": text(), "bundle": text(), "decision": text(enum=[str(item) for item in Verdict])}
+COMBINED = record(
+    {
+        "why": text(),
+        "won": listed(record(_NAMED)),
+        "over": listed(record(_NAMED)),
+        "void": listed(record({**_NAMED, "first": text()})),
+        "default": text(enum=[str(item) for item in Verdict]),
+        "constraints": {
+            "type": "object",
+            "additionalProperties": record({"value": {"anyOf": [INTEGER, TEXTS]}, "rules": TEXTS}),
+        },
+    }
 )
 JOB_FACTS: dict[str, Schema] = {
     "job_id": ID_OUT,
@@ -243,6 +286,8 @@ BUNDLE_TOLD: dict[str, Schema] = {
 COMPONENTS: dict[str, Schema] = {
     "Problem": PROBLEM,
     "Decision": DECISION,
+    "TraceStep": TRACE_STEP,
+    "Combined": COMBINED,
     "Remediation": record(
         {"id": text(), "title": text(), "topic": text(), "capability": text(), "labels": LABELS_OUT},
         optional=frozenset({"topic", "capability", "labels"}),
