@@ -119,26 +119,27 @@ class ApiPublished:
         return max((item["version"] for item in seen if item["name"] == name), default=0)
 
     def check(self, name: str, data: bytes) -> dict[str, Any]:
-        return self._json("POST", f"/policy/bundles/{name}/check", data)
+        return self.call("POST", f"/policy/bundles/{name}/check", data)
 
     def publish(self, name: str, data: bytes, accept: Accept) -> dict[str, Any]:
         if accept is Accept.FIRST:
             raise BundleRefused("`--accept-first` is for setting up over NATS; use `--accept-widening`")
         flag = "true" if accept is Accept.WIDENING else "false"
-        return self._json("PUT", f"/policy/bundles/{name}?accept_widening={flag}", data)
+        return self.call("PUT", f"/policy/bundles/{name}?accept_widening={flag}", data)
 
     def _pages(self, path: str) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
         query = "" if path.endswith("snapshots") else f"?limit={PAGE}"
         for _ in range(PAGES_MAX):
-            reply = self._json("GET", path + query)
+            reply = self.call("GET", path + query)
             items += reply["items"]
             if reply["next_cursor"] is None:
                 return items
             query = f"?limit={PAGE}&cursor={reply['next_cursor']}"
         return items
 
-    def _json(self, method: str, path: str, data: bytes | None = None) -> dict[str, Any]:
+    def call(self, method: str, path: str, data: bytes | None = None) -> dict[str, Any]:
+        """The object that the API answers with."""
         value = _object(self._call(method, path, data))
         if value is None:
             raise StoreUnavailable(f"`{self.url}` does not answer as the API of Holdgate does")
@@ -226,7 +227,7 @@ def at_store(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**given: Any) -> None:
         place = {name: given.pop(name) for name in options}
-        with _told_refusals():
+        with told_refusals():
             command(_published(**place), **given)
 
     parameters = [*own, *options.values()]
@@ -264,7 +265,7 @@ def _published(  # noqa: PLR0913  options of commands
     clock = SystemClock()
     trust = None if root is None or pins is None else load_trust(root, pins, clock)
     if api is not None:
-        return ApiPublished(api, _api_key(api_key_file, api_key), trust)
+        return ApiPublished(api, api_key_of(api_key_file, api_key), trust)
     if nats_url is None:
         raise typer.BadParameter("say where the bundles are: --api URL, or --nats URL", param_hint="--api")
     if trust is None:
@@ -273,7 +274,8 @@ def _published(  # noqa: PLR0913  options of commands
     return NatsPublished(nats_url, nats_user, password, trust, clock)
 
 
-def _api_key(file: Path | None, key: str | None) -> str:
+def api_key_of(file: Path | None, key: str | None) -> str:
+    """The API key in `file`, else `key`; UsageError where there is neither."""
     found = _first_line(file) if file is not None else key
     if not found:
         raise typer.BadParameter("the API wants a key: --api-key-file FILE, or HOLDGATE_API_KEY", param_hint="--api")
@@ -323,7 +325,7 @@ def _problem(status: int, body: bytes) -> ProblemReply:
 
 
 @contextmanager
-def _told_refusals() -> Iterator[None]:
+def told_refusals() -> Iterator[None]:
     """Errors of ours as lines, with each problem and what to do next, and exit code 1."""
     try:
         yield

@@ -17,7 +17,8 @@ from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.api.problems import Problem
 from holdgate.scheduler.state.recorded import RecordedDecisions, Wanted
 
-SECONDS_MAX = 120.0
+SECONDS_MAX = 100.0
+"""Under what callers wait for an answer."""
 SLICE_S = 0.002
 SLICE_RECORDS = 100
 UNREADABLE = "unreadable"

@@ -17,9 +17,13 @@ from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import PolicyInvalid
 from holdgate.scan.scanner import Scanner
+from holdgate.scheduler.cli import shadow
+from holdgate.scheduler.cli.replay import replay_command
 
 app = typer.Typer(help="Try rules offline.", no_args_is_help=True, add_completion=False)
 RulesFiles = Annotated[list[Path], typer.Option("--rules", help="A rules file; may be given more than once")]
+app.command("replay")(replay_command)
+app.add_typer(shadow.app, name="shadow")
 FactsFile = Annotated[Path, typer.Option("--facts", help="Jobs, one JSON object a line; `-` reads standard input")]
 
 
