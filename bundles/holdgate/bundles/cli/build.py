@@ -20,8 +20,15 @@ from holdgate.bundles.cli.common import (
     show,
     write_file,
 )
+from holdgate.bundles.cli.signing import (
+    KeyFd,
+    KeyFile,
+    PassphraseFd,
+    PassphraseFile,
+    PassphraseFrom,
+    require_signer,
+)
 from holdgate.bundles.format import build_bundle, parse_bundle, sign_bundle
-from holdgate.bundles.keys import load_signer
 from holdgate.bundles.publish import check_publishable
 from holdgate.bundles.trusted import parse_bundle_rules, verify_reach
 from holdgate.kernel.clock import SystemClock
@@ -48,12 +55,16 @@ def build(
 @bundle_app.command("sign")
 def sign(
     file: BuiltFile,
-    key: Annotated[Path, typer.Option("--key", help="The author's private key file, mode 0600")],
+    key: KeyFile = None,
+    key_fd: KeyFd = None,
+    passphrase_file: PassphraseFile = None,
+    passphrase_fd: PassphraseFd = None,
     as_json: Json = False,
 ) -> None:
-    """Add a signature to a built bundle, in place."""
+    """Add an author's signature to a built bundle, in place."""
     with refusals():
-        signed = sign_bundle(read_file(file), load_signer(key))
+        signer = require_signer(key, key_fd, PassphraseFrom(passphrase_file, passphrase_fd))
+        signed = sign_bundle(read_file(file), signer)
         write_file(file, signed)
         show({"file": str(file), **describe(parse_bundle(signed))}, as_json)
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from holdgate.bundles.errors import BundleMalformed
 from holdgate.bundles.format import BUNDLE_BYTES_MAX, BundleFile
@@ -68,7 +69,9 @@ def show(values: dict[str, Any], as_json: bool) -> None:
     table.add_column(overflow="fold")
     for name, value in values.items():
         items = [f"{key}  {item}" for key, item in value.items()] if isinstance(value, dict) else value
-        table.add_row(name.replace("_", " "), "\n".join(map(str, items)) if isinstance(items, list) else str(items))
+        text = "\n".join(map(str, items)) if isinstance(items, list) else str(items)
+        # Text, since a string would be read as Rich's markup.
+        table.add_row(Text(name.replace("_", " ")), Text(text))
     Console().print(table)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from holdgate.bundles.cli.apps import keys_app
 from holdgate.bundles.cli.common import Json, refusals, show
+from holdgate.bundles.cli.signing import PassphraseFd, PassphraseFile, PassphraseFrom
 from holdgate.bundles.keys import generate, load_public
 
 
@@ -16,21 +17,27 @@ from holdgate.bundles.keys import generate, load_public
 def generate_key(
     path: Annotated[Path, typer.Argument(help="A new file; its public half is written beside it as .pub")],
     kind: Annotated[str, typer.Option(help="What it is for: author, root, approver, …")] = "author",
+    passphrase: Annotated[bool, typer.Option("--passphrase", help="Seal it with a passphrase; asks twice")] = False,
+    passphrase_file: PassphraseFile = None,
+    passphrase_fd: PassphraseFd = None,
     as_json: Json = False,
 ) -> None:
     """Make an Ed25519 key, readable by you only."""
     with refusals():
-        signer = generate(path, kind)
-        show(
-            {"file": str(path), "kind": kind, "fingerprint": signer.name, "public_key": signer.public_key.hex()},
-            as_json,
-        )
+        source = PassphraseFrom(passphrase_file, passphrase_fd)
+        sealed = passphrase or source.is_given
+        signer = generate(path, kind, passphrase=source.new() if sealed else None)
+        _show(path, kind, signer.public_key.hex(), signer.name, sealed=sealed, as_json=as_json)
 
 
 @keys_app.command("show")
 def show_key(path: Annotated[Path, typer.Argument(help="A private or public key file")], as_json: Json = False) -> None:
-    """Show the public half of a key."""
+    """Show the public half of a key, and the fingerprint that names it."""
     with refusals():
         key = load_public(path)
-        shown = {"file": str(path), "kind": key.kind, "fingerprint": key.fingerprint, "public_key": key.raw.hex()}
-        show(shown, as_json)
+        _show(path, key.kind, key.raw.hex(), key.fingerprint, sealed=key.sealed, as_json=as_json)
+
+
+def _show(path: Path, kind: str, public_key: str, fingerprint: str, *, sealed: bool, as_json: bool) -> None:
+    shown = {"file": str(path), "kind": kind, "fingerprint": fingerprint, "public_key": public_key}
+    show({**shown, "sealed": sealed}, as_json)
