@@ -40,6 +40,9 @@ log = structlog.get_logger("holdgate.bundles")
 
 LOOK_S = 5.0
 """How often the store is asked when no hint came: hints may be lost, and a root file may change."""
+LOOK_AGAIN_S = (0.02, 0.1, 0.5)
+"""How soon the store is asked again after a hint with nothing new behind it: a hint may come before the write lies in
+the store."""
 KEEP_TIME_MS = 180_000
 """How often the time is written to disk, so also how far a clock may go back over a restart without being noticed."""
 
@@ -419,18 +422,32 @@ class BundleActivator:
                     self._subscription = await self._store.on_write(self._hint.set)
                 except NatsError as error:
                     log.warning("no hints from the bundle store", action="policy.store", error=type(error).__name__)
-            try:
-                async with asyncio.timeout(LOOK_S):
-                    await self._hint.wait()
-            except TimeoutError:
-                log.debug("looking without a hint", action="policy.store")
-            self._hint.clear()
-            try:
-                await self.refresh()
-            except Exception as error:  # noqa: BLE001  whatever happened, a kernel goes on looking for policy
-                self._problem = Problem(self._clock.now_ms(), "", "internal_error", type(error).__name__)
-                metrics.RELOADS.labels("rejected").inc()
-                metrics.count_refused("internal_error")
+            is_hinted = await self._hinted(LOOK_S)
+            before = self._seen.seq
+            await self._look()
+            for again_s in LOOK_AGAIN_S if is_hinted else ():
+                if self._seen.seq != before:
+                    break
+                await self._hinted(again_s)
+                await self._look()
+
+    async def _hinted(self, within_s: float) -> bool:
+        """Wait for a hint; whether one came."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._hint.wait()
+        except TimeoutError:
+            return False
+        self._hint.clear()
+        return True
+
+    async def _look(self) -> None:
+        try:
+            await self.refresh()
+        except Exception as error:  # noqa: BLE001  whatever happened, a kernel goes on looking for policy
+            self._problem = Problem(self._clock.now_ms(), "", "internal_error", type(error).__name__)
+            metrics.RELOADS.labels("rejected").inc()
+            metrics.count_refused("internal_error")
 
     def _tell_dropped(self, problems: Mapping[str, HoldgateError]) -> None:
         for name, error in problems.items():
