@@ -20,6 +20,7 @@ from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.keys import load_signer
 from holdgate.bundles.root import Pins, parse_root
 from holdgate.bundles.rootfile import RootFile, load_root
+from holdgate.bundles.shadowing import BundleShadow
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.ids import Tenant
@@ -100,7 +101,7 @@ async def running_api(
     nc, kernel_nc = await nats.connect(nats_url), await nats.connect(nats_url)
     scripts = await connect_redis(redis_url)
     await ensure_streams(nc)
-    source, kernel = await _kernel(kernel_nc, made)
+    source, shadow, kernel = await _kernel(kernel_nc, made)
     trust = RootFile(made.home.root_file, Pins.parse(made.root_pins), clock)
     signer = load_signer(made.home.key_file("api"))
     runtime = Runtime("api")
@@ -109,6 +110,7 @@ async def running_api(
         stack.push_async_callback(nc.close)
         stack.push_async_callback(scripts.close)
         stack.push_async_callback(source.stop)
+        stack.push_async_callback(shadow.stop)
         stack.push_async_callback(kernel.stop)
         deps = await stack.enter_async_context(api_deps(config, nc, scripts, signer, trust, "strict"))
         await stack.enter_async_context(serving(create_app(deps), config, runtime))
@@ -188,7 +190,7 @@ def _more_keys(made: Provisioned) -> dict[str, str]:
     return {"stranger": other, "busy": both, "helper": member, "bystander": plain}
 
 
-async def _kernel(nc: Nats, made: Provisioned) -> tuple[BundleActivator, KernelService]:
+async def _kernel(nc: Nats, made: Provisioned) -> tuple[BundleActivator, BundleShadow, KernelService]:
     clock, store = SystemClock(), BundleStore(nc)
     await store.ensure()
     await store.put("demo", made.starter, after_revision=None)
@@ -200,9 +202,11 @@ async def _kernel(nc: Nats, made: Provisioned) -> tuple[BundleActivator, KernelS
         store=store,
     )
     await source.start()
-    kernel = KernelService(nc, source, load_signer(made.home.key_file("kernel")), clock, "kernel-test")
+    shadow = BundleShadow(store, source, clock)
+    await shadow.start()
+    kernel = KernelService(nc, source, load_signer(made.home.key_file("kernel")), clock, "kernel-test", shadow=shadow)
     await kernel.start()
-    return source, kernel
+    return source, shadow, kernel
 
 
 async def _ready(world: ApiWorld) -> None:
