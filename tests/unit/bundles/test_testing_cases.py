@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from holdgate.bundles.errors import DocumentInvalid
 from holdgate.bundles.testing import cases
@@ -113,6 +117,12 @@ def test_a_result_takes_tenant_topic_and_labels_of_what_is_given_and_its_classif
         ("cases:\n  - name: n\n    job: {topic: t, meta: {capability: c}}\n    " + DENIED, 3, "an unknown key"),
         ("cases:\n  - name: n\n    job: {topic: t, secrets_present: 1}\n    " + DENIED, 3, "`true` or `false`"),
         ("given: {topics: t}\ncases:\n  - {name: n, job: {topic: t}, expect: {verdict: deny}}", 1, "an unknown key"),
+        (
+            "given: {labels: 5}\ncases:\n  - {name: n, job: {topic: t, labels: {}}, expect: {verdict: deny}}",
+            1,
+            "an object is expected",
+        ),
+        ("given: {now: 5}\ncases:\n  - {name: n, output: {topic: t}, expect: {verdict: allow}}", 1, "an unknown key"),
         ("given: {actor: ' '}\ncases:\n  - {name: n, job: {topic: t}, expect: {verdict: deny}}", 1, "1 to 128 letters"),
         ("now: soon\ncases:\n  - {name: n, job: {topic: t}, expect: {verdict: deny}}", 1, "a time such as"),
         ("cases:\n  - name: n\n    now: soon\n    job: {topic: t}\n    expect: {verdict: deny}", 3, "a time such as"),
@@ -179,3 +189,24 @@ def load(text: str) -> list[Case]:
 def only(text: str) -> Case:
     (case,) = load(text)
     return case
+
+
+KEYS = st.sampled_from(
+    ["now", "given", "cases", "name", "job", "output", "expect", "each", "verdict", "labels", "topic"]
+)
+LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.sampled_from(["deny", "job.a"]))
+TREES = st.recursive(LEAVES, lambda part: st.one_of(st.lists(part), st.dictionaries(KEYS, part)), max_leaves=30)
+FILES = st.fixed_dictionaries(
+    {"cases": st.lists(st.dictionaries(KEYS, TREES) | TREES)}, optional={"given": TREES, "now": TREES}
+)
+
+
+@given(value=TREES | FILES)
+def test_whatever_a_file_holds_it_is_cases_or_refused(value: object) -> None:
+    """JSON is YAML: what is not refused has cases, and every case something to expect."""
+    found: list[Case] | None
+    try:
+        found = load_cases("tests.yaml", json.dumps(value).encode())
+    except DocumentInvalid:
+        found = None
+    assert found is None or (found and all(case.expected.verdict for case in found))

@@ -34,7 +34,7 @@ from holdgate.bundles.simulate import ACTOR, ACTOR_TYPE, TENANT
 from holdgate.bundles.testing.expected import Form, JobExpected, OutputExpected
 from holdgate.kernel.errors import FormInvalid
 from holdgate.kernel.ids import JobId
-from holdgate.kernel.jobform import FACTS_FIELDS, FORM_FIELDS, Facts, Identity, parse_form, split_facts
+from holdgate.kernel.jobform import Facts, Identity, parse_form, split_facts
 from holdgate.kernel.output import CLASSIFICATION_LABEL, Finding, OutputFacts
 from holdgate.kernel.records import Job
 from holdgate.kernel.ruleform import Place, in_our_words
@@ -50,7 +50,7 @@ NOW = "2026-01-01T00:00:00Z"
 SECRETS_PRESENT = "secrets_present"
 LABELS = "labels"
 FINDINGS = "findings"
-GIVEN_FIELDS = (FORM_FIELDS | FACTS_FIELDS | {SECRETS_PRESENT}) - {"now"}
+_TIMES = ("run_at", "deadline")
 OUTPUT_FIELDS = frozenset({"tenant", "topic", LABELS})
 """What an output rule sees of the job, beside the findings."""
 
@@ -141,8 +141,7 @@ class _Reader:
         self._problems = problems
 
     def read(self) -> list[Case]:
-        unknown = sorted(self._file.given.keys() - GIVEN_FIELDS)
-        self._problems.extend((("given", key), "an unknown key") for key in unknown)
+        self._check_given()
         found: list[Case] = []
         names: set[str] = set()
         for name, place, rows in self._rows():
@@ -155,6 +154,11 @@ class _Reader:
         if len(names) > CASES_MAX:
             self._problems.append((("cases",), f"more than {CASES_MAX} cases"))
         return found
+
+    def _check_given(self) -> None:
+        """By itself too, since every case may put something else over it. Times only hold with that of a case."""
+        given = {key: value for key, value in self._file.given.items() if key not in _TIMES}
+        self._tried(("given",), _job, {"topic": "any", **given}, 0)
 
     def _rows(self) -> Iterator[tuple[str, Place, list[_Row]]]:
         """Every case: its name, its place, and what is put one over the other."""

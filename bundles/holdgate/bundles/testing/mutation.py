@@ -1,8 +1,9 @@
 """Which mutants of a bundle's rules its cases do not notice. Pure.
 
-What always holds: a mutant is judged by the evaluator, over every case whose decision it can change: those that its
-rule matches before or after the change. Rules that match none of these cases are left out of the evaluation, since
-they have no part in the decisions. A mutant survives when all cases still pass.
+What always holds: a mutant is judged by the evaluator, over every case whose decision it can change: those in which its
+rule matches, or in which it matches as one and not as the other where only its conditions were changed. Rules that
+match in none of these cases are left out, since they have no part in the decisions. A mutant survives when all cases
+still pass.
 """
 
 from __future__ import annotations
@@ -10,17 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 from holdgate.bundles.testing.cases import Case, JobCase, OutputCase
 from holdgate.bundles.testing.mutants import Mutant, mutants
 from holdgate.bundles.testing.run import UNNAMED, Bench, Suite
+from holdgate.kernel.conditions import Context
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.output import decide_output
 from holdgate.kernel.policy import compile_policy
 from holdgate.kernel.rules import BundleRules, Combining, OutputRule, Rule
 
 MUTANTS_MAX = 100_000
+Answer: TypeAlias = bool | str
+"""Of a rule about a job: it matches, or why its `when` could not be evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,13 @@ class Mutation:
             raise InvalidInput(f"more than {MUTANTS_MAX} mutants; test the files of the bundle as bundles of their own")
         self._rules = suite.rules
         self._jobs = [case for case in suite.cases if isinstance(case, JobCase)]
+        self._contexts = [Context(case.job, case.now_ms) for case in self._jobs]
         self._outputs = [case for case in suite.cases if isinstance(case, OutputCase)]
-        self._reached = {rule.id: _matching(rule, self._jobs) for rule in suite.rules.rules}
-        self._partners: dict[int, list[str]] = {number: [] for number in range(len(self._jobs))}
-        for name, numbers in self._reached.items():
-            for number in numbers:
-                self._partners[number].append(name)
+        self._answers = {rule.id: self._ask(rule) for rule in suite.rules.rules}
+        self._matching: list[list[str]] = [[] for _ in self._jobs]
+        for name, answers in self._answers.items():
+            for number in answers:
+                self._matching[number].append(name)
 
     def outcomes(self) -> Iterator[Outcome]:
         """One for each of `mutants`, in their order."""
@@ -82,13 +87,29 @@ class Mutation:
                 noticed = self._notice_output(before, after if isinstance(after, OutputRule) else None)
             yield Outcome(mutant, noticed)
 
+    def _ask(self, rule: Rule) -> dict[int, Answer]:
+        """By the number of a case whether the rule matches, or why that cannot be said; where it does not, nothing."""
+        found: dict[int, Answer] = {}
+        for number, case in enumerate(self._jobs):
+            if not rule.match.holds(case.job) or (rule.unless is not None and rule.unless.holds(case.job)):
+                continue
+            answer = True if rule.when is None else self._contexts[number].test(rule.when)
+            if answer is not False:
+                found[number] = answer
+        return found
+
+    def _affected(self, before: Rule, after: Rule | None) -> list[int]:
+        """The cases whose decision can differ."""
+        answers = self._answers[before.id]
+        if after is None or _conditions(before) == _conditions(after):
+            return list(answers)
+        changed = self._ask(after)
+        numbers = sorted(answers.keys() | changed.keys())
+        return [number for number in numbers if answers.get(number) != changed.get(number)]
+
     def _notice(self, before: Rule, after: Rule | None) -> Case | None:
-        numbers = set(self._reached[before.id])
-        if after is not None and after.match is not before.match:
-            numbers.update(_matching(after, self._jobs))
-        if not numbers:
-            return None
-        needed = {name for number in numbers for name in self._partners[number]} - {before.id}
+        numbers = self._affected(before, after)
+        needed = {name for number in numbers for name in self._matching[number]} - {before.id}
         rules: list[Rule] = []
         for rule in self._rules.rules:
             if rule.id == before.id and after is not None:
@@ -96,7 +117,7 @@ class Mutation:
             elif rule.id in needed:
                 rules.append(rule)
         bench = Bench.of(replace(self._rules, rules=tuple(rules), output_rules=()))
-        return _first_failing(bench, [self._jobs[number] for number in sorted(numbers)])
+        return _first_failing(bench, [self._jobs[number] for number in numbers])
 
     def _notice_output(self, before: OutputRule, after: OutputRule | None) -> Case | None:
         changed = [rule for rule in (before, after) if rule is not None]
@@ -106,10 +127,8 @@ class Mutation:
         return _first_failing(Bench.of(replace(self._rules, rules=(), output_rules=kept)), cases)
 
 
-def _matching(rule: Rule, cases: Sequence[JobCase]) -> list[int]:
-    """The cases whose decision the rule may have a part in: its `match` holds, whatever `not` and `when` say."""
-    holds = rule.match.holds
-    return [number for number, case in enumerate(cases) if holds(case.job)]
+def _conditions(rule: Rule) -> tuple[object, ...]:
+    return rule.match, rule.unless, rule.when
 
 
 def _speaking(rules: Sequence[OutputRule], cases: Sequence[OutputCase]) -> list[OutputCase]:
