@@ -216,7 +216,7 @@ def _read(directory: Path, path: str, bytes_max: int) -> bytes:
 
 
 def _code(error: ValidationError) -> str | None:
-    """Of its own where a path is what is wrong; the manifest says nothing of where a file leads but its path."""
+    """The code of what is wrong with the files that are named; None where something else is."""
     for item in error.errors(include_url=False, include_input=False):
         place = item["loc"]
         if not place or place[0] not in ("files", "rules", "tests"):
@@ -225,6 +225,10 @@ def _code(error: ValidationError) -> str | None:
             return "bundle_path"
         if place[-1] in _LINK_KEYS:
             return "bundle_link"
+        if item["type"] == "too_long" and len(place) == 1:
+            return "bundle_too_many_files"
+        if item["type"] == "less_than_equal" and place[-1] == "bytes":
+            return "bundle_too_large"
     return None
 
 

@@ -82,6 +82,7 @@ REFUSAL_CODES = frozenset(
         "bundle_signature",
         "bundle_threshold",
         "bundle_too_large",
+        "bundle_too_many_files",
         "bundle_truncated",
         "bundle_unknown_key",
         "bundle_version",

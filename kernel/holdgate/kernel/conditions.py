@@ -227,6 +227,8 @@ def _check_names(shape: Shape) -> None:
     for name in sorted(shape.job_fields - {PAYLOAD, *JOB_VALUES}):
         raise InvalidInput(f"a job has no `{name}`; it has {', '.join(sorted([PAYLOAD, *JOB_VALUES]))}")
     for pattern in shape.patterns:
+        if len(pattern) > limits.EXPRESSION_PATTERN_CHARS_MAX:
+            raise InvalidInput(f"a regular expression is longer than {limits.EXPRESSION_PATTERN_CHARS_MAX} characters")
         try:
             re2.compile(pattern, _QUIET)
         except re2.error as error:

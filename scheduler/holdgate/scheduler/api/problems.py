@@ -78,6 +78,7 @@ KINDS: Mapping[str, Kind] = {
     "bundle_path": Kind(422, "A path in the bundle leads elsewhere"),
     "bundle_link": Kind(422, "A file of the bundle is a link"),
     "bundle_files": Kind(422, "The files are not those that the bundle names"),
+    "bundle_too_many_files": Kind(422, "The bundle names more files than it may"),
     "bundle_count": Kind(422, "There are more bundles than one set may have"),
     "bundle_rule_id": Kind(422, "A rule takes an id that is kept for the kernel"),
     "bundle_approvers": Kind(422, "A rule asks for approvers that the root does not allow"),
