@@ -1,0 +1,178 @@
+"""The one check before a publish: what is refused, in which order, and what is said of it. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from holdgate.bundles.errors import (
+    BundleExpired,
+    BundleFaulty,
+    BundleLintFailed,
+    BundleOutdated,
+    BundleTestsFailed,
+    BundleUnsigned,
+    BundleWidens,
+    DocumentInvalid,
+)
+from holdgate.bundles.format import build_bundle
+from holdgate.bundles.publish import check_publishable
+from holdgate.bundles.review import Review, objections, require_publishable, review
+from support.trust import ALLOW_READS, HOLD_WRITES, NOW_MS, Ceremony, bundle, signed
+
+DENY_READS = """
+rules:
+  - {id: deny-reads, decision: deny, reason: closed, match: {topics: ["job.read.>"]}}
+"""
+NEVER = """
+rules:
+  - {id: never, decision: deny, reason: x, match: {labels: {env: prod}}, not: {labels: {env: prod}}}
+"""
+PASSES = "cases:\n  - {name: reads run, job: {topic: job.read.all}, expect: {verdict: allow}}\n"
+FAILS = "cases:\n  - {name: reads stop, job: {topic: job.read.all}, expect: {verdict: deny}}\n"
+
+
+def with_tests(folder: Path, rules: str, tests: str) -> bytes:
+    """A bundle with a file of tests."""
+    place = folder / "tested"
+    place.mkdir()
+    (place / "rules.yaml").write_text(rules)
+    (place / "tests.yaml").write_text(tests)
+    (place / "bundle.yaml").write_text(
+        'name: house\nversion: 1\nexpires: "2039-01-01T00:00:00Z"\nrules: [rules.yaml]\ntests: [tests.yaml]\n'
+    )
+    return signed(build_bundle(place), ["author"])
+
+
+def reviewed(data: bytes, in_force: Mapping[str, bytes] | None = None, ceremony: Ceremony | None = None) -> Review:
+    return review(data, (ceremony or Ceremony()).root, in_force or {}, NOW_MS)
+
+
+def codes(made: Review, *, accepted: bool = False) -> list[str]:
+    return [objection.code for objection in objections(made, widening_accepted=accepted)]
+
+
+def test_a_first_bundle_that_allows_anything_must_be_meant(tmp_path: Path) -> None:
+    made = reviewed(bundle(tmp_path, ALLOW_READS))
+    assert codes(made) == ["bundle_widening"]
+    with pytest.raises(BundleWidens) as refused:
+        require_publishable(made, widening_accepted=False)
+    assert [where for where, _ in refused.value.problems] == ["house.allow-reads"]
+    assert "--accept-widening" in str(refused.value)
+    require_publishable(made, widening_accepted=True)
+
+
+def test_a_bundle_that_only_forbids_needs_no_word(tmp_path: Path) -> None:
+    held = bundle(tmp_path, ALLOW_READS)
+    assert codes(reviewed(bundle(tmp_path, DENY_READS, name="closed"), {"house": held})) == []
+
+
+def test_a_widening_that_another_bundle_forbids_is_none(tmp_path: Path) -> None:
+    """What is allowed depends on the whole set."""
+    closed = bundle(tmp_path, DENY_READS, name="closed")
+    assert codes(reviewed(bundle(tmp_path, ALLOW_READS), {"closed": closed})) == []
+
+
+def test_taking_the_deny_of_a_bundle_away_is_a_widening(tmp_path: Path) -> None:
+    held = bundle(tmp_path, ALLOW_READS + DENY_READS.replace("\nrules:\n", ""))
+    made = reviewed(bundle(tmp_path, ALLOW_READS, version=2), {"house": held})
+    assert codes(made) == ["bundle_widening"]
+
+
+def test_failing_tests_come_first_and_no_word_helps(tmp_path: Path) -> None:
+    made = reviewed(with_tests(tmp_path, ALLOW_READS, FAILS))
+    assert codes(made, accepted=True) == ["bundle_tests"]
+    with pytest.raises(BundleTestsFailed, match=r"1 of 1 tests fail: .*reads stop"):
+        require_publishable(made, widening_accepted=True)
+    assert made.as_dict()["publishable"] is False
+
+
+def test_tests_that_pass_are_counted(tmp_path: Path) -> None:
+    made = reviewed(with_tests(tmp_path, ALLOW_READS, PASSES))
+    assert (codes(made, accepted=True), len(made.tests.results)) == ([], 1)
+    assert not [finding for finding in made.findings if finding.code == "bundle-untested"]
+
+
+def test_a_file_of_tests_that_does_not_load_is_no_passed_test(tmp_path: Path) -> None:
+    with pytest.raises(DocumentInvalid):
+        reviewed(with_tests(tmp_path, ALLOW_READS, "cases: nothing\n"))
+
+
+def test_a_bundle_without_tests_is_told_so_and_not_refused(tmp_path: Path) -> None:
+    made = reviewed(bundle(tmp_path, ALLOW_READS))
+    assert "bundle-untested" in [finding.code for finding in made.findings]
+    assert codes(made, accepted=True) == []
+
+
+def test_an_error_of_the_linter_is_refused(tmp_path: Path) -> None:
+    made = reviewed(bundle(tmp_path, NEVER))
+    assert codes(made, accepted=True) == ["bundle_lint"]
+    with pytest.raises(BundleLintFailed, match="never"):
+        require_publishable(made, widening_accepted=True)
+
+
+def test_what_the_linter_says_of_other_bundles_in_force_keeps_nobody_from_publishing(tmp_path: Path) -> None:
+    held = bundle(tmp_path, NEVER, name="old")
+    made = reviewed(bundle(tmp_path, DENY_READS), {"old": held})
+    assert "bundle_lint" not in codes(made, accepted=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"signers": []}, BundleUnsigned),
+        ({"expires": "2020-01-01T00:00:00Z"}, BundleExpired),
+    ],
+)
+def test_what_a_kernel_refuses_is_refused(tmp_path: Path, change: dict[str, object], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        reviewed(bundle(tmp_path, DENY_READS, **change))  # type: ignore[arg-type]
+
+
+def test_the_version_must_rise_above_the_one_in_force(tmp_path: Path) -> None:
+    held = bundle(tmp_path, DENY_READS, version=2)
+    for version in (1, 2):
+        with pytest.raises(BundleOutdated):
+            reviewed(bundle(tmp_path, HOLD_WRITES, version=version), {"house": held})
+    with pytest.raises(BundleOutdated, match="published already"):
+        reviewed(held, {"house": held})
+
+
+def test_a_bundle_in_force_that_lost_its_authors_is_left_out_and_can_be_replaced(tmp_path: Path) -> None:
+    """As after the root was rotated: without it, nobody could publish any more."""
+    held = {
+        "house": bundle(tmp_path, ALLOW_READS, signers=["gone"]),
+        "writes": bundle(tmp_path, HOLD_WRITES, name="writes", signers=["gone"]),
+    }
+    made = reviewed(bundle(tmp_path, ALLOW_READS, version=2), held)
+    assert set(made.left_out) == {"house", "writes"}
+    assert codes(made) == ["bundle_widening"]
+
+
+def test_a_check_of_the_signatures_alone_agrees(tmp_path: Path) -> None:
+    data = bundle(tmp_path, ALLOW_READS)
+    assert check_publishable(data, Ceremony().root, {}, NOW_MS).digest == reviewed(data).bundle.digest
+
+
+def test_a_review_as_plain_values_names_what_an_author_looks_at(tmp_path: Path) -> None:
+    shown = reviewed(with_tests(tmp_path, ALLOW_READS, PASSES)).as_dict()
+    assert (shown["widens"], shown["publishable"], shown["left_out"]) == (True, True, {})
+    assert [item["code"] for item in shown["objections"]] == ["bundle_widening"]
+    assert shown["signers"][0]["author"] == "author"
+    assert (shown["tests"]["cases"], shown["diff"]["changes"][0]["rule"]) == (1, "allow-reads")
+
+
+def test_problems_are_bounded(tmp_path: Path) -> None:
+    many = BundleWidens("many", [(f"rule-{number}", "why") for number in range(500)])
+    assert len(many.problems) == BundleFaulty.PROBLEMS_MAX
+    rules = "rules:\n" + "".join(
+        f'  - {{id: r{number}, decision: allow, reason: x, match: {{topics: ["job.t{number}"]}}}}\n'
+        for number in range(300)
+    )
+    made = reviewed(bundle(tmp_path, rules))
+    (objection,) = objections(made, widening_accepted=False)
+    assert "and 295 more" in str(objection)
+    shown = made.as_dict()
+    assert (len(shown["diff"]["changes"]), shown["changes_left_out"]) == (200, 100)
