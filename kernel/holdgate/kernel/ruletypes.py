@@ -1,12 +1,17 @@
-"""The types of which the forms of rules are made: each checks one kind of value. For pydantic."""
+"""The types of which the forms of rules are made: each checks one kind of value. For pydantic.
+
+Each also says in JSON Schema what it takes, as far as a pattern can, for editors: what loads always fits its schema.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 from holdgate.kernel import limits
 from holdgate.kernel.conditions import parse_condition
@@ -21,6 +26,18 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 DURATION_S_MAX = 366 * 86_400
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _LIST_MAX = 256
+_PART = "[A-Za-z0-9_-]+"
+_PART_OR_ANY = rf"(?:{_PART}|\*)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked(AfterValidator):
+    """A check, and what of it JSON Schema can say."""
+
+    shown: Mapping[str, Any] = field(hash=False)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), **self.shown}
 
 
 def parse_duration_s(text: str) -> int:
@@ -32,7 +49,7 @@ def parse_duration_s(text: str) -> int:
     return seconds
 
 
-def _checked(check: Callable[[str], Any]) -> AfterValidator:
+def _checked(check: Callable[[str], Any], **shown: Any) -> AfterValidator:
     """A validator of pydantic that calls one of ours."""
 
     def validate(value: str) -> Any:
@@ -41,16 +58,21 @@ def _checked(check: Callable[[str], Any]) -> AfterValidator:
         except InvalidInput as error:
             raise ValueError(str(error)) from error
 
-    return AfterValidator(validate)
+    return _Checked(validate, shown)
 
 
-def _shape(pattern: re.Pattern[str], expected: str) -> AfterValidator:
+def _shape(pattern: re.Pattern[str], expected: str, **shown: Any) -> AfterValidator:
     def check(value: str) -> str:
         if pattern.match(value) is None:
             raise InvalidInput(f"{expected} is expected")
         return value
 
-    return _checked(check)
+    return _checked(check, pattern=_portable(pattern), **shown)
+
+
+def _portable(pattern: re.Pattern[str]) -> str:
+    """The same for JSON Schema, whose patterns are found anywhere and have no `\\Z`."""
+    return f"^(?:{pattern.pattern.removesuffix(chr(92) + 'Z')})$"
 
 
 def one_of(names: tuple[str, ...], what: str) -> AfterValidator:
@@ -59,7 +81,7 @@ def one_of(names: tuple[str, ...], what: str) -> AfterValidator:
             raise InvalidInput(f"an unknown {what}: one of {', '.join(names)} is expected")
         return value
 
-    return _checked(check)
+    return _checked(check, enum=[str(name) for name in names])
 
 
 def printable(chars_max: int) -> AfterValidator:
@@ -69,7 +91,7 @@ def printable(chars_max: int) -> AfterValidator:
             raise InvalidInput(f"one line of 1 to {chars_max} characters is expected")
         return line
 
-    return _checked(check)
+    return _checked(check, minLength=1)
 
 
 def _label_key(value: str) -> str:
@@ -82,14 +104,19 @@ Name: TypeAlias = Annotated[str, _shape(NAME, "a name of a-z, 0-9, `_` and `-`")
 Tag: TypeAlias = Annotated[str, _shape(TAG, "a name of letters, digits and `_.:/@+-`")]
 Actor: TypeAlias = Annotated[str, _shape(ACTOR, "a name of letters, digits and `_.:@/-`")]
 RuleId: TypeAlias = Annotated[str, _shape(RULE_ID, "an id of letters, digits and `_.-`")]
-Pattern: TypeAlias = Annotated[str, _checked(verify_pattern)]
-Topic: TypeAlias = Annotated[str, _checked(verify_topic)]
-LabelKey: TypeAlias = Annotated[str, _checked(_label_key)]
+Pattern: TypeAlias = Annotated[
+    str,
+    _checked(verify_pattern, pattern=rf"^(?:{_PART_OR_ANY}\.)*(?:{_PART_OR_ANY}|>)$", maxLength=limits.TOPIC_CHARS_MAX),
+]
+Topic: TypeAlias = Annotated[
+    str, _checked(verify_topic, pattern=rf"^{_PART}(?:\.{_PART})*$", maxLength=limits.TOPIC_CHARS_MAX)
+]
+LabelKey: TypeAlias = Annotated[str, _checked(_label_key, pattern=_portable(LABEL_KEY))]
 Value: TypeAlias = Annotated[str, printable(limits.LABEL_VALUE_CHARS_MAX)]
 Reason: TypeAlias = Annotated[str, printable(limits.REASON_CHARS_MAX)]
-Seconds: TypeAlias = Annotated[str, _checked(parse_duration_s)]
+Seconds: TypeAlias = Annotated[str, _checked(parse_duration_s, pattern=_portable(DURATION))]
 """A duration as text; holds an int once it was checked."""
-ConditionText: TypeAlias = Annotated[str, _checked(parse_condition)]
+ConditionText: TypeAlias = Annotated[str, _checked(parse_condition, minLength=1, maxLength=limits.EXPRESSION_CHARS_MAX)]
 """An expression as text; holds a `Condition` once it was checked."""
 SOME = Field(min_length=1, max_length=limits.MATCH_VALUES_MAX)
 Names: TypeAlias = Annotated[list[Name], SOME]
@@ -97,7 +124,12 @@ Tags: TypeAlias = Annotated[list[Tag], SOME]
 Actors: TypeAlias = Annotated[list[Actor], SOME]
 Values: TypeAlias = Annotated[list[Value], SOME]
 OneOrMore: TypeAlias = Annotated[
-    list[Value], SOME, BeforeValidator(lambda value: value if isinstance(value, list) else [value])
+    list[Value],
+    SOME,
+    BeforeValidator(
+        lambda value: value if isinstance(value, list) else [value],
+        json_schema_input_type=Value | Annotated[list[Value], SOME],
+    ),
 ]
 Labels: TypeAlias = Annotated[dict[LabelKey, OneOrMore], Field(min_length=1, max_length=limits.LABELS_MAX)]
 Texts: TypeAlias = Annotated[list[Value], Field(max_length=_LIST_MAX)]
