@@ -138,6 +138,9 @@ def parse_bundle(data: bytes) -> BundleFile:
         manifest = Manifest.model_validate(document["manifest"])
     except ValidationError as error:
         raise BundleMalformed(f"the manifest: {_problems(error)}", code=_code(error)) from error
+    if manifest.model_dump(mode="json") != document["manifest"]:
+        # What is left out would be filled in, and the same signature would hold for another file.
+        raise BundleMalformed("the manifest is not in its one form; build it again", code="bundle_not_canonical")
     files = _files(document["files"], manifest)
     return BundleFile(manifest, files, _signatures(document["signatures"], manifest.signed_bytes()))
 

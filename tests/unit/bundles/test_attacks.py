@@ -172,6 +172,10 @@ FILE_ATTACKS: dict[str, tuple[Callable[[bytes, Path], bytes], str]] = {
     "a key twice": (lambda good, _: good.replace(b'{"files"', b'{"files":{},"files"', 1), "bundle_malformed"),
     "a space more": (lambda good, _: b" " + good, "bundle_not_canonical"),
     "a line end more": (lambda good, _: good + b"\n", "bundle_not_canonical"),
+    "a manifest that leaves out what would be filled in": (
+        lambda good, _: altered(good, lambda document: document["manifest"].pop("grace")),
+        "bundle_not_canonical",
+    ),
     "a path out of the bundle": (_named("../../etc/passwd.yaml"), "bundle_path"),
     "a path through itself": (_named("rules/../rules.yaml"), "bundle_path"),
     "an absolute path": (_named("/etc/rules.yaml"), "bundle_path"),
