@@ -7,14 +7,14 @@ what is written beside: a write to the store in between, of whatever bundle, is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.history import restored, standing
-from holdgate.bundles.review import Review, require_publishable, review, verify_candidate
+from holdgate.bundles.review import Review, Seen, require_publishable, review, verify_candidate
 from holdgate.bundles.root import Root
 from holdgate.bundles.store import BundleStore, Note
 from holdgate.bundles.trusted import TrustedBundle
@@ -72,11 +72,11 @@ def check_publishable(data: bytes, root: Root, in_force: Mapping[str, bytes], no
     return verify_candidate(data, root, in_force, now_ms).bundle
 
 
-async def check(store: BundleStore, data: bytes, root: Root, now_ms: int) -> Review:
+async def check(store: BundleStore, data: bytes, root: Root, now_ms: int, *, kernels: Sequence[Seen] = ()) -> Review:
     """The review of `data` against what is published; nothing is written. Raises as `review.review`."""
     name = (await asyncio.to_thread(parse_bundle, data)).manifest.name
     seen = await standing(store, root, name)
-    return await asyncio.to_thread(review, data, root, seen.in_force, now_ms)
+    return await asyncio.to_thread(review, data, root, seen.in_force, now_ms, kernels)
 
 
 async def publish(
@@ -87,15 +87,16 @@ async def publish(
     *,
     accept: Accept = Accept.NOTHING,
     publisher: str = "",
+    kernels: Sequence[Seen] = (),
 ) -> Publication:
-    """Review `data` against what is published and publish it.
+    """Review `data` against what is published, and what `kernels` say they decide by, and publish it.
 
     BundleRefused and PolicyInvalid as a kernel would, BundleTestsFailed, BundleLintFailed, BundleWidens;
     BundleConflict when somebody else was faster; StoreUnavailable.
     """
     name = (await asyncio.to_thread(parse_bundle, data)).manifest.name
     seen = await standing(store, root, name)
-    reviewed = await asyncio.to_thread(review, data, root, seen.in_force, now_ms)
+    reviewed = await asyncio.to_thread(review, data, root, seen.in_force, now_ms, kernels)
     accepted = accept is Accept.WIDENING or (accept is Accept.FIRST and seen.is_empty)
     require_publishable(reviewed, widening_accepted=accepted)
     widening = accepted and reviewed.diff.widens

@@ -14,6 +14,7 @@ from typing import Any
 
 from holdgate.bundles.diff import Change, Diff, Direction, compare
 from holdgate.bundles.errors import (
+    BundleConflict,
     BundleFaulty,
     BundleLintFailed,
     BundleOutdated,
@@ -25,6 +26,7 @@ from holdgate.bundles.root import Root, authors_of
 from holdgate.bundles.testing import TestReport, run_tests
 from holdgate.bundles.trusted import TrustedBundle, TrustedSet
 from holdgate.kernel.canonical import canonical_bytes
+from holdgate.kernel.ids import Digest
 from holdgate.kernel.rules import BundleRules
 
 SHOWN_MAX = 5
@@ -71,6 +73,15 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A bundle that a kernel decides by, as the kernel says; without `digest` one that it dropped."""
+
+    name: str
+    version: int
+    digest: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A bundle that would be accepted: the set in force, the set with it, and what was left out of both."""
 
@@ -80,11 +91,14 @@ class Candidate:
     left_out: Mapping[str, str]
 
 
-def verify_candidate(data: bytes, root: Root, in_force: Mapping[str, bytes], now_ms: int) -> Candidate:
+def verify_candidate(
+    data: bytes, root: Root, in_force: Mapping[str, bytes], now_ms: int, seen: Sequence[Seen] = ()
+) -> Candidate:
     """The bundle in `data`, once kernels would accept it beside the bundles `in_force` (name → file).
 
-    Raises what the kernel would: BundleRefused, PolicyInvalid. A bundle in force that does not hold is left out, since
-    kernels dropped it too and a successor must be possible.
+    Raises what the kernel would: BundleRefused, PolicyInvalid; BundleConflict where kernels have `seen` more than is in
+    force here. A bundle in force that does not hold is left out, since kernels dropped it too and a successor must be
+    possible.
     """
     before, problems = TrustedSet.under(root).restore_all(in_force)
     after = before.accept(data, now_ms)
@@ -92,12 +106,13 @@ def verify_candidate(data: bytes, root: Root, in_force: Mapping[str, bytes], now
     held = before.bundles.get(bundle.name)
     if held is not None and held.floor == bundle.floor:
         raise BundleOutdated(f"`{bundle.name}` version {bundle.floor.version} is published already")
+    _verify_seen(bundle, before, seen)
     return Candidate(bundle, before, after, {name: error.code for name, error in problems.items()})
 
 
-def review(data: bytes, root: Root, in_force: Mapping[str, bytes], now_ms: int) -> Review:
+def review(data: bytes, root: Root, in_force: Mapping[str, bytes], now_ms: int, seen: Sequence[Seen] = ()) -> Review:
     """All that is to be said before `data` is published. Raises as `verify_candidate`, and where tests do not load."""
-    candidate = verify_candidate(data, root, in_force, now_ms)
+    candidate = verify_candidate(data, root, in_force, now_ms, seen)
     before, after = _rules(candidate.before), _rules(candidate.after)
     tests = run_tests(candidate.bundle.file)
     findings = _findings(candidate.bundle, before, after, root)
@@ -115,6 +130,24 @@ def objections(reviewed: Review, *, widening_accepted: bool) -> list[BundleFault
     """Everything that keeps a candidate from being published."""
     found = (_failing(reviewed), _mistaken(reviewed), None if widening_accepted else _widening(reviewed))
     return [objection for objection in found if objection is not None]
+
+
+def _verify_seen(bundle: TrustedBundle, before: TrustedSet, seen: Sequence[Seen]) -> None:
+    """A store that lost what kernels decide by is no ground to compare on; to put that very file back is a repair."""
+    if any(item.name == bundle.name and item.digest == bundle.digest for item in seen):
+        return
+    for item in seen:
+        if item.name == bundle.name and bundle.floor.version <= item.version:
+            raise BundleOutdated(
+                f"`{bundle.name}` version {bundle.floor.version} is not above {item.version}, which kernels have seen"
+            )
+        held = before.bundles.get(item.name)
+        if item.digest is not None and (held is None or held.floor.version < item.version):
+            raise BundleConflict(
+                f"kernels decide by `{item.name}` version {item.version}, which the store does not hold; publish that "
+                "file again first",
+                code="bundle_store_behind",
+            )
 
 
 def _rules(trusted: TrustedSet) -> list[BundleRules]:

@@ -12,6 +12,7 @@ import pytest
 
 from holdgate.bundles.format import build_bundle, parse_bundle, sign_bundle
 from holdgate.bundles.keys import generate, load_signer
+from holdgate.bundles.store import STREAM
 from holdgate.kernel.ids import Tenant
 from holdgate.kernel.permits import Signer
 from support.api import ApiWorld, running_api
@@ -327,8 +328,36 @@ async def test_snapshots_say_what_each_replica_decides_by_and_whether_they_agree
     (info,) = replica["bundles"]
     assert shown["agreed"] is True
     assert (info["name"], info["signers"]) == ("demo", [bench.author.name])
-    assert replica["source"]["last_success"] is not None
-    assert {"last_error", "revision", "store"} <= replica["source"].keys()
+    assert (replica["signers"], replica["freshness"], replica["dropped"]) == (
+        [bench.author.name],
+        {"demo": "fresh"},
+        [],
+    )
+    assert (replica["last_error"], replica["last_success"] is not None) == (None, True)
+    assert (replica["revision"], replica["age_s"] >= 0) == (1, True)
+    assert replica["source"]["store"] == "ok"
+    await bench.api.deps.bundles._store.put("noise", b"noise", after_revision=None)  # type: ignore[attr-defined]
+
+    async def says_why() -> bool:
+        (told,) = (await bench.api.client("agent").get("/api/v1/policy/snapshots")).json()["items"]
+        return bool(told["last_error"] and told["last_error"]["bundle"] == "noise" and told["revision"] == 2)
+
+    await eventually(says_why, why="the kernel says what it refused")
+
+
+async def test_in_a_store_that_was_emptied_nothing_is_published_below_what_kernels_decide_by(bench: Bench) -> None:
+    """The kernel would refuse it; an author who is told that it was published would believe that it counts."""
+    closed = bench.signed(5, CLOSED)
+    assert (await bench.put(closed)).status_code == 200
+    await eventually(lambda: "house" in bench.api.source._set.bundles, why="in force")  # type: ignore[union-attr]
+    await bench.api.nc.jetstream().purge_stream(STREAM)
+    assert refused(await bench.put(bench.signed(2, CLOSED))) == (409, "bundle_version")
+    assert refused(await bench.put(bench.signed(6, OPEN), accept=True)) == (409, "bundle_store_behind")
+    assert (await bench.put(closed)).status_code == 200  # the very file that kernels have
+    demo = bench.api.provisioned.starter
+    assert (await bench.put(demo, name="demo", accept=True)).status_code == 200
+    assert refused(await bench.put(bench.signed(6, OPEN))) == (409, "bundle_widening")
+    assert (await bench.put(bench.signed(6, OPEN), accept=True)).status_code == 200
 
 
 async def test_one_signature_is_too_few_where_the_root_wants_two(nats_url: str, redis_url: str, tmp_path: Path) -> None:

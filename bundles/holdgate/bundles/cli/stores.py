@@ -115,7 +115,7 @@ class ApiPublished:
 
     def version_seen(self, name: str) -> int:
         replicas = self._pages("/policy/snapshots")
-        seen = [item for replica in replicas for item in (*replica["bundles"], *replica.get("dropped", ()))]
+        seen = [item for replica in replicas for item in (*replica["bundles"], *(replica["dropped"] or ()))]
         return max((item["version"] for item in seen if item["name"] == name), default=0)
 
     def check(self, name: str, data: bytes) -> dict[str, Any]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from holdgate.kernel.ids import Tenant
+from holdgate.kernel.ids import Digest, Tenant
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A bundle file that somebody brings: under which name, and of which tenant who brings it is."""
+    """A bundle file that somebody brings: under which name, and of which tenant who brings it is.
+
+    `kernels`: what kernels say they decide by, as name, version and digest; no digest of what they dropped.
+    """
 
     name: str
     data: bytes
     tenant: Tenant
+    kernels: Sequence[tuple[str, int, Digest | None]] = ()
 
 
 class BundleShelf(Protocol):

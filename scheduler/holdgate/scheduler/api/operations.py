@@ -125,6 +125,7 @@ REVIEW_ERRORS = (
     "bundle_too_large",
     "bundle_version",
     "bundle_version_reused",
+    "bundle_store_behind",
     "bundle_tenant",
     "bundle_not_found",
     *STORE_ERRORS,

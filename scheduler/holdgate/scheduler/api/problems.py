@@ -101,6 +101,7 @@ KINDS: Mapping[str, Kind] = {
     "bundle_version_reused": Kind(409, "This version was published with other content"),
     "bundle_widening": Kind(409, "The bundle allows what was not allowed, which nobody accepted"),
     "bundle_conflict": Kind(409, "Somebody else published at the same time"),
+    "bundle_store_behind": Kind(409, "The store does not hold what kernels decide by"),
     "bundle_not_found": Kind(404, "There is no such bundle, or no such version"),
     # The system
     "kernel_unavailable": Kind(503, "The kernel gave no decision in time; nothing was stored", 2),

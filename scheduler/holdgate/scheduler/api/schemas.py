@@ -368,6 +368,13 @@ COMPONENTS: dict[str, Schema] = {
                 "root_version": nullable(COUNT),
                 "uptime_s": {"type": "number"},
                 "bundles": listed(OBJECT),
+                "revision": nullable(COUNT),
+                "signers": nullable(TEXTS),
+                "freshness": nullable(LABELS_OUT),
+                "dropped": nullable(listed(OBJECT)),
+                "last_success": nullable(TIME),
+                "last_error": nullable(OBJECT),
+                "age_s": nullable(COUNT),
                 "source": OBJECT,
             }
         ),

@@ -16,6 +16,7 @@ from holdgate.bundles.errors import BundleMalformed, BundleRefused, RootUnavaila
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.history import file_of, log_of, newest_of_each
 from holdgate.bundles.publish import Accept
+from holdgate.bundles.review import Seen
 from holdgate.bundles.root import Pins, Root
 from holdgate.bundles.rootfile import load_root
 from holdgate.bundles.store import BundleStore
@@ -58,7 +59,13 @@ class PublishedBundles:
     async def check(self, candidate: Candidate) -> dict[str, Any]:
         """The review of a candidate. BundleRefused, PolicyInvalid."""
         async with self._review(candidate):
-            reviewed = await publishing.check(self._store, candidate.data, await self.root(), self._clock.now_ms())
+            reviewed = await publishing.check(
+                self._store,
+                candidate.data,
+                await self.root(),
+                self._clock.now_ms(),
+                kernels=[Seen(*item) for item in candidate.kernels],
+            )
             return reviewed.as_dict()
 
     async def publish(self, candidate: Candidate, *, publisher: str, accept_widening: bool) -> dict[str, Any]:
@@ -71,6 +78,7 @@ class PublishedBundles:
                 self._clock.now_ms(),
                 accept=Accept.WIDENING if accept_widening else Accept.NOTHING,
                 publisher=publisher,
+                kernels=[Seen(*item) for item in candidate.kernels],
             )
         return done.as_dict()
 

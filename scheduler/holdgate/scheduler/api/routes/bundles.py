@@ -11,7 +11,9 @@ import re
 from typing import Any
 
 from holdgate.kernel.canonical import digest_bytes
-from holdgate.kernel.errors import HoldgateError
+from holdgate.kernel.client import ReplicaStatus
+from holdgate.kernel.errors import HoldgateError, KernelUnavailable
+from holdgate.kernel.ids import Digest
 from holdgate.scheduler.api.bundles import Candidate
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
 from holdgate.scheduler.api.paging import SEQ, page_of, page_reply
@@ -53,13 +55,13 @@ async def get_file(call: Call) -> Reply:
 
 async def check_bundle(call: Call) -> Reply:
     """`POST /policy/bundles/{name}/check`: the review of a publish, and nothing is published"""
-    return reply_json(await call.deps.bundles.check(_candidate(call)))
+    return reply_json(await call.deps.bundles.check(await _candidate(call)))
 
 
 async def put_bundle(call: Call) -> Reply:
     """`PUT /policy/bundles/{name}`: a built and signed bundle file, reviewed, then published"""
     accept_widening = _flag(call, "accept_widening")
-    candidate = _candidate(call)
+    candidate = await _candidate(call)
     await _record(call, "bundle.received", candidate, {"accept_widening": accept_widening})
     try:
         published = await call.deps.bundles.publish(
@@ -81,8 +83,23 @@ def _name(call: Call) -> str:
     return name
 
 
-def _candidate(call: Call) -> Candidate:
-    return Candidate(_name(call), call.body, call.principal.tenant)
+async def _candidate(call: Call) -> Candidate:
+    return Candidate(_name(call), call.body, call.principal.tenant, await _decided_by(call))
+
+
+async def _decided_by(call: Call) -> list[tuple[str, int, Digest | None]]:
+    """What kernels say they decide by; nothing while none answers, for what they need then is a policy."""
+    try:
+        replicas = await call.deps.kernel.status()
+    except KernelUnavailable:
+        return []
+    found = {(item["name"], item["version"], item["digest"]) for replica in replicas for item in replica.bundles}
+    dropped = {(item["name"], item["version"], None) for replica in replicas for item in _dropped(replica)}
+    return [*found, *dropped]
+
+
+def _dropped(replica: ReplicaStatus) -> list[dict[str, Any]]:
+    return list(replica.source.get("dropped", ()))
 
 
 def _flag(call: Call, name: str) -> bool:

@@ -10,6 +10,9 @@ from holdgate.scheduler.api.paging import page_reply
 from holdgate.scheduler.api.problems import Problem, invalid
 from holdgate.scheduler.api.routes.submit import identity_of, job_of, require_size
 
+SAID = ("revision", "signers", "freshness", "dropped", "last_success", "last_error", "age_s")
+"""Of what a replica says of its source, what is shown beside its snapshot; null where it does not say."""
+
 
 async def evaluate(call: Call) -> Reply:
     """`POST /policy/evaluate`: what submitting this would be answered now, as the caller"""
@@ -44,6 +47,7 @@ async def list_snapshots(call: Call) -> Reply:
             "uptime_s": replica.uptime_ms / 1000,
             "root_version": replica.root_version,
             "bundles": list(replica.bundles),
+            **{name: replica.source.get(name) for name in SAID},
             "source": replica.source,
         }
         for replica in replicas
