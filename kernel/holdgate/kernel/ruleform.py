@@ -60,7 +60,7 @@ def parse_rules(data: Mapping[str, Any], bundle: str) -> BundleRules:
     if problems:
         raise PolicyInvalid(problems)
     try:
-        document = _Document.model_validate(data)
+        document = RulesDocument.model_validate(data)
     except ValidationError as error:
         raise PolicyInvalid([in_our_words(item) for item in error.errors(include_url=False)]) from None
     problems = list(_repeated(document))
@@ -290,13 +290,15 @@ class _OutputRule(_Form):
         )
 
 
-class _Document(_Form):
+class RulesDocument(_Form):
+    """The form of a rules file. `parse_rules` makes rules of it; the schema for editors is made of it."""
+
     combining: Annotated[str, one_of(tuple(Combining), "way of combining")] = Combining.DENY_OVERRIDES
     rules: Annotated[list[_Rule], Field(max_length=limits.RULES_MAX)] | None = None
     output_rules: Annotated[list[_OutputRule], Field(max_length=limits.RULES_MAX)] | None = None
 
     @model_validator(mode="after")
-    def _has_rules(self) -> _Document:
+    def _has_rules(self) -> RulesDocument:
         if self.rules is None and self.output_rules is None:
             msg = "neither `rules` nor `output_rules`"
             raise ValueError(msg)
@@ -339,7 +341,7 @@ def _without_value(data: Any, where: Place) -> Iterator[tuple[Place, str]]:
             yield from _without_value(value, (*where, key))
 
 
-def _repeated(document: _Document) -> Iterator[tuple[Place, str]]:
+def _repeated(document: RulesDocument) -> Iterator[tuple[Place, str]]:
     ids: list[tuple[Place, str]] = []
     for position, rule in enumerate(document.rules or ()):
         ids.append((("rules", position, "id"), rule.id))

@@ -98,7 +98,9 @@ class _Case(_Row):
     each: Annotated[list[_Row], Field(min_length=1, max_length=CASES_MAX)] | None = None
 
 
-class _File(Form):
+class CasesFile(Form):
+    """The form of a file of tests. `load_cases` makes cases of it; the schema for editors is made of it."""
+
     now: str = NOW
     given: Values = Field(default={})
     cases: Annotated[list[_Case], Field(min_length=1, max_length=CASES_MAX)]
@@ -123,7 +125,7 @@ def load_cases(name: str, data: bytes) -> list[Case]:
     cases: list[Case] = []
     if not problems:
         try:
-            cases = _Reader(document, _File.model_validate(document.data), problems).read()
+            cases = _Reader(document, CasesFile.model_validate(document.data), problems).read()
         except ValidationError as error:
             problems.extend(map(in_our_words, error.errors(include_url=False)))
     if problems:
@@ -135,7 +137,7 @@ def load_cases(name: str, data: bytes) -> list[Case]:
 class _Reader:
     """Takes the cases of a checked file apart. Problems are collected, so that all of them can be told."""
 
-    def __init__(self, document: Document, file: _File, problems: list[tuple[Place, str]]) -> None:
+    def __init__(self, document: Document, file: CasesFile, problems: list[tuple[Place, str]]) -> None:
         self._document = document
         self._file = file
         self._problems = problems
