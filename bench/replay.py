@@ -75,7 +75,7 @@ async def _one_turn(scripts: Scripts, policy: Policy, stored: int) -> float:
     started = time.perf_counter()
     wanted = Wanted(payloads="payload" in policy.reads)
     async for batch in RecordedDecisions(scripts).read(example_job().tenant, wanted):
-        replay.feed(batch.records)
+        replay.feed(batch.records())
     taken_s = time.perf_counter() - started
     report = replay.report()
     if report.decisions != stored or report.unchanged != stored:

@@ -178,7 +178,7 @@ async def test_others_have_their_turn_between_the_slices_of_a_replay() -> None:
 
     records = [Recorded(job(), Verdict.ALLOW, ("let",), NOW_MS)] * 300
     watch = asyncio.ensure_future(others())
-    assert await feed_in_slices(replay, records, time.monotonic() + 60)
+    assert await feed_in_slices(replay, iter(records), time.monotonic() + 60)
     watch.cancel()
     assert replay.report().unchanged == 300
     assert turns > 10

@@ -1,16 +1,17 @@
 """Replays for the API: one at a time, in slices between which the process serves everybody else.
 
-What always holds: no slice takes longer than a few milliseconds, unless a single decision does; at least as much time
-as a slice took passes before the next; a replay ends after `SECONDS_MAX`, and its report says that it is not whole.
+What always holds: no slice takes longer than about a millisecond, unless a single decision does; `REST` times as long
+passes before the next; a replay ends after `SECONDS_MAX`, and its report says that it is not whole.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 from holdgate.bundles.replay import Recorded, Replay, ReplayReport
 from holdgate.kernel.ids import Tenant
@@ -19,8 +20,10 @@ from holdgate.scheduler.state.recorded import RecordedDecisions, Wanted
 
 SECONDS_MAX = 100.0
 """Under what callers wait for an answer."""
-SLICE_S = 0.002
-SLICE_RECORDS = 100
+SLICE_S = 0.001
+SLICE_RECORDS = 50
+REST = 2.0
+"""A submit passes the loop several times on its way, and waits for a slice each time that it meets one."""
 UNREADABLE = "unreadable"
 
 
@@ -56,23 +59,24 @@ class Replays:
         until = time.monotonic() + self._seconds_max
         async with aclosing(self._recorded.read(tenant, wanted)) as batches:
             async for batch in batches:
+                whole = await feed_in_slices(replay, batch.records(), until)
                 if batch.unreadable:
                     replay.leave_out(UNREADABLE, batch.unreadable)
-                if not await feed_in_slices(replay, batch.records, until):
+                if not whole:
                     return Replayed(replay.report(), complete=False)
         return Replayed(replay.report(), complete=True)
 
 
-async def feed_in_slices(replay: Replay, records: Sequence[Recorded], until: float) -> bool:
-    """Feed `records` with pauses; False when the time (`until`, of the monotonic clock) was over before all were fed."""
-    start, size = 0, SLICE_RECORDS
-    while start < len(records):
-        if time.monotonic() >= until:
-            return False
+async def feed_in_slices(replay: Replay, records: Iterator[Recorded], until: float) -> bool:
+    """Feed `records` with pauses; False when it was later than `until` (monotonic clock) before all were fed."""
+    size = SLICE_RECORDS
+    while time.monotonic() < until:
         started = time.perf_counter()
-        replay.feed(records[start : start + size])
+        fed = list(islice(records, size))
+        if not fed:
+            return True
+        replay.feed(fed)
         taken_s = time.perf_counter() - started
-        start += size
         size = max(1, min(SLICE_RECORDS, int(size * SLICE_S / max(taken_s, 1e-6))))
-        await asyncio.sleep(taken_s)
-    return True
+        await asyncio.sleep(taken_s * REST)
+    return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,12 +47,32 @@ class Wanted:
     payloads: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
-    """Some records, and how many more there were that cannot be read."""
+    """Some records as they lie in the store; read as they are taken, since reading them costs as much as deciding."""
 
-    records: list[Recorded]
-    unreadable: int
+    found: list[list[Any]]
+    wanted: Wanted
+    unreadable: int = 0
+    """How many of those taken so far cannot be read."""
+    is_over: bool = False
+    """One was taken from before the time asked for: there is no more."""
+
+    def records(self) -> Iterator[Recorded]:
+        """Each record once."""
+        since_ms = self.wanted.since_ms or 0
+        for fields in self.found:
+            if fields[0] is None:
+                continue  # forgotten since its id was read
+            try:
+                record = _recorded(fields, with_payload=self.wanted.payloads)
+            except StateBroken:
+                self.unreadable += 1
+                continue
+            if record.job.created_ms < since_ms:
+                self.is_over = True
+                return
+            yield record
 
 
 class RecordedDecisions:
@@ -67,21 +87,20 @@ class RecordedDecisions:
 
         While a batch is looked at, the store makes the next ones ready.
         """
-        since_ms = wanted.since_ms or 0
         ahead: deque[asyncio.Future[tuple[list[list[Any]]]]] = deque()
         try:
             async for job_ids in self._ids(tenant, wanted.last):
                 ahead.append(asyncio.gather(self._fetch(tenant, job_ids, with_payload=wanted.payloads)))
                 if len(ahead) < AHEAD:
                     continue
-                batch, is_over = _batch((await ahead.popleft())[0], since_ms, with_payload=wanted.payloads)
+                batch = Batch((await ahead.popleft())[0], wanted)
                 yield batch
-                if is_over:
+                if batch.is_over:
                     return
             while ahead:
-                batch, is_over = _batch((await ahead.popleft())[0], since_ms, with_payload=wanted.payloads)
+                batch = Batch((await ahead.popleft())[0], wanted)
                 yield batch
-                if is_over:
+                if batch.is_over:
                     return
         finally:
             for fetching in ahead:
@@ -104,24 +123,6 @@ class RecordedDecisions:
             args: list[Arg] = [int(with_payload), REPLY_BYTES_MAX, *job_ids[len(found) :]]
             found += await self._scripts.run("recorded", tenant, args)
         return found
-
-
-def _batch(found: list[list[Any]], since_ms: int, *, with_payload: bool) -> tuple[Batch, bool]:
-    """The batch, and whether it came to a job from before `since_ms`."""
-    records: list[Recorded] = []
-    unreadable = 0
-    for fields in found:
-        if fields[0] is None:
-            continue  # forgotten since its id was read
-        try:
-            record = _recorded(fields, with_payload=with_payload)
-        except StateBroken:
-            unreadable += 1
-            continue
-        if record.job.created_ms < since_ms:
-            return Batch(records, unreadable), True
-        records.append(record)
-    return Batch(records, unreadable), False
 
 
 def _recorded(fields: list[Any], *, with_payload: bool) -> Recorded:

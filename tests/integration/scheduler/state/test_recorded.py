@@ -22,8 +22,8 @@ from support.state import TENANT, World, make_admission, make_decision, make_job
 
 async def read(world: World, *, tenant: Tenant = TENANT, **wanted: Any) -> list[Recorded]:
     """All records of `tenant` in one list."""
-    batches = [batch async for batch in RecordedDecisions(world.scripts).read(tenant, Wanted(**wanted))]
-    return [record for batch in batches for record in batch.records]
+    batches = RecordedDecisions(world.scripts).read(tenant, Wanted(**wanted))
+    return [record async for batch in batches for record in batch.records()]
 
 
 async def deny(world: World, job: Job) -> None:
@@ -137,7 +137,7 @@ async def test_a_record_that_cannot_be_read_is_counted_and_the_others_are_read(w
     await world.accept(make_job(world.pass_ms(1)))
     await world.scripts.command("HSET", key(TENANT, "job", damaged.job_id), "decision", b"\x00")
     batches = [batch async for batch in RecordedDecisions(world.scripts).read(TENANT, Wanted())]
-    assert [(len(batch.records), batch.unreadable) for batch in batches] == [(1, 1)]
+    assert [(len(list(batch.records())), batch.unreadable) for batch in batches] == [(1, 1)]
 
 
 async def test_a_job_that_is_forgotten_meanwhile_is_left_out(world: World) -> None:
