@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdgate.bundles.documents import load_rules_file
+from holdgate.bundles.format import BundleFile
+from holdgate.bundles.trusted import parse_bundle_rules
 from holdgate.kernel import limits
 from holdgate.kernel.canonical import digest_bytes, parse_json
 from holdgate.kernel.errors import FormInvalid, InvalidInput
@@ -48,13 +50,15 @@ class Line:
         return shown
 
 
-def load_policy(files: Sequence[tuple[str, bytes]]) -> Policy:
-    """The policy of bare rules files, given as `(name, bytes)`, each a bundle of its own; PolicyInvalid.
+def load_policy(files: Sequence[tuple[str, bytes]], bundles: Sequence[BundleFile] = ()) -> Policy:
+    """The policy of bare rules files, given as `(name, bytes)`, each a bundle of its own, and of `bundles`.
 
-    The snapshot is over the digests of the raw bytes, as a bundle's is.
+    PolicyInvalid or BundleRefused. The snapshot is over the digests of the raw bytes, as a bundle's is. Signatures are
+    not looked at.
     """
-    snapshot = snapshot_of([digest_bytes(data) for _, data in files], BARE_ROOT_VERSION)
-    return compile_policy([load_rules_file(name, data, name) for name, data in files], snapshot=snapshot)
+    digests = [*(digest_bytes(data) for _, data in files), *(file.digest for file in bundles)]
+    rules = [*(load_rules_file(name, data, name) for name, data in files), *map(parse_bundle_rules, bundles)]
+    return compile_policy(rules, snapshot=snapshot_of(digests, BARE_ROOT_VERSION))
 
 
 def simulate(

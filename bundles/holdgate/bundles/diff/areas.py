@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from holdgate.bundles.diff.implication import implies
 from holdgate.bundles.trusted import covers_pattern
 from holdgate.kernel.match import CLASSIFICATION_LABEL, ENVIRONMENT_LABEL, MCP_LABELS, Match
 from holdgate.kernel.records import ALLOWING
@@ -152,7 +153,7 @@ class Reach:
     def covers(self, other: Reach) -> bool:
         """Whether this rule counts for every job for which the `other` does."""
         mine, theirs = self.rule.when, other.rule.when
-        if mine is not None and (theirs is None or theirs.source != mine.source):
+        if mine is not None and (theirs is None or not implies(theirs.source, mine.source)):
             return False
         if mine is not None and self.rule.decision in ALLOWING and other.rule.decision not in ALLOWING:
             return False  # a condition that cannot be evaluated counts for that rule and not for this one

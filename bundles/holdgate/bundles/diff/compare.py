@@ -93,9 +93,10 @@ class _Comparison:
 
 
 def _first(search: Search, duties: Sequence[Duty], was: Rule | None, now: Rule | None) -> Witness | None:
+    aspects = frozenset(duty.aspect for duty in duties)
     for placed in {id(duty.placed): duty.placed for duty in duties}.values():
         twin = now if placed.rule is was else was
-        found = search.near(placed, twin)
+        found = search.near(placed, twin, aspects)
         if found is not None:
             return found
     return None
@@ -136,7 +137,7 @@ def _example(witness: Witness, *, swapped: bool) -> Mapping[str, Any]:
         "facts": dict(witness.facts),
         "before": _shown(before),
         "after": _shown(after),
-        "how": f"{witness.how}, the other way round" if swapped else witness.how,
+        "how": witness.how.tighter if swapped else witness.how.looser,
     }
     if witness.secrets:
         example[SECRETS] = True

@@ -19,7 +19,10 @@ from enum import StrEnum
 
 from holdgate.bundles.diff.sides import LIFTING, Budget, Good, Placed, Side
 from holdgate.bundles.diff.strictness import (
+    APPROVAL,
     CONSTRAINT_NAMES,
+    THROTTLE,
+    VERDICT,
     is_approval_as_strict,
     is_constraint_as_tight,
     is_throttle_as_tight,
@@ -45,6 +48,12 @@ class Duty:
     kind: Kind
     placed: Placed
     field: str = ""
+
+    @property
+    def aspect(self) -> str:
+        """In which respect a decision is looser when this is not seen to (`strictness.Loosening`)."""
+        aspects = {Kind.APPROVAL: APPROVAL, Kind.THROTTLE: THROTTLE, Kind.CONSTRAINT: self.field}
+        return aspects.get(self.kind, VERDICT)
 
 
 def guards_of(placed: Placed) -> Iterator[Duty]:

@@ -6,6 +6,7 @@ What always holds: where none of it is stricter in every respect, the answer is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from holdgate.kernel.records import (
     ApprovalRequirement,
@@ -61,31 +62,61 @@ def is_throttle_as_tight(new: Rule, old: Rule) -> bool:
     )
 
 
-def loosened(before: Decision, after: Decision, old: Mapping[str, Rule], new: Mapping[str, Rule]) -> str | None:
-    """How `after` lets the job do more than `before`, in a few words; None when it does not in any respect.
+@dataclass(frozen=True, slots=True)
+class Loosening:
+    """One respect in which a decision is looser than another.
+
+    `aspect` is `verdict`, `approval`, `throttle` or the name of a constraint; `looser` says it in a few words,
+    `tighter` the same from the other side.
+    """
+
+    aspect: str
+    looser: str
+    tighter: str
+
+
+VERDICT, APPROVAL, THROTTLE = "verdict", "approval", "throttle"
+
+
+def loosened(before: Decision, after: Decision, old: Mapping[str, Rule], new: Mapping[str, Rule]) -> list[Loosening]:
+    """In which respects `after` lets the job do more than `before`; empty when in none.
 
     `old` and `new` are the rules by id that decided.
     """
-    return next(_loosened(before, after, old, new), None)
-
-
-def _loosened(before: Decision, after: Decision, old: Mapping[str, Rule], new: Mapping[str, Rule]) -> Iterator[str]:
     if after.verdict is Verdict.DENY:
-        return
+        return []
     if before.verdict is Verdict.DENY:
-        yield f"{before.verdict} → {after.verdict}"
+        return [_from_to(VERDICT, str(before.verdict), str(after.verdict))]
+    return [*_approvals(before, after), *_throttles(before, after, old, new), *_constraints(before, after)]
+
+
+def _approvals(before: Decision, after: Decision) -> Iterator[Loosening]:
+    if before.verdict is not Verdict.REQUIRE_APPROVAL:
         return
-    if before.verdict is Verdict.REQUIRE_APPROVAL:
-        if after.verdict is not Verdict.REQUIRE_APPROVAL:
-            yield f"{before.verdict} → {after.verdict}"
-        elif not all(any(is_approval_as_strict(a, b) for a in after.approvals) for b in before.approvals):
-            yield "easier to approve"
+    if after.verdict is not Verdict.REQUIRE_APPROVAL:
+        yield _from_to(APPROVAL, str(before.verdict), str(after.verdict))
+    elif not all(any(is_approval_as_strict(a, b) for a in after.approvals) for b in before.approvals):
+        yield Loosening(APPROVAL, "easier to approve", "harder to approve")
+
+
+def _throttles(
+    before: Decision, after: Decision, old: Mapping[str, Rule], new: Mapping[str, Rule]
+) -> Iterator[Loosening]:
     for throttle in before.throttles:
         if not any(is_throttle_as_tight(new[other.rule], old[throttle.rule]) for other in after.throttles):
-            yield f"less throttled than by `{throttle.rule}`"
+            yield Loosening(THROTTLE, "more may run in a time", "fewer may run in a time")
+            return
+
+
+def _constraints(before: Decision, after: Decision) -> Iterator[Loosening]:
     for name in CONSTRAINT_NAMES:
         if not is_constraint_as_tight(name, after.constraints, before.constraints):
-            yield f"`{name}` {_value(before.constraints, name)} → {_value(after.constraints, name)}"
+            yield _from_to(name, f"`{name}` {_value(before.constraints, name)}", _value(after.constraints, name), name)
+
+
+def _from_to(aspect: str, old: str, new: str, name: str = "") -> Loosening:
+    back = f"`{name}` {new} → {old.removeprefix(f'`{name}` ')}" if name else f"{new} → {old}"
+    return Loosening(aspect, f"{old} → {new}", back)
 
 
 def _value(constraints: Constraints, name: str) -> str:

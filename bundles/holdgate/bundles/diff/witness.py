@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import combinations, islice
 from typing import Any, TypeAlias
 
-from holdgate.bundles.diff.areas import LABEL, Area, Reach, area_of, meet
+from holdgate.bundles.diff.areas import EVERY_TOPIC, LABEL, Area, Reach, area_of, meet
 from holdgate.bundles.diff.hints import hints
 from holdgate.bundles.diff.sides import LIFTING, Budget, Placed, Side
-from holdgate.bundles.diff.strictness import loosened
+from holdgate.bundles.diff.strictness import Loosening, loosened
 from holdgate.bundles.simulate import job_of_facts
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.evaluate import evaluate
@@ -49,7 +49,7 @@ class Witness:
     secrets: bool
     was: Decision
     now: Decision
-    how: str
+    how: Loosening
 
 
 class Search:
@@ -60,8 +60,12 @@ class Search:
         self._now = now
         self._effort = effort
 
-    def near(self, placed: Placed, twin: Rule | None = None) -> Witness | None:
-        """A job in the reach of the rule, which counts for it; `twin` is what the rule is or was on the other side."""
+    def near(self, placed: Placed, twin: Rule | None, aspects: frozenset[str]) -> Witness | None:
+        """A job in the reach of the rule, which counts for it, best one that differs in one of `aspects`.
+
+        `twin` is what the rule is or was on the other side.
+        """
+        second: Witness | None = None
         rules = [placed.rule] if twin is None else [placed.rule, twin]
         if placed.reach.area.is_empty:
             return None
@@ -72,77 +76,89 @@ class Search:
                 near.append((area, [*rules, partner.rule]))
         for candidates_max in (CANDIDATES_FIRST, CANDIDATES_MAX):
             for area, asking in near:
-                found = self._in(area, asking, placed.rule.id, candidates_max)
-                if found is not None:
-                    return found
-        return None
+                for found in self._in(area, asking, placed.rule.id, candidates_max):
+                    if found.how.aspect in aspects:
+                        return found
+                    second = second or found
+        return second
 
     def _partners(self, placed: Placed) -> Iterator[Reach]:
         """Rules by which a job of that reach could run."""
         lifting = (item.reach for item in self._now.placed if item.rule.decision in LIFTING)
         return islice((reach for reach in lifting if not reach.is_apart_from(placed.reach)), PARTNERS_MAX)
 
-    def _in(self, area: Area, rules: Sequence[Rule], counting: str, candidates_max: int) -> Witness | None:
-        base, others = _drafts(area)
+    def _in(self, area: Area, rules: Sequence[Rule], counting: str, candidates_max: int) -> Iterator[Witness]:
         conditions = [hint for rule in rules if rule.when is not None for hint in hints(rule.when)]
         met: dict[str, Rule] = {}
-        for draft in islice(_candidates(base, [*conditions, *others], met), candidates_max):
+        for draft in islice(_candidates(list(_options(area)), conditions, met), candidates_max):
             if not self._effort.spend():
-                return None
-            found = self._try(draft, counting, met)
-            if found is not None:
-                return found
-        return None
+                return
+            yield from self._try(draft, counting, met)
 
-    def _try(self, draft: Facts, counting: str, met: dict[str, Rule]) -> Witness | None:
+    def _try(self, draft: Facts, counting: str, met: dict[str, Rule]) -> list[Witness]:
         facts = {name: value for name, value in draft.items() if name != SECRETS}
         secrets = bool(draft.get(SECRETS))
         try:
             job, at_ms = job_of_facts(facts, 1, NOW_MS, lambda _prompt, _payload: secrets)
         except InvalidInput:
-            return None
+            return []
         was, now = _decide(self._was, job, at_ms), _decide(self._now, job, at_ms)
+        met.update((f"was {name}", self._was.rules[name]) for name in was.rules)
+        met.update((f"now {name}", self._now.rules[name]) for name in now.rules)
         how = loosened(was, now, self._was.rules, self._now.rules)
-        if how is not None and counting in (*was.rules, *now.rules):
+        if how and counting in (*was.rules, *now.rules):
             if (self._was.policy.reads_now or self._now.policy.reads_now) and "now" not in facts:
                 facts["now"] = NOW_MS
-            return Witness(facts, secrets, was, now, how)
-        for side, decision in ((self._was, was), (self._now, now)):
-            met.update((name, side.rules[name]) for name in decision.rules)
-        return None
+            return [Witness(facts, secrets, was, now, item) for item in how]
+        return []
 
 
 def _decide(side: Side, job: Job, at_ms: int) -> Decision:
     return evaluate(side.policy, job, now_ms=at_ms, phase=Phase.SIMULATE)
 
 
-def _candidates(base: Facts, parts: Sequence[Facts], met: Mapping[str, Rule]) -> Iterator[Facts]:
-    """The base, with each part in turn, with what the rules that were met spare or test, and with pairs of all that."""
-    yield base
-    yield from (_with(base, part) for part in parts)
-    more = [*parts, *(part for rule in list(met.values()) for part in _ways_out(rule))]
-    yield from (_with(base, part) for part in more[len(parts) :])
-    for one, other in combinations(more, 2):
-        yield _with(_with(base, one), other)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a candidate says otherwise: another choice of a field, in place of the first, or something besides."""
+
+    facts: Facts
+    choice: int | None = None
+
+
+def _candidates(choices: Sequence[Sequence[Facts]], extra: Sequence[Facts], met: Mapping[str, Rule]) -> Iterator[Facts]:
+    """The first of each choice, with each other part in turn, with what rules that were `met` spare or test, in pairs."""
+    yield _draft(choices)
+    parts = [*map(_Part, extra)]
+    parts.extend(_Part(facts, place) for place, options in enumerate(choices) for facts in options[1:])
+    yield from (_draft(choices, part) for part in parts)
+    more = [_Part(part) for rule in list(met.values()) for part in _ways_out(rule)]
+    yield from (_draft(choices, part) for part in more)
+    for one, other in combinations([*parts, *more], 2):
+        if one.choice is None or one.choice != other.choice:
+            yield _draft(choices, one, other)
+
+
+def _draft(choices: Sequence[Sequence[Facts]], *parts: _Part) -> Facts:
+    chosen = {part.choice: part.facts for part in parts if part.choice is not None}
+    facts: Facts = {}
+    for place, options in enumerate(choices):
+        facts = _with(facts, chosen.get(place, options[0]))
+    for part in parts:
+        if part.choice is None:
+            facts = _with(facts, part.facts)
+    return facts
 
 
 def _ways_out(rule: Rule) -> Iterator[Facts]:
     """Facts under which the rule might not match: what it spares, and what its condition is about."""
     spared = None if rule.unless is None else area_of(rule.unless)
     if spared is not None and not spared.is_empty:
-        yield _drafts(spared)[0]
+        draft = _draft(list(_options(spared)))
+        if spared.topics == EVERY_TOPIC:
+            del draft["topic"]
+        yield draft
     if rule.when is not None:
         yield from hints(rule.when)
-
-
-def _drafts(area: Area) -> tuple[Facts, list[Facts]]:
-    """The least that a job of the area says, and what it could say instead."""
-    base: Facts = {}
-    others: list[Facts] = []
-    for options in _options(area):
-        base = _with(base, options[0])
-        others.extend(options[1:])
-    return base, others
 
 
 def _options(area: Area) -> Iterator[list[Facts]]:
