@@ -29,7 +29,7 @@ from holdgate.bundles.stamp import Delivered, StoreState
 from holdgate.bundles.stampstore import StampStore
 from holdgate.bundles.stampwatch import StampWatch
 from holdgate.bundles.store import BundleStore, StoredBundle
-from holdgate.bundles.trusted import BUNDLES_MAX, MISSING, Floor, TrustedBundle, TrustedSet
+from holdgate.bundles.trusted import MISSING, Floor, TrustedBundle, TrustedSet
 from holdgate.kernel import limits
 from holdgate.kernel.clock import Clock, rfc3339
 from holdgate.kernel.errors import HoldgateError, PolicyInvalid, Unavailable
@@ -74,6 +74,13 @@ class _Seen:
     names: frozenset[str] = frozenset()
     again_ms: int | None = None
     told: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def keep_only(self, names: frozenset[str]) -> None:
+        """Forget what is not in the store any more: whoever may write there could make up names without end."""
+        self.names = names
+        for known in (self.dealt, self.delivered, self.told):
+            for name in known.keys() - names:
+                del known[name]
 
 
 class BundleActivator:
@@ -246,18 +253,21 @@ class BundleActivator:
         seq, now_ms = names.pop(""), self._now_ms()
         if seq == self._seen.seq and (self._seen.again_ms is None or now_ms < self._seen.again_ms):
             return
-        self._seen.names, self._seen.again_ms = frozenset(names), None
-        in_force = [name for name in names if name in trusted.floors]
-        others = [name for name in names if name not in trusted.floors]
+        self._seen.again_ms = None
         candidates: dict[str, TrustedBundle] = {}
         revisions: dict[str, int] = {}
-        for name in (*in_force, *others[:BUNDLES_MAX]):
+        deleted: set[str] = set()
+        for name in names:
             stored = await store.get(name)
-            if stored is None or self._seen.dealt.get(name) == stored.revision:
+            if stored is None:
+                deleted.add(name)
+                continue
+            if self._seen.dealt.get(name) == stored.revision:
                 continue
             bundle = await self._candidate(trusted, stored, now_ms)
             if bundle is not None:
                 candidates[name], revisions[name] = bundle, stored.revision
+        self._seen.keep_only(frozenset(names) - deleted)
         if await self._take(trusted, candidates, revisions):
             self._seen.seq = seq
 

@@ -48,7 +48,7 @@ class Stamping:
         names = await self._store.revisions()
         seq = names.pop("")
         if seq != self._seq:
-            self._published = await self._read(list(names)[:BUNDLES_MAX])
+            self._published = await self._read(list(names))
             self._seq = seq
         await self._stamps.put(make_stamp(Stamp(time_ms=time_ms, bundles=self._published), self._signer))
 
@@ -62,6 +62,6 @@ class Stamping:
                 file = await asyncio.to_thread(parse_bundle, stored.data)
             except BundleRefused:
                 continue  # somebody wrote what is no bundle; kernels say so
-            if file.manifest.name == name:
+            if file.manifest.name == name and len(published) < BUNDLES_MAX:
                 published[name] = StampedBundle(version=file.manifest.version, digest=file.digest)
         return published
