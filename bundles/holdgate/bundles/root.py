@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -34,11 +35,23 @@ from holdgate.kernel.trust import ApproverKey, FailModes, Trust
 FORMAT = "holdgate-root/1"
 KEYS_MAX = 1000
 
+KEY_HEX = re.compile(r"[0-9a-f]{64}\Z")
 KeyHex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 FINGERPRINT = re.compile(r"ed25519:[0-9a-f]{32}\Z")
 SIGNATURE_HEX = re.compile(r"[0-9a-f]{128}\Z")
+
+
+def _printable(text: str) -> str:
+    """A name stands on the terminals of those who are asked to sign: nothing in it may move a cursor."""
+    if not text.isprintable():
+        msg = "a character that cannot be printed"
+        raise ValueError(msg)
+    return text
+
+
+Printable = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_printable)]
 
 
 class _Strict(BaseModel):
@@ -63,7 +76,7 @@ class Scope(_Strict):
 class AuthorKey(_Strict):
     """A key that may sign bundles, and within which scope. An author with an old and a new key stands here twice."""
 
-    name: str = Field(min_length=1, max_length=128)
+    name: Printable
     public_key: KeyHex
     scope: Scope = Scope()
 
@@ -71,7 +84,7 @@ class AuthorKey(_Strict):
 class Approver(_Strict):
     """An approver's own key; `roles` are those that votes signed with it count for."""
 
-    actor: str = Field(min_length=1, max_length=128)
+    actor: Printable
     public_key: KeyHex
     roles: list[Name] = []
 
@@ -139,6 +152,13 @@ class Root(_Strict):
         if not self.approver_roles:
             plain.pop("approver_roles", None)
         return plain
+
+    @property
+    def all_keys(self) -> tuple[str, ...]:
+        """Every signing key that it names, in hex."""
+        people = [*self.root.keys, *(author.public_key for author in self.authors)]
+        processes = [*self.api_keys, *self.kernel_keys, *self.dispatcher_keys, *self.auditor_keys]
+        return (*people, *processes, *(approver.public_key for approver in self.approvers))
 
     @property
     def expires_ms(self) -> int:

@@ -26,6 +26,7 @@ RootOption = Annotated[Path, typer.Option("--root", envvar="HOLDGATE_ROOT_FILE",
 PinsOption = Annotated[
     str, typer.Option("--pins", envvar="HOLDGATE_ROOT_PINS", help="Root keys that must have signed it: `1/ed25519:…`")
 ]
+PIPE_WIDTH = 1000
 
 
 def load_trust(path: Path, pins: str, clock: Clock) -> Root:
@@ -72,7 +73,13 @@ def show(values: dict[str, Any], as_json: bool) -> None:
         text = "\n".join(map(str, items)) if isinstance(items, list) else str(items)
         # Text, since a string would be read as Rich's markup.
         table.add_row(Text(name.replace("_", " ")), Text(text))
-    Console().print(table)
+    console().print(table)
+
+
+def console() -> Console:
+    """Standard output. In a file or a pipe nothing is folded: people copy fingerprints, and programs cut lines."""
+    found = Console()
+    return found if found.is_terminal else Console(width=PIPE_WIDTH)
 
 
 @contextmanager

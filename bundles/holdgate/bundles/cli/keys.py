@@ -10,7 +10,8 @@ import typer
 from holdgate.bundles.cli.apps import keys_app
 from holdgate.bundles.cli.common import Json, refusals, show
 from holdgate.bundles.cli.signing import PassphraseFd, PassphraseFile, PassphraseFrom
-from holdgate.bundles.keys import generate, load_public
+from holdgate.bundles.errors import KeyPassphrase
+from holdgate.bundles.keys import generate, generate_quarantine, load_public
 
 
 @keys_app.command("generate")
@@ -22,10 +23,15 @@ def generate_key(
     passphrase_fd: PassphraseFd = None,
     as_json: Json = False,
 ) -> None:
-    """Make an Ed25519 key, readable by you only."""
+    """Make an Ed25519 key (X25519 for quarantine), readable by you only."""
     with refusals():
         source = PassphraseFrom(passphrase_file, passphrase_fd)
         sealed = passphrase or source.is_given
+        if kind == "quarantine":
+            if sealed:
+                raise KeyPassphrase("a quarantine key has no passphrase: the output gate opens it by itself")
+            show({"file": str(path), "kind": kind, "public_key": generate_quarantine(path).hex()}, as_json)
+            return
         signer = generate(path, kind, passphrase=source.new() if sealed else None)
         _show(path, kind, signer.public_key.hex(), signer.name, sealed=sealed, as_json=as_json)
 

@@ -10,6 +10,7 @@ PROCESSES = ("kernel", "api", "dispatcher", "output-gate", "auditor")
 GROUPS = {
     "bundle": ("holdgate.bundles.cli:bundle_app", "Make, sign and publish bundles of rules."),
     "keys": ("holdgate.scheduler.cli.keys:app", "Signing keys and API keys."),
+    "root": ("holdgate.bundles.cli:root_app", "The trust root: who may sign what."),
     "policy": ("holdgate.scheduler.cli.policy:app", "Try rules offline."),
     "audit": ("holdgate.scheduler.audit.cli:app", "The archive of the audit log."),
     "worker": ("holdgate.workers.cli:app", "Run job handlers."),
