@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 from prometheus_client.metrics import MetricWrapperBase
 
+from holdgate.bundles.lint.catalog import CHECKS
+from holdgate.bundles.lint.findings import Severity
+from holdgate.bundles.lint.grants import WRITE_WORDS
+from holdgate.bundles.schema import SCHEMAS, schema_text
 from holdgate.scheduler.api.problems import KINDS
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -54,7 +59,54 @@ def metrics() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"errors.md": errors, "metrics.md": metrics}
+def lint() -> str:
+    """Every check of `holdgate bundle lint`."""
+    lines = [
+        "# Lint",
+        "",
+        "`holdgate bundle lint DIR|FILE...` looks for rules that load and do not do what their author meant.",
+        "Every publish does, too, and refuses errors. What is found has a code that stays the same, a severity,",
+        "the rule, and the file and line where it stands. The exit code is 1 where there is an error, with",
+        "`--strict` also where there is a warning, and 2 where something could not be read. `--json`, `--format",
+        "github` and `--format sarif` are for programs; `--ignore CODE` leaves a check out.",
+        "",
+        "Bundles are looked at as being in force together. `--with FILE` adds one that is in force already: of",
+        "that, only what is so because of the others is told. `--roles a,b`, or `--root` and `--pins`, say which",
+        "approver roles somebody has, and the `vocabulary` of bundle.yaml which topics, labels and capabilities",
+        "jobs use; without them the checks of such words keep quiet.",
+        "",
+        "A rule that is said to be without effect has none for any job there can be, its `when` failing included:",
+        "lint says only what it can show, and so may miss one, above all where several rules together cover",
+        "another.",
+        "",
+        "| code | severity | what | why it matters | what to do |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| `{check.code}` | {check.severity} | {_cell(check.what)} | {_cell(check.why)} | {_cell(check.instead)} |"
+        for check in sorted(CHECKS, key=lambda check: list(Severity).index(check.severity))
+    ]
+    words = ", ".join(f"`{word}`" for word in sorted(WRITE_WORDS))
+    lines += [
+        "",
+        "## Capabilities that change something",
+        "",
+        "Those in `vocabulary.write_capabilities`. Without any there: those, and for a rule that names no capability",
+        f"those topics, whose last word is one of {words}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    "errors.md": errors,
+    "metrics.md": metrics,
+    "lint.md": lint,
+    **{f"schema/{kind}.json": partial(schema_text, kind) for kind in SCHEMAS},
+}
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _metrics_of(module: ModuleType) -> list[MetricWrapperBase]:
@@ -69,5 +121,6 @@ def _row(metric: MetricWrapperBase) -> str:
 
 
 if __name__ == "__main__":
+    (REFERENCE / "schema").mkdir(exist_ok=True)
     for page, make in PAGES.items():
         (REFERENCE / page).write_text(make(), encoding="utf-8")

@@ -1,4 +1,7 @@
-"""`holdgate bundle lint`. Exit code 0 when all is well, 1 when not, 2 when something could not be read."""
+"""`holdgate bundle lint`, `schema`.
+
+Exit code of lint: 0 when all is well, 1 when not, 2 when something could not be read.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from holdgate.bundles.lint.catalog import BY_CODE
 from holdgate.bundles.lint.files import Source, lint_sources, source_of_bundle, source_of_rules
 from holdgate.bundles.lint.findings import Finding, Severity
 from holdgate.bundles.lint.formats import github_lines, sarif
+from holdgate.bundles.schema import schema_text
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import HoldgateError
@@ -35,6 +39,15 @@ class Format(StrEnum):
     JSON = "json"
     GITHUB = "github"
     SARIF = "sarif"
+
+
+class Kind(StrEnum):
+    """Files that have a schema."""
+
+    BUNDLE = "bundle"
+    RULES = "rules"
+    TESTS = "tests"
+    ROOT = "root"
 
 
 Paths = Annotated[
@@ -75,6 +88,12 @@ def lint_command(  # noqa: PLR0913  each is an option
     _print(found, Format.JSON if as_json else form)
     fatal = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
     raise typer.Exit(FAILED if any(item.severity in fatal for item in found) else 0)
+
+
+@bundle_app.command("schema")
+def schema_command(kind: Annotated[Kind, typer.Argument(help="The kind of file")]) -> None:
+    """Print the JSON Schema of a kind of file, for editors."""
+    typer.echo(schema_text(kind), nl=False)
 
 
 def _read(path: Path) -> Source:
