@@ -126,7 +126,7 @@ class _Part:
 
 
 def _candidates(choices: Sequence[Sequence[Facts]], extra: Sequence[Facts], met: Mapping[str, Rule]) -> Iterator[Facts]:
-    """The first of each choice, with each other part in turn, with what rules that were `met` spare or test, in pairs."""
+    """The first of each choice, with each other part in turn, what rules that were `met` spare or test, and pairs."""
     yield _draft(choices)
     parts = [*map(_Part, extra)]
     parts.extend(_Part(facts, place) for place, options in enumerate(choices) for facts in options[1:])
