@@ -136,11 +136,10 @@ def _verify_seen(bundle: TrustedBundle, before: TrustedSet, seen: Sequence[Seen]
     """A store that lost what kernels decide by is no ground to compare on; to put that very file back is a repair."""
     if any(item.name == bundle.name and item.digest == bundle.digest for item in seen):
         return
-    for item in seen:
-        if item.name == bundle.name and bundle.floor.version <= item.version:
-            raise BundleOutdated(
-                f"`{bundle.name}` version {bundle.floor.version} is not above {item.version}, which kernels have seen"
-            )
+    highest = max((item.version for item in seen if item.name == bundle.name), default=0)
+    if bundle.floor.version <= highest:
+        raise BundleOutdated(f"`{bundle.name}` version {bundle.floor.version} is not above {highest}, seen by kernels")
+    for item in sorted(seen, key=lambda item: item.name):
         held = before.bundles.get(item.name)
         if item.digest is not None and (held is None or held.floor.version < item.version):
             raise BundleConflict(

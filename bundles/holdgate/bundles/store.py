@@ -18,7 +18,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import Header, KeyValueConfig, RawStreamMsg
-from nats.js.errors import APIError, KeyNotFoundError, NotFoundError
+from nats.js.errors import APIError, NotFoundError
 from nats.js.kv import KV_OP, KeyValue
 
 from holdgate.bundles.errors import BundleConflict, StoreUnavailable
@@ -40,6 +40,8 @@ SHADOW_PREFIX = "shadow."
 PUBLISHER = "Holdgate-Publisher"
 ACCEPTED_WIDENING = "Holdgate-Accepted-Widening"
 PUBLISHER_CHARS_MAX = 256
+NO_MESSAGE = 10037
+"""What a server says where a stream has no such message."""
 WRONG_LAST = frozenset({10071, 10164})
 """What a server calls a write after another revision than the one expected."""
 
@@ -101,14 +103,8 @@ class BundleStore:
     async def get(self, name: str) -> StoredBundle | None:
         """The newest of `name`; None when there is none."""
 
-        async def work() -> StoredBundle | None:
-            try:
-                entry = await (await self._bucket()).get(name)
-            except KeyNotFoundError:
-                return None
-            return StoredBundle(name, entry.value or b"", entry.revision or 0)
-
-        return await self._bounded(work())
+        message = await self._bounded(self._message(name))
+        return None if message is None or _is_removal(message) else _stored(name, message)
 
     async def history(self, name: str) -> AsyncIterator[StoredBundle]:
         """What is kept of `name`, oldest first, at most HISTORY files, one at a time."""
@@ -118,7 +114,7 @@ class BundleStore:
             if message is None:
                 return
             after = message.seq or after + 1
-            if KV_OP not in (message.headers or {}):
+            if not _is_removal(message):
                 yield _stored(name, message)
 
     async def put(
@@ -202,16 +198,22 @@ class BundleStore:
         """The first message of `subject` at `seq` or later, as the leader has it: a direct get may be answered late."""
         try:
             return await self._js.get_msg(STREAM, seq=seq, subject=subject, next=True)
-        except NotFoundError:
+        except NotFoundError as error:
+            _require_message_missing(error)
+            return None
+
+    async def _message(self, name: str) -> RawStreamMsg | None:
+        """The newest under `name`, a file or that it was removed."""
+        try:
+            return await self._js.get_last_msg(STREAM, SUBJECT_PREFIX + name)
+        except NotFoundError as error:
+            _require_message_missing(error)
             return None
 
     async def _deleted_at(self, name: str) -> int:
         """Where `name` was deleted last; 0 where it was not, or is there."""
-        try:
-            message = await self._js.get_last_msg(STREAM, SUBJECT_PREFIX + name)
-        except NotFoundError:
-            return 0
-        return (message.seq or 0) if KV_OP in (message.headers or {}) else 0
+        message = await self._message(name)
+        return 0 if message is None or not _is_removal(message) else message.seq or 0
 
     async def _bucket(self) -> KeyValue:
         if self._kv is None:
@@ -224,6 +226,16 @@ class BundleStore:
                 return await work
         except (NatsError, TimeoutError, OSError) as error:
             raise StoreUnavailable(f"the bundle store did not answer: {type(error).__name__}") from error
+
+
+def _require_message_missing(error: NotFoundError) -> None:
+    """A store that is not there at all is no empty one."""
+    if error.err_code != NO_MESSAGE:
+        raise error
+
+
+def _is_removal(message: RawStreamMsg) -> bool:
+    return KV_OP in (message.headers or {})
 
 
 def _stored(name: str, message: RawStreamMsg) -> StoredBundle:

@@ -8,7 +8,7 @@ import pytest
 from nats.aio.client import Client as Nats
 from nats.js.api import KeyValueConfig
 
-from holdgate.bundles.errors import BundleConflict
+from holdgate.bundles.errors import BundleConflict, StoreUnavailable
 from holdgate.bundles.store import HISTORY, STREAM, BundleStore, Note, StoredBundle
 from holdgate.kernel.subjects import BUCKET_POLICY
 
@@ -33,6 +33,15 @@ async def test_the_history_is_what_was_put_oldest_first_with_who_and_when(store:
     assert (two.data, two.note) == (b"two", Note())
     assert 0 < one.published_ms <= two.published_ms
     assert await kept(store, "nothing") == []
+    assert await store.get("house") == two
+    assert await store.get("nothing") is None
+
+
+async def test_a_store_that_is_not_there_is_no_empty_store(nc: Nats) -> None:
+    store = BundleStore(nc)
+    for look in (store.get("house"), kept(store, "house"), store.revisions()):
+        with pytest.raises(StoreUnavailable):
+            await look
 
 
 async def test_the_history_is_as_long_as_the_bucket_keeps(store: BundleStore) -> None:

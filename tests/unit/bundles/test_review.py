@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdgate.bundles.errors import (
+    BundleConflict,
     BundleExpired,
     BundleFaulty,
     BundleLintFailed,
@@ -19,7 +20,7 @@ from holdgate.bundles.errors import (
 )
 from holdgate.bundles.format import build_bundle
 from holdgate.bundles.publish import check_publishable
-from holdgate.bundles.review import Review, objections, require_publishable, review
+from holdgate.bundles.review import Review, Seen, objections, require_publishable, review
 from support.trust import ALLOW_READS, HOLD_WRITES, NOW_MS, Ceremony, bundle, signed
 
 DENY_READS = """
@@ -149,6 +150,25 @@ def test_a_bundle_in_force_that_lost_its_authors_is_left_out_and_can_be_replaced
     made = reviewed(bundle(tmp_path, ALLOW_READS, version=2), held)
     assert set(made.left_out) == {"house", "writes"}
     assert codes(made) == ["bundle_widening"]
+
+
+def test_a_store_behind_its_kernels_is_no_ground_to_publish_on(tmp_path: Path) -> None:
+    root, first = Ceremony().root, bundle(tmp_path, DENY_READS)
+    digest = reviewed(first).bundle.digest
+    later = bundle(tmp_path, HOLD_WRITES, version=2)
+
+    def look(data: bytes, *seen: Seen) -> Review:
+        return review(data, root, {"house": first} if data is later else {}, NOW_MS, seen)
+
+    look(later, Seen("house", 1, digest))
+    look(first, Seen("house", 1, digest), Seen("lost", 3, digest))  # the very file that kernels have: a repair
+    look(later, Seen("dropped", 3))
+    for seen in (Seen("house", 2, digest), Seen("house", 5, digest), Seen("house", 2)):
+        with pytest.raises(BundleOutdated, match="seen by kernels"):
+            look(later, Seen("a-lost-one", 1, digest), seen)
+    with pytest.raises(BundleConflict, match="`lost` version 3") as refused:
+        look(later, Seen("house", 1, digest), Seen("lost", 3, digest))
+    assert refused.value.code == "bundle_store_behind"
 
 
 def test_a_check_of_the_signatures_alone_agrees(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from holdgate.bundles.cli.common import BuiltFile, Json, read_file, show
 from holdgate.bundles.cli.stores import Published, at_store
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.publish import Accept
+from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.errors import HoldgateError
 
 PUBLISHED_ALREADY = ("bundle_version", "bundle_version_reused")
@@ -58,7 +59,7 @@ def publish_command(
 def told(done: dict[str, Any]) -> dict[str, Any]:
     """What was published, in lines for people."""
     kept = {name: value for name, value in done.items() if name not in ("signers", "findings") and value is not None}
-    return {**kept, "signed by": signed_by(done["signers"]), "findings": _findings(done["findings"])}
+    return _filled({**kept, "signed by": signed_by(done["signers"]), "findings": _findings(done["findings"])})
 
 
 def signed_by(signers: list[dict[str, str]]) -> list[str]:
@@ -68,18 +69,32 @@ def signed_by(signers: list[dict[str, str]]) -> list[str]:
 
 def _summary(checked: dict[str, Any]) -> dict[str, Any]:
     tests, changes = checked["tests"], checked["diff"]["changes"]
-    return {
+    shown = {
         "name": checked["name"],
         "version": checked["version"],
         "digest": checked["digest"],
         "signed by": signed_by(checked["signers"]),
         "tests": f"{tests['cases']}, of which {tests['failed']} fail",
-        "changes": [f"{item['direction']}: {item['bundle']}.{item['rule']}  {item['what']}" for item in changes],
+        "changes": [_change(item) for item in changes],
         "findings": _findings(checked["findings"]),
         "left out": [f"{name}: {code}" for name, code in checked["left_out"].items()],
         "publishable": _verdict(checked),
-        "because": [f"{item['code']}: {item['detail']}" for item in checked["objections"]],
+        "because": [
+            f"{item['code']}: {item['detail']}" for item in checked["objections"] if not checked["publishable"]
+        ],
     }
+    return _filled(shown)
+
+
+def _filled(shown: dict[str, Any]) -> dict[str, Any]:
+    """Without lines that have nothing to say."""
+    return {name: value for name, value in shown.items() if value != []}
+
+
+def _change(change: dict[str, Any]) -> str:
+    line = f"{change['direction']}: {change['bundle']}.{change['rule']}  {change['what']}"
+    facts = change.get("example", {}).get("facts")
+    return line if facts is None else f"{line}, such as {canonical_bytes(facts).decode()}"
 
 
 def _verdict(checked: dict[str, Any]) -> str:
