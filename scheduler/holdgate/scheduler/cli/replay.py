@@ -5,14 +5,11 @@ Exit code 0 when nothing is let through that was not, 3 when something is or may
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from holdgate.bundles.cli.common import BuiltFile, Json, read_file
 from holdgate.bundles.cli.stores import told_refusals
@@ -64,25 +61,30 @@ def replay_command(  # noqa: PLR0913  options of a command
 
 
 def _print(report: dict[str, Any]) -> None:
-    console = Console(file=sys.stdout)
-    if report["groups"]:
-        console.print(_table(report["groups"]))
-    for line in _summary(report):
-        console.print(line, markup=False, highlight=False)
+    for line in [*_changes(report["groups"]), *_summary(report)]:
+        typer.echo(line)
 
 
-def _table(groups: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("", "decided", "would be", "jobs", "rule then", "rule now", "for example"):
-        table.add_column(name, overflow="fold")
-    for group in groups:
-        after = group["after"] + (f" ({', '.join(group['differs'])})" if group["differs"] else "")
-        rules = (group["rule_before"] or NO_RULE, group["rule_after"] or NO_RULE)
-        examples = "\n".join(f"{example['topic']} {example['job_id']}" for example in group["examples"][:1])
-        row = (group["outcome"], group["before"], after, str(group["count"]), *rules, examples)
-        # Text, since a string would be read as Rich's markup.
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+def _changes(groups: list[dict[str, Any]]) -> list[str]:
+    """A line for each group, in columns, and under it a job of it."""
+    rows = [_row(group) for group in groups]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for group, row in zip(groups, rows, strict=True):
+        lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        lines += [f"    such as {example['job_id']}  {example['topic']}" for example in group["examples"][:1]]
+    return lines
+
+
+def _row(group: dict[str, Any]) -> tuple[str, ...]:
+    differs = f" ({', '.join(group['differs'])})" if group["differs"] else ""
+    count = group["count"]
+    return (
+        group["outcome"],
+        f"{group['before']} → {group['after']}{differs}",
+        f"{count} job{'' if count == 1 else 's'}",
+        f"{group['rule_before'] or NO_RULE} → {group['rule_after'] or NO_RULE}",
+    )
 
 
 def _summary(report: dict[str, Any]) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from holdgate.bundles.cli.common import BuiltFile, Json, read_file, show
 from holdgate.bundles.cli.stores import told_refusals
@@ -48,9 +47,8 @@ def status_command(
     if as_json:
         typer.echo(canonical_bytes(found).decode())
         return
-    console = Console(file=sys.stdout)
     for item in found["items"]:
-        _print(console, item)
+        _print(item)
     if not found["items"]:
         typer.echo("nothing is shadowed")
 
@@ -65,21 +63,23 @@ def stop_command(
     typer.echo(f"{name} is shadowed no more")
 
 
-def _print(console: Console, item: dict[str, Any]) -> None:
-    console.print(Text(item["name"], style="bold"))
+def _print(item: dict[str, Any]) -> None:
+    typer.echo(item["name"])
     for replica in item["replicas"]:
         why = "" if replica["code"] is None else f"  {replica['code']}: {replica['message']}"
         version = "" if replica["version"] is None else f" version {replica['version']}"
-        console.print(Text(f"  {replica['replica']}: {replica['state']}{version}{why}"))
+        typer.echo(f"  {replica['replica']}: {replica['state']}{version}{why}")
     if not item["replicas"]:
-        console.print(Text("  no kernel has told of it yet"))
+        typer.echo("  no kernel has told of it yet")
     counts = Table(box=None)
     for name in ("phase", *OUTCOMES):
         counts.add_column(name)
     for phase, outcomes in item["counts"].items():
         counts.add_row(phase, *(str(outcomes.get(name, 0)) for name in OUTCOMES))
-    console.print(counts)
+    if item["counts"]:
+        Console(file=sys.stdout).print(counts)
     for sample in item["samples"]:
         rules = f"{', '.join(sample['rules_before']) or '-'} → {', '.join(sample['rules_after']) or '-'}"
         change = f"{sample['outcome']}  {sample['before']} → {sample['after']}"
-        console.print(Text(f"  {change}  {sample['topic']}  {sample['job_id']}  {rules}"))
+        typer.echo(f"  {change}  {rules}")
+        typer.echo(f"      {sample['phase']} of {sample['job_id']}  {sample['topic']}")
