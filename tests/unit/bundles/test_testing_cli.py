@@ -92,7 +92,7 @@ def test_a_place_without_a_bundle_ends_with_2(tmp_path: Path) -> None:
 def test_survivors_are_told_with_the_test_to_write(tmp_path: Path) -> None:
     result = invoke(tmp_path, WEAK, "--mutate")
     assert "SURVIVED allow-reads: topic `job.read` widened to `job.>`" in result.stdout
-    assert "add a job like one that `allow-reads` allows but for `topics`, which it does not allow" in result.stdout
+    assert "add a job like one that `allow-reads` allows, of a topic that only `job.>` names" in result.stdout
 
 
 def test_coverage_says_what_was_not_seen(tmp_path: Path) -> None:

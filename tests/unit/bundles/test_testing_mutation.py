@@ -341,6 +341,13 @@ def test_what_cases_do_not_say_survives_with_a_hint_of_the_test_to_write() -> No
     }
     (loose,) = (mutant for mutant in report.survivors if mutant.change == "constraint `max_runtime_s` removed")
     assert loose.hint == "a job that `bound-deploys` decides, with `constraints` and `others: none`"
+    hints = {mutant.change: mutant.hint for mutant in report.survivors}
+    assert hints["in `not`: `bulk` dropped from `labels.kind`"] == (
+        "a job like one that `allow-reads` allows, but excluded by its `not`, with `bulk` in `labels.kind`"
+    )
+    assert hints["`job.restart.*` dropped from `topics`"] == (
+        "a job that `hold-prod` decides, with `job.restart.*` in `topics`"
+    )
     assert report.as_dict()["survived"] == len(report.survivors)
 
 

@@ -36,10 +36,11 @@ _LABELS_OF = {"environments": ENVIRONMENT_LABEL, "classifications": CLASSIFICATI
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What was changed, and in which field."""
+    """What was changed, in which field; `told_by`: how a job for which it matters differs, to be said after the job."""
 
     field: str
     change: str
+    told_by: str
 
 
 def wider(target: Target) -> Iterator[tuple[Step, Target]]:
@@ -57,7 +58,8 @@ def wider(target: Target) -> Iterator[tuple[Step, Target]]:
                 yield _without(f"{name}.{key}"), _with(target, name, rest)
     if isinstance(target, Match):
         for value in sorted(target.requires):
-            yield _dropped("requires", value), _with(target, "requires", target.requires - {value})
+            step = Step("requires", f"`{value}` dropped from `requires`", f" but for `{value}` in `requires`")
+            yield step, _with(target, "requires", target.requires - {value})
         if target.secrets_present is not None:
             yield _without("secrets_present"), _with(target, "secrets_present", None)
 
@@ -90,7 +92,8 @@ def _wider_topics(topics: tuple[str, ...]) -> Iterator[tuple[Step, tuple[str, ..
             continue
         seen.add(wide)
         changed = tuple(wide if other == topic else other for other in topics)
-        yield Step("topics", f"topic `{topic}` widened to `{wide}`"), changed
+        step = Step("topics", f"topic `{topic}` widened to `{wide}`", f", of a topic that only `{wide}` names")
+        yield step, changed
 
 
 def _narrower_topics(topics: tuple[str, ...]) -> Iterator[tuple[Step, tuple[str, ...]]]:
@@ -103,7 +106,8 @@ def _narrower_topics(topics: tuple[str, ...]) -> Iterator[tuple[Step, tuple[str,
         if topic.split(".")[-1] == REST:
             narrow = ".".join([*topic.split(".")[:-1], ONE])
             changed = (*topics[:position], narrow, *topics[position + 1 :])
-            yield Step("topics", f"topic `{topic}` narrowed to `{narrow}`"), changed
+            step = Step("topics", f"topic `{topic}` narrowed to `{narrow}`", f", of a topic deeper than `{narrow}`")
+            yield step, changed
 
 
 def _is_implied(target: Match | OutputRule, field: str) -> bool:
@@ -133,8 +137,8 @@ def _with(target: Target, name: str, value: Any) -> Target:
 
 
 def _without(field: str) -> Step:
-    return Step(field, f"`{field}` removed")
+    return Step(field, f"`{field}` removed", f" but for `{field}`")
 
 
 def _dropped(field: str, value: str) -> Step:
-    return Step(field, f"`{value}` dropped from `{field}`")
+    return Step(field, f"`{value}` dropped from `{field}`", f", with `{value}` in `{field}`")

@@ -70,19 +70,19 @@ def _flipped(rule: Rule) -> Iterator[Mutant]:
 
 def _allows_more(rule: Rule) -> Iterator[Mutant]:
     for step, match in wider(rule.match):
-        hint = f"a job like one that `{rule.id}` allows but for `{step.field}`, which it does not allow"
+        hint = f"a job like one that `{rule.id}` allows{step.told_by}, with its `verdict` and `rules`"
         yield Mutant(step.change, hint, rule, replace(rule, match=match.with_checks()))
     if rule.unless is None:
         return
     hint = f"a job like one that `{rule.id}` allows, but excluded by its `not`"
     yield Mutant("`not` removed", hint, rule, replace(rule, unless=None))
     for step, match in narrower(rule.unless):
-        yield _in_not(step, rule, match, hint)
+        yield _in_not(step, rule, match, hint + step.told_by)
 
 
 def _restricts_less(rule: Rule) -> Iterator[Mutant]:
     for step, match in narrower(rule.match):
-        hint = f"a job that `{rule.id}` decides for this very value of `{step.field}`"
+        hint = f"a job that `{rule.id}` decides{step.told_by}"
         yield Mutant(step.change, hint, rule, replace(rule, match=match.with_checks()))
     if rule.unless is None:
         return
@@ -139,8 +139,8 @@ def _of_output_rule(rule: OutputRule) -> Iterator[Mutant]:
         yield Mutant(change, hint, rule, replace(rule, verdict=verdict))
     for step, changed in wider(rule) if allows else narrower(rule):
         hint = (
-            f"a finding like one that `{rule.id}` allows but for `{step.field}`, of which it does not speak"
+            f"a result like one that `{rule.id}` allows{step.told_by}, with its `verdict` and `rules`"
             if allows
-            else f"a finding of which `{rule.id}` speaks for this very value of `{step.field}`"
+            else f"a finding that `{rule.id}` speaks of{step.told_by}"
         )
         yield Mutant(step.change, hint, rule, changed)
