@@ -144,6 +144,18 @@ def _many_files(good: bytes, _: Path) -> bytes:
     return altered(good, change)
 
 
+def _stray_bits(_: bytes, place: Path) -> bytes:
+    """The same bytes in a base64 of its own: bits behind the last byte that a decoder ignores."""
+    text = ONE + "#" * (-len(ONE) % 3 + 1)
+
+    def change(document: Any) -> None:
+        encoded = document["files"]["rules.yaml"]
+        assert encoded.endswith("==")
+        document["files"]["rules.yaml"] = encoded[:-3] + chr(ord(encoded[-3]) + 1) + "=="
+
+    return altered(bundle(place, text, version=3), change)
+
+
 def _rules(text: str, **more: Any) -> Callable[[bytes, Path], bytes]:
     return lambda _, place: bundle(place, text, version=3, **more)
 
@@ -199,6 +211,7 @@ FILE_ATTACKS: dict[str, tuple[Callable[[bytes, Path], bytes], str]] = {
         lambda good, _: altered(good, lambda document: document["files"].update({"rules.yaml": "eA=="})),
         "bundle_files",
     ),
+    "the same content in another base64": (_stray_bits, "bundle_files"),
     "the files of another bundle": (_file_of_another, "bundle_files"),
     "the manifest and signatures of another bundle": (_manifest_of_another, "bundle_files"),
     "the signatures of another bundle": (_swapped, "bundle_signature"),

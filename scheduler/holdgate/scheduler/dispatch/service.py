@@ -211,6 +211,7 @@ class DispatcherService:
     def _on_snapshot(self, _info: SnapshotInfo) -> None:
         self._redeciding.nudge()
         self._scanning.nudge()
+        self.policy_events.duty.nudge()
 
 
 def _duty_ended(name: str, error: BaseException) -> None:
