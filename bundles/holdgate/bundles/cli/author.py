@@ -1,4 +1,4 @@
-"""`holdgate bundle lint`, `schema`.
+"""`holdgate bundle init`, `lint`, `schema`.
 
 Exit code of lint: 0 when all is well, 1 when not, 2 when something could not be read.
 """
@@ -9,14 +9,15 @@ from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from holdgate.bundles.cli.apps import bundle_app
-from holdgate.bundles.cli.common import Json, load_trust, read_file
+from holdgate.bundles.cli.common import Json, load_trust, read_file, refusals, show
+from holdgate.bundles.draft import copied, drafted, write_draft
 from holdgate.bundles.errors import BundleMalformed
 from holdgate.bundles.format import SOURCE_FILE, build_bundle, parse_bundle
 from holdgate.bundles.lint.catalog import BY_CODE
@@ -60,6 +61,26 @@ Roles = Annotated[str | None, typer.Option("--roles", help="Approver roles that 
 Strict = Annotated[bool, typer.Option("--strict", help="Warnings fail, too")]
 Ignore = Annotated[list[str] | None, typer.Option("--ignore", metavar="CODE", help="Leave this out; repeatable")]
 As = Annotated[Format, typer.Option("--format", help="How to print what was found")]
+
+
+@bundle_app.command("init")
+def init_command(
+    name: Annotated[str, typer.Argument(help="Name of the bundle")],
+    starter: Annotated[str | None, typer.Option("--from", metavar="STARTER", help="Copy a starter bundle")] = None,
+    directory: Annotated[Path | None, typer.Option("--dir", help="Where to write it [NAME]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the first draft of a bundle, with rules and tests to change. Nothing is overwritten."""
+    with refusals():
+        place = Path(name) if directory is None else directory
+        now_ms = SystemClock().now_ms()
+        files = drafted(name, now_ms) if starter is None else copied(starter, name, now_ms)
+        write_draft(place, files)
+    shown: dict[str, Any] = {"name": name, "directory": str(place), "files": list(files)}
+    if starter is not None and starter != name:
+        shown["note"] = f"its rule ids are those of `{starter}`: rename them before you publish both"
+    commands = ("lint", "test", "build")
+    show({**shown, "next": [f"holdgate bundle {command} {place}" for command in commands]}, as_json)
 
 
 @bundle_app.command("lint")
