@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable, Mapping
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from types import ModuleType
 
 from prometheus_client.metrics import MetricWrapperBase
 
+from holdgate.bundles.format import SOURCE_FILE, BundleFile, build_bundle, parse_bundle
 from holdgate.bundles.lint.catalog import CHECKS
 from holdgate.bundles.lint.findings import Severity
 from holdgate.bundles.lint.grants import WRITE_WORDS
 from holdgate.bundles.schema import SCHEMAS, schema_text
+from holdgate.bundles.trusted import parse_bundle_rules
+from holdgate.kernel.rules import BundleRules, Rule
 from holdgate.scheduler.api.problems import KINDS
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -97,7 +102,145 @@ def lint() -> str:
     return "\n".join(lines) + "\n"
 
 
+STARTERS = ("baseline", "coding-agent", "data-agent", "support-agent", "infra-agent", "demo")
+STARTERS_INTRODUCTION = """# Starter bundles
+
+Policies to begin with. They are data in the package, tested to the last rule (`holdgate bundle test --coverage
+--mutate` finds no rule that the tests do not see and no change that they do not notice), and meant to be copied and
+changed: hosts, domains, limits and paths in them are examples.
+
+```bash
+holdgate bundle init mine --from coding-agent
+holdgate bundle test mine --coverage --mutate
+holdgate bundle lint mine --strict
+```
+
+1. Write your own hosts, domains, regions and branches where `example.com`, `customer.example`, `eu-west-1` and
+   `agent/…` stand, in rules and in tests.
+2. Give the approver roles below to people, each to at least two, and where a rule asks for two to three.
+3. Make `topics` and payloads those of your workers. A rule sees what its `when` names: where your worker takes a
+   command from `run`, the baseline must look at `run`.
+4. Run the tests; a number that you changed in the rules fails in the tests until you change it there, too. Then
+   [sign and publish](../how-to/write-a-policy.md#publish-it).
+
+## Together
+
+Every bundle can be in force alone or beside the others; their ids do not clash. The strictest matching rule of all of
+them wins, so a bundle can take away what another allows and never the other way round. `baseline` is for all topics:
+it forbids much and allows little. The others each have topics of their own and forbid nothing elsewhere. What one of
+them allows, the others leave alone, but for the baseline's rates: a job that is allowed then has the verdict
+`throttle`, with `allow_with_constraints` within the rate.
+
+- A release is a permission. `base.hold-production-writes` asks a release manager about any job with `env: prod` and a
+  capability that writes, also in topics that no other rule allows; the person sees the topic.
+- `base.limit-actors` counts every job, so no decision under the baseline comes from the cache of decisions. Where that
+  costs too much, drop it and keep the limits of the other bundles.
+- Conditions over the payload need the payload. Under the baseline one that is no object, above 256 KiB, with more than
+  10,000 values or a list of more than 1,000 is denied in every topic: send large data by reference.
+- Rules that restrict end in `>`: a deeper topic is restricted, too. Rules that allow name topics one by one.
+- A condition that cannot be evaluated counts as met where a rule restricts and as not met where it allows. Rules say
+  `has(…)` only where absence is normal.
+
+## Who should hold the roles
+
+| role | who | is asked by |
+| --- | --- | --- |
+"""
+ROLES = {
+    "release-manager": "Those who answer for what goes to production and into repositories, and do not run the agents",
+    "security": "Those who answer for secrets, access, network and dependencies",
+    "data-steward": "Those who answer for what data may be used for; for each kind of data somebody who knows it",
+    "support-lead": "Those who answer for refunds and for what customers are told",
+}
+STARTERS_LIMITS = """
+## What they do not do
+
+- Labels, tags and capabilities are claims of the submitter, and so are fields of the payload such as `env` or `paths`.
+  An agent that says `env: staging` is believed. Workers must hold what they do to what the job says: give the worker
+  for staging no access to production. Tenant, actor, principals and `secrets_present` are not claims.
+- A list of bad commands or statements is never complete: a shell has endless ways to write one thing. What protects is
+  that nothing is allowed but what is listed; the lists of what is bad give reasons, and catch accidents.
+- `network`, `paths` and `env` reach the worker, and the worker must hold to them: they are marked `advisory`.
+- Limits are for one job. Many small refunds, queries or exports are bounded by rates for each actor or tenant only; a
+  limit for each order or customer is for the worker that pays or sends.
+- Nobody looks into what a URL, plan or repository holds: a hash in `plan` says which plan, not that it is harmless.
+- The scanner finds what has a form: tokens, keys, numbers of cards, addresses of mail. It finds no names and no
+  birthdays.
+- `customer.example` in the rules is a list that somebody keeps. No rule checks that a customer owns a domain.
+"""
+
+
+def starters() -> str:
+    """Every rule of every starter bundle."""
+    folder = resources.files("holdgate.bundles") / "starter"
+    with resources.as_file(folder) as directory:
+        bundles = {name: parse_bundle(build_bundle(directory / name)) for name in STARTERS}
+        sources = {name: (directory / name / SOURCE_FILE).read_text(encoding="utf-8") for name in STARTERS}
+    rules = {name: parse_bundle_rules(file) for name, file in bundles.items()}
+    lines = [_roles(rules)]
+    for name, file in bundles.items():
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            file.manifest.description,
+            "",
+            *_payloads(sources[name]),
+            *_topics(file),
+            "",
+            *_rules(rules[name]),
+        ]
+    return STARTERS_INTRODUCTION + "\n".join(lines) + "\n" + STARTERS_LIMITS
+
+
+def _roles(rules: Mapping[str, BundleRules]) -> str:
+    asked: dict[str, list[str]] = {role: [] for role in ROLES}
+    for name, bundle in rules.items():
+        for rule in bundle.rules:
+            for role in rule.approval.roles if rule.approval is not None else ():
+                if name not in asked[role]:
+                    asked[role].append(name)
+    return "\n".join(f"| `{role}` | {who} | {', '.join(asked[role])} |" for role, who in ROLES.items())
+
+
+def _payloads(source: str) -> list[str]:
+    """The topics that can run, with what a job there brings, as the comment of `bundle.yaml` has them."""
+    lines = [line.removeprefix("#   ") for line in source.splitlines() if line.startswith("#   job.")]
+    return ["```text", *lines, "```", ""] if lines else []
+
+
+def _topics(file: BundleFile) -> list[str]:
+    """The words of a bundle: what jobs say of themselves."""
+    lines = ["| topics | labels | capabilities |", "| --- | --- | --- |"]
+    for topic, words in file.manifest.vocabulary.topics.items():
+        lines.append(f"| `{topic}` | {_names(words.labels)} | {_names(words.capabilities)} |")
+    return lines
+
+
+def _rules(bundle: BundleRules) -> list[str]:
+    lines = ["| rule | decision | where | what | who releases |", "| --- | --- | --- | --- | --- |"]
+    for rule in bundle.rules:
+        what, topics = _cell(rule.reason), _names(rule.match.topics) or "all topics"
+        lines.append(f"| `{rule.id}` | `{rule.decision}` | {topics} | {what} | {_approvers(rule)} |")
+    for output in bundle.output_rules:
+        topics = _names(output.topics) or "all topics"
+        lines.append(f"| `{output.id}` | result: `{output.verdict}` | {topics} | {_cell(output.reason)} | |")
+    return lines
+
+
+def _approvers(rule: Rule) -> str:
+    if rule.approval is None:
+        return ""
+    who = f"{rule.approval.quorum} of {_names(rule.approval.roles)}"
+    return who if rule.throttle is None else f"over the rate {who}"
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
 PAGES = {
+    "starter-bundles.md": starters,
     "errors.md": errors,
     "metrics.md": metrics,
     "lint.md": lint,
@@ -123,4 +266,5 @@ def _row(metric: MetricWrapperBase) -> str:
 if __name__ == "__main__":
     (REFERENCE / "schema").mkdir(exist_ok=True)
     for page, make in PAGES.items():
-        (REFERENCE / page).write_text(make(), encoding="utf-8")
+        (REFERENCE / page).write_text(make(), encoding="utf-8")        words = [*_payloads(sources[name]), *_topics(file)]
+        lines += ["", f"## {name}", "", file.manifest.description, "", *words, "", *_rules(rules[name])]

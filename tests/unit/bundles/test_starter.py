@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -369,3 +370,20 @@ def test_remediations_lead_to_what_may_run_or_is_looked_at() -> None:
 
 def _open_topics(rule: Any) -> tuple[str, ...]:
     return rule.match.topics if rule.decision in ALLOWING else ()
+
+
+@pytest.mark.parametrize("name", STARTERS)
+def test_the_topics_that_it_says_can_run_are_those_that_some_rule_lets_run(name: str) -> None:
+    """The comment of `bundle.yaml`, which the page of the documentation repeats."""
+    said = re.findall(
+        r"^#   (job\.[a-z.]+) .*capability ([a-z.]+)", (FOLDER / name / "bundle.yaml").read_text(), re.MULTILINE
+    )
+    runs = [
+        (case.job.topic, case.job.capability)
+        for case in cases_of(name)
+        if effective(decide(together(name), case.job, case.now_ms)) not in (Verdict.DENY, Verdict.THROTTLE)
+    ]
+    assert said
+    assert set(said) <= set(runs)
+    allowed = {topic for rule in rules_of(name).rules for topic in _open_topics(rule)}
+    assert allowed <= {topic for topic, _ in said}
