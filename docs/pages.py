@@ -179,17 +179,8 @@ def starters() -> str:
     rules = {name: parse_bundle_rules(file) for name, file in bundles.items()}
     lines = [_roles(rules)]
     for name, file in bundles.items():
-        lines += [
-            "",
-            f"## {name}",
-            "",
-            file.manifest.description,
-            "",
-            *_payloads(sources[name]),
-            *_topics(file),
-            "",
-            *_rules(rules[name]),
-        ]
+        words = [*_payloads(sources[name]), *_topics(file)]
+        lines += ["", f"## {name}", "", file.manifest.description, "", *words, "", *_rules(rules[name])]
     return STARTERS_INTRODUCTION + "\n".join(lines) + "\n" + STARTERS_LIMITS
 
 
@@ -266,5 +257,4 @@ def _row(metric: MetricWrapperBase) -> str:
 if __name__ == "__main__":
     (REFERENCE / "schema").mkdir(exist_ok=True)
     for page, make in PAGES.items():
-        (REFERENCE / page).write_text(make(), encoding="utf-8")        words = [*_payloads(sources[name]), *_topics(file)]
-        lines += ["", f"## {name}", "", file.manifest.description, "", *words, "", *_rules(rules[name])]
+        (REFERENCE / page).write_text(make(), encoding="utf-8")
