@@ -91,6 +91,7 @@ def test_what_is_signed_without_the_right_passphrase_is_nothing(tmp_path: Path, 
 def test_a_key_is_named_in_one_way(built: str, options: list[str]) -> None:
     refused = RUN.invoke(bundle_app, ["sign", built, *options])
     assert (refused.exit_code, refused.stderr.split(":")[0]) == (1, "key_unusable")
+    assert "one of them" in refused.stderr
 
 
 def test_a_shown_key_says_whether_it_is_sealed_and_nothing_secret(sealed: Path) -> None:

@@ -45,6 +45,7 @@ async def status(call: Call) -> Reply:
                 "submit": "open" if trust is not None and trust.fail_modes.submit_open else "closed",
                 "dispatch": "open" if trust is not None and trust.fail_modes.dispatch_open else "closed",
             },
+            "default_decision": "deny" if trust is None else trust.default_decision,
             "root": None
             if trust is None
             else {"version": trust.root_version, "digest": trust.root_digest, "expires_at": rfc3339(trust.expires_ms)},
