@@ -8,7 +8,7 @@ bounded, so that finding none says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
 from typing import Any, TypeAlias
@@ -20,6 +20,7 @@ from holdgate.bundles.diff.strictness import Loosening, loosened
 from holdgate.bundles.simulate import job_of_facts
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.evaluate import evaluate
+from holdgate.kernel.policy import STRICTNESS
 from holdgate.kernel.records import Decision, Job, Phase
 from holdgate.kernel.rules import Rule
 from holdgate.kernel.topics import ONE, REST
@@ -29,13 +30,22 @@ NOW_MS = 1_767_614_400_000
 """2026-01-05T12:00:00Z, a Monday: the time of an example that does not say another."""
 EVALUATIONS_MAX = 20_000
 """Candidates in one comparison."""
-CANDIDATES_MAX = 120
+CANDIDATES_MAX = 300
 """Candidates for one rule and one other by which the job could run."""
 CANDIDATES_FIRST = 20
-"""As many are tried with each other rule before more are with any."""
+"""As many are tried with each other rule before more are with some."""
+NEAREST_MAX = 4
+"""Rules with which more are tried."""
 PARTNERS_MAX = 12
 VALUES_MAX = 6
 """Values tried of one list."""
+PARTS_MAX = 80
+"""Parts that the candidates of one search are made of."""
+WAYS_OUT_MAX = 10
+STEPS_MAX = 3
+"""Steps from the plainest candidate, each to the best of its neighbours."""
+WORST = (-1, 0)
+"""The score of what is no job."""
 FRESH = "some"
 SECRETS = "secrets_present"
 """Beside the facts: not said by a submitter, but measured."""
@@ -59,6 +69,7 @@ class Search:
         self._was = was
         self._now = now
         self._effort = effort
+        self._reads_now = was.policy.reads_now or now.policy.reads_now
 
     def near(self, placed: Placed, twin: Rule | None, aspects: frozenset[str]) -> Witness | None:
         """A job in the reach of the rule, which counts for it, best one that differs in one of `aspects`.
@@ -74,8 +85,8 @@ class Search:
             area = meet(placed.reach.area, partner.area)
             if area is not None:
                 near.append((area, [*rules, partner.rule]))
-        for candidates_max in (CANDIDATES_FIRST, CANDIDATES_MAX):
-            for area, asking in near:
+        for candidates_max, areas in ((CANDIDATES_FIRST, near), (CANDIDATES_MAX, near[:NEAREST_MAX])):
+            for area, asking in areas:
                 for found in self._in(area, asking, placed.rule.id, candidates_max):
                     if found.how.aspect in aspects:
                         return found
@@ -88,29 +99,35 @@ class Search:
         return islice((reach for reach in lifting if not reach.is_apart_from(placed.reach)), PARTNERS_MAX)
 
     def _in(self, area: Area, rules: Sequence[Rule], counting: str, candidates_max: int) -> Iterator[Witness]:
-        conditions = [hint for rule in rules if rule.when is not None for hint in hints(rule.when)]
-        met: dict[str, Rule] = {}
-        for draft in islice(_candidates(list(_options(area)), conditions, met), candidates_max):
+        """Jobs of the area that differ: the plainest first, then step by step towards what `now` lets do most."""
+        candidates = Candidates(list(_options(area)), rules)
+        for draft in islice(candidates, candidates_max):
             if not self._effort.spend():
                 return
-            yield from self._try(draft, counting, met)
+            tried = self._try(draft)
+            if tried is None:
+                continue
+            was, now, found = tried
+            if counting in (*was.rules, *now.rules):
+                yield from found
+            candidates.learn(
+                (STRICTNESS[now.verdict], -STRICTNESS[was.verdict]),
+                [*(self._was.rules[name] for name in was.rules), *(self._now.rules[name] for name in now.rules)],
+            )
 
-    def _try(self, draft: Facts, counting: str, met: dict[str, Rule]) -> list[Witness]:
+    def _try(self, draft: Facts) -> tuple[Decision, Decision, list[Witness]] | None:
+        """What both sides decide, and in which respects `now` lets the job do more; None where it is no job."""
         facts = {name: value for name, value in draft.items() if name != SECRETS}
         secrets = bool(draft.get(SECRETS))
         try:
             job, at_ms = job_of_facts(facts, 1, NOW_MS, lambda _prompt, _payload: secrets)
         except InvalidInput:
-            return []
+            return None
         was, now = _decide(self._was, job, at_ms), _decide(self._now, job, at_ms)
-        met.update((f"was {name}", self._was.rules[name]) for name in was.rules)
-        met.update((f"now {name}", self._now.rules[name]) for name in now.rules)
+        if self._reads_now:
+            facts.setdefault("now", NOW_MS)
         how = loosened(was, now, self._was.rules, self._now.rules)
-        if how and counting in (*was.rules, *now.rules):
-            if (self._was.policy.reads_now or self._now.policy.reads_now) and "now" not in facts:
-                facts["now"] = NOW_MS
-            return [Witness(facts, secrets, was, now, item) for item in how]
-        return []
+        return was, now, [Witness(facts, secrets, was, now, item) for item in how]
 
 
 def _decide(side: Side, job: Job, at_ms: int) -> Decision:
@@ -125,38 +142,70 @@ class _Part:
     choice: int | None = None
 
 
-def _candidates(choices: Sequence[Sequence[Facts]], extra: Sequence[Facts], met: Mapping[str, Rule]) -> Iterator[Facts]:
-    """The first of each choice, with each other part in turn, what rules that were `met` spare or test, and pairs."""
-    yield _draft(choices)
-    parts = [*map(_Part, extra)]
-    parts.extend(_Part(facts, place) for place, options in enumerate(choices) for facts in options[1:])
-    yield from (_draft(choices, part) for part in parts)
-    more = [_Part(part) for rule in list(met.values()) for part in _ways_out(rule)]
-    yield from (_draft(choices, part) for part in more)
-    for one, other in combinations([*parts, *more], 2):
-        if one.choice is None or one.choice != other.choice:
-            yield _draft(choices, one, other)
+class Candidates:
+    """Facts to try, each told after the one before it what came of that (`learn`).
 
+    First those that say as little as can be, then with one part otherwise; the best of these is where the next step
+    starts, and so on; in the end pairs of parts.
+    """
 
-def _draft(choices: Sequence[Sequence[Facts]], *parts: _Part) -> Facts:
-    chosen = {part.choice: part.facts for part in parts if part.choice is not None}
-    facts: Facts = {}
-    for place, options in enumerate(choices):
-        facts = _with(facts, chosen.get(place, options[0]))
-    for part in parts:
-        if part.choice is None:
-            facts = _with(facts, part.facts)
-    return facts
+    def __init__(self, choices: Sequence[Sequence[Facts]], rules: Sequence[Rule]) -> None:
+        self._choices = choices
+        hinted = (_Part(hint) for rule in rules if rule.when is not None for hint in hints(rule.when))
+        others = (_Part(facts, place) for place, options in enumerate(choices) for facts in options[1:])
+        self._parts = [*hinted, *others]
+        self._met: set[int] = set()
+        self._score = WORST
+
+    def learn(self, score: tuple[int, int], matching: Iterable[Rule]) -> None:
+        """How good the last candidate was (larger is better), and which rules matched it."""
+        self._score = score
+        for rule in matching:
+            if id(rule) not in self._met and len(self._parts) < PARTS_MAX:
+                self._met.add(id(rule))
+                self._parts.extend(map(_Part, islice(_ways_out(rule), WAYS_OUT_MAX)))
+
+    def __iter__(self) -> Iterator[Facts]:
+        start: tuple[_Part, ...] = ()
+        best = yield from self._scored(start)
+        for _ in range(STEPS_MAX):
+            step = None
+            for part in self._parts:  # grows while it is walked
+                score = yield from self._scored((*start, part))
+                if score > best:
+                    best, step = score, part
+            if step is None:
+                break
+            start = (*start, step)
+        for pair in combinations(self._parts, 2):
+            yield from self._scored(pair)
+
+    def _scored(self, parts: tuple[_Part, ...]) -> Generator[Facts, None, tuple[int, int]]:
+        self._score = WORST
+        yield self._draft(parts)
+        return self._score
+
+    def _draft(self, parts: tuple[_Part, ...]) -> Facts:
+        chosen = {part.choice: part.facts for part in parts if part.choice is not None}
+        facts: Facts = {}
+        for place, options in enumerate(self._choices):
+            facts = _with(facts, chosen.get(place, options[0]))
+        for part in parts:
+            if part.choice is None:
+                facts = _with(facts, part.facts)
+        return facts
 
 
 def _ways_out(rule: Rule) -> Iterator[Facts]:
     """Facts under which the rule might not match: what it spares, and what its condition is about."""
     spared = None if rule.unless is None else area_of(rule.unless)
     if spared is not None and not spared.is_empty:
-        draft = _draft(list(_options(spared)))
-        if spared.topics == EVERY_TOPIC:
-            del draft["topic"]
-        yield draft
+        options = list(_options(spared))[0 if spared.topics != EVERY_TOPIC else 1 :]
+        facts: Facts = {}
+        for choice in options:
+            facts = _with(facts, choice[0])
+        yield facts
+        yield from (_with(facts, other) for choice in options for other in choice[1:] if SECRETS not in other)
     if rule.when is not None:
         yield from hints(rule.when)
 
