@@ -24,43 +24,43 @@ everything in its scope, and another quarantines what is found in output there, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from holdgate.bundles.documents import load_rules_file
-from holdgate.bundles.errors import (
-    BundleExpired,
-    BundleNotYet,
-    BundleOutdated,
-    BundleOutOfScope,
-    BundleRefused,
-    BundleSetRefused,
-    BundleUnsigned,
-)
-from holdgate.bundles.format import DOMAIN, BundleFile, parse_bundle
-from holdgate.bundles.root import ApproverRole, AuthorKey, Root, Scope
+from holdgate.bundles.dropped import MISSING, closing_rules, digest_of_dropped
+from holdgate.bundles.errors import BundleExpired, BundleNotYet, BundleOutdated, BundleRefused, BundleSetRefused
+from holdgate.bundles.format import BundleFile, parse_bundle
+from holdgate.bundles.reach import EVERYWHERE, covers, covers_pattern, verify_approvers, verify_ids, verify_reach
+from holdgate.bundles.root import Root, Scope
+from holdgate.bundles.signers import verify_signatures
 from holdgate.kernel import limits
-from holdgate.kernel.canonical import digest
-from holdgate.kernel.errors import Forged, HoldgateError, PolicyInvalid
+from holdgate.kernel.errors import HoldgateError, PolicyInvalid
 from holdgate.kernel.ids import Digest
-from holdgate.kernel.match import Match
-from holdgate.kernel.permits import Keyring, fingerprint
 from holdgate.kernel.policy import Policy, compile_policy, snapshot_of
-from holdgate.kernel.records import ApprovalRequirement, Verdict
-from holdgate.kernel.rules import BundleRules, Combining, OutputRule, OutputVerdict, Rule
-from holdgate.kernel.topics import ONE, REST
+from holdgate.kernel.records import Verdict
+from holdgate.kernel.rules import BundleRules
 from holdgate.kernel.trust import ActivePolicy, BundleInfo, DroppedBundle, Trust
 
-EVERYWHERE = Scope()
+__all__ = [
+    "BUNDLES_MAX",
+    "MISSING",
+    "SET_BYTES_MAX",
+    "Floor",
+    "TrustedBundle",
+    "TrustedSet",
+    "covers",
+    "covers_pattern",
+    "parse_bundle_rules",
+    "verify_ids",
+    "verify_reach",
+    "verify_signatures",
+]
+
 BUNDLES_MAX = 100
 """In one set, dropped ones too."""
 SET_BYTES_MAX = 128 * 1024 * 1024
 """Of all bundle files of one set: a kernel holds them in memory."""
-RESERVED_ID = "holdgate."
-"""Ids that begin so are of the kernel's own rules."""
-DROPPED_ID = "holdgate.dropped."
-MISSING = "bundle_missing"
-"""Why a bundle is dropped that is simply not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,54 +266,19 @@ class TrustedSet:
         ordered = [item for _, item in sorted(bundles.items())]
         _verify_size(ordered, len(floors))
         digests = [item.digest for item in ordered]
-        digests += [_digest_of_dropped(name, floor) for name, floor in dropped.items()]
+        digests += [digest_of_dropped(name, floor.scope) for name, floor in dropped.items()]
         try:
             policy = compile_policy(
-                [*(item.rules for item in ordered), *(_closing(name, floor) for name, floor in dropped.items())],
+                [
+                    *(item.rules for item in ordered),
+                    *(closing_rules(name, floor.scope) for name, floor in dropped.items()),
+                ],
                 snapshot=snapshot_of(digests, self.root.version),
                 default=Verdict(self.root.default_decision),
             )
         except PolicyInvalid as error:
             raise BundleSetRefused(str(error)) from error
         return replace(self, bundles=bundles, floors=floors, policy=policy)
-
-
-def verify_signatures(file: BundleFile, root: Root, replaced: Scope | None = None) -> tuple[str, ...]:
-    """Fingerprints of the authors that signed and may sign this scope, and `replaced`, that of the bundle it replaces.
-
-    BundleUnsigned when too few signed, BundleOutOfScope when too few of those may.
-    """
-    scopes = [file.manifest.scope] if replaced is None else [file.manifest.scope, replaced]
-    signed = _author_signatures(file, root)
-    within = {key: author for key, author in signed.items() if all(covers(author.scope, scope) for scope in scopes)}
-    if len({author.name for author in within.values()}) >= root.threshold:
-        return tuple(within)
-    authors = {author.name for author in signed.values()}
-    if len(authors) >= root.threshold:
-        names = ", ".join(f"`{author.name}`" for key, author in signed.items() if key not in within)
-        what = "" if replaced is None else ", or of what it replaces"
-        raise BundleOutOfScope(f"{names} may not sign for the scope of `{file.manifest.name}`{what}")
-    if not authors and file.signatures:
-        keys = ", ".join(f"`{signature.key[:48]}`" for signature in file.signatures[:3])
-        raise BundleUnsigned(f"signed by {keys}, which no author of the root has", code="bundle_unknown_key")
-    raise BundleUnsigned(f"{len(authors)} authors of the root signed, {root.threshold} must")
-
-
-def _author_signatures(file: BundleFile, root: Root) -> dict[str, AuthorKey]:
-    """Authors by the fingerprint of the key of theirs that signed `file`; BundleUnsigned when one does not hold."""
-    authors = {fingerprint(bytes.fromhex(author.public_key)): author for author in root.authors}
-    keyring = Keyring(bytes.fromhex(author.public_key) for author in root.authors)
-    found: dict[str, AuthorKey] = {}
-    for signature in file.signatures:
-        author = authors.get(signature.key)
-        if author is None:
-            continue
-        try:
-            keyring.verify(DOMAIN, signature)
-        except Forged as error:
-            raise BundleUnsigned(f"the signature of `{author.name}` does not hold", code="bundle_signature") from error
-        found[signature.key] = author
-    return found
 
 
 def parse_bundle_rules(file: BundleFile) -> BundleRules:
@@ -330,126 +295,9 @@ def parse_bundle_rules(file: BundleFile) -> BundleRules:
     )
 
 
-def verify_ids(rules: BundleRules) -> None:
-    """BundleRefused when a rule takes an id that is kept for the kernel's own rules."""
-    for name in [*(rule.id for rule in rules.rules), *(rule.id for rule in rules.output_rules)]:
-        if name.lower().startswith(RESERVED_ID):
-            raise BundleRefused(f"rule `{name}`: no id begins with `{RESERVED_ID}`", code="bundle_rule_id")
-
-
-def verify_approvers(rules: BundleRules, roles: Sequence[ApproverRole]) -> None:
-    """BundleRefused when a rule asks approvals of others than `roles`, outside their scope or of too few people.
-
-    Where the root names no roles, rules may ask of whomever they name.
-    """
-    allowed = {role.name: role for role in roles}
-    for rule in rules.rules if roles else ():
-        if rule.approval is not None and (problem := _misasked(rule, rule.approval, allowed)) is not None:
-            raise BundleRefused(f"rule `{rule.id}`: {problem}", code="bundle_approvers")
-
-
-def _misasked(rule: Rule, approval: ApprovalRequirement, allowed: Mapping[str, ApproverRole]) -> str | None:
-    if approval.names:
-        return "the root says which roles approve, so a rule names no people"
-    for name in approval.roles:
-        role = allowed.get(name)
-        if role is None:
-            return f"the root does not name the approver role `{name}`"
-        if approval.quorum < role.quorum_min:
-            return f"the root wants at least {role.quorum_min} of `{name}`"
-        if not _reaches_within(rule.match.tenants, rule.match.topics, role.scope):
-            return f"the root lets `{name}` approve elsewhere only"
-    return None
-
-
-def verify_reach(rules: BundleRules, scope: Scope) -> None:
-    """BundleOutOfScope when a rule reaches outside `scope`. One that names no tenant or topic reaches all of them."""
-    for rule in rules.rules:
-        _verify_rule(rule, rule.match.tenants, rule.match.topics, scope)
-    for output_rule in rules.output_rules:
-        _verify_rule(output_rule, output_rule.tenants, output_rule.topics, scope)
-
-
-def covers(outer: Scope, inner: Scope) -> bool:
-    """Whether everything in `inner` is in `outer`."""
-    return _covers_tenants(outer, inner.tenants) and _covers_topics(outer, inner.topics)
-
-
-def covers_pattern(outer: str, inner: str) -> bool:
-    """Whether every topic that the pattern `inner` names is named by `outer`."""
-    wide, narrow = outer.split("."), inner.split(".")
-    for index, part in enumerate(wide):
-        if part == REST:
-            return len(narrow) > index
-        if index >= len(narrow) or narrow[index] == REST or part not in (ONE, narrow[index]):
-            return False
-    return len(wide) == len(narrow)
-
-
-def _verify_rule(rule: Rule | OutputRule, tenants: Iterable[str], topics: Iterable[str], scope: Scope) -> None:
-    if not _covers_tenants(scope, list(tenants) or EVERYWHERE.tenants):
-        raise BundleOutOfScope(f"rule `{rule.id}` reaches tenants outside the bundle's scope", code="bundle_reach")
-    if not _covers_topics(scope, list(topics) or EVERYWHERE.topics):
-        raise BundleOutOfScope(f"rule `{rule.id}` reaches topics outside the bundle's scope", code="bundle_reach")
-
-
-def _reaches_within(tenants: Iterable[str], topics: Iterable[str], scope: Scope) -> bool:
-    """Whether a rule for these, where none means all, stays in `scope`."""
-    return _covers_tenants(scope, list(tenants) or EVERYWHERE.tenants) and _covers_topics(
-        scope, list(topics) or EVERYWHERE.topics
-    )
-
-
 def _verify_size(bundles: Sequence[TrustedBundle], names: int) -> None:
     """BundleSetRefused when the set is over its limits."""
     if names > BUNDLES_MAX:
         raise BundleSetRefused(f"more than {BUNDLES_MAX} bundles", code="bundle_count")
     if sum(len(bundle.data) for bundle in bundles) > SET_BYTES_MAX:
         raise BundleSetRefused(f"all bundles together are over {SET_BYTES_MAX} bytes", code="bundle_count")
-
-
-def _digest_of_dropped(name: str, floor: Floor) -> Digest:
-    scope = None if floor.scope is None else floor.scope.model_dump(mode="json")
-    return digest({"dropped": name, "scope": scope})
-
-
-def _closing(name: str, floor: Floor) -> BundleRules:
-    """What stands for a dropped bundle: everything in its scope is denied; all is its scope where that is not known.
-
-    What its output rules would have kept back is quarantined: of a finding the strictest verdict counts.
-    """
-    scope = EVERYWHERE if floor.scope is None else floor.scope
-    tenants = frozenset(() if "*" in scope.tenants else scope.tenants)
-    topics = () if REST in scope.topics else tuple(scope.topics)
-    reason = f"bundle `{name}` does not hold any more; its whole scope is closed until it is published again"
-    return BundleRules(
-        name=name,
-        combining=Combining.DENY_OVERRIDES,
-        rules=(
-            Rule(
-                id=f"{DROPPED_ID}{name}",
-                bundle=name,
-                decision=Verdict.DENY,
-                reason=reason,
-                match=Match(tenants=tenants, topics=topics).with_checks(),
-            ),
-        ),
-        output_rules=(
-            OutputRule(
-                id=f"{DROPPED_ID}{name}.output",
-                bundle=name,
-                verdict=OutputVerdict.QUARANTINE,
-                reason=reason,
-                tenants=tenants,
-                topics=topics,
-            ),
-        ),
-    )
-
-
-def _covers_tenants(outer: Scope, tenants: Iterable[str]) -> bool:
-    return "*" in outer.tenants or set(tenants) <= set(outer.tenants)
-
-
-def _covers_topics(outer: Scope, topics: Iterable[str]) -> bool:
-    return all(any(covers_pattern(wide, narrow) for wide in outer.topics) for narrow in topics)
