@@ -187,7 +187,7 @@ def _check_size(condition: Condition, job: Job) -> None:
 
 
 def _payload(job: Job) -> Json:
-    """The payload as values; InvalidInput when it is not at hand or too large to look through."""
+    """The payload as values; InvalidInput when it is not at hand, too large to look through, or has a NUL in a text."""
     if job.payload is None:
         raise InvalidInput("the payload is not at hand")
     if len(job.payload) > limits.EXPRESSION_PAYLOAD_BYTES_MAX:
@@ -196,11 +196,14 @@ def _payload(job: Job) -> Json:
         payload = parse_json(job.payload)
     except MalformedJson as error:
         raise InvalidInput("the payload cannot be read") from error
+    has_nul = b"\\u0000" in job.payload  # the one way in which JSON can write it
     nodes = 0
     pending = [payload]
     while pending:
         value = pending.pop()
         nodes += 1
+        if has_nul and _is_cut_short(value):
+            raise InvalidInput("the payload has a text with a character of value zero")
         if isinstance(value, (list, dict)):
             if len(value) > limits.EXPRESSION_LIST_ITEMS_MAX:
                 raise InvalidInput(f"the payload has a list of more than {limits.EXPRESSION_LIST_ITEMS_MAX} items")
@@ -208,6 +211,12 @@ def _payload(job: Job) -> Json:
         if nodes + len(pending) > limits.EXPRESSION_NODES_MAX:
             raise InvalidInput(f"the payload has more than {limits.EXPRESSION_NODES_MAX} values")
     return payload
+
+
+def _is_cut_short(value: Json) -> bool:
+    """Whether the library would see only the beginning of a text: it takes a NUL for its end, a worker does not."""
+    texts = value if isinstance(value, dict) else [value]
+    return any(isinstance(text, str) and "\0" in text for text in texts)
 
 
 def _time_text(time_ms: int | None) -> str | None:

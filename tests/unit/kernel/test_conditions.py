@@ -148,6 +148,32 @@ def test_a_payload_that_is_elsewhere_is_an_error_and_not_an_absence() -> None:
     assert (made.verdict, made.errors) == (Verdict.DENY, ("no: `when` failed: the payload is not at hand",))
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"command": "ls\0; rm -rf /"},
+        {"command": "ls", "command\0": "x"},
+        {"command": "ls", "more": {"deep": ["a", ["b\0"]]}},
+        {"command": "ls", "more": {"\0": 1}},
+    ],
+)
+def test_a_text_is_never_seen_up_to_a_nul_only(payload: dict[str, Any]) -> None:
+    """The library takes it for the end of a text; the worker would get all of it."""
+    active = policy(
+        rule("let", when="job.payload.command == 'ls'"),
+        rule("no", "deny", match={"capabilities": ["x"]}, when="job.payload.command == 'rm'"),
+    )
+    why = "`when` failed: the payload has a text with a character of value zero"
+    made = decide(active, job(payload=payload))
+    assert (made.verdict, made.errors) == (Verdict.DENY, (f"let: {why}",))
+    assert decide(active, job(payload=payload, capability="x")).deciding == ("no",)
+
+
+def test_a_backslash_before_u0000_is_a_text_like_others() -> None:
+    made = decide(policy(rule("let", when="job.payload.text.size() == 6")), job(payload={"text": "\\u0000"}))
+    assert (made.verdict, made.errors) == (Verdict.ALLOW, ())
+
+
 def test_a_rule_that_does_not_look_at_the_payload_does_without_it() -> None:
     asked = job(payload={"amount": 1}).with_payload(None)
     made = decide(policy(rule("let", when='job.topic == "job.demo.read"')), asked)
