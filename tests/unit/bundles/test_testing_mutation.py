@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdgate.bundles.testing import Mutation, MutationReport, load_suite, mutation, run_suite
 from holdgate.bundles.testing.fields import narrower, wider
 from holdgate.bundles.testing.mutants import mutants
 from holdgate.bundles.testing.run import Bench, Suite
+from holdgate.bundles.testing.terms import looser_approval, looser_constraints
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import ActorId, JobId, Tenant
 from holdgate.kernel.jobform import Identity, job_from_form
 from holdgate.kernel.match import Match
-from holdgate.kernel.records import Job
+from holdgate.kernel.records import ApprovalRequirement, Constraints, Job
 from holdgate.kernel.rules import BundleRules, OutputRule, Rule
 from support.bundle_tests import bundle_of
 
@@ -197,7 +199,7 @@ def test_a_condition_that_would_be_too_long_is_not_negated() -> None:
 
 WORDS = st.sampled_from("abc")
 SETS = st.frozensets(WORDS, max_size=3)
-PATTERNS = st.sampled_from([">", "job.>", "job.*", "job.a", "job.a.>", "job.*.b", "job.a.*", "a"])
+PATTERNS = st.sampled_from([">", "job.>", "job.*", "job.a", "job.a.>", "job.*.b", "job.*.>", "job.a.*", "a"])
 LABELS = st.dictionaries(st.sampled_from(["env", "team"]), st.frozensets(WORDS, min_size=1), max_size=2)
 MATCHES = st.builds(
     lambda topics, labels, secrets, **sets: Match(
@@ -233,6 +235,49 @@ def test_a_wider_match_loses_no_job_and_a_narrower_one_gains_none(
         assert changed.with_checks().holds(asked) or not holds
     for _, changed in narrower(match):
         assert holds or not changed.with_checks().holds(asked)
+
+
+TOKENS = ["job", "a", "b", "z"]
+EVERY_TOPIC = [".".join(tokens) for count in range(1, 5) for tokens in product(TOKENS, repeat=count)]
+EVERY_LABEL = [
+    {key: value for key, value in (("env", env), ("team", team)) if value}
+    for env, team in product(["", "a", "b", "c", "z"], repeat=2)
+]
+
+
+@given(topics=st.lists(PATTERNS, min_size=1, max_size=4))
+@example(topics=["job.>", "job.*.>"])
+@example(topics=["job.*", "job.*.>"])
+@example(topics=["job.>", "job.*", "job.*.>"])
+def test_every_step_of_topics_differs_for_some_topic(topics: list[str]) -> None:
+    differs([job({"topic": topic}) for topic in EVERY_TOPIC], Match(topics=tuple(topics)))
+
+
+@given(labels=LABELS, environments=SETS)
+@example(labels={"env": frozenset("ab")}, environments=frozenset("a"))
+@example(labels={"env": frozenset("a")}, environments=frozenset("ab"))
+def test_every_step_of_labels_differs_for_some_label(
+    labels: dict[str, frozenset[str]], environments: frozenset[str]
+) -> None:
+    """`environments` looks at the label `env`, as `labels` may."""
+    match = Match(labels=tuple(labels.items()), environments=environments)
+    differs([job({"topic": "t", "labels": said}) for said in EVERY_LABEL], match)
+
+
+def differs(jobs: list[Job], match: Match) -> None:
+    before = [match.with_checks().holds(asked) for asked in jobs]
+    if any(before):
+        for step, changed in [*wider(match), *narrower(match)]:
+            assert [changed.with_checks().holds(asked) for asked in jobs] != before, step
+
+
+def test_what_is_added_is_not_there_yet() -> None:
+    constraints = Constraints(network=("mutant-1",))
+    assert all(changed != constraints for _, changed in looser_constraints(constraints))
+    approval = ApprovalRequirement("r", ("mutant-1", "mutant-2"))
+    assert all(
+        set(changed.roles) != set(approval.roles) for change, changed in looser_approval(approval) if "role" in change
+    )
 
 
 RULES = """
@@ -399,6 +444,6 @@ def rules_of(text: str) -> BundleRules:
     return load_suite(bundle_of(text)).rules
 
 
-def job(form: dict[str, object], *, secrets: bool, actor: str) -> Job:
+def job(form: dict[str, object], *, secrets: bool = False, actor: str = "a") -> Job:
     identity = Identity(Tenant("t"), ActorId(actor))
     return job_from_form(form, identity=identity, job_id=JobId("j"), now_ms=0, trace_id="", secrets_present=secrets)

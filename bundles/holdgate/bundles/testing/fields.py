@@ -1,12 +1,12 @@
 """A `match` made wider or narrower, one step at a time. Pure.
 
 What always holds: a wider match holds wherever the one it came of holds, a narrower one nowhere else; each differs from
-it for some job. A step that another field or pattern makes void is left out.
+it for some job, if any job fulfils the one it came of. A step that another field or pattern makes void is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -71,12 +71,12 @@ def narrower(target: Target) -> Iterator[tuple[Step, Target]]:
     for name in ANY_OF:
         values: frozenset[str] = getattr(target, name, frozenset())
         if len(values) > 1:
-            for value in sorted(values):
+            for value in _telling(target, name, values):
                 yield _dropped(name, value), _with(target, name, values - {value})
     for name in ("labels", "mcp"):
         pairs: Pairs = getattr(target, name, ())
         for key, wanted in pairs:
-            for value in sorted(wanted) if len(wanted) > 1 else ():
+            for value in _telling(target, f"{name}.{key}", wanted) if len(wanted) > 1 else ():
                 less = tuple((one, several - {value} if one == key else several) for one, several in pairs)
                 yield _dropped(f"{name}.{key}", value), _with(target, name, less)
 
@@ -88,7 +88,7 @@ def _wider_topics(topics: tuple[str, ...]) -> Iterator[tuple[Step, tuple[str, ..
     seen: set[str] = set()
     for topic in topics:
         wide = ".".join([*topic.split(".")[:-1], REST])
-        if wide in seen or wide == REST or any(covers_pattern(other, wide) for other in topics):
+        if wide in seen or wide == REST or _is_covered(wide, topics):
             continue
         seen.add(wide)
         changed = tuple(wide if other == topic else other for other in topics)
@@ -99,15 +99,26 @@ def _wider_topics(topics: tuple[str, ...]) -> Iterator[tuple[Step, tuple[str, ..
 def _narrower_topics(topics: tuple[str, ...]) -> Iterator[tuple[Step, tuple[str, ...]]]:
     for position, topic in enumerate(topics):
         others = (*topics[:position], *topics[position + 1 :])
-        if any(covers_pattern(other, topic) for other in others):
+        if _is_covered(topic, others):
             continue
         if others:
             yield _dropped("topics", topic), others
-        if topic.split(".")[-1] == REST:
-            narrow = ".".join([*topic.split(".")[:-1], ONE])
+        head = topic.split(".")[:-1]
+        if topic.split(".")[-1] == REST and not _is_covered(".".join([*head, ONE, REST]), others):
+            narrow = ".".join([*head, ONE])
             changed = (*topics[:position], narrow, *topics[position + 1 :])
             step = Step("topics", f"topic `{topic}` narrowed to `{narrow}`", f", of a topic deeper than `{narrow}`")
             yield step, changed
+
+
+def _is_covered(topic: str, others: Collection[str]) -> bool:
+    """Whether others name every topic that `topic` names: one of them, or `>` by some for one token and for more."""
+    if any(covers_pattern(other, topic) for other in others):
+        return True
+    *head, last = topic.split(".")
+    if last != REST or all(other.count(".") <= len(head) for other in others):
+        return False
+    return _is_covered(".".join([*head, ONE]), others) and _is_covered(".".join([*head, ONE, REST]), others)
 
 
 def _is_implied(target: Match | OutputRule, field: str) -> bool:
@@ -117,6 +128,15 @@ def _is_implied(target: Match | OutputRule, field: str) -> bool:
         return False
     label, values = tests[field]
     return any(name != field and other == label and wanted <= values for name, (other, wanted) in tests.items())
+
+
+def _telling(target: Match | OutputRule, field: str, values: frozenset[str]) -> list[str]:
+    """Those values that no other field looking at the same label rules out."""
+    tests = _label_tests(target)
+    if field not in tests:
+        return sorted(values)
+    others = [wanted for name, (label, wanted) in tests.items() if name != field and label == tests[field][0]]
+    return sorted(value for value in values if all(value in wanted for wanted in others))
 
 
 def _label_tests(target: Match | OutputRule) -> dict[str, tuple[str, frozenset[str]]]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from holdgate.kernel.records import ApprovalRequirement, Constraints, Over
 from holdgate.kernel.ruleform import APPROVER_ROLE, THROTTLE_KEYS
 from holdgate.kernel.rules import RateLimit
 
-ADDED = "mutant"
-"""A role, a host or a variable that no rule names."""
 _NUMBERS = ("max_runtime_s", "max_output_bytes", "max_attempts", "max_concurrency")
 _ALLOW_LISTS = ("network", "env")
 
@@ -28,7 +27,7 @@ def looser_constraints(constraints: Constraints) -> Iterator[tuple[str, Constrai
     for name in _ALLOW_LISTS:
         allowed: tuple[str, ...] | None = getattr(constraints, name)
         if allowed is not None:
-            longer = tuple(sorted({*allowed, ADDED}))
+            longer = tuple(sorted({*allowed, _another(allowed)}))
             yield f"one more in constraint `{name}`", _with(constraints, name, longer)
     for path in constraints.paths if constraints.paths is not None and len(constraints.paths) > 1 else ():
         rest = tuple(other for other in constraints.paths or () if other != path)
@@ -40,7 +39,7 @@ def looser_approval(approval: ApprovalRequirement) -> Iterator[tuple[str, Approv
     if approval.quorum > 1:
         less = approval.quorum - 1
         yield f"approvers: quorum lowered to {less}", replace(approval, quorum=less)
-    yield "approvers: one role more", replace(approval, roles=(*approval.roles, ADDED))
+    yield "approvers: one role more", replace(approval, roles=(*approval.roles, _another(approval.roles)))
     if approval.roles != (APPROVER_ROLE,) or approval.names:
         yield f"approvers: whoever is `{APPROVER_ROLE}`", replace(approval, roles=(APPROVER_ROLE,), names=())
     yield "approvers: twice the time until it expires", replace(approval, expires_s=2 * approval.expires_s)
@@ -58,6 +57,11 @@ def looser_rate(rate: RateLimit) -> Iterator[tuple[str, RateLimit]]:
         yield f"throttle: counted for each `{more}` by itself", replace(rate, key=(*rate.key, more))
     if rate.over is not Over.DELAY:
         yield f"throttle: over the limit `delay` instead of `{rate.over}`", replace(rate, over=Over.DELAY)
+
+
+def _another(names: Collection[str]) -> str:
+    """A role, a host or a variable that is not among `names`."""
+    return next(name for name in (f"mutant-{number}" for number in count(1)) if name not in names)
 
 
 def _with(constraints: Constraints, name: str, value: Any) -> Constraints:
