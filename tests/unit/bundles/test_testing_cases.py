@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdgate.bundles.errors import DocumentInvalid
@@ -201,6 +201,7 @@ FILES = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(value=TREES | FILES)
 def test_whatever_a_file_holds_it_is_cases_or_refused(value: object) -> None:
     """JSON is YAML: what is not refused has cases, and every case something to expect."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from holdgate.bundles.testing import Mutation, MutationReport, load_suite, mutation, run_suite
@@ -225,6 +225,7 @@ JOBS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(match=MATCHES, form=JOBS, secrets=st.booleans(), actor=WORDS)
 def test_a_wider_match_loses_no_job_and_a_narrower_one_gains_none(
     match: Match, form: dict[str, object], secrets: bool, actor: str
@@ -245,6 +246,7 @@ EVERY_LABEL = [
 ]
 
 
+@settings(deadline=None)
 @given(topics=st.lists(PATTERNS, min_size=1, max_size=4))
 @example(topics=["job.>", "job.*.>"])
 @example(topics=["job.*", "job.*.>"])
@@ -253,6 +255,7 @@ def test_every_step_of_topics_differs_for_some_topic(topics: list[str]) -> None:
     differs([job({"topic": topic}) for topic in EVERY_TOPIC], Match(topics=tuple(topics)))
 
 
+@settings(deadline=None)
 @given(labels=LABELS, environments=SETS)
 @example(labels={"env": frozenset("ab")}, environments=frozenset("a"))
 @example(labels={"env": frozenset("a")}, environments=frozenset("ab"))
