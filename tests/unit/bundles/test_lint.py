@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from holdgate.bundles.lint import Finding, LintContext, Severity, lint
+from holdgate.bundles.lint.budget import COMPARISONS_MAX
 from holdgate.bundles.lint.catalog import BY_CODE, CHECKS
 from holdgate.bundles.lint.outputs import COMPARED_MAX
 from holdgate.bundles.lint.regions import common_pattern, region_of
-from holdgate.bundles.lint.shadows import COMPARISONS_MAX
 from holdgate.bundles.manifest import Vocabulary
 from holdgate.kernel.match import Match
 from holdgate.kernel.ruleform import parse_rules

@@ -28,7 +28,6 @@ from holdgate.bundles.lint.expressions import (
     label_of,
     nodes,
     patterns_required,
-    tree_of,
 )
 from holdgate.bundles.lint.findings import Finding
 from holdgate.bundles.lint.placed import Placed
@@ -65,18 +64,17 @@ def condition_findings(item: Placed) -> Iterator[Finding]:
     if item.excepted is not None and item.region.is_apart(item.excepted):
         message = "no job that `match` matches can meet its `not`; correct the value, or drop it"
         yield finding("idle-not", rule.bundle, rule.id, message)
-    if rule.when is None:
+    if rule.when is None or item.tree is None:
         return
     answer = constant_answer(rule.when)
     if answer is not None:
         how = "is true" if answer is True else f"fails ({answer})"
         message = f"its `when` {how} whatever the job is; compare with something of the job, or drop it"
         yield finding("constant-condition", rule.bundle, rule.id, message)
-    tree = tree_of(rule.when)
-    for message in dict.fromkeys(_wrong_types(tree)):
+    for message in dict.fromkeys(_wrong_types(item.tree)):
         yield finding("wrong-type", rule.bundle, rule.id, message)
     if item.allows:
-        for pattern in dict.fromkeys(patterns_required(tree)):
+        for pattern in dict.fromkeys(patterns_required(item.tree)):
             if not _is_anchored(pattern):
                 message = f"its `when` finds `{_short(pattern)}` anywhere in the text; write `^…$` around it"
                 yield finding("unanchored-regex", rule.bundle, rule.id, message)
@@ -88,25 +86,25 @@ def _contradiction(item: Placed) -> str | None:
             return f"`match` demands different values of `{name}`; leave one of them"
     if item.excepted is not None and item.region.is_within(item.excepted):
         return "its `not` takes away all that `match` matches; narrow it"
-    if item.when is None:
+    if item.when is None or item.tree is None:
         return None
     answer = constant_answer(item.when)
     if answer is not None:  # true, and fails in a rule that does not allow, are `when=None` in `item`
         how = "is false" if answer is False else f"fails ({answer})"
         return f"its `when` {how} whatever the job is; compare with something of the job"
-    return _never_true(item, item.when)
+    return _never_true(item, item.when, item.tree)
 
 
-def _never_true(item: Placed, condition: Condition) -> str | None:
+def _never_true(item: Placed, condition: Condition, tree: Node) -> str | None:
     """What in `condition` contradicts `match`, or itself.
 
     In a rule that does not allow, a condition that fails counts as true: there only what is compared without a chance
     to fail is looked at, in a condition that cannot fail as a whole.
     """
-    if not item.allows and can_fail_as_a_whole(condition):
+    if not item.allows and can_fail_as_a_whole(condition, tree):
         return None
     region = item.region
-    for part in conjuncts(tree_of(condition)):
+    for part in conjuncts(tree):
         demanded = _demanded(part, item)
         if demanded is None:
             if _is_false(part, item):

@@ -111,9 +111,9 @@ def conjuncts(node: Node) -> list[Node]:
     return [node]
 
 
-def can_fail_as_a_whole(condition: Condition) -> bool:
+def can_fail_as_a_whole(condition: Condition, tree: Node) -> bool:
     """Whether it can give an error although a part of it is false: what it looks through may be too much."""
-    walks = any(isinstance(node, Other) for node in nodes(tree_of(condition)))
+    walks = any(isinstance(node, Other) for node in nodes(tree))
     return condition.nested or walks or PAYLOAD in condition.reads
 
 
@@ -122,9 +122,9 @@ def label_of(path: Path) -> str | None:
     return path[2] if len(path) == 3 and path[:2] == ("job", "labels") else None
 
 
-def labels_read(condition: Condition) -> set[str]:
+def labels_read(tree: Node) -> set[str]:
     """Labels that a condition names."""
-    found = (label_of(node.path) for node in nodes(tree_of(condition)) if isinstance(node, Named | Present))
+    found = (label_of(node.path) for node in nodes(tree) if isinstance(node, Named | Present))
     return {label for label in found if label is not None}
 
 

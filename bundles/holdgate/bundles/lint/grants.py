@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from holdgate.bundles.lint.budget import Budget
 from holdgate.bundles.lint.catalog import finding
 from holdgate.bundles.lint.findings import Finding, LintContext, Severity
 from holdgate.bundles.lint.placed import Placed, holds_wherever
@@ -43,7 +44,10 @@ class Together:
     passing: Sequence[Placed]
     deep: Sequence[Placed]
     neighbours: Neighbours
+    budget: Budget
     context: LintContext
+    topics: int
+    """Of all rules together."""
 
     @classmethod
     def of(cls, alive: Sequence[Placed], neighbours: Neighbours, context: LintContext) -> Together:
@@ -51,11 +55,13 @@ class Together:
         allowing = [item for item in alive if item.allows]
         passing = [item for item in alive if item.allows or item.rule.decision is Verdict.REQUIRE_APPROVAL]
         deep = [item for item in allowing if any(pattern.endswith(REST) for pattern in item.region.topics)]
-        return cls(alive, passing, deep, neighbours, context)
+        topics = sum(len(item.region.topics) for item in alive)
+        return cls(alive, passing, deep, neighbours, neighbours.budget, context, topics)
 
     def none_passes(self, region: Region) -> bool:
         """Whether certainly no rule looked at lets a job of `region` run."""
-        return self.neighbours.spend(len(self.passing)) and all(item.region.is_apart(region) for item in self.passing)
+        affordable = self.budget.spend(self.topics * len(region.topics))
+        return affordable and all(item.region.is_apart(region) for item in self.passing)
 
 
 def grant_findings(item: Placed, together: Together) -> Iterator[Finding]:
@@ -89,23 +95,23 @@ def _everything(item: Placed) -> Iterator[Finding]:
 
 
 def _unconstrained(item: Placed, together: Together) -> Iterator[Finding]:
-    rule, named = item.rule, _write_named(item, together.context)
+    rule, named = item.rule, _write_named(item, together)
     if named is None or _is_constrained(item, together):
         return
     message = f"allows {named}, which changes something, without constraints; say `allow_with_constraints`"
     yield finding("unconstrained-write", rule.bundle, rule.id, message)
 
 
-def _write_named(item: Placed, context: LintContext) -> str | None:
+def _write_named(item: Placed, together: Together) -> str | None:
     """A capability that changes something and that the rule allows, as a message names it."""
-    known = frozenset(context.vocabulary.write_capabilities)
+    known = frozenset(together.context.vocabulary.write_capabilities)
     allowed = item.region.values.get("capability")
     excepted = _excepted_capabilities(item)
     if allowed is not None:
         writes = sorted(name for name in allowed - excepted if (name in known if known else is_write(name)))
         return f"`{writes[0]}`" if writes else None
     if known:
-        reached = sorted(_capabilities_reached(item, context) & known - excepted)
+        reached = sorted(_capabilities_reached(item, together) & known - excepted)
         return f"`{reached[0]}`, since it names no capability" if reached else None
     topics = sorted(topic for topic in item.region.topics if is_write(topic))
     return f"`{topics[0]}`" if topics else None
@@ -119,8 +125,10 @@ def _excepted_capabilities(item: Placed) -> frozenset[str]:
     return unless.capabilities
 
 
-def _capabilities_reached(item: Placed, context: LintContext) -> frozenset[str]:
-    topics = context.vocabulary.topics.items()
+def _capabilities_reached(item: Placed, together: Together) -> frozenset[str]:
+    topics = together.context.vocabulary.topics.items()
+    if not together.budget.spend(len(topics) * len(item.region.topics)):
+        return frozenset()
     return frozenset(
         name
         for pattern, words in topics
@@ -148,9 +156,11 @@ def _shallow(item: Placed, together: Together) -> Iterator[Finding]:
         if not (pattern == ONE or pattern.endswith("." + ONE)):
             continue
         deeper = f"{pattern}.{REST}"
-        if any(common_pattern(own, deeper) is not None for own in item.region.topics):
+        if not together.budget.spend(len(item.region.topics)):
+            return
+        if not together.deep or any(common_pattern(own, deeper) is not None for own in item.region.topics):
             continue
-        if not together.neighbours.spend(len(together.deep)):
+        if not together.budget.spend(together.topics):
             return
         reaching = (other for other in together.deep if _reaches_past(other, item, pattern, deeper, together))
         through = next(reaching, None)
@@ -172,7 +182,7 @@ def _reaches_past(other: Placed, item: Placed, pattern: str, deeper: str, togeth
     below = other.region.at(c for own in both if (c := common_pattern(own, deeper)) is not None)
     if below.is_empty or below.is_apart(item.region.at({REST})):
         return False
-    if not together.neighbours.spend(len(together.alive)):
+    if not together.budget.spend(together.topics * len(below.topics)):
         return False
     return not any(
         not rival.allows
@@ -207,7 +217,7 @@ def _remediations(item: Placed, together: Together) -> Iterator[Finding]:
 
 def _denied(region: Region, together: Together) -> str | None:
     """Why every job of `region` is denied; None where one may pass."""
-    if not together.neighbours.spend(len(together.alive)):
+    if not together.budget.spend(together.topics * len(region.topics)):
         return None
     for deny in together.alive:
         certain = deny.rule.decision is Verdict.DENY and deny.excepted is None and deny.when is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from holdgate.bundles.lint.expressions import constant_answer
+from holdgate.bundles.lint.expressions import Node, constant_answer, tree_of
 from holdgate.bundles.lint.regions import Region, region_of
 from holdgate.kernel.conditions import Condition
 from holdgate.kernel.records import ALLOWING
@@ -23,6 +23,8 @@ class Placed:
     region: Region
     excepted: Region | None
     when: Condition | None
+    tree: Node | None
+    """Of the `when` that was written, whatever it comes down to."""
 
     @property
     def allows(self) -> bool:
@@ -68,6 +70,7 @@ def _placed(rule: Rule, position: int, *, first_only: bool) -> Placed:
         region=region_of(rule.match),
         excepted=None if rule.unless is None else region_of(rule.unless),
         when=None if always else rule.when,
+        tree=None if rule.when is None else tree_of(rule.when),
     )
 
 

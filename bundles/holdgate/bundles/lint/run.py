@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from holdgate.bundles.lint.budget import Budget
 from holdgate.bundles.lint.catalog import finding
 from holdgate.bundles.lint.conditions import condition_findings, never_holds
 from holdgate.bundles.lint.findings import Finding, LintContext
@@ -27,11 +28,15 @@ def lint(bundles: Sequence[BundleRules], context: LintContext) -> list[Finding]:
         for position, name in enumerate(_ids(bundle), 1)
     }
     whole = {bundle.name: (place, 0) for place, bundle in enumerate(bundles)}
-    found = [*_of_bundles(bundles), *_of_rules(bundles, context), *_of_outputs(bundles, context)]
+    budget = Budget()
+    found = [*_of_rules(bundles, context, budget), *_of_outputs(bundles, context, budget), *_of_bundles(bundles)]
+    if budget.left <= 0:
+        message = "too many rules and topics to compare each with each; some pairs were not looked at"
+        found.append(finding("not-compared", bundles[0].name, "", message))
     return sorted(dict.fromkeys(found), key=lambda item: order.get((item.bundle, item.rule), whole[item.bundle]))
 
 
-def _of_rules(bundles: Sequence[BundleRules], context: LintContext) -> Iterator[Finding]:
+def _of_rules(bundles: Sequence[BundleRules], context: LintContext, budget: Budget) -> Iterator[Finding]:
     by_bundle = {bundle.name: placed(bundle) for bundle in bundles}
     alive: list[Placed] = []
     for item in (item for items in by_bundle.values() for item in items):
@@ -40,27 +45,24 @@ def _of_rules(bundles: Sequence[BundleRules], context: LintContext) -> Iterator[
             alive.append(item)
         else:
             yield dead
-    neighbours = Neighbours.of(by_bundle, alive)
+    neighbours = Neighbours.of(by_bundle, alive, budget)
     together = Together.of(alive, neighbours, context)
     for item in alive:
         yield from condition_findings(item)
         yield from shadow_findings(item, neighbours)
         yield from grant_findings(item, together)
-        yield from _redundant_topics(item)
+        yield from _redundant_topics(item, budget)
     for item in (item for items in by_bundle.values() for item in items):
         yield from reason_findings(item.rule)
         yield from role_findings(item.rule, context)
-        yield from word_findings(item.rule, context)
-    if neighbours.left <= 0:
-        message = "too many rules to compare each with each; some pairs were not looked at"
-        yield finding("not-compared", bundles[0].name, "", message)
+        yield from word_findings(item.rule, item.tree, context, budget)
 
 
-def _of_outputs(bundles: Sequence[BundleRules], context: LintContext) -> Iterator[Finding]:
+def _of_outputs(bundles: Sequence[BundleRules], context: LintContext, budget: Budget) -> Iterator[Finding]:
     yield from output_findings(bundles)
     for rule in (rule for bundle in bundles for rule in bundle.output_rules):
         yield from reason_findings(rule)
-        yield from word_findings(rule, context)
+        yield from word_findings(rule, None, context, budget)
 
 
 def _of_bundles(bundles: Sequence[BundleRules]) -> Iterator[Finding]:
@@ -86,8 +88,10 @@ def _order_means_nothing(items: Sequence[Placed]) -> bool:
     )
 
 
-def _redundant_topics(item: Placed) -> Iterator[Finding]:
+def _redundant_topics(item: Placed, budget: Budget) -> Iterator[Finding]:
     topics = item.rule.match.topics
+    if not budget.spend(len(topics) * (len(topics) - 1)):
+        return
     for narrow in dict.fromkeys(topics):
         wide = next((other for other in topics if other != narrow and covers_pattern(other, narrow)), None)
         if wide is not None:

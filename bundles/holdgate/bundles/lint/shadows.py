@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from holdgate.bundles.lint.budget import Budget
 from holdgate.bundles.lint.catalog import finding
 from holdgate.bundles.lint.findings import Finding
 from holdgate.bundles.lint.placed import Placed, holds_wherever
@@ -19,9 +20,6 @@ from holdgate.kernel.records import ApprovalRequirement, Verdict
 from holdgate.kernel.rules import Rule
 from holdgate.kernel.topics import ONE, REST
 
-COMPARISONS_MAX = 1_000_000
-"""Pairs of rules that are compared, each by all of their topics: some seconds."""
-
 
 @dataclass(slots=True)
 class Neighbours:
@@ -29,35 +27,30 @@ class Neighbours:
 
     bundles: Mapping[str, Sequence[Placed]]
     by_prefix: dict[tuple[str, ...], list[Placed]]
-    left: int = COMPARISONS_MAX
+    budget: Budget
 
     @classmethod
-    def of(cls, bundles: Mapping[str, Sequence[Placed]], alive: Iterable[Placed]) -> Neighbours:
+    def of(cls, bundles: Mapping[str, Sequence[Placed]], alive: Iterable[Placed], budget: Budget) -> Neighbours:
         """Over the rules `alive` of `bundles`."""
         by_prefix: dict[tuple[str, ...], list[Placed]] = {}
         for item in alive:
             for prefix in {_literal_prefix(pattern) for pattern in item.region.topics}:
                 by_prefix.setdefault(prefix, []).append(item)
-        return cls(bundles, by_prefix)
+        return cls(bundles, by_prefix, budget)
 
     def around(self, inner: Placed, pattern: str) -> Iterator[Placed]:
         """Other rules that may cover the part of `inner` under `pattern`; fewer once the bound is reached."""
         prefix = _literal_prefix(pattern)
         for length in range(len(prefix) + 1):
             for outer in self.by_prefix.get(prefix[:length], ()):
-                if not self.spend(len(outer.region.topics)):
+                if not self.budget.spend(len(outer.region.topics)):
                     return
                 if outer is not inner:
                     yield outer
 
-    def spend(self, comparisons: int) -> bool:
-        """Whether there is still room for some more comparisons. Once there was none, there is none."""
-        self.left = max(0, self.left - comparisons)
-        return self.left > 0
-
     def counts(self, item: Placed, region: Region) -> bool:
         """Whether `item`, where it matches in `region`, certainly counts."""
-        return self.spend(item.position) and item.counts_in(region, self.bundles[item.rule.bundle])
+        return self.budget.spend(item.position) and item.counts_in(region, self.bundles[item.rule.bundle])
 
 
 LeavesVoid: TypeAlias = Callable[[Placed, Placed, Region, Neighbours], bool]

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
+from holdgate.bundles.lint.budget import Budget
 from holdgate.bundles.lint.catalog import finding
-from holdgate.bundles.lint.expressions import labels_read
+from holdgate.bundles.lint.expressions import Node, labels_read
 from holdgate.bundles.lint.findings import Finding, LintContext, Severity
 from holdgate.bundles.lint.regions import common_pattern, label_keys
 from holdgate.bundles.manifest import TopicVocabulary
@@ -56,11 +57,17 @@ def role_findings(rule: Rule, context: LintContext) -> Iterator[Finding]:
     yield finding("approvers-unheld", rule.bundle, rule.id, f"{message}; name a role that somebody has", severity)
 
 
-def word_findings(rule: Rule | OutputRule, context: LintContext) -> Iterator[Finding]:
-    """Topics, labels and capabilities of which the vocabulary knows nothing. An empty vocabulary says nothing."""
-    if not context.vocabulary.topics:
-        return
+def word_findings(
+    rule: Rule | OutputRule, tree: Node | None, context: LintContext, budget: Budget
+) -> Iterator[Finding]:
+    """Topics, labels and capabilities of which the vocabulary knows nothing. An empty vocabulary says nothing.
+
+    `tree` is that of the rule's `when`.
+    """
     patterns = (rule.match.topics if isinstance(rule, Rule) else rule.topics) or (REST,)
+    known_topics = len(context.vocabulary.topics)
+    if not known_topics or not budget.spend(2 * len(patterns) * known_topics):
+        return
     for pattern in patterns:
         if not _reached([pattern], context):
             yield _unknown_topic(rule, pattern, context)
@@ -69,7 +76,7 @@ def word_findings(rule: Rule | OutputRule, context: LintContext) -> Iterator[Fin
         return
     if all(words.labels for words in reached):
         known = {label for words in reached for label in words.labels}
-        for label in sorted(_labels(rule) - known):
+        for label in sorted(_labels(rule, tree) - known):
             message = f"no job that it can reach has the label `{label}`; correct it, or add it to the vocabulary"
             yield finding("unknown-label", rule.bundle, rule.id, message)
     if isinstance(rule, Rule) and all(words.capabilities for words in reached):
@@ -101,14 +108,14 @@ def _reached(patterns: Sequence[str], context: LintContext) -> list[TopicVocabul
     return [words for known, words in topics if any(common_pattern(known, own) is not None for own in patterns)]
 
 
-def _labels(rule: Rule | OutputRule) -> set[str]:
+def _labels(rule: Rule | OutputRule, tree: Node | None) -> set[str]:
     if isinstance(rule, OutputRule):
         return {key for key, _ in rule.labels}
     found = set(label_keys(rule.match))
     if rule.unless is not None:
         found.update(label_keys(rule.unless))
-    if rule.when is not None:
-        found.update(labels_read(rule.when))
+    if tree is not None:
+        found.update(labels_read(tree))
     return found
 
 
