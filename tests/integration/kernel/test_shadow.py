@@ -15,8 +15,8 @@ from holdgate.bundles.format import build_bundle
 from holdgate.bundles.shadow import ShadowLimits
 from holdgate.bundles.shadowing import SHADOWS_AT_ONCE, BundleShadow
 from holdgate.bundles.store import SHADOW_PREFIX, BundleStore
-from holdgate.kernel import calls
 from holdgate.kernel.client import KernelClient
+from holdgate.kernel.errors import NoPolicy
 from holdgate.kernel.records import Decision, Job, Phase, Verdict
 from holdgate.kernel.service import KernelService
 from holdgate.kernel.shadow import Shadow
@@ -26,6 +26,7 @@ from support.waiting import Eventually
 from .conftest import System
 
 DENY_ALL = "rules: [{id: deny-all, decision: deny, reason: closed}]"
+DENY_OTHER = "rules: [{id: deny-other, decision: deny, reason: closed, match: {topics: [job.other]}}]"
 ALLOW_ALL = "rules: [{id: allow-all, decision: allow, reason: open}]"
 
 
@@ -156,15 +157,16 @@ async def test_when_the_set_in_force_changes_the_candidate_stands_on_the_new_one
 ) -> None:
     await system.publish(bundle(tmp_path, ALLOW_READS))
     kernel, client = await watching(system), await system.client()
-    await put(system, bundle(tmp_path, DENY_ALL, name="closed"), "closed")
+    await put(system, bundle(tmp_path, DENY_OTHER, name="closed"), "closed")
     await eventually(lambda: kernel.told and kernel.told[0]["state"] == "shadowed")
     await system.publish(bundle(tmp_path, HOLD_WRITES, name="writes"))
 
     async def is_compared() -> bool:
         (decision,) = await submit(client, [job("job.write.all")])
-        return decision.verdict is Verdict.REQUIRE_APPROVAL and "tighter" in kernel.counts().get("submit", {})
+        return decision.verdict is Verdict.REQUIRE_APPROVAL and "same" in kernel.counts().get("submit", {})
 
     await eventually(is_compared)
+    assert kernel.counts()["submit"].keys() <= {"same", "dropped"}
 
 
 async def test_a_candidate_that_is_published_is_shadowed_no_more(
@@ -245,6 +247,6 @@ async def test_without_a_policy_nothing_is_offered(system: System, tmp_path: Pat
     kernel, client = await watching(system), await system.client()
     await put(system, bundle(tmp_path, DENY_ALL))
     await eventually(lambda: kernel.told)
-    (decision,) = await client.decide_fresh([job()], Phase.SIMULATE)
-    assert calls.NO_POLICY in decision.errors
-    assert kernel.shadow.waiting == 0
+    with pytest.raises(NoPolicy):
+        await submit(client)
+    assert (kernel.shadow.waiting, kernel.counts()) == (0, {})
