@@ -109,6 +109,7 @@ Policies to begin with. They are data in the package, tested to the last rule (`
 --mutate` finds no rule that the tests do not see and no change that they do not notice), and meant to be copied and
 changed: hosts, domains, limits and paths in them are examples.
 
+<!-- test: alone -->
 ```bash
 holdgate bundle init mine --from coding-agent
 holdgate bundle test mine --coverage --mutate
@@ -125,7 +126,8 @@ holdgate bundle lint mine --strict
 
 ## Together
 
-Every bundle can be in force alone or beside the others; their ids do not clash. The strictest matching rule of all of
+Every bundle can be in force alone or beside the others; their ids do not clash. A copy keeps the ids of its starter, so
+publish one of the two, or rename the ids in the copy. The strictest matching rule of all of
 them wins, so a bundle can take away what another allows and never the other way round. `baseline` is for all topics:
 it forbids much and allows little. The others each have topics of their own and forbid nothing elsewhere. What one of
 them allows, the others leave alone, but for the baseline's rates: a job that is allowed then has the verdict

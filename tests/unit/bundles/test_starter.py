@@ -243,6 +243,12 @@ WAYS: dict[str, Callable[[Job], Job]] = {
     "a payload with too many values": _payload(
         lambda value: {**(value if isinstance(value, dict) else {}), "more": [1] * 1001}
     ),
+    "a zero after every value": _payload(
+        lambda value: _each(value, lambda item: item + "\0more" if isinstance(item, str) else item)
+    ),
+    "a zero after every name": _payload(
+        lambda value: {key + "\0": item for key, item in value.items()} if isinstance(value, dict) else value
+    ),
     "a tag that says that it is harmless": lambda asked: replace(asked, risk_tags=(*asked.risk_tags, "harmless")),
     "a person in the labels": lambda asked: replace(asked, labels={**asked.labels, "actor_type": "human"}),
     "an approval in the labels": lambda asked: replace(asked, labels={**asked.labels, "approved": "true"}),
@@ -253,7 +259,13 @@ def _each(value: Any, change: Callable[[Any], Any]) -> Any:
     return {key: change(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-SHAPES = {"base.deny-paths-outside", "coding.deny-paths", "infra.deny-reading-secrets", "support.deny-malformed-mail"}
+SHAPES = {
+    "base.deny-paths-outside",
+    "coding.deny-paths",
+    "infra.deny-other-modules",
+    "infra.deny-reading-secrets",
+    "support.deny-malformed-mail",
+}
 MENDED = {
     "the payload one level down": {"coding.deny-force", "data.deny-other-tenants"},
     "every value in a list": SHAPES,
@@ -361,11 +373,26 @@ def test_what_was_released_in_the_window_does_not_run_after_it() -> None:
     assert not held.cacheable
 
 
-def test_remediations_lead_to_what_may_run_or_is_looked_at() -> None:
-    """A safer version that is denied for its topic would send an agent round in circles."""
-    topics = {topic for name in NAMES for rule in rules_of(name).rules for topic in _open_topics(rule)}
-    offered = {item.topic for name in STARTERS for rule in rules_of(name).rules for item in rule.remediations}
-    assert offered - {None} <= topics
+@pytest.mark.parametrize("name", NAMES)
+def test_a_remediation_leads_to_what_may_run(name: str) -> None:
+    """Taken with a payload that fits; a way that is closed for its topic would send an agent round in circles."""
+    open_ways: set[tuple[str, str | None, str | None]] = set()
+    for case in cases_of(name):
+        if effective(decide(together(), case.job, case.now_ms)) in ALLOWING:
+            open_ways.add((case.job.topic, case.job.capability, case.job.labels.get("env")))
+    for rule in rules_of(name).rules:
+        for item in rule.remediations:
+            env = (item.labels or {}).get("env")
+            found = [
+                way
+                for way in open_ways
+                if item.topic in (None, way[0]) and item.capability in (None, way[1]) and env in (None, way[2])
+            ]
+            assert found or item.id in HELD_TOO, (rule.id, item.id)
+
+
+HELD_TOO = {"ask-for-review", "write-to-staging"}
+"""Remediations whose job a person releases."""
 
 
 def _open_topics(rule: Any) -> tuple[str, ...]:
