@@ -15,6 +15,7 @@ from holdgate.bundles.keys import generate, load_signer
 from holdgate.bundles.store import STREAM
 from holdgate.kernel.ids import Tenant
 from holdgate.kernel.permits import Signer
+from holdgate.scheduler.cli import shelf
 from support.api import ApiWorld, running_api
 from support.waiting import eventually
 
@@ -172,15 +173,15 @@ async def test_of_two_authors_who_publish_at_once_exactly_one_wins(bench: Bench)
 
 async def test_two_authors_at_two_replicas_of_the_api_are_told_of_the_conflict(bench: Bench) -> None:
     """Each replica has a turn of its own, so both have looked before either writes."""
-    shelf = bench.api.deps.bundles
-    put, gate, waiting = shelf._store.put, asyncio.Event(), []  # type: ignore[attr-defined]  the store's write, held
+    store = bench.api.deps.bundles._store  # type: ignore[attr-defined]  whose write is held
+    put, gate, waiting = store.put, asyncio.Event(), []
 
     async def held(*given: Any, **more: Any) -> int:
         waiting.append(None)
         await gate.wait()
         return int(await put(*given, **more))
 
-    shelf._store.put = held  # type: ignore[attr-defined]
+    store.put = held
     slow = asyncio.create_task(bench.put(bench.signed(1, CLOSED)))
     await eventually(lambda: waiting)
     await put("house", bench.signed(1, CLOSED.replace("closed,", "theirs,")), after_revision=None)
@@ -191,8 +192,7 @@ async def test_two_authors_at_two_replicas_of_the_api_are_told_of_the_conflict(b
 
 async def test_a_bundle_of_another_name_that_was_published_meanwhile_is_a_conflict_too(bench: Bench) -> None:
     """What was reviewed beside one set is not published beside another."""
-    shelf = bench.api.deps.bundles
-    store = shelf._store  # type: ignore[attr-defined]  a write between look and write
+    store = bench.api.deps.bundles._store  # type: ignore[attr-defined]  a write between look and write
     look = store.revisions
 
     async def overtaken() -> dict[str, int]:
@@ -313,6 +313,24 @@ async def test_an_older_file_that_somebody_put_back_does_not_lower_the_version(b
     await store.put("house", first, after_revision=held.revision)
     assert refused(await bench.put(bench.signed(2, OPEN), accept=True)) == (409, "bundle_version")
     assert refused(await bench.put(bench.signed(6, OPEN))) == (409, "bundle_widening")
+
+
+async def test_one_review_at_a_time_and_who_waits_too_long_is_told_to_come_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "REVIEW_WAIT_S", 0.05)
+    turn = bench.api.deps.bundles._reviewing  # type: ignore[attr-defined]  a review that takes long
+    async with turn:
+        reply = await bench.put(bench.signed(1, CLOSED))
+    assert refused(reply) == (503, "overloaded")
+    assert int(reply.headers["retry-after"]) > 0
+    assert (await bench.put(bench.signed(1, CLOSED))).status_code == 200
+
+
+async def test_a_root_of_the_api_that_does_not_hold_is_no_fault_of_the_author(bench: Bench) -> None:
+    bench.api.settings.root_file.write_text("{}")
+    for reply in (await bench.put(bench.signed(1, CLOSED)), await bench.get(""), await bench.get("/demo/versions")):
+        assert refused(reply) == (503, "unavailable")
 
 
 async def test_a_parameter_that_is_no_flag_is_refused(bench: Bench) -> None:

@@ -26,6 +26,8 @@ from holdgate.scheduler.api.problems import Problem
 from holdgate.scheduler.settings import ApiSettings
 
 REVIEW_WAIT_S = 20.0
+READERS_MAX = 4
+"""Histories read at once: each may be of 64 large files."""
 
 
 class PublishedBundles:
@@ -37,23 +39,28 @@ class PublishedBundles:
         self._pins = Pins.parse(settings.root_pins)
         self._clock = clock
         self._reviewing = asyncio.Lock()
+        self._reading = asyncio.Semaphore(READERS_MAX)
 
     async def listed(self) -> list[dict[str, Any]]:
         """The newest of each name, by name."""
-        return [entry.described() for entry in await newest_of_each(self._store, await self.root())]
+        async with self._reading:
+            return [entry.described() for entry in await newest_of_each(self._store, await self.root())]
 
     async def described(self, name: str) -> dict[str, Any]:
         """The newest of `name`. BundleNotFound."""
-        entries = await log_of(self._store, await self.root(), name)
+        async with self._reading:
+            entries = await log_of(self._store, await self.root(), name)
         return entries[0].described()
 
     async def log(self, name: str) -> list[dict[str, Any]]:
         """What was published as `name`, newest first. BundleNotFound."""
-        return [entry.as_dict() for entry in await log_of(self._store, await self.root(), name)]
+        async with self._reading:
+            return [entry.as_dict() for entry in await log_of(self._store, await self.root(), name)]
 
     async def file(self, name: str, version: int) -> bytes:
         """The file of that version. BundleNotFound."""
-        _, data = await file_of(self._store, await self.root(), name, version)
+        async with self._reading:
+            _, data = await file_of(self._store, await self.root(), name, version)
         return data
 
     async def check(self, candidate: Candidate) -> dict[str, Any]:
