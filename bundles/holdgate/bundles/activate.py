@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -18,21 +18,20 @@ from nats.errors import Error as NatsError
 
 from holdgate.bundles import metrics
 from holdgate.bundles.chain import RootChain
-from holdgate.bundles.errors import BundleNotYet, BundleRefused, BundleSetRefused, RootUnreadable
+from holdgate.bundles.errors import BundleRefused, RootUnreadable
 from holdgate.bundles.events import ACCEPTED, DROPPED, REFUSED, Events
-from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.freshness import count_by_freshness, freshness_of, root_freshness
+from holdgate.bundles.lookout import Found, Lookout
 from holdgate.bundles.root import Pins, Root
 from holdgate.bundles.rootfile import FileStamp, file_stamp, load_chain
 from holdgate.bundles.shelf import Shelf, Versions
-from holdgate.bundles.stamp import Delivered, StoreState
+from holdgate.bundles.stamp import StoreState
 from holdgate.bundles.stampstore import StampStore
-from holdgate.bundles.stampwatch import StampWatch
-from holdgate.bundles.store import BundleStore, StoredBundle
+from holdgate.bundles.store import BundleStore
 from holdgate.bundles.trusted import MISSING, Floor, TrustedBundle, TrustedSet
 from holdgate.kernel import limits
 from holdgate.kernel.clock import Clock, rfc3339
-from holdgate.kernel.errors import HoldgateError, PolicyInvalid, Unavailable
+from holdgate.kernel.errors import HoldgateError, Unavailable
 from holdgate.kernel.tasks import TaskSet
 from holdgate.kernel.trust import ActivePolicy, PolicyEvent, Trust
 
@@ -61,28 +60,6 @@ class Problem:
         return {"at": rfc3339(self.at_ms), "bundle": self.bundle, "code": self.code, "message": self.message}
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What is known of the store: by name the revision that was dealt with, and what lay there.
-
-    `seq`: of the whole store, once everything in it was dealt with. `again_ms`: when one that is not valid yet will be.
-    """
-
-    seq: int | None = None
-    dealt: dict[str, int] = field(default_factory=dict)
-    delivered: dict[str, Delivered] = field(default_factory=dict)
-    names: frozenset[str] = frozenset()
-    again_ms: int | None = None
-    told: dict[str, tuple[int, str]] = field(default_factory=dict)
-
-    def keep_only(self, names: frozenset[str]) -> None:
-        """Forget what is not in the store any more: whoever may write there could make up names without end."""
-        self.names = names
-        for known in (self.dealt, self.delivered, self.told):
-            for name in known.keys() - names:
-                del known[name]
-
-
 class BundleActivator:
     """The kernel's source of policy (`kernel.trust.PolicySource`). Without a store it lives on what is on disk."""
 
@@ -100,8 +77,7 @@ class BundleActivator:
         self._pins = pins
         self._shelf = Shelf(directory)
         self._clock = clock
-        self._store = store
-        self._stamps = StampWatch(stamps)
+        self._lookout = None if store is None else Lookout(store, stamps)
         self._set: TrustedSet | None = None
         self._active: ActivePolicy | None = None
         self._callbacks: list[Callable[[], None]] = []
@@ -110,8 +86,8 @@ class BundleActivator:
         self._looking = asyncio.Lock()
         self._root_stamp: FileStamp | None = None
         self._subscription: Subscription | None = None
-        self._seen = _Seen()
         self._seen_ms = 0
+        self._stamp_ms = 0
         self._kept_ms = 0
         self._read_ms: int | None = None
         self._last_success_ms: int | None = None
@@ -176,18 +152,18 @@ class BundleActivator:
 
     def status(self) -> dict[str, object]:
         """What an operator wants to know."""
-        trusted, now_ms = self._set, self._clock.now_ms()
+        trusted, lookout, now_ms = self._set, self._lookout, self._clock.now_ms()
         infos = [] if self._active is None else self._active.bundles
         return {
             "last_success": None if self._last_success_ms is None else rfc3339(self._last_success_ms),
             "last_error": None if self._problem is None else self._problem.as_dict(),
             "age_s": None if self._last_success_ms is None else max(0, now_ms - self._last_success_ms) // 1000,
-            "store": "none" if self._store is None else "unavailable" if self._store_problem else "ok",
+            "store": "none" if lookout is None else "unavailable" if self._store_problem else "ok",
             "store_error": None if self._store_problem is None else self._store_problem.as_dict(),
             "store_read": None if self._read_ms is None else rfc3339(self._read_ms),
-            "stamp": self._stamps.as_dict(),
+            "stamp": None if lookout is None else lookout.stamp.as_dict(),
             "clock": "back" if self._is_clock_back() else "ok",
-            "revision": self._seen.seq,
+            "revision": self._store_revision,
             "missing": [] if trusted is None else list(trusted.missing),
             "dropped": [] if trusted is None else [bundle.as_dict() for bundle in trusted.dropped],
             "signers": sorted({name for info in infos for name in info.signers}),
@@ -204,8 +180,8 @@ class BundleActivator:
             return
         async with self._looking:
             await self._refresh_root()
-            if self._store is not None:
-                await self._refresh_store(self._store)
+            if self._lookout is not None:
+                await self._refresh_store(self._lookout)
             await self._keep_time()
             self._measure()
 
@@ -221,7 +197,8 @@ class BundleActivator:
             self._note("", error)
             return
         self._remember(stamp, problems.values())
-        self._seen = _Seen()
+        if self._lookout is not None:
+            self._lookout.forget()
         self._tell_dropped(problems)
         self._events.add(ACCEPTED, "", version=trusted.root.version)
         self._swap(trusted)
@@ -232,133 +209,62 @@ class BundleActivator:
         if not any(isinstance(problem, RootUnreadable | Unavailable) for problem in problems):
             self._root_stamp = stamp
 
-    async def _refresh_store(self, store: BundleStore) -> None:
+    async def _refresh_store(self, lookout: Lookout) -> None:
         trusted = self._set
         if trusted is None:
             return
-        await self._stamps.read(trusted.trust.api, self._clock.now_ms())
+        await lookout.stamp.read(trusted.trust.api, self._clock.now_ms())
         try:
-            await self._read_store(store, trusted)
+            found = await lookout.look(trusted, self._now_ms())
         except HoldgateError as error:
             metrics.RELOADS.labels("unavailable").inc()
             self._store_problem = Problem(self._clock.now_ms(), "", error.code, str(error))
             log.warning("the bundle store is away; the policy in force stays", action="policy.store", error=str(error))
             return
         self._store_problem, self._read_ms = None, self._clock.now_ms()
-        self._judge_store()
+        if found is not None:
+            await self._take(lookout, trusted, found)
+        if self._set is not None:
+            lookout.judge(self._set, self._clock.now_ms())
 
-    async def _read_store(self, store: BundleStore, trusted: TrustedSet) -> None:
-        """Read what is new, and take all that holds at once."""
-        names = await store.revisions()
-        seq, now_ms = names.pop(""), self._now_ms()
-        if seq == self._seen.seq and (self._seen.again_ms is None or now_ms < self._seen.again_ms):
-            return
-        self._seen.again_ms = None
-        candidates: dict[str, TrustedBundle] = {}
-        revisions: dict[str, int] = {}
-        deleted: set[str] = set()
-        for name in names:
-            stored = await store.get(name)
-            if stored is None:
-                deleted.add(name)
-                continue
-            if self._seen.dealt.get(name) == stored.revision:
-                continue
-            bundle = await self._candidate(trusted, stored, now_ms)
-            if bundle is not None:
-                candidates[name], revisions[name] = bundle, stored.revision
-        self._seen.keep_only(frozenset(names) - deleted)
-        if await self._take(trusted, candidates, revisions):
-            self._seen.seq = seq
-
-    async def _candidate(self, trusted: TrustedSet, stored: StoredBundle, now_ms: int) -> TrustedBundle | None:
-        """The bundle in `stored` where it holds and is not in force already."""
-        name = stored.name
-        held = trusted.bundles.get(name)
-        if held is not None and held.data == stored.data:
-            metrics.RELOADS.labels("unchanged").inc()
-            self._deal(name, stored.revision, held)
-            return None
+    async def _take(self, lookout: Lookout, trusted: TrustedSet, found: Found) -> None:
+        """Place, keep and activate at once all bundles that fit beside each other; tell of the others."""
         try:
-            bundle = await asyncio.to_thread(trusted.verified, name, stored.data, now_ms)
-        except (BundleRefused, PolicyInvalid) as error:
-            self._seen.delivered[name] = await asyncio.to_thread(_delivered, stored.data)
-            self._refuse(name, stored.revision, error)
-            return None
-        self._seen.delivered[name] = Delivered(frozenset({bundle.digest}), bundle.floor.version)
-        return bundle
-
-    async def _take(
-        self, trusted: TrustedSet, candidates: Mapping[str, TrustedBundle], revisions: Mapping[str, int]
-    ) -> bool:
-        """Place, keep and activate all candidates that fit beside each other; False where that must be tried again."""
-        if not candidates:
-            return True
-        try:
-            after, unfit = await asyncio.to_thread(self._placed, trusted, candidates)
+            after, unfit = await asyncio.to_thread(self._placed, trusted, found.bundles)
         except HoldgateError as error:
-            self._refuse("", 0, error)  # a full disk gets better
-            return False
-        taken = [name for name in candidates if name not in unfit]
+            self._note_news("", error, is_news=lookout.refuse("", 0, error))
+            return  # a full disk gets better: the same is found again
+        taken = {name: bundle for name, bundle in found.bundles.items() if name not in unfit}
         if taken:
             self._problem = None
-        for name in taken:
-            bundle = candidates[name]
+        for name, bundle in taken.items():
             metrics.RELOADS.labels("accepted").inc()
-            self._deal(name, revisions[name], bundle)
+            lookout.take(name, found.revisions[name], bundle)
             self._events.add(ACCEPTED, name, version=bundle.floor.version)
             log.info("a bundle is in force", action="policy.reload", bundle=name, version=bundle.floor.version)
-        for name, problem in unfit.items():
-            self._refuse(name, revisions[name], problem)
+        for name, problem in {**found.refused, **unfit}.items():
+            self._note_news(name, problem, is_news=lookout.refuse(name, found.revisions[name], problem))
         if taken:
             self._swap(after)
-        return True
+        lookout.seq = found.seq
 
     def _placed(
-        self, trusted: TrustedSet, candidates: Mapping[str, TrustedBundle]
+        self, trusted: TrustedSet, bundles: Mapping[str, TrustedBundle]
     ) -> tuple[TrustedSet, Mapping[str, HoldgateError]]:
         """On a thread: nothing here touches what the event loop reads."""
-        after, unfit = trusted.placed(candidates)
-        files = {name: bundle.data for name, bundle in candidates.items() if name not in unfit}
+        after, unfit = trusted.placed(bundles)
+        files = {name: bundle.data for name, bundle in bundles.items() if name not in unfit}
         if files:
             self._shelf.keep(self._versions(after), files)
         return after, unfit
-
-    def _deal(self, name: str, revision: int, bundle: TrustedBundle) -> None:
-        self._seen.dealt[name] = revision
-        for told in (name, ""):
-            self._seen.told.pop(told, None)
-        self._seen.delivered[name] = Delivered(frozenset({bundle.digest}), bundle.floor.version)
-
-    def _refuse(self, name: str, revision: int, error: HoldgateError) -> None:
-        """Say why, once for what lies under this name, and do not look at it again unless that can change."""
-        if isinstance(error, BundleNotYet):
-            from_ms = error.from_ms - limits.CLOCK_SKEW_S * 1000
-            self._seen.again_ms = from_ms if self._seen.again_ms is None else min(from_ms, self._seen.again_ms)
-        elif not isinstance(error, BundleSetRefused | Unavailable):
-            self._seen.dealt[name] = revision
-        if self._seen.told.get(name) != (revision, error.code):
-            self._seen.told[name] = (revision, error.code)
-            metrics.RELOADS.labels("rejected").inc()
-            self._note(name, error)
-
-    def _judge_store(self) -> None:
-        trusted = self._set
-        if trusted is None:
-            return
-        delivered = dict(self._seen.delivered)
-        for name, bundle in trusted.bundles.items():
-            got = delivered.get(name, Delivered(frozenset(), 0))
-            version = max(got.version, bundle.floor.version)
-            delivered[name] = Delivered(got.digests | {bundle.digest}, version)
-        is_whole = trusted.bundles.keys() <= self._seen.names
-        self._stamps.judge(delivered, self._clock.now_ms(), is_whole=is_whole)
 
     def _restored(self) -> tuple[TrustedSet, Mapping[str, HoldgateError]]:
         """Root from its file, and under it the bundles on disk; by name, those that are not there or do not hold."""
         versions = self._shelf.versions()
         self._seen_ms = max(self._seen_ms, versions.time_ms)
-        self._stamps.seen_ms = max(self._stamps.seen_ms, versions.stamp_ms)
+        self._stamp_ms = max(self._stamp_ms, versions.stamp_ms)
+        if self._lookout is not None:
+            self._lookout.stamp.seen_ms = max(self._lookout.stamp.seen_ms, self._stamp_ms)
         chain = load_chain(self._root_path, self._pins, self._now_ms())
         _verify_follows(chain, versions, self._pins)
         trusted = TrustedSet.under(chain.root, versions.bundles)
@@ -375,13 +281,19 @@ class BundleActivator:
     def _versions(self, trusted: TrustedSet) -> Versions:
         """What must never be fallen below from now on."""
         self._kept_ms = self._seen_ms = self._now_ms()
+        if self._lookout is not None:
+            self._stamp_ms = self._lookout.stamp.seen_ms
         return Versions(
             root=Floor(trusted.root.version, trusted.root.digest),
             bundles=trusted.floors,
             pins=str(self._pins),
             time_ms=self._seen_ms,
-            stamp_ms=self._stamps.seen_ms,
+            stamp_ms=self._stamp_ms,
         )
+
+    @property
+    def _store_revision(self) -> int | None:
+        return None if self._lookout is None else self._lookout.seq
 
     def _now_ms(self) -> int:
         """The time, or the latest seen where the clock went back."""
@@ -416,27 +328,28 @@ class BundleActivator:
     def _measure(self) -> None:
         """What changes with time alone."""
         trusted, now_ms = self._set, self._clock.now_ms()
-        metrics.REVISION.set(self._seen.seq or 0)
+        state = StoreState.UNSTAMPED if self._lookout is None else self._lookout.stamp.state
+        metrics.REVISION.set(self._store_revision or 0)
         metrics.AGE.set(0 if self._read_ms is None else max(0, now_ms - self._read_ms) / 1000)
-        metrics.STORE_FROZEN.set(self._stamps.state is StoreState.FROZEN)
-        metrics.STORE_WITHHELD.set(self._stamps.state is StoreState.WITHHELD)
+        metrics.STORE_FROZEN.set(state is StoreState.FROZEN)
+        metrics.STORE_WITHHELD.set(state is StoreState.WITHHELD)
         metrics.CLOCK_BACK.set(self._is_clock_back())
         if trusted is not None:
-            for state, count in count_by_freshness(self._active, trusted.root.expires_ms, now_ms).items():
-                metrics.FRESHNESS.labels(str(state)).set(count)
+            for age, count in count_by_freshness(self._active, trusted.root.expires_ms, now_ms).items():
+                metrics.FRESHNESS.labels(str(age)).set(count)
 
     async def _look_always(self) -> None:
         while True:
-            if self._subscription is None and self._store is not None:
+            if self._subscription is None and self._lookout is not None:
                 try:
-                    self._subscription = await self._store.on_write(self._hint.set)
+                    self._subscription = await self._lookout.store.on_write(self._hint.set)
                 except NatsError as error:
                     log.warning("no hints from the bundle store", action="policy.store", error=type(error).__name__)
             is_hinted = await self._hinted(LOOK_S)
-            before = self._seen.seq
+            before = self._store_revision
             await self._look()
             for again_s in LOOK_AGAIN_S if is_hinted else ():
-                if self._seen.seq != before:
+                if self._store_revision != before:
                     break
                 await self._hinted(again_s)
                 await self._look()
@@ -463,6 +376,11 @@ class BundleActivator:
         for name, error in problems.items():
             self._note(name, error, kind=DROPPED)
 
+    def _note_news(self, name: str, error: HoldgateError, *, is_news: bool) -> None:
+        if is_news:
+            metrics.RELOADS.labels("rejected").inc()
+            self._note(name, error)
+
     def _note(self, name: str, error: HoldgateError, *, kind: str = REFUSED) -> None:
         self._problem = Problem(self._clock.now_ms(), name, error.code, str(error)[:2000])
         metrics.count_refused(error.code)
@@ -476,16 +394,6 @@ class BundleActivator:
 
     def _failed(self, name: str, error: BaseException) -> None:
         log.error("a task of the bundles ended", action="policy.task", task=name, error=type(error).__name__)
-
-
-def _delivered(data: bytes) -> Delivered:
-    """Of a file that was refused; nothing where it is not even a bundle file."""
-    try:
-        file = parse_bundle(data)
-    except BundleRefused:
-        return Delivered(frozenset(), 0)
-    # Its version proves nothing before it is verified: only a digest can be what the stamp names.
-    return Delivered(frozenset({file.digest}), 0)
 
 
 def _tell_default(root: Root) -> None:
