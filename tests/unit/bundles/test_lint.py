@@ -260,6 +260,14 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     (
+        "unknown-topic",
+        "r",
+        {
+            "rules": [rule("r", "deny", at("job.note"), remediations=[{"id": "x", "title": "X", "topic": "job.nota"}])],
+            "words": WORDS,
+        },
+    ),
+    (
         "unknown-capability",
         "r",
         {"rules": [rule("r", "deny", at("job.deploy.a", capabilities=["infra.wirte"]))], "words": WORDS},
@@ -455,6 +463,15 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
     ("missing-reason", {"rules": [ALLOW]}),
     ("unknown-topic", {"rules": [rule("r", "deny", at("job.deploy.a", "job.>", ">"))], "words": WORDS}),
     ("unknown-topic", {"rules": [rule("r", "deny", at("nothing"))]}),
+    (
+        "unknown-topic",
+        {
+            "rules": [
+                rule("r", "deny", at("job.note"), remediations=[{"id": "x", "title": "X", "topic": "job.deploy.a"}])
+            ],
+            "words": WORDS,
+        },
+    ),
     ("unknown-label", {"rules": [rule("r", "deny", at("job.deploy.*", environments=["x"]))], "words": WORDS}),
     ("unknown-label", {"rules": [rule("r", "deny", at("job.>", labels={"evn": "x"}))], "words": WORDS}),
     ("unknown-capability", {"rules": [rule("r", "deny", at("job.note", capabilities=["x"]))], "words": WORDS}),

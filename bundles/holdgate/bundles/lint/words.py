@@ -20,6 +20,8 @@ REASON_CHARS_MIN = 8
 REASON_WORDS_MIN = 2
 NEARLY = 0.75
 """From which likeness on a token is taken for a mistyped one: `deplyo` is 0.83 like `deploy`."""
+REMEDIATIONS_MAX = 16
+"""Of one rule, as the parser allows."""
 _PLACEHOLDER = re.compile(r"\b(todo|tbd|fixme|xxx|lorem ipsum)\b", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+")
 
@@ -66,11 +68,12 @@ def word_findings(
     """
     patterns = (rule.match.topics if isinstance(rule, Rule) else rule.topics) or (REST,)
     known_topics = len(context.vocabulary.topics)
-    if not known_topics or not budget.spend(2 * len(patterns) * known_topics):
+    if not known_topics or not budget.spend((2 * len(patterns) + REMEDIATIONS_MAX) * known_topics):
         return
     for pattern in patterns:
         if not _reached([pattern], context):
             yield _unknown_topic(rule, pattern, context)
+    yield from _unknown_remediations(rule, context)
     reached = _reached(patterns, context)
     if not reached:
         return
@@ -84,6 +87,15 @@ def word_findings(
         for name in sorted(_capabilities(rule) - known):
             message = f"no job that it can reach has the capability `{name}`; correct it, or add it to the vocabulary"
             yield finding("unknown-capability", rule.bundle, rule.id, message)
+
+
+def _unknown_remediations(rule: Rule | OutputRule, context: LintContext) -> Iterator[Finding]:
+    """Remediations that lead to a topic that nobody knows."""
+    for remediation in rule.remediations if isinstance(rule, Rule) else ():
+        topic = remediation.topic
+        if topic is not None and not _reached([topic], context):
+            message = f"its remediation `{remediation.id}` leads to `{topic}`, which is no topic of the vocabulary"
+            yield finding("unknown-topic", rule.bundle, rule.id, f"{message}; correct it, or add the topic")
 
 
 def _unknown_topic(rule: Rule | OutputRule, pattern: str, context: LintContext) -> Finding:
