@@ -146,8 +146,8 @@ CHECKS = (
     Check(
         "unknown-topic",
         Severity.WARNING,
-        "A pattern, or the topic of a remediation, that is none of the vocabulary. A note in a rule that denies, unless "
-        "it is nearly one",
+        "A pattern, or the topic of a remediation, that is none of the vocabulary. A note in a rule that denies, "
+        "unless it is nearly one",
         "Most often a typing mistake: the rule never matches",
         "Correct it, or add the topic to the vocabulary",
     ),
