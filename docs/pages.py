@@ -137,6 +137,8 @@ them allows, the others leave alone, but for the baseline's rates: a job that is
   capability that writes, also in topics that no other rule allows; the person sees the topic.
 - `base.limit-actors` counts every job, so no decision under the baseline comes from the cache of decisions. Where that
   costs too much, drop it and keep the limits of the other bundles.
+- Conditions over payloads cost processor time: a decision about a job of these tests takes 0.2 to 0.5 ms with all six
+  in force, and 5 µs with `demo` alone.
 - Conditions over the payload need the payload. Under the baseline one that is no object, above 256 KiB, with more than
   10,000 values or a list of more than 1,000 is denied in every topic: send large data by reference.
 - Rules that restrict end in `>`: a deeper topic is restricted, too. Rules that allow name topics one by one.
