@@ -49,6 +49,12 @@ def test_build_sign_and_verify(tmp_path: Path, author: Path, trust: list[str]) -
     assert verified.exit_code == 0, verified.stderr
     shown = json.loads(verified.stdout)
     assert (shown["name"], shown["signatures"]) == ("demo", shown["counted"])
+    assert shown["signers"] == {shown["counted"][0]: "author"}
+    stranger = tmp_path / "stranger.key"
+    RUN.invoke(keys_app, ["generate", str(stranger)])
+    RUN.invoke(bundle_app, ["sign", built, "--key", str(stranger)])
+    shown = json.loads(RUN.invoke(bundle_app, ["verify", built, *trust, "--json"]).stdout)
+    assert sorted(shown["signers"].values()) == ["author", "no author of the root; does not count"]
     assert RUN.invoke(bundle_app, ["verify", built, *trust]).exit_code == 0
 
 

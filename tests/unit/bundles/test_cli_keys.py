@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from holdgate.bundles.cli import bundle_app, keys_app
-from holdgate.bundles.keys import generate, load_public, load_signer
+from holdgate.bundles.keys import generate, load_public, load_quarantine, load_signer
 from holdgate.bundles.passphrase import Cost
 from support.trust import STARTER
 
@@ -94,9 +94,20 @@ def test_a_key_is_named_in_one_way(built: str, options: list[str]) -> None:
     assert "one of them" in refused.stderr
 
 
+def test_a_quarantine_key_is_one_that_opens_what_is_sealed(tmp_path: Path) -> None:
+    made = RUN.invoke(keys_app, ["generate", str(tmp_path / "q.key"), "--kind", "quarantine", "--json"])
+    assert bytes(load_quarantine(tmp_path / "q.key").public_key).hex() == json.loads(made.stdout)["public_key"]
+    options = ["--kind", "quarantine", "--passphrase-fd", given(PASSPHRASE)]
+    refused = RUN.invoke(keys_app, ["generate", str(tmp_path / "p.key"), *options])
+    assert (refused.exit_code, refused.stderr.split(":")[0]) == (1, "key_passphrase")
+    assert not (tmp_path / "p.key").exists()
+
+
 def test_a_shown_key_says_whether_it_is_sealed_and_nothing_secret(sealed: Path) -> None:
     shown = RUN.invoke(keys_app, ["show", str(sealed), "--json"])
     assert json.loads(shown.stdout)["sealed"] is True
+    named = RUN.invoke(keys_app, ["show", str(sealed), "--fingerprint"])
+    assert named.stdout == f"{load_public(sealed).fingerprint}\n"
     assert json.loads(sealed.read_text())["sealed"]["box"] not in shown.output
 
 

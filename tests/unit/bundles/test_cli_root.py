@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,14 @@ def test_the_root_in_force_is_not_written_over(room: Room) -> None:
     assert room.run("build", source, "-o", source, "--after", root).exit_code == 1
     assert room.run("init", source).exit_code == 1
     assert Path(root).read_bytes() == before
+
+
+def test_a_signed_root_is_as_readable_as_before(room: Room) -> None:
+    root = Path(room.first())
+    root.chmod(0o600)
+    room.done("sign", str(root), "--key", room.key("r3"))
+    assert stat.S_IMODE(root.stat().st_mode) == 0o600
+    assert [file.name for file in room.path.iterdir() if file.name.endswith(".new")] == []
 
 
 def test_a_version_that_is_not_the_next(room: Room) -> None:

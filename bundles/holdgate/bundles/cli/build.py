@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -30,8 +31,10 @@ from holdgate.bundles.cli.signing import (
 )
 from holdgate.bundles.format import build_bundle, parse_bundle, sign_bundle
 from holdgate.bundles.publish import check_publishable
+from holdgate.bundles.root import Root
 from holdgate.bundles.trusted import parse_bundle_rules, verify_reach
 from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.permits import fingerprint
 
 SUFFIX = ".bundle.json"
 
@@ -74,5 +77,16 @@ def verify(file: BuiltFile, root: RootOption, pins: PinsOption, as_json: Json = 
     """Check a bundle as a kernel would, and say which keys signed what."""
     with refusals():
         clock = SystemClock()
-        trusted = check_publishable(read_file(file), load_trust(root, pins, clock), {}, clock.now_ms())
-        show({"file": str(file), **describe(trusted.file), "counted": list(trusted.signers)}, as_json)
+        trust = load_trust(root, pins, clock)
+        trusted = check_publishable(read_file(file), trust, {}, clock.now_ms())
+        signers = {signed.key: _signer_words(signed.key, trust, trusted.signers) for signed in trusted.file.signatures}
+        counted = {"counted": list(trusted.signers), "must": trust.threshold, "signers": signers}
+        show({"file": str(file), **describe(trusted.file), **counted}, as_json)
+
+
+def _signer_words(name: str, root: Root, counted: Sequence[str]) -> str:
+    """Whose key it is, and whether its signature counts for the threshold."""
+    author = next((author for author in root.authors if fingerprint(bytes.fromhex(author.public_key)) == name), None)
+    if author is None:
+        return "no author of the root; does not count"
+    return author.name if name in counted else f"{author.name}; may not sign for this scope, does not count"

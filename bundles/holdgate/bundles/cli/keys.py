@@ -37,10 +37,17 @@ def generate_key(
 
 
 @keys_app.command("show")
-def show_key(path: Annotated[Path, typer.Argument(help="A private or public key file")], as_json: Json = False) -> None:
+def show_key(
+    path: Annotated[Path, typer.Argument(help="A private or public key file")],
+    only_fingerprint: Annotated[bool, typer.Option("--fingerprint", help="Print nothing else")] = False,
+    as_json: Json = False,
+) -> None:
     """Show the public half of a key, and the fingerprint that names it."""
     with refusals():
         key = load_public(path)
+        if only_fingerprint:
+            typer.echo(key.fingerprint)
+            return
         _show(path, key.kind, key.raw.hex(), key.fingerprint, sealed=key.sealed, as_json=as_json)
 
 

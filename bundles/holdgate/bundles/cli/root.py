@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -272,6 +273,8 @@ def _write(path: Path, data: bytes, *, new: bool = False) -> None:
         if new and path.exists():
             raise BundleMalformed(f"`{path}` exists; name another file")
         temporary.write_bytes(data)
+        if path.exists():
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         temporary.replace(path)
     except OSError as error:
         raise BundleMalformed(f"cannot write `{path}`: {error.strerror}") from error
