@@ -153,11 +153,13 @@ class Reach:
     def covers(self, other: Reach) -> bool:
         """Whether this rule counts for every job for which the `other` does."""
         mine, theirs = self.rule.when, other.rule.when
-        if mine is not None and (theirs is None or not implies(theirs.source, mine.source)):
+        if mine is not None and theirs is None:
             return False
         if mine is not None and self.rule.decision in ALLOWING and other.rule.decision not in ALLOWING:
             return False  # a condition that cannot be evaluated counts for that rule and not for this one
         if not covers(self.area, other.area):
+            return False
+        if mine is not None and theirs is not None and not implies(theirs.source, mine.source):
             return False
         if self.without is None:
             return True

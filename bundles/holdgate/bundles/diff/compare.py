@@ -8,7 +8,7 @@ from typing import Any
 from holdgate.bundles.diff.changes import Change, Diff, Direction
 from holdgate.bundles.diff.duties import Duty, guards_of, is_seen_to, lifts_of
 from holdgate.bundles.diff.outputs import compare_outputs
-from holdgate.bundles.diff.sides import Budget, Placed, Side, side_of
+from holdgate.bundles.diff.sides import COMPARISONS_MAX, Budget, Content, Placed, Side, side_of
 from holdgate.bundles.diff.witness import EVALUATIONS_MAX, SECRETS, Search, Witness
 from holdgate.bundles.diff.words import change_of
 from holdgate.kernel.records import Decision, Verdict
@@ -23,7 +23,8 @@ def compare(before: Sequence[BundleRules], after: Sequence[BundleRules], *, defa
     The order of bundles, and of rules in a bundle that combines by deny-overrides, makes no difference. `default` is
     the default decision of the root. PolicyInvalid where a set is not a policy.
     """
-    old, new = side_of(before, default), side_of(after, default)
+    kinds: dict[Content, int] = {}
+    old, new = side_of(before, default, kinds), side_of(after, default, kinds)
     changes = [*_Comparison(old, new).changes(), *compare_outputs(old.policy, new.policy)]
     return Diff(tuple(sorted(changes, key=lambda item: (_ORDER.index(item.direction), item.bundle, item.rule))))
 
@@ -34,7 +35,7 @@ class _Comparison:
     def __init__(self, old: Side, new: Side) -> None:
         self._old = old
         self._new = new
-        self._budget = Budget()
+        self._budget = Budget(COMPARISONS_MAX)
         effort = Budget(EVALUATIONS_MAX)
         self._wider = Search(old, new, effort)
         self._tighter = Search(new, old, effort)
@@ -64,7 +65,7 @@ class _Comparison:
         tightens, witness = self._tightening(gone, come, old, new)
         if tightens and (widening is None or witness is not None):
             yield _described(Direction.TIGHTENS, bundle, name, what, witness, swapped=True)
-        if widening is None and not tightens:
+        if widening is None and not tightens and old != new:
             yield Change(Direction.CHANGES, bundle, name, what)
 
     def _widening(
@@ -104,16 +105,16 @@ def _first(search: Search, duties: Sequence[Duty], was: Rule | None, now: Rule |
 
 def _differing(one: Side, other: Side) -> Iterator[Placed]:
     """Rules of `one` that may do something that no rule of `other` does."""
-    known = {item.content for item in other.free}
-    yield from (item for item in one.free if item.content not in known)
-    orders = {_order(items) for items in other.ordered.values()}
-    for items in one.ordered.values():
-        if _order(items) not in orders:
-            yield from items
+    known = {item.kind for item in other.free}
+    yield from (item for item in one.free if item.kind not in known)
+    for name, items in one.ordered.items():
+        yield from items[_same(items, other.ordered.get(name, ())) :]
 
 
-def _order(items: Sequence[Placed]) -> tuple[Any, ...]:
-    return tuple(item.content for item in items)
+def _same(items: Sequence[Placed], others: Sequence[Placed]) -> int:
+    """How many rules at the beginning are the same: they count for the same jobs."""
+    pairs = enumerate(zip(items, others, strict=False))
+    return next((place for place, (item, other) in pairs if item.kind != other.kind), min(len(items), len(others)))
 
 
 def _by_id(items: Iterable[Placed]) -> dict[str, Placed]:

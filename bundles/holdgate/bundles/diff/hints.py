@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice, product
 from typing import Any, TypeAlias
 
@@ -16,6 +17,7 @@ from holdgate.kernel.jobform import TAG
 from holdgate.kernel.topics import is_topic
 
 HINTS_MAX = 32
+CACHED_MAX = 1024
 Choice: TypeAlias = tuple[tuple[str, ...], Any]
 """Where in the facts, and what."""
 _PATH = r"""((?:\.[A-Za-z_]\w*(?!\w*\()|\[\s*(?:"[^"\\]*"|'[^'\\]*')\s*\])+)"""
@@ -28,8 +30,9 @@ _TIMES = ("2026-01-05T12:00:00Z", "2026-01-05T03:00:00Z", "2026-01-10T12:00:00Z"
 """By day, at night, at the weekend."""
 
 
+@lru_cache(maxsize=CACHED_MAX)
 def hints(condition: Condition) -> list[dict[str, Any]]:
-    """Parts of facts to try, the simplest first."""
+    """Parts of facts to try, the simplest first. Not to be changed: they are kept."""
     source = condition.source
     texts = [one or other for one, other in _TEXT.findall(source)]
     values = _values(source, texts)

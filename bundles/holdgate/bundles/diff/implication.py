@@ -10,13 +10,16 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
+CACHED_MAX = 4096
 _COMPARISON = re.compile(r"([A-Za-z_][\w.]*)\s*(<=|>=|==|<|>)\s*(-?\d+)")
 _OPENING, _CLOSING = "([{", ")]}"
 _QUOTES = "\"'"
 _ABOVE, _BELOW = {">": operator.gt, ">=": operator.ge}, {"<": operator.lt, "<=": operator.le}
 
 
+@lru_cache(maxsize=CACHED_MAX)
 def implies(inner: str, outer: str) -> bool:
     """Whether every part of `outer` follows from some part of `inner`. Both are expressions that were checked."""
     if inner == outer:
@@ -41,18 +44,20 @@ def _follows(given: str, wanted: str) -> bool:
     return False
 
 
-def _parts(source: str) -> list[str]:
+@lru_cache(maxsize=CACHED_MAX)
+def _parts(source: str) -> tuple[str, ...]:
     """What is joined by `&&` at the top; the whole where something else binds there, or text is not plain."""
     if "\\" in source or '"""' in source or "'''" in source or "//" in source:
-        return [source.strip()]
-    parts, start = [], 0
+        return (source.strip(),)
+    parts: list[str] = []
+    start = 0
     for place, sign in _top_level(source):
         if sign in "|?":
-            return [source.strip()]
+            return (source.strip(),)
         if source.startswith("&&", place):
             parts.append(source[start:place].strip())
             start = place + 2
-    return [*parts, source[start:].strip()]
+    return (*parts, source[start:].strip())
 
 
 def _top_level(source: str) -> Iterator[tuple[int, str]]:

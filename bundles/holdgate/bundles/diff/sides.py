@@ -29,23 +29,27 @@ Good: TypeAlias = Callable[[Rule], bool]
 
 @dataclass(slots=True)
 class Budget:
-    """How many pairs of rules may still be compared."""
+    """How much may still be done."""
 
-    left: int = COMPARISONS_MAX
+    left: int
 
-    def spend(self) -> bool:
-        """Whether there was one left."""
-        self.left -= 1
+    def spend(self, cost: int = 1) -> bool:
+        """Whether there was as much left."""
+        self.left -= cost
         return self.left >= 0
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A rule in its bundle. `before`: those that come first, in a bundle that counts only the first."""
+    """A rule in its bundle. `kind` is a number for its content: the same on both sides.
+
+    In a bundle that counts only the first that matches, `place` is the rule's, and `order` the bundle.
+    """
 
     reach: Reach
-    content: Content
-    before: tuple[Reach, ...] = ()
+    kind: int
+    place: int = 0
+    order: Order | None = None
 
     @property
     def rule(self) -> Rule:
@@ -55,6 +59,26 @@ class Placed:
     def narrowed(self, reach: Reach) -> Placed:
         """The same for a part of its reach."""
         return replace(self, reach=reach)
+
+    def is_never_met_by(self, other: Placed, budget: Budget) -> bool:
+        """Whether for no job both this rule counts and the `other`, of another set, matches."""
+        order = self.order
+        if order is not None and order.first.get(other.kind, self.place) < self.place:
+            return True  # the same rule comes before this one in its own bundle
+        if not budget.spend():
+            return False
+        if other.reach.is_apart_from(self.reach):
+            return True
+        before = () if order is None else order.reaches[: self.place]
+        return any(budget.spend() and reach.covers(other.reach) for reach in before)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The rules of a first-applicable bundle. `first`: the place at which a content stands first, by its number."""
+
+    reaches: tuple[Reach, ...]
+    first: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +113,7 @@ class Side:
         """Whether every job of `inner` is denied since no rule here could allow or hold it."""
         if self.default in LIFTING:
             return False
-        return all(
-            item.rule.decision not in LIFTING or (budget.spend() and item.reach.is_apart_from(inner.reach))
-            for item in self.placed
-        )
+        return all(item.rule.decision not in LIFTING or inner.is_never_met_by(item, budget) for item in self.placed)
 
     def _sees_to(self, inner: Placed, is_good: Good, budget: Budget, *, by_one: bool = False) -> bool:
         for item in self.free:
@@ -105,31 +126,29 @@ def _first_sees_to(items: Sequence[Placed], inner: Placed, is_good: Good, budget
     """The same where only the first that matches counts: none that is not good may come first for a job of `inner`."""
     for item in items:
         good = is_good(item.rule)
-        if not budget.spend():
-            return False
-        if good and item.reach.covers(inner.reach):
+        if good and budget.spend() and item.reach.covers(inner.reach):
             return True
         passes = good and (not by_one or item.rule.decision is Verdict.DENY)
-        if passes or item.reach.is_apart_from(inner.reach):
-            continue
-        if not any(hidden.covers(item.reach) for hidden in inner.before):
+        if not passes and not inner.is_never_met_by(item, budget):
             return False
     return False
 
 
-def side_of(bundles: Sequence[BundleRules], default: Verdict) -> Side:
-    """The side of a set of bundles; PolicyInvalid where an id is taken twice."""
+def side_of(bundles: Sequence[BundleRules], default: Verdict, kinds: dict[Content, int]) -> Side:
+    """The side of a set of bundles; PolicyInvalid where an id is taken twice. `kinds` numbers contents, and grows."""
     policy = compile_policy(bundles, snapshot=SNAPSHOT, default=default)
     free: list[Placed] = []
     ordered: dict[str, tuple[Placed, ...]] = {}
     for bundle in bundles:
-        reaches = [reach_of(rule) for rule in bundle.rules]
+        reaches = tuple(reach_of(rule) for rule in bundle.rules)
+        numbers = [kinds.setdefault(content_of(rule), len(kinds)) for rule in bundle.rules]
         if bundle.combining is Combining.FIRST_APPLICABLE:
+            order = Order(reaches, {kind: place for place, kind in reversed(list(enumerate(numbers)))})
             ordered[bundle.name] = tuple(
-                Placed(reach, content_of(reach.rule), tuple(reaches[:place])) for place, reach in enumerate(reaches)
+                Placed(reach, numbers[place], place, order) for place, reach in enumerate(reaches)
             )
         else:
-            free.extend(Placed(reach, content_of(reach.rule)) for reach in reaches)
+            free.extend(map(Placed, reaches, numbers))
     rules = {rule.id: rule for rule in policy.rules}
     return Side(tuple(free), ordered, rules, policy, default)
 

@@ -29,7 +29,9 @@ Facts: TypeAlias = dict[str, Any]
 NOW_MS = 1_767_614_400_000
 """2026-01-05T12:00:00Z, a Monday: the time of an example that does not say another."""
 EVALUATIONS_MAX = 20_000
-"""Candidates in one comparison."""
+"""Candidates in one comparison, where rules have few conditions."""
+CONDITIONS_PER_COST = 5
+"""So many conditions may make a candidate as dear as one more."""
 CANDIDATES_MAX = 300
 """Candidates for one rule and one other by which the job could run."""
 CANDIDATES_FIRST = 20
@@ -69,6 +71,8 @@ class Search:
         self._was = was
         self._now = now
         self._effort = effort
+        conditions = sum(rule.when is not None for side in (was, now) for rule in side.policy.rules)
+        self._cost = 1 + conditions // CONDITIONS_PER_COST
         self._reads_now = was.policy.reads_now or now.policy.reads_now
 
     def near(self, placed: Placed, twin: Rule | None, aspects: frozenset[str]) -> Witness | None:
@@ -78,7 +82,7 @@ class Search:
         """
         second: Witness | None = None
         rules = [placed.rule] if twin is None else [placed.rule, twin]
-        if placed.reach.area.is_empty:
+        if placed.reach.area.is_empty or self._effort.left <= 0:
             return None
         near = [(placed.reach.area, rules)]
         for partner in self._partners(placed):
@@ -102,7 +106,7 @@ class Search:
         """Jobs of the area that differ: the plainest first, then step by step towards what `now` lets do most."""
         candidates = Candidates(list(_options(area)), rules)
         for draft in islice(candidates, candidates_max):
-            if not self._effort.spend():
+            if not self._effort.spend(self._cost):
                 return
             tried = self._try(draft)
             if tried is None:
