@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from holdgate.bundles import shadow as module
 from holdgate.bundles.shadow import SAMPLES_MAX, Candidate, LiveComparison, ShadowLimits
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.ids import Digest
@@ -112,7 +116,7 @@ def test_what_is_known_of_a_candidate_goes_with_its_content() -> None:
     assert counts(shadow) == {}
 
 
-def test_a_candidate_that_fails_is_a_count(monkeypatch: Any) -> None:
+def test_a_candidate_that_fails_is_a_count() -> None:
     """Nothing does; this is the guard for what nobody thought of."""
     broken = candidate(replace(LET, index=None))  # type: ignore[arg-type]
     shadow = LiveComparison()
@@ -141,6 +145,40 @@ def test_a_slice_ends_when_its_time_is_over() -> None:
         offered(shadow)
     assert shadow.compare_some() == 1
     assert shadow.waiting == 4
+
+
+class Pauses(Exception):
+    """Ends a comparison at its first pause."""
+
+
+async def first_pause(shadow: LiveComparison, monkeypatch: pytest.MonkeyPatch) -> float:
+    """How long it pauses after its first slice, by a clock that stands still but for one second at each look."""
+    ticks = itertools.count()
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        raise Pauses
+
+    monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    with pytest.raises(Pauses):
+        await shadow.run()
+    return pauses[0]
+
+
+async def test_comparing_takes_no_more_than_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a slice that took three seconds: nineteen times that."""
+    shadow = comparison(DENY, share=0.05, slice_s=0.5)
+    offered(shadow)
+    assert await first_pause(shadow, monkeypatch) == pytest.approx(57)
+
+
+async def test_no_more_than_so_many_decisions_a_second_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    shadow = comparison(DENY, share=1.0, slice_s=1000.0, rate_max=2)
+    for _ in range(10):
+        offered(shadow)
+    assert await first_pause(shadow, monkeypatch) == pytest.approx(5)
 
 
 def test_without_a_candidate_nothing_waits() -> None:

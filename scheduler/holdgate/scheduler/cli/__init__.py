@@ -11,7 +11,7 @@ GROUPS = {
     "bundle": ("holdgate.bundles.cli:bundle_app", "Make, sign and publish bundles of rules."),
     "keys": ("holdgate.scheduler.cli.keys:app", "Signing keys and API keys."),
     "root": ("holdgate.bundles.cli:root_app", "The trust root: who may sign what."),
-    "policy": ("holdgate.scheduler.cli.policy:app", "Try rules offline."),
+    "policy": ("holdgate.scheduler.cli.policy:app", "Try rules, offline or on what was and is decided."),
     "audit": ("holdgate.scheduler.audit.cli:app", "The archive of the audit log."),
     "worker": ("holdgate.workers.cli:app", "Run job handlers."),
 }

@@ -27,7 +27,7 @@ from holdgate.scan.scanner import Scanner
 from holdgate.scheduler.cli import shadow
 from holdgate.scheduler.cli.replay import replay_command
 
-app = typer.Typer(help="Try rules offline.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Try rules, offline or on what was and is decided.", no_args_is_help=True, add_completion=False)
 app.command("replay")(replay_command)
 app.add_typer(shadow.app, name="shadow")
 RulesFiles = Annotated[list[Path] | None, typer.Option("--rules", help="A rules file; may be given more than once")]
