@@ -154,7 +154,7 @@ class BundleStore:
     async def revisions(self) -> dict[str, int]:
         """Names of all bundles, and a number for the whole store under the empty name: it rises with every write.
 
-        Keys that no bundle can have are left out: whoever may write could choose one that cannot even be asked for.
+        Keys that no bundle can have are left out: what is told of a bundle names it.
         """
 
         async def work() -> dict[str, int]:

@@ -108,10 +108,11 @@ async def test_a_bundle_that_is_not_valid_yet_is_taken_when_its_time_comes(syste
     later = 'valid_from: "2027-02-01T00:00:00Z"\n'
     await system.put("house", bundle(tmp_path, HOLD_WRITES, version=2, more=later))
     await kernel.source.refresh()
+    await system.put("other", b"{")  # a reason to look at everything again
     await kernel.source.refresh()
     problem = kernel.source.status()["last_error"]
     assert isinstance(problem, dict)
-    assert problem["code"] == "bundle_not_yet"
+    assert problem["code"] == "bundle_truncated"
     assert [event.code for event in kernel.source.events(0)].count("bundle_not_yet") == 1
     system.clock.advance((1_801_440_000_000 - NOW_MS) / 1000)
     await kernel.source.refresh()
@@ -217,3 +218,21 @@ async def test_an_old_stamp_put_back_does_not_make_a_frozen_store_fresh(system: 
     system.clock.advance(FROZEN_AFTER_S + 1)
     await kernel.source.refresh()
     assert stamp_state(kernel) == "frozen"
+
+
+async def test_an_old_stamp_put_back_does_not_hide_what_the_store_keeps_back(system: System, tmp_path: Path) -> None:
+    old = bundle(tmp_path, ALLOW_READS)
+    await system.put("house", old)
+    await stamping(system).run_once()
+    stamps = StampStore(system.nc)
+    old_stamp = await stamps.get()
+    assert old_stamp is not None
+    system.clock.advance(1)
+    await system.put("house", bundle(tmp_path, HOLD_WRITES, version=2))
+    await stamping(system).run_once()
+    await system.put("house", old)
+    kernel = await system.kernel()
+    assert stamp_state(kernel) == "withheld"
+    await stamps.put(old_stamp)
+    await kernel.source.refresh()
+    assert stamp_state(kernel) == "withheld"

@@ -105,6 +105,15 @@ def test_dropping_changes_the_snapshot_and_coming_back_restores_it(tmp_path: Pat
     assert snapshots[0] == snapshots[2] != snapshots[1]
 
 
+def test_a_kernel_that_never_knew_the_bundle_does_not_agree_with_one_that_dropped_it(tmp_path: Path) -> None:
+    ceremony, files, before = two(tmp_path)
+    dropped, _ = TrustedSet.under(ceremony.root, before.floors).restore_all({"house": files["house"]})
+    new = TrustedSet.under(ceremony.root).accept(files["house"], NOW_MS)
+    assert dropped.policy is not None
+    assert new.policy is not None
+    assert dropped.policy.snapshot != new.policy.snapshot
+
+
 def test_two_kernels_that_dropped_for_different_reasons_agree(tmp_path: Path) -> None:
     ceremony, files, before = two(tmp_path)
     lost, _ = TrustedSet.under(ceremony.root, before.floors).restore_all({"house": files["house"]})
