@@ -89,7 +89,7 @@ class Tally:
         """Plain values."""
         counts: dict[str, dict[str, int]] = {}
         for (phase, outcome), count in sorted(self.counts.items()):
-            counts.setdefault(phase, {})[outcome] = count
+            counts.setdefault(str(phase), {})[str(outcome)] = count
         candidate = self.candidate
         return {
             "name": candidate.name,
