@@ -363,3 +363,14 @@ def test_hints_name_what_a_condition_looks_at() -> None:
 )
 def test_a_condition_follows_from_another(inner: str, outer: str, *, expected: bool) -> None:
     assert implies(inner, outer) is expected
+
+
+def test_a_condition_without_an_answer_counts_for_what_holds_back_and_not_for_what_allows() -> None:
+    """Where it has no answer, a hold lifts what the allowance did not, and the allowance does not constrain."""
+    small, limits = {"when": "job.payload.n < 5"}, {"constraints": {"max_runtime_s": 5}}
+    allowed, held = rule("yes", "allow", **small), rule("r", "require_approval", **small)
+    assert directions(diff([allowed], [allowed, held]))[0] == ("r", W)
+    keeper = rule("keeper", "require_approval")
+    before = [ALL, keeper, rule("r", "require_approval", **small, **limits)]
+    after = [ALL, keeper, rule("r", "allow_with_constraints", **small, **limits)]
+    assert directions(diff(before, after))[0] == ("r", W)
