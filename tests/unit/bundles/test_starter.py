@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,11 +12,14 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from holdgate.bundles.format import BundleFile, build_bundle, parse_bundle
 from holdgate.bundles.lint import Severity
 from holdgate.bundles.lint.files import lint_sources, source_of_bundle
+from holdgate.bundles.review import require_publishable, review
 from holdgate.bundles.schema import header, schema_of
 from holdgate.bundles.testing import load_suite, run_tests
 from holdgate.bundles.testing.cases import JobCase, OutputCase
@@ -160,6 +164,15 @@ def test_all_can_be_in_force_together() -> None:
     active = trusted.active()
     assert active is not None
     assert {rule.bundle for rule in active.policy.rules} == set(NAMES)
+
+
+def test_all_pass_the_review_of_a_publish_one_after_the_other() -> None:
+    """With what they widen acknowledged; nothing else is in the way."""
+    in_force: dict[str, bytes] = {}
+    for name in NAMES:
+        data = signed(build_bundle(FOLDER / name), ["author"])
+        require_publishable(review(data, Ceremony().root, in_force, NOW_MS), widening_accepted=True)
+        in_force[name] = data
 
 
 def test_no_id_stands_in_two_of_them() -> None:
@@ -344,6 +357,54 @@ def test_a_person_is_told_by_the_key_and_not_by_a_label() -> None:
     agent = asked("job.file.read", "file.read", payload=path, secrets_present=True, labels={"actor_type": "human"})
     human = asked("job.file.read", "file.read", payload=path, secrets_present=True, actor_type="human")
     assert (agent.verdict, human.verdict) == (Verdict.DENY, Verdict.REQUIRE_APPROVAL)
+
+
+SHELL = st.text("abls gitpyes-q./~$`;&|<>(){}*?!\\\"'\n\t\0\r\u0435", max_size=12)
+SOME = settings(max_examples=300, deadline=None)
+
+
+@SOME
+@given(st.sampled_from(["ls", "git status", "pytest", "pytest -q", "npm test"]), SHELL)
+def test_a_command_that_runs_has_nothing_in_it_that_a_shell_would_read(known: str, more: str) -> None:
+    for topic, capability in (("job.exec.run", "exec.run"), ("job.code.test.run", "code.run")):
+        command = known + more
+        decision = asked(topic, capability, labels={"env": "dev"}, payload={"command": command})
+        if effective(decision) in ALLOWING:
+            assert re.fullmatch(r"[A-Za-z0-9_./ -]+", command)
+            assert ".." not in command
+            assert " /" not in command
+
+
+@SOME
+@given(st.text("ab./~\\ %\n\0\u2024\uff0e-_", max_size=12))
+def test_a_path_that_is_read_or_changed_lies_below(path: str) -> None:
+    """As the file system would take it."""
+    for decision in (
+        asked("job.file.read", "file.read", payload={"path": path}),
+        asked("job.code.edit.apply", "code.write", payload={"paths": ["a.py", path]}),
+    ):
+        if effective(decision) in ALLOWING:
+            assert posixpath.normpath(posixpath.join("/work", path)) == f"/work/{path}"
+
+
+@SOME
+@given(st.text('aA@.,;<> "\n\0\u017f\u3002+-', max_size=8), st.sampled_from(["", "@", "a@", ".", "@x.", "@evil"]))
+def test_mail_that_goes_by_itself_goes_to_a_known_domain(start: str, middle: str) -> None:
+    address = f"{start}{middle}example.com"
+    payload = {"to": [address], "subject": "a", "body": "b"}
+    if effective(asked("job.support.mail.send", "support.mail", payload=payload)) in ALLOWING:
+        local, at, domain = address.partition("@")
+        assert (bool(local), at, domain) == (True, "@", "example.com")
+        assert address.isascii()
+
+
+@SOME
+@given(st.one_of(st.integers(-(2**53) + 1, 2**53 - 1), st.floats(allow_nan=False, allow_infinity=False), st.text()))
+def test_a_refund_that_runs_by_itself_is_small(amount: float | str) -> None:
+    payload = {"order": "A-1", "amount": amount, "currency": "EUR"}
+    decision = asked("job.support.refund.create", "support.refund", payload=payload)
+    small = not isinstance(amount, str) and 0 < amount <= 50
+    assert (effective(decision) in ALLOWING) is small
 
 
 @pytest.mark.parametrize("verb", ["drop", "Drop", "DROP", "dRoP"])
