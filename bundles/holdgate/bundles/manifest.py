@@ -19,7 +19,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from holdgate.bundles.root import Name, Pattern, Scope
+from holdgate.bundles.root import Name, Pattern, Scope, parse_time_ms
 from holdgate.kernel import limits
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.clock import parse_rfc3339
@@ -88,8 +88,8 @@ class BundleSource(_Strict):
 
     @model_validator(mode="after")
     def _relations(self) -> Self:
-        expires_ms = parse_rfc3339(self.expires)
-        if self.valid_from is not None and parse_rfc3339(self.valid_from) >= expires_ms:
+        expires_ms = parse_time_ms(self.expires)
+        if self.valid_from is not None and parse_time_ms(self.valid_from) >= expires_ms:
             msg = "`valid_from` is not before `expires`"
             raise ValueError(msg)
         if self.grace is not None and parse_duration_s(self.grace) > GRACE_S_MAX:

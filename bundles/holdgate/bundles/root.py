@@ -39,8 +39,21 @@ KEY_HEX = re.compile(r"[0-9a-f]{64}\Z")
 KeyHex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+TIME_MS_MAX = 253_370_764_799_999
+"""The end of the year 9998."""
 FINGERPRINT = re.compile(r"ed25519:[0-9a-f]{32}\Z")
 SIGNATURE_HEX = re.compile(r"[0-9a-f]{128}\Z")
+
+
+def parse_time_ms(text: str) -> int:
+    """As `parse_rfc3339`, for times that can be written again, also with months added: bundles and roots are shown
+    wherever their status is. ValueError otherwise.
+    """
+    time_ms = parse_rfc3339(text)
+    if not 0 <= time_ms <= TIME_MS_MAX:
+        msg = "a time from 1970 to 9998 is expected"
+        raise ValueError(msg)
+    return time_ms
 
 
 def _printable(text: str) -> str:
@@ -132,7 +145,7 @@ class Root(_Strict):
 
     @model_validator(mode="after")
     def _relations(self) -> Self:
-        parse_rfc3339(self.expires)
+        parse_time_ms(self.expires)
         if self.threshold > len({author.name for author in self.authors}):
             msg = "`threshold` is more than there are authors"
             raise ValueError(msg)

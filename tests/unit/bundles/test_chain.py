@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from holdgate.bundles import chain as chains
@@ -231,6 +233,33 @@ def test_any_changed_byte_of_a_chain_is_refused_or_changes_nothing(data: st.Data
     except BundleRefused:
         return
     assert [link.plain for link in chain.links] == [link.plain for link in parse_chain(GOOD).links]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_value_in_place_of_any_other_is_refused_and_breaks_nothing(data: st.DataObject) -> None:
+    """Whoever writes the file writes what they like; what is read is a chain or one kind of error."""
+    document = parse_json(GOOD)
+    place: Any = document
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        inside = place[key]
+        if isinstance(inside, dict | list) and inside and data.draw(st.booleans()):
+            place = inside
+            continue
+        place[key] = data.draw(_JSON)
+        assume(place[key] != inside)
+        break
+    with pytest.raises(BundleRefused):
+        verify_chain(json.dumps(document).encode(), FIRST.pins, NOW_MS)
 
 
 class _File:

@@ -13,9 +13,11 @@ from pydantic import ValidationError
 
 from holdgate.bundles.chain import verify_root
 from holdgate.bundles.errors import BundleRefused, RootRefused
+from holdgate.bundles.manifest import BundleSource
 from holdgate.bundles.root import Fail, Pins, Root
 from holdgate.bundles.rootfile import RootFile, load_root
 from holdgate.kernel.canonical import digest
+from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.permits import fingerprint
 from support.trust import NOW_MS, Ceremony, SetClock, signer
 
@@ -163,6 +165,21 @@ def test_approver_roles_stand_once_and_a_root_without_any_is_called_as_before() 
     assert Root.model_validate(made.model_dump(mode="json")) == made
     with pytest.raises(ValidationError, match="stands twice in `approver_roles`"):
         Root.model_validate({**plain, "approver_roles": [role, role]})
+
+
+TIMES = ["9999-12-31T23:59:59-23:59", "9999-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "1969-12-31T23:59:59Z"]
+
+
+@pytest.mark.parametrize("text", TIMES)
+def test_a_time_that_could_not_be_shown_again_is_refused(text: str) -> None:
+    """The status of every kernel would break where it is shown."""
+    source = {"name": "house", "version": 1, "expires": "9998-12-31T23:59:59Z", "grace": "90d", "rules": ["a.yaml"]}
+    assert rfc3339(BundleSource.model_validate(source).ends_ms)
+    for changes in ({"expires": text}, {"valid_from": text}):
+        with pytest.raises(ValidationError):
+            BundleSource.model_validate({**source, **changes})
+    with pytest.raises(ValidationError, match="from 1970 to 9998"):
+        Root.model_validate({**Ceremony().root.model_dump(), "expires": text})
 
 
 @pytest.mark.parametrize("decision", ["throttle", "require_approval", "", None, "Allow"])
