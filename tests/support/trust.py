@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from holdgate.bundles.chain import parse_chain, sign_root
 from holdgate.bundles.format import build_bundle, sign_bundle
@@ -51,6 +51,7 @@ class Ceremony:
     scopes: dict[str, Scope] = field(default_factory=dict)
     approvers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     fail_modes: Fail = field(default_factory=Fail)
+    default_decision: Literal["deny", "allow"] = "deny"
     older: Ceremony | None = None
     """The root that this one follows; its keys sign this one too, and it stands in this one's file."""
 
@@ -73,6 +74,7 @@ class Ceremony:
                 for actor, roles in self.approvers.items()
             ],
             fail_modes=self.fail_modes,
+            default_decision=self.default_decision,
         )
 
     @property

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from holdgate.bundles.errors import RootRefused
 from holdgate.kernel.client import KernelClient
@@ -17,6 +19,10 @@ from .conftest import Kernel, System
 
 OLD = ("old1", "old2", "old3")
 NEW = ("new1", "new2", "new3")
+DENY_READS = """
+rules:
+  - {id: deny-reads, decision: deny, reason: closed, match: {topics: ["job.read.>"]}}
+"""
 ALLOW_SENDS = """
 rules:
   - {id: allow-sends, decision: allow, reason: sending is fine, match: {topics: ["job.send.>"]}}
@@ -115,6 +121,29 @@ async def test_an_older_root_that_is_replayed_reaches_no_kernel(system: System, 
     await given(system, kernel, first.next(authors=("second",)))
     assert await given(system, kernel, first) == "root_version"
     assert version(kernel) == 2
+
+
+async def test_a_root_that_allows_by_default_says_so_loudly_and_allows_nothing_without_policy(
+    system: System, first: Ceremony, tmp_path: Path
+) -> None:
+    """Only the signed root can say it, and the next one can take it back."""
+    kernel = await system.kernel()
+    client = await system.client()
+    loose = first.next(default_decision="allow")
+    with capture_logs() as logs:
+        await given(system, kernel, loose)
+    assert [entry["log_level"] for entry in logs if entry["action"] == "policy.default_allow"] == ["warning"]
+    assert (await ask(client, "job.read.all")).verdict is Verdict.DENY
+    await system.store.put("house", bundle(tmp_path, DENY_READS), after_revision=None)
+    await kernel.source.refresh()
+    assert (await ask(client, "job.read.all")).verdict is Verdict.DENY
+    assert (await ask(client, "job.nobody.knows")).verdict is Verdict.ALLOW
+    assert kernel.source.status()["default_decision"] == "allow"
+    assert REGISTRY.get_sample_value("holdgate_policy_default_allow") == 1
+    await given(system, kernel, loose.next(default_decision="deny"))
+    assert (await ask(client, "job.nobody.knows")).verdict is Verdict.DENY
+    assert kernel.source.status()["default_decision"] == "deny"
+    assert REGISTRY.get_sample_value("holdgate_policy_default_allow") == 0
 
 
 async def test_after_the_loss_of_the_root_keys_other_pins_begin_another_chain(system: System, first: Ceremony) -> None:
