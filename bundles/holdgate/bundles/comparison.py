@@ -16,9 +16,6 @@ from holdgate.kernel.policy import STRICTNESS, Policy
 from holdgate.kernel.records import NO_CONSTRAINTS, ApprovalRequirement, Constraints, Decision, Job, Verdict
 from holdgate.kernel.records import Outcome as Entry
 
-NOT_ALWAYS_KEPT = frozenset({"payload", "prompt"})
-"""Fields of a job that may be missing where it is looked at again."""
-
 
 class Outcome(StrEnum):
     """How the second decision stands to the first; what lets more through comes first."""
@@ -83,25 +80,24 @@ def compare_terms(before: Terms, after: Terms) -> tuple[Outcome, tuple[str, ...]
     return outcome, tuple(differing)
 
 
-def lookers(policy: Policy, job: Job, missing: frozenset[str]) -> frozenset[str]:
-    """Ids of the rules whose condition would be asked about `job` and reads a field that is `missing` of it.
+def is_certain(policy: Policy, job: Job, decision: Decision, missing: frozenset[str]) -> bool:
+    """Whether `decision` of `policy` would be the same whatever stood in the fields that are `missing` of `job`.
 
-    Empty is the usual answer and costs nothing where no rule reads such a field at all.
+    It is where no rule that would be asked about the job reads one of them, and where a rule that reads none denies. In
+    a bundle that combines by first-applicable a rule that reads one could make any other void.
     """
     if policy.reads.isdisjoint(missing):
-        return frozenset()
+        return True
     compiled = policy.compiled
-    found: list[str] = []
+    doubtful: set[str] = set()
     for number in policy.index.candidates(job):
         item = compiled[number]
         condition = item.rule.when
-        if condition is not None and not condition.reads.isdisjoint(missing) and all(ask(job) for ask in item.checks):
-            found.append(item.rule.id)
-    return frozenset(found)
-
-
-def is_certain(decision: Decision, doubtful: frozenset[str]) -> bool:
-    """Whether `decision` would be the same whatever the `doubtful` rules had seen: a rule beside them denies."""
+        if condition is None or condition.reads.isdisjoint(missing) or not all(holds(job) for holds in item.checks):
+            continue
+        if item.first_only:
+            return False
+        doubtful.add(item.rule.id)
     return not doubtful or (decision.verdict is Verdict.DENY and not doubtful.issuperset(decision.deciding or doubtful))
 
 

@@ -19,7 +19,6 @@ from holdgate.bundles.comparison import (
     compare_terms,
     compare_verdicts,
     is_certain,
-    lookers,
 )
 from holdgate.bundles.errors import BundleSetRefused
 from holdgate.bundles.format import parse_bundle
@@ -286,8 +285,7 @@ class Replay:
             self._change(item, after.verdict, rules, after, outcome, differs)
 
     def _leave_out(self, policy: Policy, item: Recorded, decision: Decision) -> bool:
-        doubtful = lookers(policy, item.job, item.missing)
-        if is_certain(decision, doubtful):
+        if is_certain(policy, item.job, decision, item.missing):
             return False
         self._not_comparable["not_kept"] += 1
         return True

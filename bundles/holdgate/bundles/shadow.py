@@ -18,13 +18,11 @@ from enum import StrEnum
 from holdgate.bundles import metrics
 from holdgate.bundles.comparison import (
     NO_TERMS,
-    NOT_ALWAYS_KEPT,
     Outcome,
     Terms,
     compare_terms,
     compare_verdicts,
     is_certain,
-    lookers,
 )
 from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.evaluate import evaluate
@@ -206,7 +204,7 @@ def _compare(tally: Tally, job: Job, decision: Decision) -> None:
 def _outcome(tally: Tally, job: Job, before: Decision) -> str:
     policy = tally.candidate.policy
     after = evaluate(policy, job, now_ms=before.decided_ms, phase=before.phase, job_hash=before.job_hash)
-    if job.payload is None and not is_certain(after, lookers(policy, job, _PAYLOAD)):
+    if job.payload is None and not is_certain(policy, job, after, _PAYLOAD):
         return Seen.SKIPPED
     differs: tuple[str, ...] = ()
     outcome = compare_verdicts(before.verdict, after.verdict)
@@ -238,5 +236,4 @@ def _sample(
 
 
 RULES_SHOWN_MAX = 5
-_PAYLOAD = NOT_ALWAYS_KEPT - {"prompt"}
-"""A kernel is always given the prompt."""
+_PAYLOAD = frozenset({"payload"})

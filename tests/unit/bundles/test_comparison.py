@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from holdgate.bundles.comparison import Outcome, Terms, compare_terms, compare_verdicts, is_certain, lookers
+from holdgate.bundles.comparison import Outcome, Terms, compare_terms, compare_verdicts, is_certain
 from holdgate.kernel.records import Constraints, Verdict
 from support.policies import decide, job, policy, rule
 
@@ -82,25 +84,54 @@ def test_what_holds_within_a_limit_counts() -> None:
     assert decide(policy(*held), job()).verdict is Verdict.REQUIRE_APPROVAL
 
 
-def test_only_rules_that_would_be_asked_about_the_job_look_at_its_payload() -> None:
-    reading = policy(
-        rule("here", "deny", when="job.payload.amount > 5", match={"topics": ["job.demo.*"]}),
-        rule("elsewhere", "deny", when="job.payload.amount > 5", match={"topics": ["job.other"]}),
-        rule("not-mine", "deny", when="job.payload.amount > 5", match={"labels": {"a": "b"}}),
-        rule("blind", "deny", when="job.topic == 'x'"),
-        rule("let"),
-    )
-    assert lookers(reading, job(), PAYLOAD) == {"here"}
+def certain(*rules: dict[str, Any], combining: str = "deny-overrides") -> bool:
+    """Whether what is decided about a job without its payload is so whatever the payload was."""
+    compiled, bare = policy(*rules, combining=combining), job().with_payload(None)
+    return is_certain(compiled, bare, decide(compiled, bare), PAYLOAD)
+
+
+LOOKING = rule("looking", "deny", when="job.payload.amount > 5")
+LOOKING_ALLOW = rule("looking", when="job.payload.amount > 5")
+
+
+def test_only_rules_that_would_be_asked_about_the_job_make_a_decision_doubtful() -> None:
+    assert certain(rule("let"))
+    assert certain(rule("let"), {**LOOKING, "match": {"topics": ["job.other"]}})
+    assert certain(rule("let"), {**LOOKING, "match": {"labels": {"a": "b"}}})
+    assert certain(rule("let"), rule("blind", "deny", when="job.topic == 'x'"))
+    assert not certain(rule("let"), LOOKING)
+    assert not certain(LOOKING_ALLOW)
 
 
 def test_a_denial_by_a_rule_that_looks_at_nothing_missing_is_certain() -> None:
-    looking = rule("looking", "deny", when="job.payload.amount > 5")
-    bare = job().with_payload(None)
-    for rules, certain in (
-        ([looking], False),
-        ([looking, rule("plain", "deny")], True),
-        ([rule("let"), looking], False),
-    ):
-        compiled = policy(*rules)
-        assert is_certain(decide(compiled, bare), lookers(compiled, bare, PAYLOAD)) is certain
-    assert is_certain(decide(policy(rule("let")), bare), frozenset())
+    assert certain(LOOKING, rule("plain", "deny"))
+    assert not certain(LOOKING)
+
+
+def test_in_a_first_applicable_bundle_a_rule_that_looks_could_make_a_denial_void() -> None:
+    assert not certain(LOOKING_ALLOW, rule("plain", "deny"), combining="first-applicable")
+
+
+VERDICTS = st.sampled_from(["deny", "require_approval", "throttle", "allow_with_constraints", "allow"])
+CONDITIONS = st.sampled_from(
+    [None, "job.payload.amount > 5", "has(job.payload.amount)", "job.topic == 'job.demo.read'"]
+)
+COMBINING = st.sampled_from(["deny-overrides", "first-applicable"])
+
+
+@given(st.lists(st.tuples(VERDICTS, CONDITIONS), min_size=1, max_size=4), COMBINING, st.integers(0, 9))
+@settings(max_examples=200, deadline=None)
+def test_what_is_called_certain_is_what_is_decided_with_the_payload(
+    written: list[tuple[str, str | None]], combining: str, amount: int
+) -> None:
+    rules = []
+    for number, (verdict, condition) in enumerate(written):
+        more: dict[str, Any] = {} if condition is None else {"when": condition}
+        more |= {"approvers": ROLES} if verdict == "require_approval" else {}
+        rules.append(rule(f"r{number}", verdict, **more))
+    compiled = policy(*rules, combining=combining)
+    for whole in (job(payload={"amount": amount}), job(payload={})):
+        bare = whole.with_payload(None)
+        decision = decide(compiled, bare)
+        if is_certain(compiled, bare, decision, PAYLOAD):
+            assert decide(compiled, whole).verdict is decision.verdict
