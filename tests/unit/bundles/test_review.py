@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from holdgate.bundles import review as review_module
 from holdgate.bundles.errors import (
     BundleConflict,
     BundleExpired,
@@ -182,6 +183,14 @@ def test_a_review_as_plain_values_names_what_an_author_looks_at(tmp_path: Path) 
     assert [item["code"] for item in shown["objections"]] == ["bundle_widening"]
     assert shown["signers"][0]["author"] == "author"
     assert (shown["tests"]["cases"], shown["diff"]["changes"][0]["rule"]) == (1, "allow-reads")
+
+
+def test_what_is_too_much_to_compare_is_not_called_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(review_module, "COMPARED_MAX", 1)
+    made = reviewed(bundle(tmp_path, DENY_READS), {"writes": bundle(tmp_path, HOLD_WRITES, name="writes")})
+    assert codes(made) == ["bundle_widening"]
+    assert "too many to compare" in made.diff.changes[0].what
+    require_publishable(made, widening_accepted=True)
 
 
 def test_problems_are_bounded(tmp_path: Path) -> None:
