@@ -290,4 +290,7 @@ async def test_simulate_takes_the_form_with_meta_and_agrees_with_submit(api: Api
 async def test_explain_says_why_the_others_did_not_match(api: ApiWorld) -> None:
     reply = await api.client().post("/api/v1/policy/explain", json={"topic": "job.deploy.apply"})
     assert reply.json()["verdict"] == "deny"
-    assert reply.json()["trace"]
+    missed = [step for step in reply.json()["trace"] if step.get("held") == ["topics"]]
+    assert missed
+    assert all({"failed", "wanted", "given"} <= step.keys() for step in missed)
+    assert reply.json()["combined"]["why"] == "no rule counts: the default of the root is `deny`"

@@ -18,6 +18,7 @@ from holdgate.kernel.topics import ONE, REST
 
 LABEL = "labels."
 EVERY_TOPIC = (REST,)
+TOPICS_PER_COST = 8
 PARTS_MAX = 16
 """Values of one field by which an area is taken apart."""
 
@@ -103,6 +104,11 @@ def covers(outer: Area, inner: Area) -> bool:
     if not outer.requires <= inner.requires or outer.secrets not in (None, inner.secrets):
         return False
     return all(any(covers_pattern(wide, narrow) for wide in outer.topics) for narrow in inner.topics)
+
+
+def price(one: Area, other: Area) -> int:
+    """What comparing the two costs: 1 for most, more where both name many topics."""
+    return 1 + len(one.topics) * len(other.topics) // TOPICS_PER_COST
 
 
 def meet(left: Area, right: Area) -> Area | None:

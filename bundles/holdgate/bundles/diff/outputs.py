@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from typing import Any
 
-from holdgate.bundles.diff.areas import EVERY_TOPIC, LABEL, Area, covers, meet, output_area
+from holdgate.bundles.diff.areas import EVERY_TOPIC, LABEL, Area, covers, meet, output_area, price
 from holdgate.bundles.diff.changes import Change, Direction
+from holdgate.bundles.diff.sides import COMPARISONS_MAX, Budget
 from holdgate.bundles.diff.witness import FRESH, VALUES_MAX, plain_topics
 from holdgate.bundles.diff.words import output_change_of
 from holdgate.kernel.ids import Tenant
@@ -23,12 +24,16 @@ from holdgate.kernel.policy import Policy
 from holdgate.kernel.rules import OutputRule, OutputVerdict
 
 CANDIDATES_MAX = 400
+AREAS_MAX = 50
+RULES_PER_COST = 4
+"""So many rules that are asked take as long as comparing two."""
 _CATEGORIES = (*dict.fromkeys(category for category, _ in DEFAULTS), FRESH)
 
 
 def compare_outputs(before: Policy, after: Policy) -> Iterator[Change]:
     """Every output rule that is not as it was."""
-    old, new = _Rules(before), _Rules(after)
+    budget = Budget(COMPARISONS_MAX)
+    old, new = _Rules(before, budget), _Rules(after, budget)
     for name in sorted(old.by_id.keys() | new.by_id.keys()):
         was, now = old.by_id.get(name), new.by_id.get(name)
         if was != now:
@@ -42,10 +47,11 @@ class _Placed:
 
 
 class _Rules:
-    """The output rules of one side."""
+    """The output rules of one side. `budget`: how much they may still be looked at, which both sides share."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, budget: Budget) -> None:
         self.policy = policy
+        self.budget = budget
         self.by_id = {rule.id: rule for rule in policy.output_rules}
         self.placed = [_Placed(rule, output_area(rule)) for rule in policy.output_rules]
 
@@ -54,14 +60,20 @@ class _Rules:
         if self.name(area, strictness):
             return True
         looser = (item for item in self.placed if STRICTNESS[item.rule.verdict] < strictness)
-        return min(_defaults(area)) >= strictness and all(meet(item.area, area) is None for item in looser)
+        return min(_defaults(area)) >= strictness and all(self._is_apart(item.area, area) for item in looser)
 
     def name(self, area: Area, strictness: int = 0) -> bool:
         """Whether every finding of `area` has a rule as strict."""
         able = [item.area for item in self.placed if STRICTNESS[item.rule.verdict] >= strictness]
-        if any(covers(outer, area) for outer in able):
+        if any(self._covers(outer, area) for outer in able):
             return True
-        return any(all(any(covers(outer, part) for outer in able) for part in parts) for parts in area.parts())
+        return any(all(any(self._covers(outer, part) for outer in able) for part in parts) for parts in area.parts())
+
+    def _covers(self, outer: Area, inner: Area) -> bool:
+        return self.budget.spend(price(outer, inner)) and covers(outer, inner)
+
+    def _is_apart(self, one: Area, other: Area) -> bool:
+        return self.budget.spend(price(one, other)) and meet(one, other) is None
 
 
 def _change(was: OutputRule | None, now: OutputRule | None, old: _Rules, new: _Rules) -> Change:
@@ -120,10 +132,15 @@ def _search(rule: OutputRule, old: _Rules, new: _Rules, sign: int = 1) -> Iterat
     """Findings near the rule that get a looser verdict than before (`sign` -1: a stricter one)."""
     areas = [output_area(rule)]
     for item in (*old.placed, *new.placed):
+        if len(areas) == AREAS_MAX or not old.budget.spend(price(areas[0], item.area)):
+            break
         both = meet(areas[0], item.area)
         if both is not None and both not in areas:
             areas.append(both)
+    cost = 2 + (len(old.placed) + len(new.placed)) // RULES_PER_COST
     for facts in islice((facts for area in areas for facts in _candidates(area)), CANDIDATES_MAX):
+        if not old.budget.spend(cost):
+            return
         before, after = decide_output(old.policy, facts), decide_output(new.policy, facts)
         if sign * (STRICTNESS[before.verdict] - STRICTNESS[after.verdict]) > 0:
             yield {

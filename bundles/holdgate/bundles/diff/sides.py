@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from holdgate.bundles.diff.areas import Reach, reach_of
+from holdgate.bundles.diff.areas import Reach, price, reach_of
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.match import Match
 from holdgate.kernel.policy import Policy, compile_policy
@@ -22,14 +22,14 @@ SNAPSHOT = Digest("sha256:" + "0" * 64)
 LIFTING = ALLOWING | {Verdict.REQUIRE_APPROVAL}
 """Decisions by which a job that no other rule speaks of may run, at once or once released."""
 COMPARISONS_MAX = 400_000
-"""Pairs of rules that are looked at; a duty that is left over then counts as not seen to."""
+"""Pairs of rules that are looked at, in one comparison; a duty that is left over then counts as not seen to."""
 Content: TypeAlias = tuple[Any, ...]
 Good: TypeAlias = Callable[[Rule], bool]
 
 
 @dataclass(slots=True)
 class Budget:
-    """How much may still be done."""
+    """How much may still be done. What it does not reach counts as not shown."""
 
     left: int
 
@@ -37,6 +37,10 @@ class Budget:
         """Whether there was as much left."""
         self.left -= cost
         return self.left >= 0
+
+    def covers(self, outer: Reach, inner: Reach) -> bool:
+        """`outer.covers(inner)`, while there is something left."""
+        return self.spend(price(outer.area, inner.area)) and outer.covers(inner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,12 @@ class Placed:
         order = self.order
         if order is not None and order.first.get(other.kind, self.place) < self.place:
             return True  # the same rule comes before this one in its own bundle
-        if not budget.spend():
+        if not budget.spend(price(self.reach.area, other.reach.area)):
             return False
         if other.reach.is_apart_from(self.reach):
             return True
         before = () if order is None else order.reaches[: self.place]
-        return any(budget.spend() and reach.covers(other.reach) for reach in before)
+        return any(budget.covers(reach, other.reach) for reach in before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ class Side:
 
     def _sees_to(self, inner: Placed, is_good: Good, budget: Budget, *, by_one: bool = False) -> bool:
         for item in self.free:
-            if is_good(item.rule) and budget.spend() and item.reach.covers(inner.reach):
+            if is_good(item.rule) and budget.covers(item.reach, inner.reach):
                 return True
         return any(_first_sees_to(items, inner, is_good, budget, by_one=by_one) for items in self.ordered.values())
 
@@ -126,7 +130,7 @@ def _first_sees_to(items: Sequence[Placed], inner: Placed, is_good: Good, budget
     """The same where only the first that matches counts: none that is not good may come first for a job of `inner`."""
     for item in items:
         good = is_good(item.rule)
-        if good and budget.spend() and item.reach.covers(inner.reach):
+        if good and budget.covers(item.reach, inner.reach):
             return True
         passes = good and (not by_one or item.rule.decision is Verdict.DENY)
         if not passes and not inner.is_never_met_by(item, budget):

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from itertools import combinations, islice
 from typing import Any, TypeAlias
 
-from holdgate.bundles.diff.areas import EVERY_TOPIC, LABEL, Area, Reach, area_of, meet
+from holdgate.bundles.diff.areas import EVERY_TOPIC, LABEL, Area, Reach, area_of, meet, price
 from holdgate.bundles.diff.hints import hints
 from holdgate.bundles.diff.sides import LIFTING, Budget, Placed, Side
 from holdgate.bundles.diff.strictness import Loosening, loosened
 from holdgate.bundles.simulate import job_of_facts
+from holdgate.kernel.clock import parse_rfc3339
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.evaluate import evaluate
 from holdgate.kernel.policy import STRICTNESS
@@ -26,8 +27,9 @@ from holdgate.kernel.rules import Rule
 from holdgate.kernel.topics import ONE, REST
 
 Facts: TypeAlias = dict[str, Any]
-NOW_MS = 1_767_614_400_000
-"""2026-01-05T12:00:00Z, a Monday: the time of an example that does not say another."""
+NOW = "2026-01-05T12:00:00Z"
+"""A Monday: the time of an example that does not say another."""
+NOW_MS = parse_rfc3339(NOW)
 EVALUATIONS_MAX = 20_000
 """Candidates in one comparison, where rules have few conditions."""
 CONDITIONS_PER_COST = 5
@@ -39,6 +41,10 @@ CANDIDATES_FIRST = 20
 NEAREST_MAX = 4
 """Rules with which more are tried."""
 PARTNERS_MAX = 12
+LOOKED_AT_MAX = 20_000
+"""Rules that are looked at for being among them."""
+LOOKS_PER_COST = 20
+"""So many looks take as long as one candidate."""
 VALUES_MAX = 6
 """Values tried of one list."""
 PARTS_MAX = 80
@@ -100,7 +106,14 @@ class Search:
     def _partners(self, placed: Placed) -> Iterator[Reach]:
         """Rules by which a job of that reach could run."""
         lifting = (item.reach for item in self._now.placed if item.rule.decision in LIFTING)
-        return islice((reach for reach in lifting if not reach.is_apart_from(placed.reach)), PARTNERS_MAX)
+        looked_at = Budget(LOOKED_AT_MAX)
+        near = (
+            reach
+            for reach in lifting
+            if looked_at.spend(price(reach.area, placed.reach.area)) and not reach.is_apart_from(placed.reach)
+        )
+        yield from islice(near, PARTNERS_MAX)
+        self._effort.spend((LOOKED_AT_MAX - looked_at.left) // LOOKS_PER_COST)
 
     def _in(self, area: Area, rules: Sequence[Rule], counting: str, candidates_max: int) -> Iterator[Witness]:
         """Jobs of the area that differ: the plainest first, then step by step towards what `now` lets do most."""
@@ -129,7 +142,7 @@ class Search:
             return None
         was, now = _decide(self._was, job, at_ms), _decide(self._now, job, at_ms)
         if self._reads_now:
-            facts.setdefault("now", NOW_MS)
+            facts.setdefault("now", NOW)
         how = loosened(was, now, self._was.rules, self._now.rules)
         return was, now, [Witness(facts, secrets, was, now, item) for item in how]
 
