@@ -108,6 +108,12 @@ def test_a_denial_by_a_rule_that_looks_at_nothing_missing_is_certain() -> None:
     assert not certain(LOOKING)
 
 
+def test_what_is_not_denied_could_be_held_to_more() -> None:
+    """A condition that cannot be evaluated counts as false in a rule that allows, and so its constraints are not seen."""
+    bound = rule("looking", "allow_with_constraints", when="job.payload.amount > 5")
+    assert not certain(rule("let"), bound)
+
+
 def test_in_a_first_applicable_bundle_a_rule_that_looks_could_make_a_denial_void() -> None:
     assert not certain(LOOKING_ALLOW, rule("plain", "deny"), combining="first-applicable")
 
