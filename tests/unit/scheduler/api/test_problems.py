@@ -89,7 +89,8 @@ def test_every_error_of_the_scheduler_that_is_the_callers_has_a_row() -> None:
 
 def test_every_code_by_which_a_bundle_is_refused_has_a_row() -> None:
     source = Path(bundle_errors.__file__).parent
-    given = {code for file in source.glob("*.py") for code in re.findall(r'code="(bundle_[a-z_]+)"', file.read_text())}
+    files = [file for file in source.glob("*.py") if file.name != "draft.py"]  # which writes on an author's own disk
+    given = {code for file in files for code in re.findall(r'code="(bundle_[a-z_]+)"', file.read_text())}
     refusals = {
         item.code
         for _, item in inspect.getmembers(bundle_errors, inspect.isclass)
