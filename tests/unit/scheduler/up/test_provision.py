@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from holdgate.bundles.chain import sign_root
 from holdgate.bundles.errors import KeyUnsafe
 from holdgate.bundles.format import build_bundle, parse_bundle
-from holdgate.bundles.keys import load_public
-from holdgate.bundles.root import Pins
-from holdgate.bundles.rootfile import load_root
+from holdgate.bundles.keys import load_public, load_signer
+from holdgate.bundles.root import Pins, RootKeys
+from holdgate.bundles.rootfile import load_chain, load_root
 from holdgate.bundles.trusted import TrustedSet, parse_bundle_rules
 from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler.api.keys import key_sha256, read_keys
@@ -24,7 +25,7 @@ from holdgate.scheduler.up.provision import (
     STARTER_APPROVER_ROLES,
     provision,
 )
-from support.trust import STARTER
+from support.trust import STARTER, signer
 
 CLOCK = SystemClock()
 
@@ -123,9 +124,26 @@ def test_a_root_that_ends_soon_is_followed_by_its_next_version(tmp_path: Path) -
     before = load_root(made.home.root_file, Pins.parse(made.root_pins), now_ms)
     late_ms = now_ms + (ROOT_LIFETIME_S - ROOT_RENEW_BEFORE_S + 1) * 1000
     provision(tmp_path / "d", At(late_ms))
-    after = load_root(made.home.root_file, Pins.parse(made.root_pins), late_ms)
-    assert after.version == before.version + 1
-    assert after.kernel_keys == before.kernel_keys
+    chain = load_chain(made.home.root_file, Pins.parse(made.root_pins), late_ms)
+    chain.verify_holds(before.version, before.digest)
+    assert chain.root.version == before.version + 1
+    assert chain.root.kernel_keys == before.kernel_keys
+
+
+def test_a_root_that_the_owner_gave_other_root_keys_is_left_as_it_is(tmp_path: Path) -> None:
+    """The key in the directory cannot sign for it; a file without its signatures would stop every process."""
+    now_ms = CLOCK.now_ms()
+    made = provision(tmp_path / "d", At(now_ms))
+    present = load_chain(made.home.root_file, Pins.parse(made.root_pins), now_ms)
+    keys = RootKeys(keys=[signer(name).public_key.hex() for name in ("r1", "r2")], threshold=2)
+    changed = present.root.model_copy(update={"version": 2, "root": keys})
+    signers = [load_signer(made.home.key_file("root")), signer("r1"), signer("r2")]
+    made.home.root_file.write_bytes(sign_root(changed, signers, after=present))
+    before = made.home.root_file.read_bytes()
+    late_ms = now_ms + (ROOT_LIFETIME_S - ROOT_RENEW_BEFORE_S + 1) * 1000
+    provision(tmp_path / "d", At(late_ms))
+    assert made.home.root_file.read_bytes() == before
+    assert load_root(made.home.root_file, Pins.parse(made.root_pins), late_ms).version == 2
 
 
 def test_each_process_gets_its_own_key_its_own_user_and_no_secret_in_its_environment(tmp_path: Path) -> None:
