@@ -46,6 +46,9 @@ class ShadowLimits:
     """Decisions a second."""
     slice_s: float = 0.001
     """After so long comparing pauses. A single decision may take longer, and the pause is longer then."""
+    decision_s_max: float = 0.1
+    """A candidate that takes longer for one decision, `slow_max` times, is asked no more: nobody is answered then."""
+    slow_max: int = 3
 
 
 class Seen(StrEnum):
@@ -77,6 +80,8 @@ class Tally:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By phase and outcome."""
     samples: deque[dict[str, object]] = field(default_factory=lambda: deque(maxlen=SAMPLES_MAX))
+    slow: int = 0
+    """How many decisions it took too long for."""
 
     def count(self, phase: str, outcome: str, times: int = 1) -> None:
         """Here, and in the metrics of the process."""
@@ -162,7 +167,7 @@ class LiveComparison:
             job, decision = self._queue.popleft()
             self._bytes -= 0 if job.payload is None else len(job.payload)
             for tally in self._tallies.values():
-                _compare(tally, job, decision)
+                self._compare(tally, job, decision)
             done += 1
             if time.perf_counter() >= until:
                 break
@@ -173,6 +178,18 @@ class LiveComparison:
     def status(self, name: str) -> dict[str, object]:
         """What was found about the candidate `name`."""
         return self._tallies[name].as_dict()
+
+    def is_too_slow(self, name: str) -> bool:
+        """Whether the candidate `name` is asked no more for what it takes."""
+        return self._tallies[name].slow >= self._limits.slow_max
+
+    def _compare(self, tally: Tally, job: Job, decision: Decision) -> None:
+        if tally.slow >= self._limits.slow_max:
+            tally.count(decision.phase, Seen.DROPPED)
+            return
+        started = time.perf_counter()
+        _compare(tally, job, decision)
+        tally.slow += time.perf_counter() - started > self._limits.decision_s_max
 
     def _tally(self, candidate: Candidate) -> Tally:
         known = self._tallies.get(candidate.name)

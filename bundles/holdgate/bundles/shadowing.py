@@ -32,6 +32,7 @@ log = structlog.get_logger("holdgate.bundles")
 LOOK_S = 5.0
 AGAIN_S = 60
 """After so long a candidate that was refused is verified again: its time may have come, and clocks are set right."""
+TOO_SLOW = "it takes too long for a decision, and would as well if it were published; use fewer or simpler conditions"
 SHADOWS_AT_ONCE = 4
 """Candidates compared with at a time: each costs an evaluation of every decision."""
 
@@ -157,7 +158,10 @@ class BundleShadow:
     def _shown(self, judged: Judged) -> dict[str, object]:
         if judged.candidate is None:
             return {"name": judged.name, "state": "refused", "code": judged.code, "message": judged.message}
-        return {"state": "shadowed", **self._comparison.status(judged.name)}
+        found = self._comparison.status(judged.name)
+        if self._comparison.is_too_slow(judged.name):
+            return {"state": "refused", "code": "slow", "message": TOO_SLOW, **found}
+        return {"state": "shadowed", **found}
 
     async def _look_always(self) -> None:
         while True:

@@ -18,7 +18,7 @@ from holdgate.bundles.replay import Recorded, Replay
 from holdgate.bundles.shadowing import SHADOWS_AT_ONCE
 from holdgate.kernel.ids import Tenant
 from holdgate.kernel.records import Verdict
-from holdgate.scheduler.api.replaying import SLICE_RECORDS, Replays, feed_in_slices
+from holdgate.scheduler.api.replaying import SLICE_RECORDS, SLOW_MAX, Pace, Replays, Stopped
 from holdgate.scheduler.state.recorded import RecordedDecisions, Wanted
 from support.api import ApiWorld
 from support.policies import NOW_MS, job, policy, rule
@@ -162,7 +162,7 @@ async def test_a_replay_that_takes_too_long_ends_and_says_so(bench: Bench) -> No
     await bench.api.submit()
     replays = Replays(RecordedDecisions(bench.api.scripts), seconds_max=0)
     done = await replays.run(Replay(policy(rule("let"))), DEFAULT, Wanted())
-    assert (done.complete, done.report.decisions) == (False, 0)
+    assert (done.stopped, done.report.decisions) == (Stopped.TIME, 0)
 
 
 async def test_others_have_their_turn_between_the_slices_of_a_replay() -> None:
@@ -177,10 +177,19 @@ async def test_others_have_their_turn_between_the_slices_of_a_replay() -> None:
 
     records = [Recorded(job(), Verdict.ALLOW, ("let",), NOW_MS)] * 300
     watch = asyncio.ensure_future(others())
-    assert await feed_in_slices(replay, iter(records), time.monotonic() + 60)
+    assert await Pace(time.monotonic() + 60).feed(replay, iter(records)) is None
     watch.cancel()
     assert replay.report().unchanged == 300
     assert len(seen) >= 300 / SLICE_RECORDS
+
+
+async def test_a_replay_of_decisions_that_take_too_long_ends() -> None:
+    """While one is made nobody else is served."""
+    replay = Replay(policy(rule("let")))
+    records = [Recorded(job(), Verdict.ALLOW, ("let",), NOW_MS)] * 300
+    pace = Pace(time.monotonic() + 60, decision_s_max=0.0)
+    assert await pace.feed(replay, iter(records)) is Stopped.SLOW
+    assert replay.report().decisions <= SLOW_MAX * SLICE_RECORDS
 
 
 async def test_a_shadowed_candidate_is_compared_and_decides_nothing(bench: Bench) -> None:

@@ -109,7 +109,7 @@ def test_a_denial_by_a_rule_that_looks_at_nothing_missing_is_certain() -> None:
 
 
 def test_what_is_not_denied_could_be_held_to_more() -> None:
-    """A condition that cannot be evaluated counts as false in a rule that allows, and so its constraints are not seen."""
+    """A condition that cannot be evaluated counts as false in a rule that allows: its constraints are not seen."""
     bound = rule("looking", "allow_with_constraints", when="job.payload.amount > 5")
     assert not certain(rule("let"), bound)
 

@@ -168,10 +168,10 @@ async def first_pause(shadow: LiveComparison, monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_comparing_takes_no_more_than_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a slice that took three seconds: nineteen times that."""
+    """Of a slice that took five seconds: nineteen times that."""
     shadow = comparison(DENY, share=0.05, slice_s=0.5)
     offered(shadow)
-    assert await first_pause(shadow, monkeypatch) == pytest.approx(57)
+    assert await first_pause(shadow, monkeypatch) == pytest.approx(95)
 
 
 async def test_no_more_than_so_many_decisions_a_second_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +179,17 @@ async def test_no_more_than_so_many_decisions_a_second_are_compared(monkeypatch:
     for _ in range(10):
         offered(shadow)
     assert await first_pause(shadow, monkeypatch) == pytest.approx(5)
+
+
+def test_a_candidate_that_takes_too_long_for_a_decision_is_asked_no_more() -> None:
+    shadow = comparison(DENY, decision_s_max=0.0, slow_max=3)
+    for _ in range(10):
+        offered(shadow)
+    drain(shadow)
+    assert counts(shadow) == {"submit": {"tighter": 3, "dropped": 7}}
+    assert shadow.is_too_slow("house")
+    shadow.use(SNAPSHOT, {"house": candidate(DENY, content="b")})
+    assert not shadow.is_too_slow("house")
 
 
 def test_without_a_candidate_nothing_waits() -> None:

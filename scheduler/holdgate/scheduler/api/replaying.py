@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice
 
 from holdgate.bundles.replay import Recorded, Replay, ReplayReport
@@ -24,15 +25,26 @@ SLICE_S = 0.001
 SLICE_RECORDS = 50
 REST = 2.0
 """A submit passes the loop several times on its way, and waits for a slice each time that it meets one."""
+DECISION_S_MAX = 0.1
+SLOW_MAX = 3
+"""So many slices with longer decisions than that end a replay: other calls wait while one is made."""
 UNREADABLE = "unreadable"
+
+
+class Stopped(StrEnum):
+    """Why a replay ended before its end."""
+
+    TIME = "time"
+    SLOW = "slow"
+    """The candidate takes so long for single decisions that nobody else would be served."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A report, and whether it is about all that was asked for."""
+    """A report, and why it is not about all that was asked for; None where it is."""
 
     report: ReplayReport
-    complete: bool
+    stopped: Stopped | None
 
 
 class Replays:
@@ -56,27 +68,38 @@ class Replays:
 
     async def run(self, replay: Replay, tenant: Tenant, wanted: Wanted) -> Replayed:
         """Feed `replay` with what is on record of `tenant`. StateUnavailable."""
-        until = time.monotonic() + self._seconds_max
+        pace = Pace(time.monotonic() + self._seconds_max)
         async with aclosing(self._recorded.read(tenant, wanted)) as batches:
             async for batch in batches:
-                whole = await feed_in_slices(replay, batch.records(), until)
+                stopped = await pace.feed(replay, batch.records())
                 if batch.unreadable:
                     replay.leave_out(UNREADABLE, batch.unreadable)
-                if not whole:
-                    return Replayed(replay.report(), complete=False)
-        return Replayed(replay.report(), complete=True)
+                if stopped is not None:
+                    return Replayed(replay.report(), stopped)
+        return Replayed(replay.report(), None)
 
 
-async def feed_in_slices(replay: Replay, records: Iterator[Recorded], until: float) -> bool:
-    """Feed `records` with pauses; False when it was later than `until` (monotonic clock) before all were fed."""
-    size = SLICE_RECORDS
-    while time.monotonic() < until:
-        started = time.perf_counter()
-        fed = list(islice(records, size))
-        if not fed:
-            return True
-        replay.feed(fed)
-        taken_s = time.perf_counter() - started
-        size = max(1, min(SLICE_RECORDS, int(size * SLICE_S / max(taken_s, 1e-6))))
-        await asyncio.sleep(taken_s * REST)
-    return False
+class Pace:
+    """How many records are fed at once, and how long is rested after; until `until`, of the monotonic clock."""
+
+    def __init__(self, until: float, *, decision_s_max: float = DECISION_S_MAX) -> None:
+        self._until = until
+        self._decision_s_max = decision_s_max
+        self._size = SLICE_RECORDS
+        self._slow = 0
+
+    async def feed(self, replay: Replay, records: Iterator[Recorded]) -> Stopped | None:
+        """Feed `records` with pauses; why not all of them were, None where they were."""
+        while time.monotonic() < self._until:
+            started = time.perf_counter()
+            fed = list(islice(records, self._size))
+            if not fed:
+                return None
+            replay.feed(fed)
+            taken_s = time.perf_counter() - started
+            self._slow += taken_s > self._decision_s_max * len(fed)
+            if self._slow >= SLOW_MAX:
+                return Stopped.SLOW
+            self._size = max(1, min(SLICE_RECORDS, int(self._size * SLICE_S / max(taken_s, 1e-6))))
+            await asyncio.sleep(taken_s * REST)
+        return Stopped.TIME

@@ -439,6 +439,7 @@ COMPONENTS: dict[str, Schema] = {
             "candidate": record({"name": text(), "version": COUNT, "digest": DIGEST}),
             "baseline": text(enum=["recorded", "active"]),
             "complete": BOOLEAN,
+            "stopped": nullable(text(enum=["time", "slow"])),
             "decisions": COUNT,
             "unchanged": COUNT,
             "wider": COUNT,

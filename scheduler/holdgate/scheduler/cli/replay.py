@@ -19,6 +19,10 @@ from holdgate.scheduler.cli.apicall import ApiKey, ApiKeyFile, ApiUrl, api_at
 
 WIDENS = 3
 NO_RULE = "(default)"
+STOPPED = {
+    "time": "the time was over; ask for fewer with `--last` or `--since`",
+    "slow": "the bundle takes too long for a decision; use fewer or simpler conditions",
+}
 
 
 class Baseline(StrEnum):
@@ -98,6 +102,6 @@ def _summary(report: dict[str, Any]) -> list[str]:
         lines.append(f"a condition failed in {report['errors']} decisions")
     if report["oldest"] is not None:
         lines.append(f"decided from {report['oldest']} to {report['newest']}")
-    if not report["complete"]:
-        lines.append("not all that was asked for: the time was over; ask for fewer with `--last` or `--since`")
+    if report["stopped"] is not None:
+        lines.append(f"not all that was asked for: {STOPPED[report['stopped']]}")
     return lines

@@ -40,7 +40,8 @@ async def replay(call: Call) -> Reply:
         {
             "candidate": {"name": tried.name, "version": tried.version, "digest": tried.digest},
             "baseline": asked.baseline,
-            "complete": done.complete,
+            "complete": done.stopped is None,
+            "stopped": done.stopped,
             **done.report.as_dict(),
         }
     )
