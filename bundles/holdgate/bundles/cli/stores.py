@@ -262,6 +262,8 @@ def _published(  # noqa: PLR0913  options of commands
     source = context.get_parameter_source("api_key")
     if source is not None and source.name == "COMMANDLINE":
         raise typer.BadParameter("others see what is on a command line; use --api-key-file or HOLDGATE_API_KEY")
+    if (root is None) != (pins is None):
+        raise typer.BadParameter("a root is believed with its pins only: give both", param_hint="--root, --pins")
     clock = SystemClock()
     trust = None if root is None or pins is None else load_trust(root, pins, clock)
     if api is not None:
