@@ -275,3 +275,48 @@ async def test_the_server_refuses_a_write_after_an_older_revision(system: System
     revision = await system.store.put("house", data, after_revision=None)
     with pytest.raises((BundleConflict, JetStreamError)):
         await system.store.put("house", data, after_revision=revision - 1)
+
+
+async def test_a_revoked_author_closes_what_it_ruled_over_on_every_kernel_and_after_a_restart(
+    system: System, tmp_path: Path
+) -> None:
+    """A stolen key is taken out of the root: its bundle counts no more, another's goes on, and all replicas agree."""
+    system.ceremony.authors = ("author", "stolen")
+    scope = '{tenants: ["*"], topics: ["job.write.>"]}'
+    rules = 'rules:\n  - {id: open, decision: allow, reason: mine, match: {topics: ["job.write.>"]}}\n'
+    await system.put("house", bundle(tmp_path, ALLOW_READS))
+    await system.put("writes", bundle(tmp_path, rules, name="writes", scope=scope, signers=["stolen"]))
+    kernels = [await system.kernel(f"k{number}") for number in range(3)]
+    client = await system.client()
+    assert (await ask(client, "job.write.x")).verdict is Verdict.ALLOW
+    system.ceremony = system.ceremony.next(authors=("author",))
+    (tmp_path / "root.json").write_bytes(system.ceremony.signed_root())
+    for kernel in kernels:
+        await kernel.source.refresh()
+    await kernels[0].stop()
+    kernels[0] = await system.kernel("k0")
+    assert len({snapshot(kernel) for kernel in kernels}) == 1
+    for kernel in kernels:
+        assert kernel.source.status()["dropped"] == [{"name": "writes", "version": 1, "code": "bundle_unknown_key"}]
+        assert [event.code for event in kernel.source.events(0) if event.kind == "dropped"] == ["bundle_unknown_key"]
+    assert (await ask(client, "job.write.x")).deciding == ("holdgate.dropped.writes",)
+    assert (await ask(client)).verdict is Verdict.ALLOW
+    await system.put("writes", bundle(tmp_path, rules, name="writes", scope=scope, version=2))
+    for kernel in kernels:
+        await kernel.source.refresh()
+    assert (await ask(client, "job.write.x")).verdict is Verdict.ALLOW
+
+
+async def test_a_root_of_an_attacker_changes_nothing(system: System, tmp_path: Path) -> None:
+    """Signed by keys of its own, by which it would let in an author of its own."""
+    await system.put("house", bundle(tmp_path, ALLOW_READS))
+    kernel = await system.kernel()
+    client = await system.client()
+    before = await ask(client)
+    theirs = system.ceremony.next(root_keys=("mallory",), authors=("mallory",), older=None, version=9)
+    (tmp_path / "root.json").write_bytes(theirs.signed_root())
+    await system.put("house", bundle(tmp_path, ALLOW_ALL, version=2, signers=["mallory"]))
+    await kernel.source.refresh()
+    assert codes(kernel) == ["root_threshold", "bundle_unknown_key"]
+    assert (await ask(client)).snapshot == before.snapshot
+    assert (await ask(client, "job.write.x")).verdict is Verdict.DENY
