@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
+
 from holdgate.bundles.errors import BundleRefused
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.stamp import EVERY_S, Stamp, StampedBundle, make_stamp
@@ -18,6 +20,8 @@ from holdgate.kernel.clock import Clock
 from holdgate.kernel.permits import Signer
 from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler.dispatch.duty import Periodic
+
+log = structlog.get_logger(__name__)
 
 
 class Stamping:
@@ -30,7 +34,7 @@ class Stamping:
         self._clock = clock
         self._seq: int | None = None
         self._published: dict[str, StampedBundle] = {}
-        self._tasks = TaskSet(lambda _name, _error: None)  # `Periodic` tells and counts what goes wrong
+        self._tasks = TaskSet(_ended)
 
     async def start(self) -> None:
         """Begin to stamp."""
@@ -65,3 +69,8 @@ class Stamping:
             if file.manifest.name == name and len(published) < BUNDLES_MAX:
                 published[name] = StampedBundle(version=file.manifest.version, digest=file.digest)
         return published
+
+
+def _ended(name: str, error: BaseException) -> None:
+    """`Periodic` goes on whatever a run ends in: this is a fault of ours."""
+    log.critical("a duty ended", action="duty_ended", duty=name, error=repr(error))
