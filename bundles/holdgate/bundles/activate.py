@@ -251,11 +251,11 @@ class BundleActivator:
     def _placed(
         self, trusted: TrustedSet, bundles: Mapping[str, TrustedBundle]
     ) -> tuple[TrustedSet, Mapping[str, HoldgateError]]:
-        """On a thread: nothing here touches what the event loop reads."""
+        """On a thread, with the lock held: what is in force is not touched here."""
         after, unfit = trusted.placed(bundles)
         files = {name: bundle.data for name, bundle in bundles.items() if name not in unfit}
         if files:
-            self._shelf.keep(self._versions(after), files)
+            self._keep(after, files)
         return after, unfit
 
     def _restored(self) -> tuple[TrustedSet, Mapping[str, HoldgateError]]:
@@ -275,21 +275,22 @@ class BundleActivator:
             for name in trusted.missing
             if name not in problems
         }
-        self._shelf.keep(self._versions(trusted), {})
+        self._keep(trusted, {})
         return trusted, {**problems, **gone}
 
-    def _versions(self, trusted: TrustedSet) -> Versions:
-        """What must never be fallen below from now on."""
-        self._kept_ms = self._seen_ms = self._now_ms()
+    def _keep(self, trusted: TrustedSet, files: Mapping[str, bytes]) -> None:
+        """Write what must never be fallen below from now on; ShelfUnusable."""
         if self._lookout is not None:
             self._stamp_ms = self._lookout.stamp.seen_ms
-        return Versions(
+        versions = Versions(
             root=Floor(trusted.root.version, trusted.root.digest),
             bundles=trusted.floors,
             pins=str(self._pins),
-            time_ms=self._seen_ms,
+            time_ms=self._now_ms(),
             stamp_ms=self._stamp_ms,
         )
+        self._shelf.keep(versions, files)
+        self._kept_ms = self._seen_ms = versions.time_ms
 
     @property
     def _store_revision(self) -> int | None:
@@ -308,7 +309,7 @@ class BundleActivator:
         if trusted is None or self._seen_ms - self._kept_ms < KEEP_TIME_MS:
             return
         try:
-            await asyncio.to_thread(self._shelf.keep, self._versions(trusted), {})
+            await asyncio.to_thread(self._keep, trusted, {})
         except HoldgateError as error:
             self._note("", error)
 

@@ -15,6 +15,8 @@ from holdgate.kernel.ids import Digest
 SEEN = Versions(
     Floor(2, Digest("sha256:r")),
     {"house": Floor(3, Digest("sha256:b"), Scope(tenants=["acme"])), "old": Floor(1, Digest("sha256:c"))},
+    time_ms=7,
+    stamp_ms=8,
 )
 
 
@@ -39,6 +41,9 @@ def test_a_new_directory_has_seen_nothing(tmp_path: Path) -> None:
         b'{"root": null, "bundles": []}',
         b'{"root": 1, "bundles": {}}',
         b'{"root": null, "bundles": {"a": {"version": "1", "digest": "x"}}}',
+        b'{"root": null, "bundles": {}, "time_ms": "0"}',
+        b'{"root": null, "bundles": {}, "time_ms": -1}',
+        b'{"root": null, "bundles": {}, "stamp_ms": true}',
         b'{"root": null, "bundles": {"a": {"version": 1, "digest": "x", "scope": {"tenants": []}}}}',
     ],
 )
