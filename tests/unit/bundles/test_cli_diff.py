@@ -98,3 +98,28 @@ def test_what_does_not_load_ends_with_1(bundles: Path) -> None:
     result = diff(bundles / "strict", bundles / "absent")
     assert result.exit_code == 1
     assert result.stdout == ""
+
+
+CASES = """\
+now: "2026-01-01T12:00:00Z"
+cases:
+  - name: a strange prompt
+    job: {topic: job.x, prompt: abcdefabc}
+    expect: {verdict: allow}
+"""
+
+
+def test_jobs_of_the_tests_of_a_bundle_are_the_first_examples(bundles: Path) -> None:
+    """Nothing could guess this prompt; the author wrote it down."""
+    strange = "{id: r, decision: allow, reason: fine, when: 'job.prompt.matches(\"^[a-f]{9}$\")'}"
+    write(bundles / "before", 1, ALLOW.replace("}", ", match: {topics: [x]}}"))
+    write(bundles / "after", 2, ALLOW.replace("}", ", match: {topics: [x]}}"), strange)
+    result = diff(bundles / "before", bundles / "after", "--json")
+    assert [change["direction"] for change in json.loads(result.stdout)["changes"]] == ["unclear"]
+    (bundles / "after" / "cases.yaml").write_text(CASES)
+    about = (bundles / "after" / "bundle.yaml").read_text()
+    (bundles / "after" / "bundle.yaml").write_text(about + "tests: [cases.yaml]\n")
+    result = diff(bundles / "before", bundles / "after", "--json")
+    (change,) = json.loads(result.stdout)["changes"]
+    assert (result.exit_code, change["direction"]) == (3, "widens")
+    assert change["example"]["facts"]["prompt"] == "abcdefabc"

@@ -11,11 +11,13 @@ from holdgate.bundles.diff import Diff, Direction, compare
 from holdgate.bundles.diff.areas import meet_patterns
 from holdgate.bundles.diff.hints import hints
 from holdgate.bundles.diff.implication import implies
+from holdgate.bundles.diff.samples import facts_of
+from holdgate.bundles.simulate import job_of_facts
 from holdgate.kernel.conditions import parse_condition
 from holdgate.kernel.records import Verdict
 from holdgate.kernel.ruleform import parse_rules
 from holdgate.kernel.rules import BundleRules
-from support.policies import rule
+from support.policies import NOW_MS, job, rule
 
 W, T, C, U = Direction.WIDENS, Direction.TIGHTENS, Direction.CHANGES, Direction.UNCLEAR
 ALL = rule("all")
@@ -374,3 +376,26 @@ def test_a_condition_without_an_answer_counts_for_what_holds_back_and_not_for_wh
     before = [ALL, keeper, rule("r", "require_approval", **small, **limits)]
     after = [ALL, keeper, rule("r", "allow_with_constraints", **small, **limits)]
     assert directions(diff(before, after))[0] == ("r", W)
+
+
+def test_the_facts_of_a_job_make_the_same_job_again() -> None:
+    asked = job(
+        payload={"n": [1, {"a": "b"}]},
+        prompt="do",
+        labels={"env": "prod"},
+        capability="write",
+        risk_tags=["pii"],
+        requires=["gpu"],
+        pool="large",
+        priority="high",
+        concurrency_key="one",
+        run_at="2026-01-02T00:00:00Z",
+        deadline="2026-01-03T00:00:00Z",
+        max_attempts=1,
+        secrets_present=True,
+    )
+    facts = facts_of(asked, NOW_MS)
+    assert facts.pop("secrets_present") is True
+    again, at_ms = job_of_facts(facts, 1, 0, lambda _prompt, _payload: True)
+    assert (again.job_hash(), at_ms) == (asked.job_hash(), NOW_MS)
+    assert facts_of(job(), NOW_MS).keys() == {"topic", "now", "tenant", "actor", "actor_type", "principals"}

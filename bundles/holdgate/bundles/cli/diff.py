@@ -14,7 +14,7 @@ from rich.text import Text
 from holdgate.bundles.cli.apps import bundle_app
 from holdgate.bundles.cli.common import Json, refusals
 from holdgate.bundles.cli.testing import load_bundle
-from holdgate.bundles.diff import Change, Diff, Direction, compare
+from holdgate.bundles.diff import Change, Diff, Direction, compare, samples_of
 from holdgate.bundles.format import BundleFile
 from holdgate.bundles.trusted import parse_bundle_rules
 from holdgate.kernel.canonical import canonical_bytes
@@ -59,11 +59,13 @@ def diff_command(
     """
     with refusals():
         before, after = load_bundle(old), load_bundle(new)
-        others = [parse_bundle_rules(load_bundle(path)) for path in beside or ()]
+        files = [load_bundle(path) for path in beside or ()]
+        others = [parse_bundle_rules(file) for file in files]
         diff = compare(
             [parse_bundle_rules(before), *others],
             [parse_bundle_rules(after), *others],
             default=Verdict(default),
+            samples=samples_of([before, after, *files]),
         )
     about = _about(before, after)
     if as_json:

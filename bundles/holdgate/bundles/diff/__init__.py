@@ -7,5 +7,6 @@ facts for `holdgate policy simulate`, that the two sets decide differently. No I
 
 from holdgate.bundles.diff.changes import Change, Diff, Direction
 from holdgate.bundles.diff.compare import compare
+from holdgate.bundles.diff.samples import samples_of
 
-__all__ = ["Change", "Diff", "Direction", "compare"]
+__all__ = ["Change", "Diff", "Direction", "compare", "samples_of"]

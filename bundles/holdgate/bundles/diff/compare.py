@@ -8,8 +8,9 @@ from typing import Any
 from holdgate.bundles.diff.changes import Change, Diff, Direction
 from holdgate.bundles.diff.duties import Duty, guards_of, is_seen_to, lifts_of
 from holdgate.bundles.diff.outputs import compare_outputs
+from holdgate.bundles.diff.samples import SECRETS
 from holdgate.bundles.diff.sides import COMPARISONS_MAX, Budget, Content, Placed, Side, side_of
-from holdgate.bundles.diff.witness import EVALUATIONS_MAX, SECRETS, Search, Witness
+from holdgate.bundles.diff.witness import EVALUATIONS_MAX, Search, Witness
 from holdgate.bundles.diff.words import change_of
 from holdgate.kernel.records import Decision, Verdict
 from holdgate.kernel.rules import BundleRules, Rule
@@ -17,28 +18,35 @@ from holdgate.kernel.rules import BundleRules, Rule
 _ORDER = list(Direction)
 
 
-def compare(before: Sequence[BundleRules], after: Sequence[BundleRules], *, default: Verdict = Verdict.DENY) -> Diff:
+def compare(
+    before: Sequence[BundleRules],
+    after: Sequence[BundleRules],
+    *,
+    default: Verdict = Verdict.DENY,
+    samples: Sequence[dict[str, Any]] = (),
+) -> Diff:
     """How the set `after` differs from the set `before`: all bundles in force, before and after.
 
     The order of bundles, and of rules in a bundle that combines by deny-overrides, makes no difference. `default` is
-    the default decision of the root. PolicyInvalid where a set is not a policy.
+    the default decision of the root. `samples` are facts to try first as examples (`samples.samples_of`): with them
+    fewer changes stay unclear. PolicyInvalid where a set is not a policy.
     """
     kinds: dict[Content, int] = {}
     old, new = side_of(before, default, kinds), side_of(after, default, kinds)
-    changes = [*_Comparison(old, new).changes(), *compare_outputs(old.policy, new.policy)]
+    changes = [*_Comparison(old, new, samples).changes(), *compare_outputs(old.policy, new.policy)]
     return Diff(tuple(sorted(changes, key=lambda item: (_ORDER.index(item.direction), item.bundle, item.rule))))
 
 
 class _Comparison:
     """Two sides, and what may still be spent on looking at them."""
 
-    def __init__(self, old: Side, new: Side) -> None:
+    def __init__(self, old: Side, new: Side, samples: Sequence[dict[str, Any]]) -> None:
         self._old = old
         self._new = new
         self._budget = Budget(COMPARISONS_MAX)
         effort = Budget(EVALUATIONS_MAX)
-        self._wider = Search(old, new, effort)
-        self._tighter = Search(new, old, effort)
+        self._wider = Search(old, new, effort, samples)
+        self._tighter = Search(new, old, effort, samples)
 
     def changes(self) -> Iterator[Change]:
         """Every rule that is not as it was, one change for each direction that it goes in."""

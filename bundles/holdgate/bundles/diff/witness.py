@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from holdgate.bundles.diff.areas import EVERY_TOPIC, LABEL, Area, Reach, area_of, meet, price
 from holdgate.bundles.diff.hints import hints
+from holdgate.bundles.diff.samples import SECRETS
 from holdgate.bundles.diff.sides import LIFTING, Budget, Placed, Side
 from holdgate.bundles.diff.strictness import Loosening, loosened
 from holdgate.bundles.simulate import job_of_facts
@@ -40,6 +41,7 @@ CANDIDATES_FIRST = 20
 """As many are tried with each other rule before more are with some."""
 NEAREST_MAX = 4
 """Rules with which more are tried."""
+SAMPLES_MAX = 1000
 PARTNERS_MAX = 12
 LOOKED_AT_MAX = 20_000
 """Rules that are looked at for being among them."""
@@ -55,8 +57,6 @@ STEPS_MAX = 3
 WORST = (-1, 0)
 """The score of what is no job."""
 FRESH = "some"
-SECRETS = "secrets_present"
-"""Beside the facts: not said by a submitter, but measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,15 @@ class Witness:
 class Search:
     """Looks for jobs that may do more under `now` than under `was`. `effort` is shared over a comparison."""
 
-    def __init__(self, was: Side, now: Side, effort: Budget) -> None:
+    def __init__(self, was: Side, now: Side, effort: Budget, samples: Sequence[Facts]) -> None:
         self._was = was
         self._now = now
         self._effort = effort
         conditions = sum(rule.when is not None for side in (was, now) for rule in side.policy.rules)
         self._cost = 1 + conditions // CONDITIONS_PER_COST
         self._reads_now = was.policy.reads_now or now.policy.reads_now
+        self._samples = samples[:SAMPLES_MAX]
+        self._known: list[Witness] | None = None
 
     def near(self, placed: Placed, twin: Rule | None, aspects: frozenset[str]) -> Witness | None:
         """A job in the reach of the rule, which counts for it, best one that differs in one of `aspects`.
@@ -90,6 +92,10 @@ class Search:
         rules = [placed.rule] if twin is None else [placed.rule, twin]
         if placed.reach.area.is_empty or self._effort.left <= 0:
             return None
+        for found in self._of_samples(placed.rule.id):
+            if found.how.aspect in aspects:
+                return found
+            second = second or found
         near = [(placed.reach.area, rules)]
         for partner in self._partners(placed):
             area = meet(placed.reach.area, partner.area)
@@ -102,6 +108,13 @@ class Search:
                         return found
                     second = second or found
         return second
+
+    def _of_samples(self, counting: str) -> Iterator[Witness]:
+        """The samples that may do more, and that the rule counts for."""
+        if self._known is None:
+            tried = (self._try(facts) for facts in self._samples if self._effort.spend(self._cost))
+            self._known = [found for result in tried if result is not None for found in result[2]]
+        return (found for found in self._known if counting in (*found.was.rules, *found.now.rules))
 
     def _partners(self, placed: Placed) -> Iterator[Reach]:
         """Rules by which a job of that reach could run."""
