@@ -288,7 +288,7 @@ def test_simulate_explain_submit_and_dispatch_decide_alike(rules: list[dict[str,
     submitted = decide(policy, asked)
     for phase in Phase:
         explained = evaluate(policy, asked, now_ms=NOW_MS, phase=phase, trace=True)
-        assert replace(explained, phase=Phase.SUBMIT, trace=None) == submitted
+        assert replace(explained, phase=Phase.SUBMIT, trace=None, combined=None) == submitted
         assert explained.trace is not None
         assert {step["id"] for step in explained.trace} == {item["id"] for item in rules if own(item, asked.tenant)}
         assert {step["id"] for step in explained.trace if step["matched"]} == set(submitted.rules)
