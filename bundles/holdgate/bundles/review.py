@@ -12,21 +12,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from holdgate.bundles.diff import Change, Diff, Direction, compare
+from holdgate.bundles.diff import Change, Diff, Direction, compare, samples_of
+from holdgate.bundles.dropped import closing_rules
 from holdgate.bundles.errors import (
     BundleConflict,
     BundleFaulty,
     BundleLintFailed,
     BundleOutdated,
+    BundleRefused,
     BundleTestsFailed,
     BundleWidens,
 )
+from holdgate.bundles.format import BundleFile, parse_bundle
 from holdgate.bundles.lint import Finding, LintContext, Severity, lint
-from holdgate.bundles.root import Root, authors_of
+from holdgate.bundles.root import Root, Scope, authors_of
 from holdgate.bundles.testing import TestReport, run_tests
 from holdgate.bundles.trusted import TrustedBundle, TrustedSet
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.ids import Digest
+from holdgate.kernel.records import Verdict
 from holdgate.kernel.rules import BundleRules, OutputRule, Rule
 
 SHOWN_MAX = 5
@@ -85,12 +89,16 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A bundle that would be accepted: the set in force, the set with it, and what was left out of both."""
+    """A bundle that would be accepted: the set in force, the set with it, and what was left out of both.
+
+    `closed`: by name, what stands for those that were left out: kernels deny everything in their scope.
+    """
 
     bundle: TrustedBundle
     before: TrustedSet
     after: TrustedSet
     left_out: Mapping[str, str]
+    closed: Mapping[str, BundleRules]
 
 
 def verify_candidate(
@@ -109,7 +117,13 @@ def verify_candidate(
     if held is not None and held.floor == bundle.floor:
         raise BundleOutdated(f"`{bundle.name}` version {bundle.floor.version} is published already")
     _verify_seen(bundle, before, seen)
-    return Candidate(bundle, before, after, {name: error.code for name, error in problems.items()})
+    return Candidate(
+        bundle,
+        before,
+        after,
+        left_out={name: error.code for name, error in problems.items()},
+        closed={name: closing_rules(name, _scope_of(in_force[name])) for name in sorted(problems)},
+    )
 
 
 def review(data: bytes, root: Root, in_force: Mapping[str, bytes], now_ms: int, seen: Sequence[Seen] = ()) -> Review:
@@ -119,7 +133,7 @@ def review(data: bytes, root: Root, in_force: Mapping[str, bytes], now_ms: int, 
     tests = run_tests(candidate.bundle.file)
     findings = _findings(candidate.bundle, before, after, root)
     signers = tuple(authors_of(candidate.bundle.signers, root))
-    diff = _compared(candidate.bundle.name, before, after)
+    diff = _compared(candidate, root)
     return Review(candidate.bundle, signers, tests, diff, findings, candidate.left_out)
 
 
@@ -156,14 +170,31 @@ def _rules(trusted: TrustedSet) -> list[BundleRules]:
     return [bundle.rules for _, bundle in sorted(trusted.bundles.items())]
 
 
-def _compared(name: str, before: Sequence[BundleRules], after: Sequence[BundleRules]) -> Diff:
+def _scope_of(data: bytes) -> Scope | None:
+    """The scope of a bundle that does not hold; None, which is everything, where it is not even a bundle."""
+    try:
+        return parse_bundle(data).manifest.scope
+    except BundleRefused:
+        return None
+
+
+def _compared(candidate: Candidate, root: Root) -> Diff:
     """The comparison; past its bound it says that it says nothing, which somebody must accept."""
+    name = candidate.bundle.name
+    before = [*_rules(candidate.before), *candidate.closed.values()]
+    after = [*_rules(candidate.after), *(rules for other, rules in candidate.closed.items() if other != name)]
     old, new = _by_id(before), _by_id(after)
     changed = sum(old.get(key) != new.get(key) for key in old.keys() | new.keys())
-    if changed * (len(old) + len(new)) <= COMPARED_MAX:
-        return compare(before, after)
-    what = f"{changed} rules differ among {len(new)}: too many to compare; publish fewer changes at once"
-    return Diff((Change(Direction.UNCLEAR, name, "", what),))
+    if changed * (len(old) + len(new)) > COMPARED_MAX:
+        what = f"{changed} rules differ among {len(new)}: too many to compare; publish fewer changes at once"
+        return Diff((Change(Direction.UNCLEAR, name, "", what),))
+    return compare(before, after, default=Verdict(root.default_decision), samples=samples_of(_files(candidate)))
+
+
+def _files(candidate: Candidate) -> list[BundleFile]:
+    """The candidate and the bundle that it replaces: their tests have jobs that serve as examples."""
+    held = candidate.before.bundles.get(candidate.bundle.name)
+    return [candidate.bundle.file, *([] if held is None else [held.file])]
 
 
 def _by_id(bundles: Sequence[BundleRules]) -> dict[tuple[str, str], Rule | OutputRule]:

@@ -24,6 +24,7 @@ from holdgate.bundles.publish import check_publishable
 from holdgate.bundles.review import Review, Seen, objections, require_publishable, review
 from support.trust import ALLOW_READS, HOLD_WRITES, NOW_MS, Ceremony, bundle, signed
 
+NOTHING = "rules: []\n"
 DENY_READS = """
 rules:
   - {id: deny-reads, decision: deny, reason: closed, match: {topics: ["job.read.>"]}}
@@ -150,7 +151,27 @@ def test_a_bundle_in_force_that_lost_its_authors_is_left_out_and_can_be_replaced
     }
     made = reviewed(bundle(tmp_path, ALLOW_READS, version=2), held)
     assert set(made.left_out) == {"house", "writes"}
-    assert codes(made) == ["bundle_widening"]
+    assert codes(made) == []  # the other still closes everything
+    assert codes(reviewed(bundle(tmp_path, ALLOW_READS, version=2), {"house": held["house"]})) == ["bundle_widening"]
+
+
+def test_who_replaces_a_bundle_that_does_not_hold_opens_what_it_closed(tmp_path: Path) -> None:
+    """Even with a bundle that allows nothing itself: what others allow in that scope runs again."""
+    held = {
+        "house": bundle(tmp_path, DENY_READS, signers=["gone"]),
+        "reads": bundle(tmp_path, ALLOW_READS, name="reads"),
+    }
+    assert codes(reviewed(bundle(tmp_path, HOLD_WRITES, version=2), held)) == ["bundle_widening"]
+
+
+def test_where_the_root_allows_by_default_taking_a_deny_away_is_a_widening(tmp_path: Path) -> None:
+    held, after = bundle(tmp_path, DENY_READS), bundle(tmp_path, HOLD_WRITES, version=2)
+    assert codes(reviewed(after, {"house": held}, Ceremony(default_decision="allow"))) == ["bundle_widening"]
+    assert codes(reviewed(after, {"house": held})) == ["bundle_widening"]  # what was denied may be held instead
+    assert codes(reviewed(bundle(tmp_path, NOTHING, version=3), {"house": held})) == []
+    assert codes(
+        reviewed(bundle(tmp_path, NOTHING, version=3), {"house": held}, Ceremony(default_decision="allow"))
+    ) == ["bundle_widening"]
 
 
 def test_a_store_behind_its_kernels_is_no_ground_to_publish_on(tmp_path: Path) -> None:
