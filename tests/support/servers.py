@@ -18,7 +18,7 @@ from holdgate.scheduler.errors import ServerUnusable
 from holdgate.scheduler.up.children import free_ports, stop
 from holdgate.scheduler.up.servers import NatsConfig, NatsUser, RedisConfig, nats_server, redis_server
 
-ACCOUNTS = 256
+ACCOUNTS = 1024
 DATABASES = 1024
 PASSWORD = "for-tests-only"
 START_TRIES = 5
