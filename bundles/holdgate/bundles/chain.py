@@ -36,6 +36,8 @@ DOMAIN = "root"
 CHAIN_BYTES_MAX = 4 * 1024 * 1024
 CHAIN_MAX = 64
 """Roots in a file: a rotation a month for five years."""
+VALUES_MAX = 300_000
+"""Brackets and commas in a root file: a hundred signatures and a hundred keys of each kind in every root, and more."""
 SIGNATURES_MAX = 100
 _KEY_NAME = re.compile(r"ed25519:[0-9a-f]{32}\Z")
 
@@ -172,7 +174,7 @@ def parse_chain(data: bytes) -> RootChain:
             f"a root file of {len(data)} bytes is over the limit of {CHAIN_BYTES_MAX}", code="root_malformed"
         )
     try:
-        document = parse_json(data)
+        document = parse_json(data, values_max=VALUES_MAX)
     except MalformedJson as error:
         raise BundleMalformed(f"the root is not JSON: {error}", code="root_malformed") from error
     if not isinstance(document, dict):

@@ -23,12 +23,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from holdgate.bundles.documents import load_yaml
-from holdgate.bundles.errors import BundleMalformed
+from holdgate.bundles.errors import BundleMalformed, BundleRefused
 from holdgate.bundles.manifest import FORMAT, BundleSource, FileEntry, Manifest, is_file_path
 from holdgate.bundles.root import SIGNATURE_HEX
 from holdgate.kernel import limits
 from holdgate.kernel.canonical import canonical_bytes, digest_bytes, parse_json
-from holdgate.kernel.errors import MalformedJson
+from holdgate.kernel.errors import HoldgateError, MalformedJson
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.permits import Signer
 from holdgate.kernel.records import Signed
@@ -38,6 +38,8 @@ DOMAIN = "bundle"
 SOURCE_FILE = "bundle.yaml"
 BUNDLE_BYTES_MAX = 14 * 1024 * 1024
 """A full rules file in base64, and still one message of NATS."""
+VALUES_MAX = 300_000
+"""Brackets and commas in a bundle file: twice those of the largest vocabulary and scope that a manifest may have."""
 SIGNATURES_MAX = 100
 _TOKEN_CHARS = 6
 """The longest token of JSON beside texts and numbers, or escape in a text, and one more."""
@@ -118,11 +120,23 @@ def sign_bundle(built: bytes, signer: Signer) -> bytes:
 
 
 def parse_bundle(data: bytes) -> BundleFile:
-    """The bundle file in `data`, its form and the hashes of its files checked; BundleMalformed otherwise."""
+    """The bundle file in `data`, its form and the hashes of its files checked; BundleMalformed otherwise.
+
+    Whatever our own checks say of it: who reads many files goes on with the next one after that error alone.
+    """
+    try:
+        return _parsed(data)
+    except BundleRefused:
+        raise
+    except HoldgateError as error:
+        raise BundleMalformed(f"not a bundle file: {error}") from error
+
+
+def _parsed(data: bytes) -> BundleFile:
     if len(data) > BUNDLE_BYTES_MAX:
         raise BundleMalformed(f"{len(data)} bytes are over the limit of {BUNDLE_BYTES_MAX}", code="bundle_too_large")
     try:
-        document = parse_json(data)
+        document = parse_json(data, values_max=VALUES_MAX)
         is_canonical = canonical_bytes(document) == data
     except MalformedJson as error:
         if _is_cut_off(error):

@@ -1,13 +1,16 @@
 """What a kernel knows of the bundle store: what lies there, what of it was dealt with, and whether it stands still.
 
 What always holds: a file that was dealt with is not verified again, one that may hold later is; a refusal is news once;
-what is remembered is of names that are in the store now.
+what is remembered is of names that are in the store now;
+whatever is wrong with one file, the next is looked at.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+
+import structlog
 
 from holdgate.bundles import metrics
 from holdgate.bundles.errors import BundleNotYet, BundleRefused, BundleSetRefused
@@ -18,7 +21,13 @@ from holdgate.bundles.stampwatch import StampWatch
 from holdgate.bundles.store import BundleStore, StoredBundle
 from holdgate.bundles.trusted import TrustedBundle, TrustedSet
 from holdgate.kernel import limits
-from holdgate.kernel.errors import HoldgateError, PolicyInvalid, Unavailable
+from holdgate.kernel.errors import HoldgateError, Unavailable
+
+log = structlog.get_logger("holdgate.bundles")
+
+INTERNAL = HoldgateError.code
+AGAIN_MS = 60_000
+"""How long until a file on which the kernel itself failed is tried again."""
 
 
 @dataclass(slots=True)
@@ -59,12 +68,15 @@ class Lookout:
         self._again_ms = None
         there: set[str] = set()
         for name in names:
-            stored = await self.store.get(name)
-            if stored is None:
-                continue
-            there.add(name)
-            if self._dealt.get(name) != stored.revision:
-                await self._look_at(trusted, stored, now_ms, found)
+            try:
+                is_there = await self._look_under(name, trusted, now_ms, found)
+            except Unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  one file that nobody thought of hides no other
+                is_there = True
+                self._fail(name, error, now_ms, found)
+            if is_there:
+                there.add(name)
         self._keep_only(frozenset(there))
         return found
 
@@ -77,9 +89,8 @@ class Lookout:
     def refuse(self, name: str, revision: int, error: HoldgateError) -> bool:
         """Whether this is news. What lies there is not looked at again, unless it may hold later or beside others."""
         if isinstance(error, BundleNotYet):
-            from_ms = error.from_ms - limits.CLOCK_SKEW_S * 1000
-            self._again_ms = from_ms if self._again_ms is None else min(from_ms, self._again_ms)
-        elif not isinstance(error, BundleSetRefused | Unavailable):
+            self._look_again(error.from_ms - limits.CLOCK_SKEW_S * 1000)
+        elif not isinstance(error, BundleSetRefused | Unavailable) and error.code != INTERNAL:
             self._dealt[name] = revision
         is_news = self._told.get(name) != (revision, error.code)
         self._told[name] = (revision, error.code)
@@ -93,6 +104,26 @@ class Lookout:
             delivered[name] = Delivered(got.digests | {bundle.digest}, max(got.version, bundle.floor.version))
         self.stamp.judge(delivered, now_ms, is_whole=trusted.bundles.keys() <= self._names)
 
+    async def _look_under(self, name: str, trusted: TrustedSet, now_ms: int, found: Found) -> bool:
+        """Whether anything lies under `name`."""
+        stored = await self.store.get(name)
+        if stored is None:
+            return False
+        if self._dealt.get(name) != stored.revision:
+            await self._look_at(trusted, stored, now_ms, found)
+        return True
+
+    def _fail(self, name: str, error: Exception, now_ms: int, found: Found) -> None:
+        """The kernel itself failed on what lies under `name`: refused, told, and tried again later."""
+        log.error("a file of the store cannot be looked at", action="policy.store", bundle=name, error=_kind(error))
+        found.revisions.setdefault(name, 0)
+        found.refused[name] = BundleRefused(f"the kernel failed on `{name}`: {_kind(error)}", code=INTERNAL)
+        self._delivered[name] = Delivered(frozenset(), 0)
+        self._look_again(now_ms + AGAIN_MS)
+
+    def _look_again(self, at_ms: int) -> None:
+        self._again_ms = at_ms if self._again_ms is None else min(at_ms, self._again_ms)
+
     async def _look_at(self, trusted: TrustedSet, stored: StoredBundle, now_ms: int, found: Found) -> None:
         name = stored.name
         held = trusted.bundles.get(name)
@@ -103,7 +134,7 @@ class Lookout:
         found.revisions[name] = stored.revision
         try:
             bundle = await asyncio.to_thread(trusted.verified, name, stored.data, now_ms)
-        except (BundleRefused, PolicyInvalid) as error:
+        except HoldgateError as error:
             self._delivered[name] = await asyncio.to_thread(_delivered, stored.data)
             found.refused[name] = error
             return
@@ -116,6 +147,11 @@ class Lookout:
         for known in (self._dealt, self._told, self._delivered):
             for name in known.keys() - names:
                 del known[name]
+
+
+def _kind(error: Exception) -> str:
+    """Not its message: that could quote what lies there."""
+    return type(error).__name__
 
 
 def _delivered(data: bytes) -> Delivered:

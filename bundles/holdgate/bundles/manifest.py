@@ -23,6 +23,7 @@ from holdgate.bundles.root import Name, Pattern, Scope, parse_time_ms
 from holdgate.kernel import limits
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.clock import parse_rfc3339
+from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ruletypes import LabelKey, Tag, parse_duration_s
 from holdgate.kernel.topics import is_pattern
 
@@ -92,7 +93,7 @@ class BundleSource(_Strict):
         if self.valid_from is not None and parse_time_ms(self.valid_from) >= expires_ms:
             msg = "`valid_from` is not before `expires`"
             raise ValueError(msg)
-        if self.grace is not None and parse_duration_s(self.grace) > GRACE_S_MAX:
+        if self.grace is not None and _grace_s(self.grace) > GRACE_S_MAX:
             msg = "`grace` is longer than 90 days"
             raise ValueError(msg)
         if len(set(self.paths)) != len(self.paths):
@@ -119,6 +120,15 @@ class BundleSource(_Strict):
     def ends_ms(self) -> int:
         """The end of its grace: from then on nothing is decided under it but deny."""
         return self.expires_ms + (0 if self.grace is None else parse_duration_s(self.grace) * 1000)
+
+
+def _grace_s(text: str) -> int:
+    # Of errors, pydantic takes only those of its own kind for a document that is not valid.
+    try:
+        return parse_duration_s(text)
+    except InvalidInput as error:
+        msg = f"`grace`: {error}"
+        raise ValueError(msg) from error
 
 
 class FileEntry(_Strict):

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import structlog
 
-from holdgate.bundles.errors import StampRefused, StoreUnavailable
 from holdgate.bundles.stamp import Delivered, Stamp, StoreState, judge_store, verify_stamp
 from holdgate.bundles.stampstore import StampStore
 from holdgate.kernel.clock import rfc3339
+from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.permits import Keyring
 
 log = structlog.get_logger("holdgate.bundles")
@@ -35,7 +35,7 @@ class StampWatch:
         try:
             data = await self._stamps.get()
             stamp = None if data is None else verify_stamp(data, api, now_ms)
-        except (StampRefused, StoreUnavailable) as error:
+        except HoldgateError as error:
             if self._problem != error.code:
                 log.warning("no stamp of the bundle store", action="policy.stamp", code=error.code, error=str(error))
             self._problem = error.code

@@ -26,10 +26,15 @@ INTEGER_NOTATION_END = 1e21
 _PLAIN_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
 
 
-def parse_json(data: bytes | str, *, depth_max: int = limits.JSON_DEPTH_MAX) -> Json:
-    """The value of `data`; MalformedJson when it is not JSON that can be hashed (RFC 8785, section 3.1)."""
+def parse_json(data: bytes | str, *, depth_max: int = limits.JSON_DEPTH_MAX, values_max: int | None = None) -> Json:
+    """The value of `data`; MalformedJson when it is not JSON that can be hashed (RFC 8785, section 3.1).
+
+    `values_max` bounds brackets and commas, those in texts too: making millions of values holds up a whole process.
+    """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
+        if values_max is not None and sum(map(text.count, "[{,")) > values_max:
+            raise MalformedJson(f"more than {values_max} values")
         _refuse_depth(text, depth_max)
         value = json.loads(
             text,

@@ -99,6 +99,10 @@ def _named(path: str) -> Callable[[bytes, Path], bytes]:
     return lambda good, _: altered(good, change)
 
 
+def _grace(text: str) -> Callable[[bytes, Path], bytes]:
+    return lambda good, _: altered(good, lambda document: document["manifest"].update(grace=text))
+
+
 def _stored(path: str) -> Callable[[bytes, Path], bytes]:
     return lambda good, _: altered(good, lambda document: document["files"].update({path: "eA=="}))
 
@@ -188,6 +192,7 @@ FILE_ATTACKS: dict[str, tuple[Callable[[bytes, Path], bytes], str]] = {
         lambda good, _: altered(good, lambda document: document["manifest"].pop("grace")),
         "bundle_not_canonical",
     ),
+    **{f"a grace of {text!r}": (_grace(text), "bundle_malformed") for text in ("0d", "1e9d", " 1d", "9999999999d")},
     "a path out of the bundle": (_named("../../etc/passwd.yaml"), "bundle_path"),
     "a path through itself": (_named("rules/../rules.yaml"), "bundle_path"),
     "an absolute path": (_named("/etc/rules.yaml"), "bundle_path"),

@@ -13,7 +13,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from holdgate.bundles import chain as chains
-from holdgate.bundles.chain import CHAIN_BYTES_MAX, CHAIN_MAX, RootChain, parse_chain, sign_root, unsigned, verify_chain
+from holdgate.bundles.chain import (
+    CHAIN_BYTES_MAX,
+    CHAIN_MAX,
+    VALUES_MAX,
+    RootChain,
+    parse_chain,
+    sign_root,
+    unsigned,
+    verify_chain,
+)
 from holdgate.bundles.errors import BundleMalformed, BundleRefused, RootRefused
 from holdgate.bundles.root import Pins
 from holdgate.bundles.rootfile import LOOK_AGAIN_MS, RootFile
@@ -292,3 +301,8 @@ def test_a_process_refuses_a_fork_of_what_it_holds(tmp_path: Path) -> None:
     assert file.after(forged.next().signed_root()) == 2
     assert file.after(forged.signed_root()) == 2
     assert file.after(of(links(SECOND.next())[-1])) == 2
+
+
+def test_more_values_than_any_root_file_has_are_refused_before_they_are_read() -> None:
+    with pytest.raises(BundleMalformed, match="more than"):
+        parse_chain(b'{"a":[' + b"[]," * VALUES_MAX + b"[]]}")
