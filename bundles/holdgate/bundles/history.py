@@ -1,25 +1,33 @@
 """What the store holds, read with a root in hand: which files count, what is in force, who published what and when.
 
 What always holds: a file counts if it has the name it lies under and enough authors of the root signed it; of those
-that count the one of the highest version is in force, whatever was written last, as it is for a kernel that saw them
-all. Files that do not count are shown with the reason, never hidden. At most HISTORY files a name, one at a time.
+that count and hold beside the others the one of the highest version is in force, whatever was written last, as it is
+for a kernel that saw them all. Files that do not count are shown with the reason, never hidden, and none of them keeps
+the others from being read, whatever is in it. At most HISTORY files a name, one at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from holdgate.bundles.errors import BundleNotFound, BundleRefused
-from holdgate.bundles.format import parse_bundle
+from holdgate.bundles.format import BundleFile, parse_bundle
+from holdgate.bundles.gone import Gone
 from holdgate.bundles.manifest import Manifest
 from holdgate.bundles.root import Root, authors_of
 from holdgate.bundles.store import BundleStore, StoredBundle
-from holdgate.bundles.trusted import verify_signatures
+from holdgate.bundles.trusted import TrustedSet, verify_signatures
 from holdgate.kernel.clock import rfc3339
+from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.ids import Digest
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 OF_ONE_VERSION = {"version", "valid_from", "expires"}
 """What a rollback changes; the rest of a manifest, with the hashes of all files, it restores."""
@@ -30,7 +38,7 @@ class Entry:
     """One file that was published; `problem` is the code of what is wrong with it, None where it counts.
 
     `signers` are fingerprint and author name of those whose signature counts. `restores` is the older version that it
-    brings back. Without a `manifest` it is no bundle file at all.
+    brings back. `is_signed`: by anybody. Without a `manifest` it is no bundle file at all.
     """
 
     stored: StoredBundle
@@ -39,6 +47,7 @@ class Entry:
     digest: Digest | None = None
     signers: tuple[tuple[str, str], ...] = ()
     restores: int | None = None
+    is_signed: bool = False
 
     @property
     def version(self) -> int:
@@ -78,35 +87,58 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """What of a store counts and holds, by name, and what above it does not, and may be in force or have been."""
+
+    in_force: Mapping[str, bytes] = field(default_factory=dict)
+    gone: Mapping[str, Gone] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """The store at one moment: `seq` names it.
 
-    `in_force` are the files that count, by name; `past` is what was published under the name looked at, oldest first,
-    and `newest` the revision of its last file, None where there is none.
+    `past` is what was published under the name looked at, oldest first, and `newest` the revision of its last file,
+    None where there is none.
     """
 
     seq: int
     newest: int | None
-    in_force: Mapping[str, bytes]
+    published: Published
     past: tuple[Entry, ...]
+
+    @property
+    def in_force(self) -> Mapping[str, bytes]:
+        """The files in force, by name."""
+        return self.published.in_force
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was ever published that is still kept."""
-        return not self.in_force and not self.past
+        return not self.in_force and not self.published.gone and not self.past
 
 
-async def standing(store: BundleStore, root: Root, name: str) -> Standing:
+async def in_thread(threads: Executor | None, work: Callable[P, T], *given: P.args, **more: P.kwargs) -> T:
+    """What `work` returns, run off the event loop: by `threads`, or where everybody's work is."""
+    return await asyncio.get_running_loop().run_in_executor(threads, partial(work, *given, **more))
+
+
+async def standing(store: BundleStore, root: Root, name: str, threads: Executor | None = None) -> Standing:
     """What is in force, and all that was published as `name`. StoreUnavailable."""
     revisions = await store.revisions()
     seq = revisions.pop("")
     newest = await store.get(name) if name in revisions else None
-    past, best = await _read(store, root, name)
-    in_force = {} if best is None else {name: best}
-    for other in sorted(revisions.keys() - {name}):
-        if (found := await _in_force(store, root, other)) is not None:
-            in_force[other] = found
-    return Standing(seq, None if newest is None else newest.revision, in_force, past)
+    read = {other: await _read(store, root, other, threads) for other in sorted({*revisions, name})}
+    published = await _published(store, root, read, threads)
+    return Standing(seq, None if newest is None else newest.revision, published, read[name].entries)
+
+
+async def published_of(
+    store: BundleStore, root: Root, names: Sequence[str], threads: Executor | None = None
+) -> Published:
+    """What counts of `names`, each looked at in all that is kept of it, removed or not. StoreUnavailable."""
+    read = {name: await _read(store, root, name, threads) for name in sorted(names)}
+    return await _published(store, root, read, threads)
 
 
 async def newest_of_each(store: BundleStore, root: Root) -> list[Entry]:
@@ -118,7 +150,7 @@ async def newest_of_each(store: BundleStore, root: Root) -> list[Entry]:
 
 async def log_of(store: BundleStore, root: Root, name: str) -> tuple[Entry, ...]:
     """What was published as `name`, newest first. BundleNotFound where nothing was; StoreUnavailable."""
-    past, _ = await _read(store, root, name)
+    past = (await _read(store, root, name, None)).entries
     if not past:
         raise BundleNotFound(f"nothing was published as `{name}`; `holdgate bundle list` shows what was")
     return past[::-1]
@@ -137,20 +169,32 @@ async def file_of(store: BundleStore, root: Root, name: str, version: int) -> tu
 
 
 def entry_of(stored: StoredBundle, root: Root) -> Entry:
-    """What a stored file is, under `root`. The entry keeps none of its bytes."""
-    bare = replace(stored, data=b"")
+    """What a stored file is, under `root`; whoever wrote it, no other file is kept from being read."""
     try:
-        file = parse_bundle(stored.data)
-    except BundleRefused as error:
-        return Entry(bare, error.code)
-    entry = Entry(bare, None, file.manifest, file.digest)
+        return _entry_of(stored, root)
+    except HoldgateError as error:
+        return Entry(replace(stored, data=b""), error.code)
+    except Exception:  # noqa: BLE001  anybody may have written it, and what is not understood does not count
+        return Entry(replace(stored, data=b""), HoldgateError.code)
+
+
+def _entry_of(stored: StoredBundle, root: Root) -> Entry:
+    """The entry keeps none of the file's bytes."""
+    file = parse_bundle(stored.data)
+    entry = Entry(
+        replace(stored, data=b""), manifest=file.manifest, digest=file.digest, is_signed=bool(file.signatures)
+    )
     try:
-        if file.manifest.name != stored.name:
-            raise BundleRefused(f"stored as `{stored.name}`, named otherwise", code="bundle_name")
-        signers = verify_signatures(file, root)
+        signers = _verified_signers(stored.name, file, root)
     except BundleRefused as error:
         return replace(entry, problem=error.code)
     return replace(entry, signers=tuple(authors_of(signers, root)))
+
+
+def _verified_signers(name: str, file: BundleFile, root: Root) -> tuple[str, ...]:
+    if file.manifest.name != name:
+        raise BundleRefused(f"stored as `{name}`, named otherwise", code="bundle_name")
+    return verify_signatures(file, root)
 
 
 def restored(manifest: Manifest, past: Sequence[Entry]) -> int | None:
@@ -169,24 +213,72 @@ def _content(manifest: Manifest) -> dict[str, Any]:
     return manifest.model_dump(mode="json", exclude=OF_ONE_VERSION)
 
 
-async def _in_force(store: BundleStore, root: Root, name: str) -> bytes | None:
-    """The newest file where it counts, else the one of the highest version that does."""
-    newest = await store.get(name)
-    if newest is not None and (await asyncio.to_thread(entry_of, newest, root)).problem is None:
-        return newest.data
-    _, best = await _read(store, root, name)
-    return best
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """All of a name, oldest first, and of those that count the highest version with its file."""
+
+    entries: tuple[Entry, ...]
+    version: int = 0
+    data: bytes | None = None
 
 
-async def _read(store: BundleStore, root: Root, name: str) -> tuple[tuple[Entry, ...], bytes | None]:
-    """All of `name`, oldest first, and the file that is in force."""
+async def _read(store: BundleStore, root: Root, name: str, threads: Executor | None) -> _Read:
     entries: list[Entry] = []
-    best: tuple[int, bytes] | None = None
+    version, data = 0, None
     async for stored in store.history(name):
-        entry = await asyncio.to_thread(entry_of, stored, root)
+        entry = await in_thread(threads, entry_of, stored, root)
         if entry.problem is None and entry.manifest is not None:
             entry = replace(entry, restores=restored(entry.manifest, entries))
-            if best is None or entry.version > best[0]:
-                best = entry.version, stored.data
+            if entry.version > version:
+                version, data = entry.version, stored.data
         entries.append(entry)
-    return tuple(entries), None if best is None else best[1]
+    return _Read(tuple(entries), version, data)
+
+
+async def _published(store: BundleStore, root: Root, read: Mapping[str, _Read], threads: Executor | None) -> Published:
+    in_force = {name: found.data for name, found in read.items() if found.data is not None}
+    gone = {name: lost for name, found in read.items() if (lost := _gone(found)) is not None}
+    for name, unfit in (await _fall_back(store, root, in_force, threads)).items():
+        gone[name] = unfit.beside(gone.get(name))
+    return Published(in_force, gone)
+
+
+def _gone(read: _Read) -> Gone | None:
+    """What does not count and may have been in force: a key that the root does not name any more may have signed it."""
+    found: Gone | None = None
+    for entry in read.entries:
+        is_lost = entry.is_signed and entry.problem not in (None, "bundle_name") and entry.version >= read.version
+        if is_lost and entry.manifest is not None:
+            found = Gone(entry.version, entry.problem or "", entry.manifest.scope).beside(found)
+    return found
+
+
+async def _fall_back(
+    store: BundleStore, root: Root, in_force: dict[str, bytes], threads: Executor | None
+) -> dict[str, Gone]:
+    """Put in place of what counts and does not hold the highest version that does, as kernels go on by that.
+
+    What was replaced, by name. Where no version of a name holds, its file stays.
+    """
+    trusted, problems = await in_thread(threads, TrustedSet.under(root).restore_all, in_force)
+    replaced: dict[str, Gone] = {}
+    for name, error in sorted(problems.items()):
+        found: tuple[int, TrustedSet, bytes] | None = None
+        async for stored in store.history(name):
+            entry = await in_thread(threads, entry_of, stored, root)
+            if entry.problem is not None or (found is not None and entry.version <= found[0]):
+                continue
+            if (after := await in_thread(threads, _restored, trusted, stored.data)) is not None:
+                found = entry.version, after, stored.data
+        if found is not None:
+            manifest = (await in_thread(threads, parse_bundle, in_force[name])).manifest
+            replaced[name] = Gone(manifest.version, error.code, manifest.scope)
+            _, trusted, in_force[name] = found
+    return replaced
+
+
+def _restored(trusted: TrustedSet, data: bytes) -> TrustedSet | None:
+    try:
+        return trusted.restore(data)
+    except HoldgateError:
+        return None

@@ -6,15 +6,16 @@ what is written beside: a write to the store in between, of whatever bundle, is 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from holdgate.bundles.format import parse_bundle
-from holdgate.bundles.history import restored, standing
-from holdgate.bundles.review import Review, Seen, require_publishable, review, verify_candidate
+from holdgate.bundles.gone import Seen
+from holdgate.bundles.history import Standing, in_thread, restored, standing
+from holdgate.bundles.review import Review, require_publishable, review, verify_candidate
 from holdgate.bundles.root import Root
 from holdgate.bundles.store import BundleStore, Note
 from holdgate.bundles.trusted import TrustedBundle
@@ -72,11 +73,21 @@ def check_publishable(data: bytes, root: Root, in_force: Mapping[str, bytes], no
     return verify_candidate(data, root, in_force, now_ms).bundle
 
 
-async def check(store: BundleStore, data: bytes, root: Root, now_ms: int, *, kernels: Sequence[Seen] = ()) -> Review:
-    """The review of `data` against what is published; nothing is written. Raises as `review.review`."""
-    name = (await asyncio.to_thread(parse_bundle, data)).manifest.name
-    seen = await standing(store, root, name)
-    return await asyncio.to_thread(review, data, root, seen.in_force, now_ms, kernels)
+async def check(
+    store: BundleStore,
+    data: bytes,
+    root: Root,
+    now_ms: int,
+    *,
+    kernels: Sequence[Seen] = (),
+    threads: Executor | None = None,
+) -> Review:
+    """The review of `data` against what is published; nothing is written. Raises as `review.review`.
+
+    `threads`: what takes long is done there.
+    """
+    _, reviewed = await _reviewed(store, data, root, now_ms, kernels, threads)
+    return reviewed
 
 
 async def publish(
@@ -88,18 +99,28 @@ async def publish(
     accept: Accept = Accept.NOTHING,
     publisher: str = "",
     kernels: Sequence[Seen] = (),
+    threads: Executor | None = None,
 ) -> Publication:
     """Review `data` against what is published, and what `kernels` say they decide by, and publish it.
 
     BundleRefused and PolicyInvalid as a kernel would, BundleTestsFailed, BundleLintFailed, BundleWidens;
-    BundleConflict when somebody else was faster; StoreUnavailable.
+    BundleConflict when somebody else was faster; StoreUnavailable. `threads`: what takes long is done there.
     """
-    name = (await asyncio.to_thread(parse_bundle, data)).manifest.name
-    seen = await standing(store, root, name)
-    reviewed = await asyncio.to_thread(review, data, root, seen.in_force, now_ms, kernels)
+    seen, reviewed = await _reviewed(store, data, root, now_ms, kernels, threads)
     accepted = accept is Accept.WIDENING or (accept is Accept.FIRST and seen.is_empty)
     require_publishable(reviewed, widening_accepted=accepted)
     widening = accepted and reviewed.diff.widens
     note = Note(publisher, accepted_widening=widening)
+    name = reviewed.bundle.name
     revision = await store.put(name, data, after_revision=seen.newest, unchanged_since=seen.seq, note=note)
     return Publication(reviewed, revision, widening, restored(reviewed.bundle.file.manifest, seen.past))
+
+
+async def _reviewed(
+    store: BundleStore, data: bytes, root: Root, now_ms: int, kernels: Sequence[Seen], threads: Executor | None
+) -> tuple[Standing, Review]:
+    name = (await in_thread(threads, parse_bundle, data)).manifest.name
+    seen = await standing(store, root, name, threads)
+    published = seen.published
+    reviewed = await in_thread(threads, review, data, root, published.in_force, now_ms, kernels, published.gone)
+    return seen, reviewed

@@ -8,28 +8,27 @@ Everything is bounded by the limits on a bundle. No IO; slow enough to be kept o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from holdgate.bundles.diff import Change, Diff, Direction, compare, samples_of
-from holdgate.bundles.dropped import closing_rules
 from holdgate.bundles.errors import (
     BundleConflict,
     BundleFaulty,
     BundleLintFailed,
     BundleOutdated,
-    BundleRefused,
     BundleTestsFailed,
     BundleWidens,
 )
 from holdgate.bundles.format import BundleFile, parse_bundle
+from holdgate.bundles.gone import Gone, Seen, Trace
 from holdgate.bundles.lint import Finding, LintContext, Severity, lint
-from holdgate.bundles.root import Root, Scope, authors_of
+from holdgate.bundles.root import Root, authors_of
 from holdgate.bundles.testing import TestReport, run_tests
-from holdgate.bundles.trusted import TrustedBundle, TrustedSet
+from holdgate.bundles.trusted import MISSING, TrustedBundle, TrustedSet
 from holdgate.kernel.canonical import canonical_bytes
-from holdgate.kernel.ids import Digest
+from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.records import Verdict
 from holdgate.kernel.rules import BundleRules, OutputRule, Rule
 
@@ -39,6 +38,8 @@ CHANGES_SHOWN_MAX = 200
 EXAMPLE_CHARS_MAX = 300
 COMPARED_MAX = 8_000_000
 """Rules that differ times all rules, compared in a quarter of a minute; what is more is not shown to be harmless."""
+TESTS_S_MAX = 20.0
+"""What the tests of a bundle may take: whoever waits for the next review waits as long."""
 WIDENING = (Direction.WIDENS, Direction.UNCLEAR)
 
 
@@ -48,7 +49,7 @@ class Review:
 
     `signers` are fingerprint and author of those whose signature counts.
     `left_out`: bundles in the store that do not hold under the root, by name, with the code why; the candidate was
-    compared without them.
+    compared without them, or with an older version that holds.
     """
 
     bundle: TrustedBundle
@@ -79,58 +80,77 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A bundle that a kernel decides by, as the kernel says; without `digest` one that it dropped."""
-
-    name: str
-    version: int
-    digest: Digest | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Candidate:
     """A bundle that would be accepted: the set in force, the set with it, and what was left out of both.
 
-    `closed`: by name, what stands for those that were left out: kernels deny everything in their scope.
+    `closed`: what kernels deny in place of a bundle of this name that they dropped, until the candidate opens it.
+    `unsure`: by name, why nobody can tell here what another bundle does in kernels.
     """
 
     bundle: TrustedBundle
     before: TrustedSet
     after: TrustedSet
     left_out: Mapping[str, str]
-    closed: Mapping[str, BundleRules]
+    closed: BundleRules | None = None
+    unsure: Mapping[str, str] = field(default_factory=dict)
 
 
 def verify_candidate(
-    data: bytes, root: Root, in_force: Mapping[str, bytes], now_ms: int, seen: Sequence[Seen] = ()
+    data: bytes,
+    root: Root,
+    in_force: Mapping[str, bytes],
+    now_ms: int,
+    seen: Sequence[Seen] = (),
+    gone: Mapping[str, Gone] | None = None,
 ) -> Candidate:
     """The bundle in `data`, once kernels would accept it beside the bundles `in_force` (name → file).
 
     Raises what the kernel would: BundleRefused, PolicyInvalid; BundleConflict where kernels have `seen` more than is in
-    force here. A bundle in force that does not hold is left out, since kernels dropped it too and a successor must be
-    possible.
+    force here. A bundle in force that does not hold, or that kernels dropped, is left out, since a successor must be
+    possible. What stands for it, a denial of its scope, is left out too where the bundle is another one: not every
+    kernel may have had it, and who would open something in a kernel that did not is told.
     """
-    before, problems = TrustedSet.under(root).restore_all(in_force)
+    name = parse_bundle(data).manifest.name
+    held, problems = TrustedSet.under(root).restore_all(in_force)
+    lost = {other: _gone(in_force[other], error).beside((gone or {}).get(other)) for other, error in problems.items()}
+    traces = Trace.of_each(held.bundles, {**(gone or {}), **lost}, seen)
+    doubted = {other for other, trace in traces.items() if other != name and trace.is_in_doubt}
+    before = held if not doubted else _without(held, doubted)
     after = before.accept(data, now_ms)
-    (bundle,) = (bundle for name, bundle in after.bundles.items() if before.bundles.get(name) is not bundle)
-    held = before.bundles.get(bundle.name)
-    if held is not None and held.floor == bundle.floor:
-        raise BundleOutdated(f"`{bundle.name}` version {bundle.floor.version} is published already")
-    _verify_seen(bundle, before, seen)
+    bundle, own = after.bundles[name], traces.get(name)
+    if own is not None:
+        _verify_new(bundle, own)
+    if own is None or all(item.digest != bundle.digest for item in own.seen):
+        _verify_not_behind(name, traces)
+    others = [trace for other, trace in traces.items() if other != name]
     return Candidate(
         bundle,
         before,
         after,
-        left_out={name: error.code for name, error in problems.items()},
-        closed={name: closing_rules(name, _scope_of(in_force[name])) for name in sorted(problems)},
+        left_out={
+            **dict.fromkeys(doubted, MISSING),
+            **{other: trace.gone.code for other, trace in traces.items() if trace.gone is not None},
+        },
+        closed=None if own is None else own.closing(bundle.digest),
+        unsure={trace.name: why for trace in others if (why := trace.why_unsure) is not None},
     )
 
 
-def review(data: bytes, root: Root, in_force: Mapping[str, bytes], now_ms: int, seen: Sequence[Seen] = ()) -> Review:
-    """All that is to be said before `data` is published. Raises as `verify_candidate`, and where tests do not load."""
-    candidate = verify_candidate(data, root, in_force, now_ms, seen)
+def review(
+    data: bytes,
+    root: Root,
+    in_force: Mapping[str, bytes],
+    now_ms: int,
+    seen: Sequence[Seen] = (),
+    gone: Mapping[str, Gone] | None = None,
+) -> Review:
+    """All that is to be said before `data` is published. Raises as `verify_candidate`, and where tests do not load.
+
+    BundleTestsFailed where the tests take too long.
+    """
+    candidate = verify_candidate(data, root, in_force, now_ms, seen, gone)
     before, after = _rules(candidate.before), _rules(candidate.after)
-    tests = run_tests(candidate.bundle.file)
+    tests = run_tests(candidate.bundle.file, limit_s=TESTS_S_MAX)
     findings = _findings(candidate.bundle, before, after, root)
     signers = tuple(authors_of(candidate.bundle.signers, root))
     diff = _compared(candidate, root)
@@ -149,19 +169,28 @@ def objections(reviewed: Review, *, widening_accepted: bool) -> list[BundleFault
     return [objection for objection in found if objection is not None]
 
 
-def _verify_seen(bundle: TrustedBundle, before: TrustedSet, seen: Sequence[Seen]) -> None:
-    """A store that lost what kernels decide by is no ground to compare on; to put that very file back is a repair."""
-    if any(item.name == bundle.name and item.digest == bundle.digest for item in seen):
-        return
-    highest = max((item.version for item in seen if item.name == bundle.name), default=0)
-    if bundle.floor.version <= highest:
-        raise BundleOutdated(f"`{bundle.name}` version {bundle.floor.version} is not above {highest}, seen by kernels")
-    for item in sorted(seen, key=lambda item: item.name):
-        held = before.bundles.get(item.name)
-        if item.digest is not None and (held is None or held.floor.version < item.version):
+def _without(trusted: TrustedSet, names: Collection[str]) -> TrustedSet:
+    files = {name: bundle.data for name, bundle in trusted.bundles.items() if name not in names}
+    return TrustedSet.under(trusted.root).restore_all(files)[0]
+
+
+def _verify_new(bundle: TrustedBundle, own: Trace) -> None:
+    """Its version is above all that store and kernels know; to put back the very file that kernels have is a repair."""
+    version = bundle.floor.version
+    if own.held is not None and own.held.floor == bundle.floor:
+        raise BundleOutdated(f"`{bundle.name}` version {version} is published already")
+    highest = max((item.version for item in own.seen), default=0)
+    if version <= highest and all(item.digest != bundle.digest for item in own.seen):
+        raise BundleOutdated(f"`{bundle.name}` version {version} is not above {highest}, seen by kernels")
+
+
+def _verify_not_behind(name: str, traces: Mapping[str, Trace]) -> None:
+    """A store that lost what kernels decide by is no ground to compare on, but where that is what is put right."""
+    for other, trace in sorted(traces.items()):
+        if other != name and trace.ahead is not None and trace.gone is None:
             raise BundleConflict(
-                f"kernels decide by `{item.name}` version {item.version}, which the store does not hold; publish that "
-                "file again first",
+                f"kernels decide by `{other}` version {trace.ahead.version}, which the store does not hold; publish "
+                "that file again first, or a later version of it",
                 code="bundle_store_behind",
             )
 
@@ -170,25 +199,26 @@ def _rules(trusted: TrustedSet) -> list[BundleRules]:
     return [bundle.rules for _, bundle in sorted(trusted.bundles.items())]
 
 
-def _scope_of(data: bytes) -> Scope | None:
-    """The scope of a bundle that does not hold; None, which is everything, where it is not even a bundle."""
-    try:
-        return parse_bundle(data).manifest.scope
-    except BundleRefused:
-        return None
+def _gone(data: bytes, error: HoldgateError) -> Gone:
+    """A file that counts and does not hold."""
+    manifest = parse_bundle(data).manifest
+    return Gone(manifest.version, error.code, manifest.scope)
 
 
 def _compared(candidate: Candidate, root: Root) -> Diff:
     """The comparison; past its bound it says that it says nothing, which somebody must accept."""
     name = candidate.bundle.name
-    before = [*_rules(candidate.before), *candidate.closed.values()]
-    after = [*_rules(candidate.after), *(rules for other, rules in candidate.closed.items() if other != name)]
+    before, after = _rules(candidate.before), _rules(candidate.after)
+    if candidate.closed is not None:
+        before.append(candidate.closed)
+    unsure = tuple(Change(Direction.UNCLEAR, other, "", why) for other, why in candidate.unsure.items())
     old, new = _by_id(before), _by_id(after)
     changed = sum(old.get(key) != new.get(key) for key in old.keys() | new.keys())
     if changed * (len(old) + len(new)) > COMPARED_MAX:
         what = f"{changed} rules differ among {len(new)}: too many to compare; publish fewer changes at once"
-        return Diff((Change(Direction.UNCLEAR, name, "", what),))
-    return compare(before, after, default=Verdict(root.default_decision), samples=samples_of(_files(candidate)))
+        return Diff((Change(Direction.UNCLEAR, name, "", what), *unsure))
+    found = compare(before, after, default=Verdict(root.default_decision), samples=samples_of(_files(candidate)))
+    return Diff((*found.changes, *unsure))
 
 
 def _files(candidate: Candidate) -> list[BundleFile]:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from nats.aio.client import Client as Nats
 
+from holdgate.bundles import history
 from holdgate.bundles.errors import BundleConflict, BundleOutdated, BundleRefused, BundleTestsFailed, BundleWidens
 from holdgate.bundles.format import build_bundle, parse_bundle, sign_bundle
-from holdgate.bundles.history import file_of, log_of, newest_of_each
+from holdgate.bundles.gone import Seen
+from holdgate.bundles.history import Entry, file_of, log_of, newest_of_each
 from holdgate.bundles.keys import load_signer
 from holdgate.bundles.publish import Accept, check, publish
 from holdgate.bundles.rollback import roll_back
-from holdgate.bundles.store import BundleStore
+from holdgate.bundles.root import Root
+from holdgate.bundles.store import BundleStore, StoredBundle
 from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler.up.provision import Provisioned, provision
 from holdgate.scheduler.up.setup import prepare
@@ -72,6 +78,124 @@ async def test_the_first_of_all_may_be_accepted_as_such_and_no_later_one(store: 
 async def test_a_check_writes_nothing(store: BundleStore, tmp_path: Path) -> None:
     assert (await check(store, bundle(tmp_path, ALLOW_READS), ROOT, NOW_MS)).diff.widens
     assert await store.get("house") is None
+
+
+EVERYTHING = 'rules:\n  - {id: all, decision: allow, reason: x, match: {topics: ["job.>"]}}\n'
+NOTHING = "rules: []\n"
+
+
+@dataclass(frozen=True)
+class Revoked:
+    """`all` allows everything; `house`, which denied reads, was signed by a key that `root` does not name any more."""
+
+    store: BundleStore
+    folder: Path
+    root: Root
+
+    @classmethod
+    async def made(cls, store: BundleStore, folder: Path) -> Revoked:
+        ceremony = Ceremony(authors=("author", "gone"))
+        await publish(store, bundle(folder, EVERYTHING, name="all"), ceremony.root, NOW_MS, accept=Accept.WIDENING)
+        denied = bundle(folder, DENY_READS, version=2, signers=("gone",))
+        await publish(store, denied, ceremony.root, NOW_MS)
+        return cls(store, folder, ceremony.next(authors=("author",)).root)
+
+    async def widens(self, rules: str, name: str, kernels: Sequence[Seen]) -> bool:
+        try:
+            await publish(
+                self.store, bundle(self.folder, rules, name=name, version=3), self.root, NOW_MS, kernels=kernels
+            )
+        except BundleWidens:
+            return True
+        return False
+
+
+@pytest.mark.parametrize("kernels", [[], [Seen("house", 2)]], ids=["kernels say nothing", "kernels dropped it"])
+async def test_after_a_revocation_the_successor_opens_what_kernels_closed_and_must_be_meant(
+    store: BundleStore, tmp_path: Path, kernels: list[Seen]
+) -> None:
+    revoked = await Revoked.made(store, tmp_path)
+    assert await revoked.widens(NOTHING, "house", kernels)
+    checked = await check(store, bundle(tmp_path, NOTHING, version=4), revoked.root, NOW_MS, kernels=kernels)
+    assert checked.left_out == {"house": "bundle_unknown_key"}
+    successor = bundle(tmp_path, NOTHING, version=5)
+    done = await publish(store, successor, revoked.root, NOW_MS, accept=Accept.WIDENING, kernels=kernels)
+    assert done.accepted_widening
+    assert not await revoked.widens(NOTHING, "other", [])  # the successor counts; nothing is in doubt any more
+
+
+async def test_after_a_revocation_others_are_told_what_is_gone(store: BundleStore, tmp_path: Path) -> None:
+    revoked = await Revoked.made(store, tmp_path)
+    checked = await check(store, bundle(tmp_path, NOTHING, name="other"), revoked.root, NOW_MS)
+    assert checked.left_out == {"house": "bundle_unknown_key"}
+
+
+async def test_a_file_that_counts_and_does_not_hold_gives_way_to_the_version_that_kernels_go_on_by(
+    store: BundleStore, tmp_path: Path
+) -> None:
+    first = await publish(store, bundle(tmp_path, DENY_READS), ROOT, NOW_MS)
+    await store.put("house", bundle(tmp_path, "rules: 7\n", version=2), after_revision=first.revision)
+    kernels = [Seen("house", 1, first.bundle.digest)]
+    other = await publish(store, bundle(tmp_path, HOLD_WRITES, name="other"), ROOT, NOW_MS, accept=Accept.WIDENING)
+    assert other.review.left_out == {"house": "policy_invalid"}
+    wider = bundle(tmp_path, ALLOW_READS, version=3)
+    with pytest.raises(BundleWidens):
+        await publish(store, wider, ROOT, NOW_MS, kernels=kernels)
+    repaired = await publish(store, bundle(tmp_path, DENY_READS, version=4), ROOT, NOW_MS, kernels=kernels)
+    assert not repaired.review.diff.widens
+
+
+async def test_a_file_that_does_not_fit_beside_the_others_keeps_nobody_from_publishing(
+    store: BundleStore, tmp_path: Path
+) -> None:
+    await publish(store, bundle(tmp_path, DENY_READS), ROOT, NOW_MS)
+    clash = bundle(tmp_path, DENY_READS, name="other")
+    await store.put("other", clash, after_revision=None)
+    done = await publish(store, bundle(tmp_path, NOTHING, name="third"), ROOT, NOW_MS)
+    assert done.review.left_out == {"other": "bundle_set"}
+
+
+JUNK = {
+    "a manifest that is no bundle's": lambda file: file["manifest"].update(grace="0d"),
+    "numbers without end": lambda file: file["manifest"].update(version=10**400),
+    "nothing of one": lambda file: file.clear(),
+}
+
+
+@pytest.mark.parametrize("spoil", JUNK.values(), ids=JUNK.keys())
+@pytest.mark.parametrize("is_removed", [False, True])
+async def test_one_bad_file_keeps_nobody_from_publishing_and_is_listed_as_it_is(
+    store: BundleStore, tmp_path: Path, spoil: Callable[[dict[str, Any]], None], *, is_removed: bool
+) -> None:
+    document = json.loads(bundle(tmp_path, EVERYTHING, name="junk"))
+    spoil(document)
+    await store.put("junk", json.dumps(document, sort_keys=True, separators=(",", ":")).encode(), after_revision=None)
+    if is_removed:
+        await store.remove("junk")
+    await publish(store, bundle(tmp_path, DENY_READS), ROOT, NOW_MS)
+    (entry,) = await log_of(store, ROOT, "junk")
+    assert entry.problem is not None
+    assert entry.as_dict()["version"] is None
+    listed = {entry.stored.name: entry.problem is None for entry in await newest_of_each(store, ROOT)}
+    assert listed == {"house": True} | ({} if is_removed else {"junk": False})
+
+
+async def test_what_is_not_understood_at_all_does_not_count(
+    store: BundleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever an exception somebody finds a file for."""
+    read = history._entry_of
+
+    def fails(stored: StoredBundle, root: Root) -> Entry:
+        if stored.name == "junk":
+            raise RecursionError
+        return read(stored, root)
+
+    monkeypatch.setattr(history, "_entry_of", fails)
+    await store.put("junk", b"junk", after_revision=None)
+    await publish(store, bundle(tmp_path, DENY_READS), ROOT, NOW_MS)
+    (entry,) = await log_of(store, ROOT, "junk")
+    assert entry.problem == "internal_error"
 
 
 async def test_of_two_files_of_one_version_the_one_that_counts_is_handed_out(

@@ -20,8 +20,10 @@ from holdgate.bundles.errors import (
     DocumentInvalid,
 )
 from holdgate.bundles.format import build_bundle
+from holdgate.bundles.gone import Gone, Seen
 from holdgate.bundles.publish import check_publishable
-from holdgate.bundles.review import Review, Seen, objections, require_publishable, review
+from holdgate.bundles.review import Review, objections, require_publishable, review
+from holdgate.bundles.root import Scope
 from support.trust import ALLOW_READS, HOLD_WRITES, NOW_MS, Ceremony, bundle, signed
 
 NOTHING = "rules: []\n"
@@ -151,8 +153,7 @@ def test_a_bundle_in_force_that_lost_its_authors_is_left_out_and_can_be_replaced
     }
     made = reviewed(bundle(tmp_path, ALLOW_READS, version=2), held)
     assert set(made.left_out) == {"house", "writes"}
-    assert codes(made) == []  # the other still closes everything
-    assert codes(reviewed(bundle(tmp_path, ALLOW_READS, version=2), {"house": held["house"]})) == ["bundle_widening"]
+    assert codes(made) == ["bundle_widening"]  # the other closes everything only in kernels that had it
 
 
 def test_who_replaces_a_bundle_that_does_not_hold_opens_what_it_closed(tmp_path: Path) -> None:
@@ -162,6 +163,77 @@ def test_who_replaces_a_bundle_that_does_not_hold_opens_what_it_closed(tmp_path:
         "reads": bundle(tmp_path, ALLOW_READS, name="reads"),
     }
     assert codes(reviewed(bundle(tmp_path, HOLD_WRITES, version=2), held)) == ["bundle_widening"]
+
+
+GONE = Gone(2, "bundle_unknown_key", None)
+EVERYTHING = 'rules:\n  - {id: all, decision: allow, reason: x, match: {topics: ["job.>"]}}\n'
+NARROW = Scope(tenants=["acme"], topics=["job.x"])
+
+
+@pytest.mark.parametrize(
+    ("seen", "gone", "expected"),
+    [
+        ([], None, []),
+        ([], GONE, ["bundle_widening"]),
+        ([], Gone(2, "bundle_unknown_key", NARROW), ["bundle_widening"]),
+        ([Seen("house", 2)], None, ["bundle_widening"]),
+        ([Seen("house", 2)], Gone(1, "bundle_unknown_key", NARROW), ["bundle_widening"]),
+    ],
+)
+def test_who_takes_the_name_of_a_bundle_that_is_gone_opens_what_kernels_closed(
+    tmp_path: Path, seen: list[Seen], gone: Gone | None, expected: list[str]
+) -> None:
+    """Even with a bundle that only forbids, and whether store or kernels tell."""
+    held = {"all": bundle(tmp_path, EVERYTHING, name="all")}
+    found = {} if gone is None else {"house": gone}
+    made = review(bundle(tmp_path, DENY_READS, version=3), Ceremony().root, held, NOW_MS, seen, found)
+    assert codes(made) == expected
+    assert set(made.left_out) == set(found)
+
+
+def test_a_version_that_kernels_decide_by_is_not_taken_for_gone_because_of_a_file_above_it(tmp_path: Path) -> None:
+    """Anybody with the store can write one that nobody's key signed."""
+    held = {"all": bundle(tmp_path, EVERYTHING, name="all"), "house": bundle(tmp_path, NOTHING)}
+    digest = reviewed(held["house"]).bundle.digest
+    after, root = bundle(tmp_path, DENY_READS, version=3), Ceremony().root
+    assert codes(review(after, root, held, NOW_MS, [], {"house": GONE})) == ["bundle_widening"]
+    assert codes(review(after, root, held, NOW_MS, [Seen("house", 1, digest)], {"house": GONE})) == []
+    both = [Seen("house", 1, digest), Seen("house", 1)]
+    assert codes(review(after, root, held, NOW_MS, both, {"house": GONE})) == ["bundle_widening"]
+
+
+def test_what_a_bundle_that_kernels_dropped_forbade_hides_no_widening_of_another(tmp_path: Path) -> None:
+    """An older version of it still counts in the store, and no kernel goes back to it."""
+    held = {"house": bundle(tmp_path, DENY_READS)}
+    wider, root = bundle(tmp_path, ALLOW_READS, name="reads"), Ceremony().root
+    digest = reviewed(held["house"]).bundle.digest
+    assert codes(review(wider, root, held, NOW_MS, [Seen("house", 1, digest)], {"house": GONE})) == []
+    assert codes(review(wider, root, held, NOW_MS, [Seen("house", 2)], {"house": GONE})) == ["bundle_widening"]
+    harmless = bundle(tmp_path, NOTHING, name="nothing")
+    assert codes(review(harmless, root, held, NOW_MS, [Seen("house", 2)], {"house": GONE})) == []
+    made = review(harmless, root, held, NOW_MS, [], {"house": GONE})
+    assert codes(made) == ["bundle_widening"]  # nobody says what kernels do
+    assert [change.bundle for change in made.diff.changes] == ["house"]
+
+
+def test_what_kernels_decide_by_and_does_not_hold_here_is_told_and_blocks_nobody(tmp_path: Path) -> None:
+    digest, root = reviewed(bundle(tmp_path, DENY_READS)).bundle.digest, Ceremony().root
+    seen = [Seen("one", 2, digest), Seen("two", 2, digest)]
+    gone = {"one": GONE, "two": GONE}
+    made = review(bundle(tmp_path, DENY_READS, name="one", version=3), root, {}, NOW_MS, seen, gone)
+    assert codes(made) == ["bundle_widening"]
+    assert any(change.bundle == "two" and "which does not hold here" in change.what for change in made.diff.changes)
+    with pytest.raises(BundleConflict):
+        review(bundle(tmp_path, DENY_READS, name="one", version=3), root, {}, NOW_MS, seen, {"one": GONE})
+    lost = seen[:1]
+    replaced = review(bundle(tmp_path, NOTHING, name="one", version=3), root, {}, NOW_MS, lost)
+    assert codes(replaced) == ["bundle_widening"]  # nobody knows what the lost one forbade
+
+
+def test_tests_that_take_too_long_are_not_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(review_module, "TESTS_S_MAX", 0.0)
+    with pytest.raises(BundleTestsFailed, match="longer than 0 s"):
+        reviewed(with_tests(tmp_path, ALLOW_READS, PASSES))
 
 
 def test_where_the_root_allows_by_default_taking_a_deny_away_is_a_widening(tmp_path: Path) -> None:

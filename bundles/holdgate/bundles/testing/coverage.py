@@ -10,7 +10,7 @@ Conditions of an output rule are looked at for each finding of each result, in t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -125,15 +125,25 @@ class _Tally:
         return RuleCoverage(rule.id, is_output, self.counted, tuple(conditions))
 
 
-def measure(rules: BundleRules, cases: Sequence[Case], counted: Iterable[Sequence[str]]) -> Coverage:
-    """The coverage of `rules` by `cases`; `counted` has the ids of the rules of each case's decision."""
+def measure(
+    rules: BundleRules,
+    cases: Sequence[Case],
+    counted: Iterable[Sequence[str]],
+    *,
+    in_time: Callable[[], None] = lambda: None,
+) -> Coverage:
+    """The coverage of `rules` by `cases`; `counted` has the ids of the rules of each case's decision.
+
+    `in_time` is called before each look and raises when there is no time left.
+    """
     tallies = {rule.id: _Tally(seen={name: [0, 0] for name in _conditions(rule)}) for rule in rules.rules}
     outputs = {rule.id: _Tally(seen={name: [0, 0] for name in _output_conditions(rule)}) for rule in rules.output_rules}
     for ids in counted:
         for name in ids:
             (tallies.get(name) or outputs[name]).counted += 1
-    _see_jobs(rules.rules, [case for case in cases if isinstance(case, JobCase)], tallies)
-    _see_outputs(rules.output_rules, [case.facts for case in cases if isinstance(case, OutputCase)], outputs)
+    _see_jobs(rules.rules, [case for case in cases if isinstance(case, JobCase)], tallies, in_time)
+    results = [case.facts for case in cases if isinstance(case, OutputCase)]
+    _see_outputs(rules.output_rules, results, outputs, in_time)
     return Coverage(
         (
             *(tallies[rule.id].of(rule, is_output=False) for rule in rules.rules),
@@ -150,12 +160,15 @@ def _conditions(rule: Rule) -> Iterator[str]:
         yield WHEN
 
 
-def _see_jobs(rules: Sequence[Rule], cases: Sequence[JobCase], tallies: Mapping[str, _Tally]) -> None:
+def _see_jobs(
+    rules: Sequence[Rule], cases: Sequence[JobCase], tallies: Mapping[str, _Tally], in_time: Callable[[], None]
+) -> None:
     """Topics by the kernel's index, since that is what most rules do not get past; then the other conditions."""
     index = Index([Match(topics=rule.match.topics) for rule in rules])
     for case in cases:
         context = Context(case.job, case.now_ms)
         for number in index.candidates(case.job):
+            in_time()
             rule = rules[number]
             seen = tallies[rule.id].seen
             if rule.match.topics:
@@ -192,7 +205,12 @@ def _output_conditions(rule: OutputRule) -> Iterator[str]:
     yield from (f"labels.{key}" for key, _ in rule.labels)
 
 
-def _see_outputs(rules: Sequence[OutputRule], results: Sequence[OutputFacts], tallies: Mapping[str, _Tally]) -> None:
+def _see_outputs(
+    rules: Sequence[OutputRule],
+    results: Sequence[OutputFacts],
+    tallies: Mapping[str, _Tally],
+    in_time: Callable[[], None],
+) -> None:
     """Asks rules that have only the first so many conditions of a rule: where such a one matches, these hold."""
     if not rules or not results:
         return
@@ -200,6 +218,7 @@ def _see_outputs(rules: Sequence[OutputRule], results: Sequence[OutputFacts], ta
     policy = _policy([step for part in steps.values() for step in part])
     for facts in results:
         for finding in facts.findings:
+            in_time()
             matching = set(decide_output(policy, replace(facts, findings=(finding,))).rules)
             for rule in rules:
                 for step, counts in zip(steps[rule.id], tallies[rule.id].seen.values(), strict=True):

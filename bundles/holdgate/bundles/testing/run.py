@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from time import perf_counter
 
-from holdgate.bundles.errors import DocumentInvalid
+from holdgate.bundles.errors import BundleTestsFailed, DocumentInvalid
 from holdgate.bundles.format import BundleFile
 from holdgate.bundles.testing.cases import Case, JobCase, load_cases
 from holdgate.bundles.testing.coverage import measure
@@ -73,18 +74,35 @@ def load_suite(file: BundleFile, *, only: str | None = None) -> Suite:
     return Suite(rules, tuple(case for case in cases if only is None or fnmatchcase(case.name, only)))
 
 
-def run_suite(suite: Suite) -> TestReport:
-    """Every case, and the coverage of the rules."""
+def run_suite(suite: Suite, *, limit_s: float | None = None) -> TestReport:
+    """Every case, and the coverage of the rules. BundleTestsFailed once that took `limit_s` seconds."""
+    in_time = _Timer(limit_s).check
     bench = Bench.of(suite.rules)
     results: list[CaseResult] = []
     counted: list[Sequence[str]] = []
     for case in suite.cases:
+        in_time()
         problems, rules = bench.ask(case)
         results.append(CaseResult(case.file, case.name, case.line, tuple(problems)))
         counted.append(rules)
-    return TestReport(tuple(results), measure(suite.rules, suite.cases, counted))
+    return TestReport(tuple(results), measure(suite.rules, suite.cases, counted, in_time=in_time))
 
 
-def run_tests(file: BundleFile, *, only: str | None = None) -> TestReport:
-    """The tests of `file`, or those whose names match `only`; errors as in `load_suite`."""
-    return run_suite(load_suite(file, only=only))
+def run_tests(file: BundleFile, *, only: str | None = None, limit_s: float | None = None) -> TestReport:
+    """The tests of `file`, or those whose names match `only`; errors as in `load_suite` and `run_suite`."""
+    return run_suite(load_suite(file, only=only), limit_s=limit_s)
+
+
+class _Timer:
+    """Runs from when it is made."""
+
+    def __init__(self, limit_s: float | None) -> None:
+        self._limit_s = limit_s
+        self._since = perf_counter()
+
+    def check(self) -> None:
+        """BundleTestsFailed when the time is over."""
+        if self._limit_s is not None and perf_counter() - self._since > self._limit_s:
+            raise BundleTestsFailed(
+                f"the tests take longer than {self._limit_s:g} s; have fewer cases, or fewer and simpler conditions", ()
+            )

@@ -14,9 +14,9 @@ from typing import Any
 from holdgate.bundles import publish as publishing
 from holdgate.bundles.errors import BundleMalformed, BundleRefused, RootUnavailable
 from holdgate.bundles.format import parse_bundle
+from holdgate.bundles.gone import Seen
 from holdgate.bundles.history import file_of, log_of, newest_of_each
 from holdgate.bundles.publish import Accept
-from holdgate.bundles.review import Seen
 from holdgate.bundles.root import Pins, Root
 from holdgate.bundles.rootfile import load_root
 from holdgate.bundles.store import BundleStore
