@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.text import Text
 
 from holdgate.bundles.cli.apps import bundle_app
-from holdgate.bundles.cli.common import Json, load_trust, read_file, refusals, show
+from holdgate.bundles.cli.common import Json, load_trust, read_file, show
+from holdgate.bundles.cli.refusal import refusals
 from holdgate.bundles.draft import copied, drafted, write_draft
 from holdgate.bundles.errors import BundleMalformed
 from holdgate.bundles.format import SOURCE_FILE, build_bundle, parse_bundle
@@ -27,7 +28,6 @@ from holdgate.bundles.lint.formats import github_lines, sarif
 from holdgate.bundles.schema import schema_text
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.clock import SystemClock
-from holdgate.kernel.errors import HoldgateError
 
 FAILED, UNREADABLE = 1, 2
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
@@ -71,7 +71,7 @@ def init_command(
     as_json: Json = False,
 ) -> None:
     """Write the first draft of a bundle, with rules and tests to change. Nothing is overwritten."""
-    with refusals():
+    with refusals(as_json):
         place = Path(name) if directory is None else directory
         now_ms = SystemClock().now_ms()
         files = drafted(name, now_ms) if starter is None else copied(starter, name, now_ms)
@@ -99,14 +99,12 @@ def lint_command(  # noqa: PLR0913  each is an option
     unknown = sorted(set(ignore or ()) - set(BY_CODE))
     if unknown:
         raise typer.BadParameter(f"there is no check `{unknown[0]}`; there are {', '.join(sorted(BY_CODE))}")
-    try:
+    form = Format.JSON if as_json else form
+    with refusals(form is Format.JSON, exit_code=UNREADABLE):
         sources = _distinct([_read(path) for path in paths], [_read(path) for path in beside or ()])
         held = _held(root, pins, roles)
         found = [item for item in lint_sources(*sources, held) if item.code not in (ignore or ())]
-    except HoldgateError as error:
-        typer.echo(f"{error.code}: {error}", err=True)
-        raise typer.Exit(UNREADABLE) from error
-    _print(found, Format.JSON if as_json else form)
+    _print(found, form)
     fatal = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
     raise typer.Exit(FAILED if any(item.severity in fatal for item in found) else 0)
 

@@ -17,10 +17,10 @@ from holdgate.bundles.cli.common import (
     describe,
     load_trust,
     read_file,
-    refusals,
     show,
     write_file,
 )
+from holdgate.bundles.cli.refusal import refusals
 from holdgate.bundles.cli.signing import (
     KeyFd,
     KeyFile,
@@ -46,7 +46,7 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Make one file of a bundle directory. The same directory gives the same bytes."""
-    with refusals():
+    with refusals(as_json):
         built = build_bundle(directory)
         file = parse_bundle(built)
         verify_reach(parse_bundle_rules(file), file.manifest.scope)
@@ -65,7 +65,7 @@ def sign(
     as_json: Json = False,
 ) -> None:
     """Add an author's signature to a built bundle, in place."""
-    with refusals():
+    with refusals(as_json):
         signer = require_signer(key, key_fd, PassphraseFrom(passphrase_file, passphrase_fd))
         signed = sign_bundle(read_file(file), signer)
         write_file(file, signed)
@@ -75,7 +75,7 @@ def sign(
 @bundle_app.command("verify")
 def verify(file: BuiltFile, root: RootOption, pins: PinsOption, as_json: Json = False) -> None:
     """Check a bundle as a kernel would, and say which keys signed what."""
-    with refusals():
+    with refusals(as_json):
         clock = SystemClock()
         trust = load_trust(root, pins, clock)
         trusted = check_publishable(read_file(file), trust, {}, clock.now_ms())

@@ -1,9 +1,7 @@
-"""What the commands share: options, reading and writing files, output for people and for programs, refusals."""
+"""What the commands share: options, reading and writing files, output for people and for programs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +16,6 @@ from holdgate.bundles.root import Pins, Root
 from holdgate.bundles.rootfile import load_root
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.errors import HoldgateError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 BuiltFile = Annotated[Path, typer.Argument(metavar="FILE", help="A built bundle")]
@@ -80,13 +77,3 @@ def console() -> Console:
     """Standard output. In a file or a pipe nothing is folded: people copy fingerprints, and programs cut lines."""
     found = Console()
     return found if found.is_terminal else Console(width=PIPE_WIDTH)
-
-
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Errors of ours as a line and exit code 1."""
-    try:
-        yield
-    except HoldgateError as error:
-        typer.echo(f"{error.code}: {error}", err=True)
-        raise typer.Exit(1) from error

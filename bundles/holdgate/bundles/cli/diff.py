@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from holdgate.bundles.cli.apps import bundle_app
-from holdgate.bundles.cli.common import Json, refusals
+from holdgate.bundles.cli.common import Json
+from holdgate.bundles.cli.refusal import refusals
 from holdgate.bundles.cli.testing import load_bundle
 from holdgate.bundles.diff import Change, Diff, Direction, compare, samples_of
 from holdgate.bundles.format import BundleFile
@@ -57,7 +58,7 @@ def diff_command(
 
     Exit code 0: nothing. 3: something, or it could not be shown that nothing. 1: a bundle does not load.
     """
-    with refusals():
+    with refusals(as_json):
         before, after = load_bundle(old), load_bundle(new)
         files = [load_bundle(path) for path in beside or ()]
         others = [parse_bundle_rules(file) for file in files]

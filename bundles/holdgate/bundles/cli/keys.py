@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from holdgate.bundles.cli.apps import keys_app
-from holdgate.bundles.cli.common import Json, refusals, show
+from holdgate.bundles.cli.common import Json, show
+from holdgate.bundles.cli.refusal import refusals
 from holdgate.bundles.cli.signing import PassphraseFd, PassphraseFile, PassphraseFrom
 from holdgate.bundles.errors import KeyPassphrase
 from holdgate.bundles.keys import generate, generate_quarantine, load_public
@@ -24,7 +25,7 @@ def generate_key(
     as_json: Json = False,
 ) -> None:
     """Make an Ed25519 key (X25519 for quarantine), readable by you only."""
-    with refusals():
+    with refusals(as_json):
         source = PassphraseFrom(passphrase_file, passphrase_fd)
         sealed = passphrase or source.is_given
         if kind == "quarantine":
@@ -43,7 +44,7 @@ def show_key(
     as_json: Json = False,
 ) -> None:
     """Show the public half of a key, and the fingerprint that names it."""
-    with refusals():
+    with refusals(as_json):
         key = load_public(path)
         if only_fingerprint:
             typer.echo(key.fingerprint)

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from holdgate.bundles.chain import CHAIN_MAX, RootChain, Tally, parse_chain, unsigned, verify_chain
 from holdgate.bundles.cli.apps import root_app
-from holdgate.bundles.cli.common import Json, PinsOption, console, refusals, show
+from holdgate.bundles.cli.common import Json, PinsOption, console, show
+from holdgate.bundles.cli.refusal import REFUSED, as_dict, refusals, tell
 from holdgate.bundles.cli.signing import (
     KeyFd,
     KeyFile,
@@ -81,7 +82,7 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Make a root file of a root.yaml, signed by nobody yet. The same file gives the same bytes."""
-    with refusals():
+    with refusals(as_json):
         before = None if after is None else _load(after)
         root = parse_draft(source.name, _read(source), after=None if before is None else before.root)
         chain = RootChain((unsigned(root),)) if before is None else before.followed_by(root, keep=keep)
@@ -101,7 +102,7 @@ def sign(
     as_json: Json = False,
 ) -> None:
     """Add a signature to a root, in place; several people, one after another. Compare its digest with theirs first."""
-    with refusals():
+    with refusals(as_json):
         chain = _load(file)
         signer = require_signer(key, key_fd, PassphraseFrom(passphrase_file, passphrase_fd))
         if not any(signer.name in tally.keys for tally in chain.tallies()):
@@ -119,7 +120,7 @@ def verify(file: RootArgument, pins: PinsOption, after: After = None, as_json: J
 
     With --after also that it follows from that root, as a kernel that has seen it demands.
     """
-    with refusals():
+    with refusals(as_json):
         data, parsed = read_root_file(file), Pins.parse(pins)
         chain = parse_chain(data)
         problem: BundleRefused | None = None
@@ -130,6 +131,10 @@ def verify(file: RootArgument, pins: PinsOption, after: After = None, as_json: J
                 chain.verify_holds(seen.version, seen.digest)
         except BundleRefused as refused:
             problem = refused
+        if problem is not None and as_json:
+            typer.echo(canonical_bytes({**_counted_chain(file, chain, parsed), **as_dict(problem)}).decode())
+            tell(problem)
+            raise typer.Exit(REFUSED) from problem
         _show_chain(file, chain, parsed, as_json=as_json)
         if problem is not None:
             raise problem
@@ -138,7 +143,7 @@ def verify(file: RootArgument, pins: PinsOption, after: After = None, as_json: J
 @root_app.command("show")
 def show_root(file: RootArgument, as_json: Json = False) -> None:
     """Say what a root says, and what in it is weak. Nothing is verified."""
-    with refusals():
+    with refusals(as_json):
         root = _load(file).root
         if as_json:
             typer.echo(canonical_bytes({**root.model_dump(mode="json"), "digest": root.digest}).decode())
@@ -161,7 +166,7 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Say in words what changes from one root to another, with a warning for what weakens. Nothing is verified."""
-    with refusals():
+    with refusals(as_json):
         changes = compare_roots(_load(old).root, _load(new).root)
         if as_json:
             found = [change.as_dict() for change in changes]
@@ -181,20 +186,34 @@ def _warn(weak: list[str]) -> None:
 
 def _show_chain(file: Path, chain: RootChain, pins: Pins | None, *, as_json: bool) -> None:
     """Who signed the newest root, and how many still must."""
-    tallies = [*chain.tallies(), *([] if pins is None else [chain.anchor(pins)])]
-    root = chain.root
-    older = [link.root.version for link in chain.links[:-1]]
-    shown = {"file": str(file), "version": root.version, "digest": root.digest, "expires": root.expires}
     if as_json:
-        counted = [_counted(tally) for tally in tallies]
-        typer.echo(canonical_bytes({**shown, "carries": older, "signatures": counted}).decode())
+        typer.echo(canonical_bytes(_counted_chain(file, chain, pins)).decode())
         return
-    show({**shown, "carries": ", ".join(map(str, older)) or "no older root"}, as_json=False)
+    older = ", ".join(map(str, _older(chain)))
+    show({**_said_of(file, chain), "carries": older or "no older root"}, as_json=False)
     table = Table("keys", "signed", "must", "missing", Column("who signed", overflow="fold"), box=None)
-    for tally in tallies:
+    for tally in _tallies(chain, pins):
         counts = (f"{len(tally.signed)} of {len(tally.keys)}", str(tally.threshold), str(tally.missing))
         table.add_row(*map(Text, (tally.whose, *counts, "\n".join(tally.signed) or "nobody")))
     console().print(table)
+
+
+def _counted_chain(file: Path, chain: RootChain, pins: Pins | None) -> dict[str, Any]:
+    counted = [_counted(tally) for tally in _tallies(chain, pins)]
+    return {**_said_of(file, chain), "carries": _older(chain), "signatures": counted}
+
+
+def _said_of(file: Path, chain: RootChain) -> dict[str, Any]:
+    root = chain.root
+    return {"file": str(file), "version": root.version, "digest": root.digest, "expires": root.expires}
+
+
+def _older(chain: RootChain) -> list[int]:
+    return [link.root.version for link in chain.links[:-1]]
+
+
+def _tallies(chain: RootChain, pins: Pins | None) -> list[Tally]:
+    return [*chain.tallies(), *([] if pins is None else [chain.anchor(pins)])]
 
 
 def _counted(tally: Tally) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
@@ -22,6 +21,7 @@ from nats.errors import Error as NatsError
 
 from holdgate.bundles import publish as publishing
 from holdgate.bundles.cli.common import load_trust
+from holdgate.bundles.cli.refusal import ProblemReply, refusals
 from holdgate.bundles.errors import BundleFaulty, BundleMalformed, BundleRefused, StoreUnavailable
 from holdgate.bundles.format import BUNDLE_BYTES_MAX
 from holdgate.bundles.history import file_of, log_of, newest_of_each
@@ -30,7 +30,7 @@ from holdgate.bundles.root import Root
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.clock import Clock, SystemClock
-from holdgate.kernel.errors import HoldgateError, MalformedJson
+from holdgate.kernel.errors import InvalidInput, MalformedJson
 from holdgate.kernel.subjects import inbox
 
 T = TypeVar("T")
@@ -40,18 +40,6 @@ API_TIMEOUT_S = 120.0
 KEY_BYTES_MAX = 512
 PAGE = 500
 PAGES_MAX = 20
-RAISE_VERSION = "raise `version` in bundle.yaml above those in `holdgate bundle log`, build and sign again"
-NEXT: dict[str, str] = {
-    "bundle_widening": "look at each with `holdgate bundle check`; where all of it is meant, add --accept-widening",
-    "bundle_tests": "run `holdgate bundle test`, mend rules or tests, build and sign again",
-    "bundle_lint": "run `holdgate bundle lint`, mend the rules, build and sign again",
-    "bundle_conflict": "look at `holdgate bundle log` and at what differs now, then publish again",
-    "bundle_threshold": "let another author sign: `holdgate bundle sign FILE --key …`",
-    "bundle_version": RAISE_VERSION,
-    "bundle_version_reused": RAISE_VERSION,
-    "forbidden": "use the API key of an author",
-}
-"""What to run after a refusal."""
 
 
 class Published(Protocol):
@@ -85,15 +73,6 @@ class Published(Protocol):
     def publish(self, name: str, data: bytes, accept: Accept) -> dict[str, Any]:
         """Publish; what was published."""
         ...
-
-
-class ProblemReply(HoldgateError):
-    """a refusal by the API; `problems` as `(where, why)`"""
-
-    def __init__(self, code: str, detail: str, problems: tuple[tuple[str, str], ...]) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +130,12 @@ class ApiPublished:
         try:
             with httpx.stream(method, url, content=data, headers=headers, timeout=API_TIMEOUT_S) as reply:
                 body = _bounded(reply)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise StoreUnavailable(f"cannot reach `{self.url}`: {type(error).__name__}") from error
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise InvalidInput(f"`{self.url}` is no address of an API; such as `http://127.0.0.1:8081`") from error
+        except httpx.TimeoutException as error:
+            raise StoreUnavailable(f"`{self.url}` did not answer in time; try again, or check --api") from error
+        except httpx.HTTPError as error:
+            raise StoreUnavailable(f"cannot reach `{self.url}`: start it, or check --api") from error
         if reply.status_code != httpx.codes.OK:
             raise _problem(reply.status_code, body)
         return body
@@ -211,7 +194,7 @@ class NatsPublished:
                     **_credentials(self.user, self.password),
                 )
         except (NatsError, OSError, TimeoutError) as error:
-            raise StoreUnavailable(f"cannot reach NATS: {type(error).__name__}") from error
+            raise StoreUnavailable(f"cannot reach `{self.url}`: start it, or check --nats and its user") from error
         try:
             return await work(BundleStore(connection))
         finally:
@@ -227,7 +210,7 @@ def at_store(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**given: Any) -> None:
         place = {name: given.pop(name) for name in options}
-        with told_refusals():
+        with refusals(bool(given.get("as_json"))):
             command(_published(**place), **given)
 
     parameters = [*own, *options.values()]
@@ -249,8 +232,12 @@ def _published(  # noqa: PLR0913  options of commands
     nats_url: Annotated[
         str | None, typer.Option("--nats", envvar="HOLDGATE_NATS_URL", help="Where NATS is, without an API")
     ] = None,
-    nats_user: Annotated[str | None, typer.Option(envvar="HOLDGATE_NATS_USER")] = None,
-    nats_password_file: Annotated[Path | None, typer.Option(envvar="HOLDGATE_NATS_PASSWORD_FILE")] = None,
+    nats_user: Annotated[
+        str | None, typer.Option(envvar="HOLDGATE_NATS_USER", help="Who you are to NATS, where it asks")
+    ] = None,
+    nats_password_file: Annotated[
+        Path | None, typer.Option(envvar="HOLDGATE_NATS_PASSWORD_FILE", help="Holds that user's password")
+    ] = None,
     root: Annotated[
         Path | None, typer.Option("--root", envvar="HOLDGATE_ROOT_FILE", help="The signed trust root; --nats needs it")
     ] = None,
@@ -258,10 +245,16 @@ def _published(  # noqa: PLR0913  options of commands
         str | None, typer.Option("--pins", envvar="HOLDGATE_ROOT_PINS", help="Root keys that must have signed it")
     ] = None,
 ) -> Published:
-    """The published bundles that the options name; the API where both are named. UsageError where none is."""
-    source = context.get_parameter_source("api_key")
-    if source is not None and source.name == "COMMANDLINE":
+    """The published bundles that the options name. UsageError where none is, or two on the command line.
+
+    What stands on the command line goes before the environment; of two in the environment the API is taken.
+    """
+    if _is_typed(context, "api_key"):
         raise typer.BadParameter("others see what is on a command line; use --api-key-file or HOLDGATE_API_KEY")
+    if _is_typed(context, "nats_url"):
+        if _is_typed(context, "api"):
+            raise typer.BadParameter("say where the bundles are once: --api or --nats", param_hint="--nats")
+        api = None
     if (root is None) != (pins is None):
         raise typer.BadParameter("a root is believed with its pins only: give both", param_hint="--root, --pins")
     clock = SystemClock()
@@ -274,6 +267,12 @@ def _published(  # noqa: PLR0913  options of commands
         raise typer.BadParameter("--nats needs --root and --pins", param_hint="--root")
     password = None if nats_password_file is None else _first_line(nats_password_file)
     return NatsPublished(nats_url, nats_user, password, trust, clock)
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def api_key_of(file: Path | None, key: str | None) -> str:
@@ -289,9 +288,9 @@ def _first_line(path: Path) -> str:
         with path.open("rb") as file:
             return file.read(KEY_BYTES_MAX).decode("ascii").strip()
     except OSError as error:
-        raise BundleMalformed(f"cannot read `{path}`: {error.strerror}") from error
+        raise InvalidInput(f"cannot read `{path}`: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise BundleMalformed(f"`{path}` holds no key or password") from error
+        raise InvalidInput(f"`{path}` holds no key or password") from error
 
 
 def _credentials(user: str | None, password: str | None) -> dict[str, Any]:
@@ -324,19 +323,3 @@ def _problem(status: int, body: bytes) -> ProblemReply:
     listed = errors if isinstance(errors, list) else []
     problems = [(str(item.get("field")), str(item.get("detail"))) for item in listed if isinstance(item, dict)]
     return ProblemReply(code, detail, tuple(problems[: BundleFaulty.PROBLEMS_MAX]))
-
-
-@contextmanager
-def told_refusals() -> Iterator[None]:
-    """Errors of ours as lines, with each problem and what to do next, and exit code 1."""
-    try:
-        yield
-    except HoldgateError as error:
-        problems = getattr(error, "problems", ()) if isinstance(error, BundleFaulty | ProblemReply) else ()
-        detail = str(error).partition(": ")[0] if problems else str(error)
-        typer.echo(f"{error.code}: {detail}", err=True)
-        for where, why in problems:
-            typer.echo(f"  {where}  {why}", err=True)
-        if error.code in NEXT:
-            typer.echo(f"next: {NEXT[error.code]}", err=True)
-        raise typer.Exit(1) from error

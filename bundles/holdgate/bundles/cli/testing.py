@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Annotated
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from holdgate.bundles.cli.apps import bundle_app
 from holdgate.bundles.cli.common import Json, read_file, write_file
+from holdgate.bundles.cli.refusal import refusals
 from holdgate.bundles.format import BundleFile, build_bundle, parse_bundle
 from holdgate.bundles.testing import (
     Coverage,
@@ -30,8 +30,9 @@ from holdgate.bundles.testing import (
 from holdgate.bundles.testing.coverage import ConditionCoverage
 from holdgate.bundles.testing.mutation import Outcome
 from holdgate.kernel.canonical import canonical_bytes
-from holdgate.kernel.errors import HoldgateError
 
+UNREADABLE = 2
+"""Exit code."""
 SHOWN_MAX = 50
 """Failed cases, and mutants that survived, that a terminal shows; `--json` and `--junit` have all."""
 QUIET_S = 2
@@ -59,7 +60,7 @@ def run_command(
     """Run the tests of a bundle. Its own rules decide every case, alone, and what no rule allows is denied."""
     if only is not None and (mutate or cover_min is not None):
         raise typer.BadParameter("`--filter` leaves out cases that `--mutate` and `--cover-min` need")
-    with _unreadable():
+    with refusals(as_json, exit_code=UNREADABLE):
         file = load_bundle(bundle)
         with Console(stderr=True).status("running the cases"):
             suite = load_suite(file, only=only)
@@ -163,13 +164,3 @@ def _show_mutation(console: Console, mutation: MutationReport) -> None:
 def _left_out(console: Console, count: int, what: str) -> None:
     if count > SHOWN_MAX:
         console.print(f"and {count - SHOWN_MAX} more {what}")
-
-
-@contextmanager
-def _unreadable() -> Iterator[None]:
-    """Errors of ours as a line and exit code 2."""
-    try:
-        yield
-    except HoldgateError as error:
-        typer.echo(f"{error.code}: {error}", err=True)
-        raise typer.Exit(2) from error

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from holdgate.bundles.cli import keys_app as app
-from holdgate.kernel.errors import HoldgateError
+from holdgate.bundles.cli.refusal import refusals
 from holdgate.scheduler.api.keys import issue_key, read_keys, revoke_key
 
 __all__ = ["app"]
@@ -33,7 +31,7 @@ def issue(
     ] = None,
 ) -> None:
     """Issue an API key. It is shown this once; the file keeps its hash."""
-    with _refusals():
+    with refusals():
         key, record = issue_key(
             file, tenant=tenant, actor=actor, roles=role, actor_type=actor_type, principals=principal or ()
         )
@@ -44,7 +42,7 @@ def issue(
 @app.command("list")
 def list_keys(file: KeysFile) -> None:
     """List API keys: who, with which roles. The keys themselves are known to nobody but their holders."""
-    with _refusals():
+    with refusals():
         for record in read_keys(file):
             state = "revoked" if record.disabled else "active"
             print(f"{record.key_id}  {state:<8} {record.tenant}  {record.actor}  {', '.join(record.roles)}")
@@ -53,15 +51,6 @@ def list_keys(file: KeysFile) -> None:
 @app.command("revoke")
 def revoke(file: KeysFile, key_id: Annotated[str, typer.Argument(help="As `holdgate keys list` shows it")]) -> None:
     """Revoke an API key, within a second."""
-    with _refusals():
+    with refusals():
         record = revoke_key(file, key_id)
         print(f"revoked {record.key_id} of {record.actor}")
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    try:
-        yield
-    except HoldgateError as error:
-        print(f"holdgate keys: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error

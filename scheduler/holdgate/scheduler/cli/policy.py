@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from holdgate.bundles.cli.refusal import refusals
 from holdgate.bundles.cli.testing import load_bundle
 from holdgate.bundles.explain import Line as ShownLine
 from holdgate.bundles.explain import explain_lines
@@ -21,7 +23,7 @@ from holdgate.bundles.simulate import Line, load_policy, simulate
 from holdgate.kernel import limits
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.clock import SystemClock
-from holdgate.kernel.errors import HoldgateError
+from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.policy import Policy
 from holdgate.scan.scanner import Scanner
 from holdgate.scheduler.cli import shadow
@@ -49,28 +51,27 @@ def _commands() -> None:
 @app.command("simulate")
 def simulate_facts(facts: FactsFile, rules: RulesFiles = None, bundles: Bundles = None) -> None:
     """Decide about each job: one JSON line in, one decision as JSON a line out. Nothing is stored or counted."""
-    decided = _decided(rules, bundles, facts, explain=False)
+    decided = _decided(rules, bundles, facts, explain=False, as_json=False)
     raise typer.Exit(_print_json(decided, facts))
 
 
 @app.command("explain")
 def explain_facts(facts: FactsFile, rules: RulesFiles = None, bundles: Bundles = None, as_text: AsText = None) -> None:
     """The same, and of every rule whether it matched, which field failed, and which rules won."""
-    decided = _decided(rules, bundles, facts, explain=True)
     for_people = sys.stdout.isatty() if as_text is None else as_text
+    decided = _decided(rules, bundles, facts, explain=True, as_json=not for_people)
     raise typer.Exit(_print_text(decided, facts) if for_people else _print_json(decided, facts))
 
 
-def _decided(rules: list[Path] | None, bundles: list[Path] | None, facts: Path, *, explain: bool) -> Iterator[Line]:
+def _decided(
+    rules: list[Path] | None, bundles: list[Path] | None, facts: Path, *, explain: bool, as_json: bool
+) -> Iterator[Line]:
     """What came of each line; ends the command where there is nothing to decide by or about."""
     if not rules and not bundles:
         raise typer.BadParameter("give `--rules FILE` or `--bundle FILE|DIR`")
-    try:
+    with refusals(as_json):
         policy = _policy(rules or [], bundles or [])
-        lines = sys.stdin.buffer.read() if str(facts) == "-" else facts.read_bytes()
-    except (OSError, HoldgateError) as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from error
+        lines = _read_facts(facts)
     has_secrets = Scanner().has_secrets
     return simulate(policy, lines, now_ms=SystemClock().now_ms(), has_secrets=has_secrets, explain=explain)
 
@@ -115,5 +116,24 @@ def _finish(bad: int, facts: Path) -> int:
 
 def _read_rules(path: Path) -> bytes:
     """At most one byte more than allowed: a file that is too large is refused by who parses it."""
-    with path.open("rb") as file:
+    with _readable(path, "--rules"), path.open("rb") as file:
         return file.read(limits.RULES_FILE_BYTES_MAX + 1)
+
+
+def _read_facts(path: Path) -> bytes:
+    with _readable(path, "--facts"):
+        found = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    if not found.strip():
+        raise InvalidInput(f"there is no job in `{path}`: one JSON object a line is expected, as in `POST /jobs`")
+    return found
+
+
+@contextmanager
+def _readable(path: Path, option: str) -> Iterator[None]:
+    try:
+        yield
+    except IsADirectoryError as error:
+        hint = "; a bundle is given with `--bundle`" if option == "--rules" else ""
+        raise InvalidInput(f"cannot read `{path}` of `{option}`: it is a directory{hint}") from error
+    except OSError as error:
+        raise InvalidInput(f"cannot read `{path}` of `{option}`: {(error.strerror or '').lower()}") from error

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from holdgate.bundles.cli.common import BuiltFile, Json, read_file
-from holdgate.bundles.cli.stores import told_refusals
+from holdgate.bundles.cli.refusal import refusals
 from holdgate.bundles.format import parse_bundle
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.scheduler.cli.apicall import ApiKey, ApiKeyFile, ApiUrl, api_at
@@ -46,7 +46,7 @@ def replay_command(  # noqa: PLR0913  options of a command
     as_json: Json = False,
 ) -> None:
     """Decide again about jobs of your tenant, by a built bundle that need not be signed; nothing is changed."""
-    with told_refusals():
+    with refusals(as_json):
         data = read_file(file)
         parse_bundle(data)
         asked: dict[str, Any] = {"last": last, "baseline": str(baseline)}

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from holdgate.bundles.cli.common import BuiltFile, Json, read_file, show
-from holdgate.bundles.cli.stores import told_refusals
+from holdgate.bundles.cli.refusal import refusals
 from holdgate.bundles.format import parse_bundle
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.scheduler.cli.apicall import ApiKey, ApiKeyFile, ApiUrl, api_at
@@ -30,7 +30,7 @@ def start_command(
     as_json: Json = False,
 ) -> None:
     """Have kernels compare a signed bundle with every live decision. What they decide stays as it is."""
-    with told_refusals():
+    with refusals(as_json):
         data = read_file(file)
         name = parse_bundle(data).manifest.name
         started = api_at(context, api, api_key_file, api_key).call("PUT", f"/policy/shadow/{name}", data)
@@ -42,7 +42,7 @@ def status_command(
     context: typer.Context, api: ApiUrl, api_key_file: ApiKeyFile = None, api_key: ApiKey = None, as_json: Json = False
 ) -> None:
     """What is compared, how live decisions would differ, and samples of your tenant."""
-    with told_refusals():
+    with refusals(as_json):
         found = api_at(context, api, api_key_file, api_key).call("GET", "/policy/shadow")
     if as_json:
         typer.echo(canonical_bytes(found).decode())
@@ -58,7 +58,7 @@ def stop_command(
     context: typer.Context, name: Name, api: ApiUrl, api_key_file: ApiKeyFile = None, api_key: ApiKey = None
 ) -> None:
     """Have kernels compare it no more."""
-    with told_refusals():
+    with refusals():
         api_at(context, api, api_key_file, api_key).call("DELETE", f"/policy/shadow/{name}")
     typer.echo(f"{name} is shadowed no more")
 
