@@ -16,6 +16,7 @@ import binascii
 import json
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,23 @@ def sign_bundle(built: bytes, signer: Signer) -> bytes:
     signed = signer.sign(DOMAIN, bundle.manifest.signed_bytes())
     others = tuple(other for other in bundle.signatures if other.key != signer.name)
     return BundleFile(bundle.manifest, bundle.files, (*others, signed)).to_bytes()
+
+
+def join_signatures(bundle: BundleFile, others: Iterable[BundleFile]) -> BundleFile:
+    """`bundle` with the signatures of `others`, which were signed apart; none of them is verified.
+
+    BundleRefused where another is of other content, or where two have different signatures of one key.
+    """
+    signatures = {signed.key: signed for signed in bundle.signatures}
+    for other in others:
+        if other.digest != bundle.digest:
+            raise BundleRefused(
+                f"`{other.digest}` is other content than `{bundle.digest}`; let all sign copies of one"
+            )
+        for signed in other.signatures:
+            if signatures.setdefault(signed.key, signed).signature != signed.signature:
+                raise BundleRefused(f"two signatures of {signed.key} differ; ask its owner to sign again")
+    return BundleFile(bundle.manifest, bundle.files, tuple(signatures.values()))
 
 
 def parse_bundle(data: bytes) -> BundleFile:

@@ -13,6 +13,7 @@ from rich.text import Text
 from holdgate.bundles.errors import BundleMalformed
 from holdgate.bundles.format import BUNDLE_BYTES_MAX, BundleFile
 from holdgate.bundles.root import Pins, Root
+from holdgate.bundles.rootdiff import scope_words
 from holdgate.bundles.rootfile import load_root
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.clock import Clock
@@ -45,16 +46,18 @@ def write_file(path: Path, data: bytes) -> None:
         raise BundleMalformed(f"cannot write `{path}`: {error.strerror}") from error
 
 
-def describe(file: BundleFile) -> dict[str, Any]:
+def describe(file: BundleFile, as_json: bool = True) -> dict[str, Any]:
+    """What a bundle file is; for people its scope in words, and `nobody` where nobody has signed."""
     manifest = file.manifest
+    signed_by = [signed.key for signed in file.signatures]
     return {
         "name": manifest.name,
         "version": manifest.version,
         "digest": file.digest,
         "expires": manifest.expires,
-        "scope": manifest.scope.model_dump(mode="json"),
+        "scope": manifest.scope.model_dump(mode="json") if as_json else scope_words(manifest.scope),
         "files": {entry.path: entry.sha256 for entry in manifest.files},
-        "signatures": [signed.key for signed in file.signatures],
+        "signatures": signed_by if as_json or signed_by else "nobody has signed it",
     }
 
 
