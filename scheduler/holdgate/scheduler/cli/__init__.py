@@ -28,6 +28,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         from holdgate.scheduler.cli.processes import run_process
 
         raise SystemExit(run_process(arguments[0]))
+    from holdgate.scheduler.cli.output import guarded_output
+
+    with guarded_output():
+        _run(arguments)
+
+
+def _run(arguments: list[str]) -> None:
     if arguments and arguments[0] in GROUPS:
         from importlib import import_module
 
