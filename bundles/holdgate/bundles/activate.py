@@ -2,7 +2,8 @@
 
 What always holds: a bundle is verified off the event loop, written to disk, and only then decided under, the whole set
 at once; anything wrong with a bundle, the store or the disk leaves the set in force as it was, and status, a metric and
-an event say why. No time is believed that lies before one that was seen: what expired stays so.
+an event say why. A newer root counts at once, also while the disk is full: it may take a stolen key out. A bundle whose
+grace ends is dropped then. No time is believed that lies before one that was seen: what expired stays so.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from nats.errors import Error as NatsError
 
 from holdgate.bundles import metrics
 from holdgate.bundles.chain import RootChain
-from holdgate.bundles.errors import BundleRefused, RootUnreadable
+from holdgate.bundles.errors import BundleExpired, BundleRefused, RootUnreadable, ShelfUnusable
 from holdgate.bundles.events import ACCEPTED, DROPPED, REFUSED, Events
 from holdgate.bundles.freshness import count_by_freshness, freshness_of, root_freshness
 from holdgate.bundles.lookout import Found, Lookout
@@ -42,6 +43,10 @@ LOOK_S = 5.0
 LOOK_AGAIN_S = (0.02, 0.1, 0.5)
 """How soon the store is asked again after a hint with nothing new behind it: a hint may come before the write lies in
 the store."""
+AHEAD_MS = 30_000
+"""How long before the end of a bundle the set without it is made, so that nobody waits for it then."""
+END_S = 1.0
+"""How often a clock that may be set is asked for the end of a bundle."""
 KEEP_TIME_MS = 180_000
 """How often the time is written to disk, so also how far a clock may go back over a restart without being noticed."""
 
@@ -94,11 +99,15 @@ class BundleActivator:
         self._problem: Problem | None = None
         self._store_problem: Problem | None = None
         self._events = Events(clock)
+        self._told: dict[str, tuple[object, str]] = {}
+        self._next: tuple[TrustedSet, TrustedSet] | None = None
+        self._is_kept = False
 
     def load(self) -> None:
         """Root and last known good, from disk. RootRefused and kin, ShelfUnusable when there is nothing to stand on."""
         stamp = file_stamp(self._root_path)
         trusted, problems = self._restored()
+        self._keep(trusted, {})
         self._remember(stamp, problems.values())
         self._tell_dropped(problems)
         self._swap(trusted)
@@ -112,6 +121,7 @@ class BundleActivator:
             return
         await self.refresh()
         self._tasks.start(self._look_always(), "bundles")
+        self._tasks.start(self._end_always(), "ends")
 
     async def stop(self) -> None:
         """Look no more; what is in force stays; idempotent."""
@@ -154,6 +164,7 @@ class BundleActivator:
         """What an operator wants to know."""
         trusted, lookout, now_ms = self._set, self._lookout, self._clock.now_ms()
         infos = [] if self._active is None else self._active.bundles
+        ended = [] if trusted is None else [bundle.info() for bundle in trusted.ended.values()]
         return {
             "last_success": None if self._last_success_ms is None else rfc3339(self._last_success_ms),
             "last_error": None if self._problem is None else self._problem.as_dict(),
@@ -167,7 +178,7 @@ class BundleActivator:
             "missing": [] if trusted is None else list(trusted.missing),
             "dropped": [] if trusted is None else [bundle.as_dict() for bundle in trusted.dropped],
             "signers": sorted({name for info in infos for name in info.signers}),
-            "freshness": {info.name: str(freshness_of(info, now_ms)) for info in infos},
+            "freshness": {info.name: str(freshness_of(info, now_ms)) for info in (*infos, *ended)},
             "root_freshness": None if trusted is None else str(root_freshness(trusted.root.expires_ms, now_ms)),
             "root_expires": None if trusted is None else trusted.root.expires,
             "default_decision": "deny" if trusted is None else trusted.root.default_decision,
@@ -179,10 +190,11 @@ class BundleActivator:
         if self._set is None:
             return
         async with self._looking:
+            await self._drop_ended()
             await self._refresh_root()
             if self._lookout is not None:
                 await self._refresh_store(self._lookout)
-            await self._keep_time()
+            await self._keep_known()
             self._measure()
 
     async def _refresh_root(self) -> None:
@@ -194,15 +206,18 @@ class BundleActivator:
             trusted, problems = await asyncio.to_thread(self._restored)
         except HoldgateError as error:
             self._remember(stamp, [error])
-            self._note("", error)
+            self._note_once("root", error, about=stamp)
             return
+        self._told.pop("root", None)
         self._remember(stamp, problems.values())
         if self._lookout is not None:
             self._lookout.forget()
         self._tell_dropped(problems)
         self._events.add(ACCEPTED, "", version=trusted.root.version)
+        self._is_kept = False
         self._swap(trusted)
         log.info("a root is in force", action="policy.root", version=trusted.root.version)
+        await self._keep_known()
 
     def _remember(self, stamp: FileStamp, problems: Iterable[HoldgateError]) -> None:
         """Do not look at this root file again, unless what went wrong may be over the next time."""
@@ -223,60 +238,94 @@ class BundleActivator:
             return
         self._store_problem, self._read_ms = None, self._clock.now_ms()
         if found is not None:
-            await self._take(lookout, trusted, found)
+            await self._take(lookout, found)
         if self._set is not None:
             lookout.judge(self._set, self._clock.now_ms())
 
-    async def _take(self, lookout: Lookout, trusted: TrustedSet, found: Found) -> None:
+    async def _take(self, lookout: Lookout, found: Found) -> None:
         """Place, keep and activate at once all bundles that fit beside each other; tell of the others."""
+        trusted = self._set
+        if trusted is None:
+            return
         try:
             after, unfit = await asyncio.to_thread(self._placed, trusted, found.bundles)
         except HoldgateError as error:
-            self._note_news("", error, is_news=lookout.refuse("", 0, error))
+            self._note_once("shelf", error)
             return  # a full disk gets better: the same is found again
         taken = {name: bundle for name, bundle in found.bundles.items() if name not in unfit}
         if taken:
             self._problem = None
         for name, bundle in taken.items():
-            metrics.RELOADS.labels("accepted").inc()
             lookout.take(name, found.revisions[name], bundle)
-            self._events.add(ACCEPTED, name, version=bundle.floor.version)
-            log.info("a bundle is in force", action="policy.reload", bundle=name, version=bundle.floor.version)
+            self._tell_taken(name, bundle, has_ended=name in after.ended)
         for name, problem in {**found.refused, **unfit}.items():
             self._note_news(name, problem, is_news=lookout.refuse(name, found.revisions[name], problem))
         if taken:
             self._swap(after)
         lookout.seq = found.seq
 
+    def _tell_taken(self, name: str, bundle: TrustedBundle, *, has_ended: bool) -> None:
+        metrics.RELOADS.labels("accepted").inc()
+        if has_ended:
+            self._note(name, _ended(name), kind=DROPPED)
+            return
+        self._events.add(ACCEPTED, name, version=bundle.floor.version)
+        log.info("a bundle is in force", action="policy.reload", bundle=name, version=bundle.floor.version)
+
     def _placed(
         self, trusted: TrustedSet, bundles: Mapping[str, TrustedBundle]
     ) -> tuple[TrustedSet, Mapping[str, HoldgateError]]:
         """On a thread, with the lock held: what is in force is not touched here."""
-        after, unfit = trusted.placed(bundles)
+        after, unfit = trusted.placed(bundles, self._now_ms())
         files = {name: bundle.data for name, bundle in bundles.items() if name not in unfit}
         if files:
             self._keep(after, files)
         return after, unfit
 
     def _restored(self) -> tuple[TrustedSet, Mapping[str, HoldgateError]]:
-        """Root from its file, and under it the bundles on disk; by name, those that are not there or do not hold."""
+        """Root from its file, and under it the bundles known; by name, those that are not there or do not hold."""
+        known = self._known()
+        chain = load_chain(self._root_path, self._pins, self._now_ms())
+        _verify_follows(chain, known, self._pins)
+        trusted = TrustedSet.under(chain.root, known.bundles)
+        trusted, problems = trusted.restore_all(self._files(known), self._now_ms())
+        gone = {
+            name: _ended(name) if name in trusted.ended else _missing(name)
+            for name in trusted.missing
+            if name not in problems
+        }
+        return trusted, {**problems, **gone}
+
+    def _known(self) -> Versions:
+        """The highest versions: from disk at the start, and from then on what this process itself knows."""
+        if self._set is not None:
+            root = self._set.root
+            return Versions(Floor(root.version, root.digest), self._set.floors, str(self._pins))
         versions = self._shelf.versions()
         self._seen_ms = max(self._seen_ms, versions.time_ms)
         self._stamp_ms = max(self._stamp_ms, versions.stamp_ms)
         if self._lookout is not None:
             self._lookout.stamp.seen_ms = max(self._lookout.stamp.seen_ms, self._stamp_ms)
-        chain = load_chain(self._root_path, self._pins, self._now_ms())
-        _verify_follows(chain, versions, self._pins)
-        trusted = TrustedSet.under(chain.root, versions.bundles)
-        files = {name: data for name in versions.bundles if (data := self._shelf.bundle(name)) is not None}
-        trusted, problems = trusted.restore_all(files)
-        gone = {
-            name: BundleRefused(f"`{name}` is not on disk any more", code=MISSING)
-            for name in trusted.missing
-            if name not in problems
-        }
-        self._keep(trusted, {})
-        return trusted, {**problems, **gone}
+        return versions
+
+    def _files(self, known: Versions) -> dict[str, bytes]:
+        held = {} if self._set is None else {**self._set.ended, **self._set.bundles}
+        files = {name: bundle.data for name, bundle in held.items()}
+        for name, floor in known.bundles.items():
+            data = files.get(name) or self._file_on_disk(name, floor)
+            if data is not None:
+                files[name] = data
+        return files
+
+    def _file_on_disk(self, name: str, floor: Floor) -> bytes | None:
+        try:
+            return self._shelf.bundle(name, floor.digest)
+        except ShelfUnusable as error:
+            if self._set is None:
+                raise
+            # It was dropped before: a disk that fails keeps no new root from counting.
+            log.warning("a dropped bundle cannot be read", action="policy.shelf", bundle=name, code=error.code)
+            return None
 
     def _keep(self, trusted: TrustedSet, files: Mapping[str, bytes]) -> None:
         """Write what must never be fallen below from now on; ShelfUnusable."""
@@ -291,6 +340,9 @@ class BundleActivator:
         )
         self._shelf.keep(versions, files)
         self._kept_ms = self._seen_ms = versions.time_ms
+        self._is_kept = True
+        if self._told.pop("shelf", None) is not None and self._problem and self._problem.code == ShelfUnusable.code:
+            self._problem = None
 
     @property
     def _store_revision(self) -> int | None:
@@ -303,20 +355,48 @@ class BundleActivator:
     def _is_clock_back(self) -> bool:
         return self._clock.now_ms() + limits.CLOCK_SKEW_S * 1000 < self._seen_ms
 
-    async def _keep_time(self) -> None:
+    async def _keep_known(self) -> None:
+        """Write what is not on disk: a root that came while it was full, and now and then the time."""
         self._seen_ms = self._now_ms()
         trusted = self._set
-        if trusted is None or self._seen_ms - self._kept_ms < KEEP_TIME_MS:
+        if trusted is None or (self._is_kept and self._seen_ms - self._kept_ms < KEEP_TIME_MS):
             return
         try:
             await asyncio.to_thread(self._keep, trusted, {})
         except HoldgateError as error:
-            self._note("", error)
+            self._note_once("shelf", error)
+
+    async def _drop_ended(self, ahead_ms: int = 0) -> None:
+        """Drop what has ended; what ends within `ahead_ms` is made ready to be dropped."""
+        while (trusted := self._set) is not None and (ends_ms := trusted.ends_ms) is not None:
+            if self._now_ms() + ahead_ms < ends_ms:
+                return
+            if self._next is None or self._next[0] is not trusted:
+                at_ms = max(ends_ms, self._now_ms())
+                self._next = trusted, await asyncio.to_thread(trusted.without_ended, at_ms)
+            if self._now_ms() < ends_ms:
+                return
+            before, after = self._next
+            if before is self._set:
+                self._seen_ms = self._now_ms()
+                self._tell_dropped({name: _ended(name) for name in before.bundles.keys() - after.bundles.keys()})
+                self._swap(after)
+
+    async def _end_always(self) -> None:
+        """At its end a bundle is dropped, and not only at the next look, which a store may hold up."""
+        while True:
+            try:
+                await self._drop_ended(AHEAD_MS)
+            except HoldgateError as error:
+                self._note_once("ends", error)
+            ends_ms = None if self._set is None else self._set.ends_ms
+            left_s = END_S if ends_ms is None else (ends_ms - self._now_ms()) / 1000
+            await asyncio.sleep(min(END_S, left_s) if left_s > 0 else END_S)
 
     def _swap(self, trusted: TrustedSet) -> None:
         if self._set is None or self._set.root is not trusted.root:
             _tell_default(trusted.root)
-        self._set = trusted
+        self._set, self._next = trusted, None
         self._active = active = trusted.active(self._seen_ms)
         if active is not None:
             self._last_success_ms = self._clock.now_ms()
@@ -336,7 +416,8 @@ class BundleActivator:
         metrics.STORE_WITHHELD.set(state is StoreState.WITHHELD)
         metrics.CLOCK_BACK.set(self._is_clock_back())
         if trusted is not None:
-            for age, count in count_by_freshness(self._active, trusted.root.expires_ms, now_ms).items():
+            infos = [bundle.info() for bundle in (*trusted.bundles.values(), *trusted.ended.values())]
+            for age, count in count_by_freshness(infos, trusted.root.expires_ms, now_ms).items():
                 metrics.FRESHNESS.labels(str(age)).set(count)
 
     async def _look_always(self) -> None:
@@ -374,13 +455,23 @@ class BundleActivator:
             metrics.count_refused("internal_error")
 
     def _tell_dropped(self, problems: Mapping[str, HoldgateError]) -> None:
+        """Before the swap: of what was dropped before, for the same reason, was told."""
+        known = set() if self._set is None else {(bundle.name, bundle.code) for bundle in self._set.dropped}
         for name, error in problems.items():
-            self._note(name, error, kind=DROPPED)
+            if (name, error.code) not in known:
+                self._note(name, error, kind=DROPPED)
 
     def _note_news(self, name: str, error: HoldgateError, *, is_news: bool) -> None:
         if is_news:
             metrics.RELOADS.labels("rejected").inc()
             self._note(name, error)
+
+    def _note_once(self, what: str, error: HoldgateError, *, about: object = None) -> None:
+        """What may go wrong at every look is told once, and stays in status as long as it does."""
+        if self._told.get(what) != (about, error.code):
+            self._told[what] = (about, error.code)
+            self._note("", error)
+        self._problem = Problem(self._clock.now_ms(), "", error.code, str(error)[:2000])
 
     def _note(self, name: str, error: HoldgateError, *, kind: str = REFUSED) -> None:
         self._problem = Problem(self._clock.now_ms(), name, error.code, str(error)[:2000])
@@ -395,6 +486,14 @@ class BundleActivator:
 
     def _failed(self, name: str, error: BaseException) -> None:
         log.error("a task of the bundles ended", action="policy.task", task=name, error=type(error).__name__)
+
+
+def _ended(name: str) -> BundleExpired:
+    return BundleExpired(f"the grace of `{name}` is over; its scope is closed until a higher version is published")
+
+
+def _missing(name: str) -> BundleRefused:
+    return BundleRefused(f"`{name}` is not on disk any more", code=MISSING)
 
 
 def _tell_default(root: Root) -> None:

@@ -14,6 +14,8 @@ from holdgate.kernel.topics import REST
 DROPPED_ID = f"{RESERVED_ID}dropped."
 MISSING = "bundle_missing"
 """Why a bundle is dropped that is simply not there."""
+ENDED = "bundle_expired"
+"""Why a bundle is dropped whose grace is over."""
 
 
 def digest_of_dropped(name: str, scope: Scope | None) -> Digest:

@@ -1,15 +1,16 @@
 """How long a bundle or the root still holds, by the clock of whoever asks. No IO.
 
-What always holds: this warns and decides nothing; what has ended denies by `ActivePolicy.expires_ms` alone.
+What always holds: this warns and decides nothing; what has ended is dropped by `TrustedSet.without_ended`, and until
+then denied by `ActivePolicy.expires_ms`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
-from holdgate.kernel.trust import ActivePolicy, BundleInfo
+from holdgate.kernel.trust import BundleInfo
 
 SOON_MS_MAX = 14 * 86_400_000
 """A bundle expires soon in its last two weeks, or in the last tenth of a life shorter than twenty weeks."""
@@ -43,8 +44,8 @@ def root_freshness(expires_ms: int, now_ms: int) -> Freshness:
     return Freshness.EXPIRES_SOON if now_ms >= expires_ms - SOON_MS_MAX else Freshness.FRESH
 
 
-def count_by_freshness(active: ActivePolicy | None, root_expires_ms: int, now_ms: int) -> Mapping[Freshness, int]:
-    """How many of the bundles in force, and of their root, are of each age."""
-    ages = Counter(freshness_of(info, now_ms) for info in (() if active is None else active.bundles))
+def count_by_freshness(infos: Iterable[BundleInfo], root_expires_ms: int, now_ms: int) -> Mapping[Freshness, int]:
+    """How many of these bundles, and of their root, are of each age."""
+    ages = Counter(freshness_of(info, now_ms) for info in infos)
     ages[root_freshness(root_expires_ms, now_ms)] += 1
     return {age: ages[age] for age in Freshness}

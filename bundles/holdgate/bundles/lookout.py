@@ -126,7 +126,7 @@ class Lookout:
 
     async def _look_at(self, trusted: TrustedSet, stored: StoredBundle, now_ms: int, found: Found) -> None:
         name = stored.name
-        held = trusted.bundles.get(name)
+        held = trusted.held(name)
         if held is not None and held.data == stored.data:
             metrics.RELOADS.labels("unchanged").inc()
             self.take(name, stored.revision, held)

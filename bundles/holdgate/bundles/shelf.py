@@ -1,19 +1,24 @@
 """What a kernel remembers on disk: the bundles in force and the highest versions seen.
 
-    DIR/bundles/<name>.json    the bundle file, signatures and all; verified again at every start
-    DIR/versions.json          {"bundles": {name: {version, digest, scope}}, "root": {version, digest, pins},
-                                "time_ms": …, "stamp_ms": …}
+    DIR/bundles/<name>.<digest>.json    the bundle file, signatures and all; verified again at every start
+    DIR/versions.json    {"bundles": {name: {version, digest, scope}}, "root": {version, digest, pins},
+                          "time_ms": …, "stamp_ms": …}
 
 What always holds: the highest version is on disk before the bundle is decided under, so that a restart cannot be made
-to go back; a file is replaced whole or not at all.
+to go back; a file is replaced whole or not at all; `versions.json` is written after the files that it names by digest,
+and what it named before is taken away after that, so that what is restored was in force as a whole. A directory of a
+release that kept `<name>.json` is read as well.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import structlog
 
 from holdgate.bundles.errors import ShelfUnusable
 from holdgate.bundles.format import BUNDLE_BYTES_MAX
@@ -23,8 +28,12 @@ from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.errors import MalformedJson
 from holdgate.kernel.ids import NAME, Digest
 
+log = structlog.get_logger("holdgate.bundles")
+
 VERSIONS_BYTES_MAX = 64 * 1024 * 1024
 """More than a hundred bundles with the longest scopes come to: none of them can make the file unreadable."""
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})\Z")
+_OURS = re.compile(r"([^.]+)(?:\.[0-9a-f]{64})?\.json\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +83,44 @@ class Shelf:
         except (MalformedJson, KeyError, TypeError, ValueError) as error:
             raise ShelfUnusable(f"`{self._versions}` is damaged; it keeps old policy from coming back") from error
 
-    def bundle(self, name: str) -> bytes | None:
-        """The bundle file of `name`; None when there is none."""
-        return _read(self._place(name), BUNDLE_BYTES_MAX)
+    def bundle(self, name: str, digest: Digest) -> bytes | None:
+        """The bundle file of `name` whose content has `digest`, not verified; None when there is none."""
+        data = _read(self._place(name, digest), BUNDLE_BYTES_MAX)
+        return _read(self._bundles / f"{name}.json", BUNDLE_BYTES_MAX) if data is None else data
 
     def keep(self, versions: Versions, bundles: Mapping[str, bytes]) -> None:
-        """Write `bundles`, then `versions`; both are on disk when it returns."""
+        """Write `bundles`, each in the version that `versions` has of it, then `versions`.
+
+        Both are on disk when it returns; when it raises, what is restored is what was kept before.
+        """
         try:
             for name, data in bundles.items():
-                _replace(self._place(name), data)
+                _replace(self._place(name, versions.bundles[name].digest), data)
             _replace(self._versions, canonical_bytes(_document(versions)))
         except OSError as error:
             raise ShelfUnusable(f"cannot write `{self._versions.parent}`: {error.strerror}") from error
+        if bundles:
+            self._tidy(versions)
 
-    def _place(self, name: str) -> Path:
-        if NAME.match(name) is None:
-            raise ShelfUnusable("not the name of a bundle")
-        return self._bundles / f"{name}.json"
+    def _tidy(self, versions: Versions) -> None:
+        """Take away files that `versions` does not name. What stays because of an error is only in the way."""
+        try:
+            for path in list(self._bundles.iterdir()):
+                found = _OURS.match(path.name)
+                floor = None if found is None else versions.bundles.get(found[1])
+                if found is None or floor is None:
+                    continue
+                named = self._place(found[1], floor.digest)
+                if path != named and named.exists():
+                    path.unlink()
+        except OSError as error:
+            log.warning("an old bundle file stays on disk", action="policy.shelf", error=type(error).__name__)
+
+    def _place(self, name: str, digest: Digest) -> Path:
+        found = _DIGEST.match(digest)
+        if NAME.match(name) is None or found is None:
+            raise ShelfUnusable("not the name and digest of a bundle")
+        return self._bundles / f"{name}.{found[1]}.json"
 
 
 def _document(versions: Versions) -> dict[str, object]:

@@ -101,8 +101,9 @@ class DroppedBundle:
 class ActivePolicy:
     """The compiled rules of all active bundles, under one snapshot.
 
-    `expires_ms` is the earliest end of root and bundles: from then on nothing is decided but deny. `not_before_ms` is
-    the latest time that was seen: a clock that stands before it went back, and could bring back what has expired.
+    `expires_ms` is the earliest end of root and bundles: from then on nothing is decided but deny. At the end of a
+    bundle its source soon gives another one, in which only the scope of that bundle is denied. `not_before_ms` is the
+    latest time that was seen: a clock that stands before it went back, and could bring back what has expired.
     """
 
     policy: Policy

@@ -20,6 +20,8 @@ from holdgate.bundles.format import build_bundle
 from holdgate.bundles.root import Scope
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.records import Decision, Phase, Verdict
+from holdgate.kernel.subjects import BUCKET_POLICY
+from support.buckets import emptied
 from support.trust import ALLOW_READS, HOLD_WRITES, Ceremony, bundle, job, signed
 from support.waiting import Eventually
 
@@ -146,7 +148,7 @@ async def test_a_store_that_was_rolled_back_is_refused_after_a_restart(
 async def test_an_emptied_store_changes_nothing(system: System, tmp_path: Path, eventually: Eventually) -> None:
     await system.publish(bundle(tmp_path, ALLOW_READS))
     kernel = await system.kernel()
-    await system.nc.jetstream().purge_stream("KV_holdgate-policy")
+    await emptied(system.nc, BUCKET_POLICY)
     await kernel.source.refresh()
     client = await system.client()
     assert (await ask(client)).verdict is Verdict.ALLOW
@@ -160,7 +162,7 @@ async def test_a_bundle_that_is_gone_from_disk_closes_its_scope_until_the_store_
     await put(system, "closed", bundle(tmp_path, DENY_READS, name="closed"))
     kernel = await system.kernel()
     await kernel.stop()
-    (tmp_path / "k1" / "bundles" / "closed.json").unlink()
+    next((tmp_path / "k1" / "bundles").glob("closed.*.json")).unlink()
     kernel = await system.kernel(with_store=False)
     client = await system.client()
     decision = await ask(client)
@@ -172,17 +174,18 @@ async def test_a_bundle_that_is_gone_from_disk_closes_its_scope_until_the_store_
     assert (await ask(client)).reason == "closed"
 
 
-async def test_an_expired_bundle_denies_everything_also_after_a_restart(system: System, tmp_path: Path) -> None:
+async def test_a_kernel_directory_of_an_older_release_starts(system: System, tmp_path: Path) -> None:
     await system.publish(bundle(tmp_path, ALLOW_READS))
-    await put(system, "closed", bundle(tmp_path, DENY_READS, name="closed", expires="2027-06-01T00:00:00Z"))
     kernel = await system.kernel()
-    client = await system.client()
-    system.clock.advance(365 * 86_400)
-    decision = await ask(client)
-    assert (decision.verdict, decision.reason) == (Verdict.DENY, "policy expired")
     await kernel.stop()
-    await system.kernel(with_store=False)
-    assert (await ask(client)).reason == "policy expired"
+    files = tmp_path / "k1" / "bundles"
+    next(files.glob("house.*.json")).rename(files / "house.json")
+    kernel = await system.kernel(with_store=False)
+    assert (await ask(await system.client())).verdict is Verdict.ALLOW
+    await kernel.stop()
+    (files / "house.json").write_bytes(bundle(tmp_path, DENY_READS, version=2))
+    kernel = await system.kernel(with_store=False)
+    assert kernel.source.current() is None, "half written by that release: never in force"
 
 
 async def test_a_root_that_the_pinned_keys_did_not_sign_starts_no_kernel(system: System) -> None:
@@ -266,26 +269,63 @@ async def test_a_root_that_does_not_hold_changes_nothing(system: System, tmp_pat
     assert (await ask(client)).verdict is Verdict.ALLOW
 
 
-async def test_a_new_root_that_could_not_be_kept_at_once_is_taken_as_soon_as_it_can(
-    system: System, tmp_path: Path
-) -> None:
-    """A disk that was full for a moment must not leave a revoked author in force."""
+async def test_a_new_root_counts_at_once_also_while_the_disk_is_full(system: System, tmp_path: Path) -> None:
+    """A stolen key that the root does not name any more must not go on ruling for as long as a disk is full."""
     system.ceremony.authors = ("author", "second")
     await system.publish(bundle(tmp_path, ALLOW_READS))
     kernel = await system.kernel()
     client = await system.client()
+    older = (tmp_path / "root.json").read_bytes()
     in_the_way = tmp_path / "k1" / "versions.new"
     in_the_way.mkdir()
     system.ceremony = system.ceremony.next(authors=("second",))
     (tmp_path / "root.json").write_bytes(system.ceremony.signed_root())
-    await kernel.source.refresh()
+    for _ in range(5):
+        await kernel.source.refresh()
+    assert (await ask(client)).reason == "no valid policy bundle"
     assert last_error(kernel) == "shelf_unusable"
-    assert (await ask(client)).verdict is Verdict.ALLOW
+    assert [event.code for event in kernel.source.events(0)].count("shelf_unusable") == 1, "told once"
+    (tmp_path / "root.json").write_bytes(older)
+    await kernel.source.refresh()
+    assert last_error(kernel) in ("root_version", "shelf_unusable")
+    assert kernel.source.trust is not None
+    assert kernel.source.trust.root_version == 2, "nothing leads back, though it is not on disk yet"
     in_the_way.rmdir()
     await kernel.source.refresh()
-    assert kernel.source.trust is not None
-    assert kernel.source.trust.root_version == 2
-    assert (await ask(client)).reason == "no valid policy bundle"
+    await kernel.stop()
+    (tmp_path / "root.json").write_bytes(older)
+    source = BundleActivator(
+        root=tmp_path / "root.json", pins=system.ceremony.pins, directory=tmp_path / "k1", clock=system.clock
+    )
+    with pytest.raises(RootRefused, match="not above 2"):
+        await source.start()
+
+
+async def test_a_root_that_goes_on_not_to_hold_is_told_once(system: System) -> None:
+    kernel = await system.kernel()
+    (system.directory / "root.json").unlink()
+    for _ in range(5):
+        await kernel.source.refresh()
+    assert len(kernel.source.events(0)) == 1
+    (system.directory / "root.json").write_bytes(b"{}")
+    for _ in range(5):
+        await kernel.source.refresh()
+    assert [event.code for event in kernel.source.events(0)][1:] == ["root_malformed"]
+
+
+async def test_a_disk_that_goes_on_to_be_full_is_told_once(system: System, tmp_path: Path) -> None:
+    kernel = await system.kernel()
+    in_the_way = tmp_path / "k1" / "versions.new"
+    in_the_way.mkdir()
+    await system.put("house", bundle(tmp_path, ALLOW_READS))
+    for _ in range(5):
+        await kernel.source.refresh()
+    assert [event.code for event in kernel.source.events(0)] == ["shelf_unusable"]
+    assert kernel.source.current() is None
+    in_the_way.rmdir()
+    await kernel.source.refresh()
+    assert kernel.source.current() is not None
+    assert last_error(kernel) is None
 
 
 async def test_who_may_rule_over_less_cannot_take_the_name_of_a_bundle(

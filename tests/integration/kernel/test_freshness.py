@@ -8,12 +8,15 @@ import pytest
 from prometheus_client import REGISTRY
 
 from holdgate.bundles.activate import KEEP_TIME_MS
+from holdgate.bundles.root import Root
 from holdgate.bundles.stamp import FROZEN_AFTER_S, Stamp, StampedBundle, make_stamp
 from holdgate.bundles.stampstore import StampStore
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.limits import CLOCK_SKEW_S
 from holdgate.kernel.records import Decision, Phase, Verdict
+from holdgate.kernel.subjects import BUCKET_POLICY, BUCKET_STAMP
 from holdgate.scheduler.api.stamping import Stamping
+from support.buckets import emptied
 from support.trust import ALLOW_READS, HOLD_WRITES, NOW_MS, bundle, job, signer
 
 from .conftest import Kernel, System
@@ -36,7 +39,10 @@ def stamp_state(kernel: Kernel) -> str:
 
 
 def stamping(system: System) -> Stamping:
-    return Stamping(system.store, StampStore(system.nc), signer("api"), system.clock)
+    async def root() -> Root:
+        return system.ceremony.root
+
+    return Stamping(system.store, StampStore(system.nc), signer("api"), system.clock, root)
 
 
 # Time -----------------------------------------------------------------------------------------------------------------
@@ -57,22 +63,23 @@ async def test_expiry_is_told_ahead_and_a_grace_decides_on(system: System, tmp_p
     system.clock.advance(7 * DAY_S)
     await kernel.source.refresh()
     assert kernel.source.status()["freshness"] == {"house": "expired"}
-    assert (await ask(client)).reason == "policy expired"
+    assert gauge("holdgate_policy_freshness", state="expired") >= 1  # type: ignore[operator]
+    assert (await ask(client)).reason == "no valid policy bundle"
 
 
 async def test_a_clock_turned_back_does_not_bring_an_expired_bundle_back_to_life(
     system: System, tmp_path: Path
 ) -> None:
+    await system.publish(bundle(tmp_path, HOLD_WRITES, name="writes"))
     await system.publish(bundle(tmp_path, ALLOW_READS, expires="2027-02-01T00:00:00Z"))
-    kernel = await system.kernel()
+    await system.kernel()
     client = await system.client()
     system.clock.advance(30 * DAY_S)
-    assert (await ask(client)).reason == "policy expired"
+    assert (await ask(client)).verdict is Verdict.DENY
     system.clock.advance(-29 * DAY_S)
     decision = await ask(client)
     assert decision.verdict is Verdict.DENY
     assert decision.reason.startswith("the clock went back")
-    assert kernel.source.status()["clock"] == "ok", "the source has not looked since"
 
 
 async def test_a_clock_turned_back_while_the_kernel_was_down_denies_everything(system: System, tmp_path: Path) -> None:
@@ -150,7 +157,7 @@ async def test_a_frozen_store_is_noticed_by_a_kernel_that_was_restarted_too(syst
     system.clock.advance(KEEP_TIME_MS / 1000 + 1)
     await kernel.source.refresh()
     await kernel.stop()
-    await system.nc.jetstream().purge_stream("KV_holdgate-stamp")
+    await emptied(system.nc, BUCKET_STAMP)
     kernel = await system.kernel()
     assert stamp_state(kernel) == "frozen"
 
@@ -179,8 +186,9 @@ async def test_what_is_published_after_the_stamp_is_not_taken_for_kept_back(syst
 async def test_a_store_that_was_emptied_is_noticed(system: System, tmp_path: Path) -> None:
     await system.publish(bundle(tmp_path, ALLOW_READS))
     kernel = await system.kernel()
-    await system.nc.jetstream().purge_stream("KV_holdgate-policy")
-    await system.put("other", b"{")
+    await emptied(system.nc, BUCKET_POLICY)
+    for name in ("other", "more"):
+        await system.put(name, b"{")
     await stamping(system).run_once()
     await kernel.source.refresh()
     assert stamp_state(kernel) == "withheld"

@@ -50,7 +50,7 @@ def test_the_ages_of_a_root(now_ms: int, age: str) -> None:
 
 
 def test_a_root_counts_beside_its_bundles_and_every_age_is_there() -> None:
-    assert count_by_freshness(None, EXPIRES_MS, 0) == {
+    assert count_by_freshness((), EXPIRES_MS, 0) == {
         Freshness.FRESH: 1,
         Freshness.EXPIRES_SOON: 0,
         Freshness.GRACE: 0,
