@@ -110,6 +110,32 @@ SLOWS = [
         ),
         ("deny", "when: 'job.payload.ok'", [*DENIES, "`when` negated"]),
         (
+            "deny",
+            "when: '!(job.actor == \"5 < 6\" && job.payload.n <= 50)'",
+            [
+                *DENIES,
+                "`when` negated",
+                "in `when`: `50` turned into `51` (character 44)",
+                "in `when`: `50` turned into `49` (character 44)",
+                "in `when`: `50` turned into `500` (character 44)",
+                "in `when`: `==` turned into `!=`, after `job.actor` (character 13)",
+                "in `when`: `<=` turned into `<`, after `job.payload.n` (character 41)",
+                'in `when`: `&&` turned into `||`, after `"5 < 6"` (character 24)',
+                'in `when`: `job.actor == "5 < 6"` dropped (character 3)',
+                "in `when`: `job.payload.n <= 50` dropped (character 27)",
+            ],
+        ),
+        (
+            "deny",
+            "when: 'job.payload.n > 9223372036854775807'",
+            [
+                *DENIES,
+                "`when` negated",
+                "in `when`: `9223372036854775807` turned into `9223372036854775806` (character 17)",
+                "in `when`: `>` turned into `>=`, after `job.payload.n` (character 15)",
+            ],
+        ),
+        (
             "allow_with_constraints",
             "constraints: {max_output_bytes: 0}",
             [*BOUNDS, "constraint `max_output_bytes` removed", "constraint `max_output_bytes` raised from 0 to 1"],
@@ -194,7 +220,10 @@ def test_output_rules_are_changed_likewise(rule: str, changes: list[str]) -> Non
 def test_a_condition_that_would_be_too_long_is_not_negated() -> None:
     long = "job.payload.a == '" + "x" * 1980 + "'"
     made = mutants(rules_of(f'rules:\n  - {{id: r, decision: deny, reason: y, when: "{long}"}}'))
-    assert [mutant.change for mutant in made] == DENIES
+    assert [mutant.change for mutant in made] == [
+        *DENIES,
+        "in `when`: `==` turned into `!=`, after `job.payload.a` (character 15)",
+    ]
 
 
 WORDS = st.sampled_from("abc")
@@ -383,6 +412,7 @@ def test_what_cases_do_not_say_survives_with_a_hint_of_the_test_to_write() -> No
         "allow-reads": 3,
         "hold-prod": 5,
         "bound-deploys": 3,
+        "deny-large": 3,
         "limit": 3,
         "redact-mail": 1,
         "pass-tests": 2,
@@ -397,6 +427,38 @@ def test_what_cases_do_not_say_survives_with_a_hint_of_the_test_to_write() -> No
         "a job that `hold-prod` decides, with `job.restart.*` in `topics`"
     )
     assert report.as_dict()["survived"] == len(report.survivors)
+
+
+SMALL = """
+rules:
+  - id: allow-small
+    decision: allow
+    reason: r
+    when: "job.payload.amount > 0 && job.payload.amount <= 50"
+"""
+EDGES = """
+given: {topic: job.pay}
+cases:
+  - name: small
+    expect: {verdict: allow}
+    each: [{job: {payload: {amount: 1}}}, {job: {payload: {amount: 50}}}]
+  - name: not small
+    expect: {verdict: deny, rules: []}
+    each: [{job: {payload: {amount: 0}}}, {job: {payload: {amount: 51}}}]
+"""
+
+
+def test_a_bound_within_a_condition_needs_a_case_on_both_sides() -> None:
+    assert mutate(EDGES, SMALL).survivors == ()
+    far = mutate(EDGES.replace("amount: 51", "amount: 500").replace("amount: 50}", "amount: 20}"), SMALL)
+    assert [(mutant.change, mutant.hint.split(", ")[1]) for mutant in far.survivors] == [
+        ("in `when`: `50` turned into `51` (character 49)", "with `job.payload.amount` at 51"),
+        ("in `when`: `50` turned into `49` (character 49)", "with `job.payload.amount` at 50"),
+        (
+            "in `when`: `<=` turned into `<`, after `job.payload.amount` (character 46)",
+            "with `job.payload.amount` equal to `50`",
+        ),
+    ]
 
 
 @pytest.mark.parametrize("tests", [WEAK, STRONG])
@@ -425,8 +487,8 @@ def test_more_mutants_than_are_looked_at_are_refused(monkeypatch: pytest.MonkeyP
         Mutation(suite)
 
 
-def mutate(tests: str) -> MutationReport:
-    suite = load_suite(bundle_of(RULES, tests))
+def mutate(tests: str, rules: str = RULES) -> MutationReport:
+    suite = load_suite(bundle_of(rules, tests))
     assert run_suite(suite).failed == ()
     return MutationReport.of(Mutation(suite).outcomes())
 

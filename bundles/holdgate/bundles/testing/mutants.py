@@ -1,13 +1,14 @@
 """Mutants: rules of which one thing was changed so that they allow more, or something else. Pure.
 
-Of every rule: the rule dropped; its decision flipped; its `when` negated. Of one that allows: its match wider, or its
-`not` narrower or gone, or its `when` gone. Of one that denies, holds or throttles: its match narrower, or its `not`
-wider. Of what a rule demands (`terms.py`): each demand looser. Of an output rule: dropped, its verdict one weaker, its
-match narrower; of one that allows: quarantined, its match wider.
+Of every rule: the rule dropped; its decision flipped; its `when` negated, and changed within (`expressions.py`). Of one
+that allows: its match wider, or its `not` narrower or gone, or its `when` gone. Of one that denies, holds or throttles:
+its match narrower, or its `not` wider. Of what a rule demands (`terms.py`): each demand looser. Of an output rule:
+dropped, its verdict one weaker, its match narrower; of one that allows: quarantined, its match wider.
 
-What always holds: a mutant differs from its rule for some job that a bundle may meet, and two mutants of a rule differ
-from each other. Left out for that: `when` replaced by false and a list without its only value (the rule dropped), a
-field that another one implies, a pattern that another one covers, verdicts about what is always quarantined.
+What always holds: a mutant differs from its rule, and two mutants of a rule differ from each other. But for those
+within a `when`, which differ as texts, they do so for some job that a bundle may meet. Left out for that: `when`
+replaced by false and a list without its only value (the rule dropped), a field that another one implies, a pattern that
+another one covers, verdicts about what is always quarantined.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from holdgate.bundles.testing.expressions import edits
 from holdgate.bundles.testing.fields import Step, narrower, wider
 from holdgate.bundles.testing.terms import looser_approval, looser_constraints, looser_rate
-from holdgate.kernel import limits
 from holdgate.kernel.conditions import Condition, parse_condition
+from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.match import Match
 from holdgate.kernel.output import FLOOR
 from holdgate.kernel.records import ALLOWING, NO_CONSTRAINTS, Over, Verdict
@@ -102,16 +104,25 @@ def _conditions(rule: Rule) -> Iterator[Mutant]:
     if rule.decision in ALLOWING:
         hint = f"a job like one that `{rule.id}` allows, for which its `when` is false"
         yield Mutant("`when` removed", hint, rule, replace(rule, when=None))
-    negated = _negated(rule.when)
+    negated = _parsed(f"!({rule.when.source})")
     if negated is not None:
         hint = f"two jobs, one for which `when` of `{rule.id}` is true and one for which it is false"
         yield Mutant("`when` negated", hint, rule, replace(rule, when=negated))
+    for edit in edits(rule.when.source):
+        changed = _parsed(edit.source)
+        if changed is not None:
+            hint = (
+                f"a job like one that `{rule.id}` decides, {edit.told_by}, with its `verdict`, `rules` and `matching`"
+            )
+            yield Mutant(f"in `when`: {edit.change}", hint, rule, replace(rule, when=changed))
 
 
-def _negated(condition: Condition) -> Condition | None:
-    """None where it would be longer than an expression may be."""
-    source = f"!({condition.source})"
-    return None if len(source) > limits.EXPRESSION_CHARS_MAX else parse_condition(source)
+def _parsed(source: str) -> Condition | None:
+    """None where it is no condition, such as one that is longer than an expression may be."""
+    try:
+        return parse_condition(source)
+    except InvalidInput:
+        return None
 
 
 def _demands_less(rule: Rule) -> Iterator[Mutant]:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from holdgate.bundles.testing.cases import Case, JobCase, OutputCase
 from holdgate.bundles.testing.mutants import Mutant, mutants
 from holdgate.bundles.testing.run import UNNAMED, Bench, Suite
+from holdgate.kernel import limits
 from holdgate.kernel.conditions import Context
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.output import decide_output
@@ -23,6 +24,8 @@ from holdgate.kernel.policy import compile_policy
 from holdgate.kernel.rules import BundleRules, Combining, OutputRule, Rule
 
 MUTANTS_MAX = 100_000
+COST_MAX = MUTANTS_MAX * limits.EVALUATION_COST_MAX
+"""Each mutant may cost what a decision may: they share a job, and are of decisions of their own."""
 Answer: TypeAlias = bool | str
 """Of a rule about a job: it matches, or why its `when` could not be evaluated."""
 
@@ -69,9 +72,10 @@ class Mutation:
             raise InvalidInput(f"more than {MUTANTS_MAX} mutants; test the files of the bundle as bundles of their own")
         self._rules = suite.rules
         self._jobs = [case for case in suite.cases if isinstance(case, JobCase)]
-        self._contexts = [Context(case.job, case.now_ms) for case in self._jobs]
+        self._contexts = [Context(case.job, case.now_ms, cost_max=COST_MAX) for case in self._jobs]
         self._outputs = [case for case in suite.cases if isinstance(case, OutputCase)]
-        self._answers = {rule.id: self._ask(rule) for rule in suite.rules.rules}
+        self._reached = {rule.id: self._reach(rule) for rule in suite.rules.rules}
+        self._answers = {rule.id: self._ask(rule, self._reached[rule.id]) for rule in suite.rules.rules}
         self._matching: list[list[str]] = [[] for _ in self._jobs]
         for name, answers in self._answers.items():
             for number in answers:
@@ -87,12 +91,19 @@ class Mutation:
                 noticed = self._notice_output(before, after if isinstance(after, OutputRule) else None)
             yield Outcome(mutant, noticed)
 
-    def _ask(self, rule: Rule) -> dict[int, Answer]:
+    def _reach(self, rule: Rule) -> list[int]:
+        """The numbers of the cases in which its `when` is asked."""
+        unless = rule.unless
+        return [
+            number
+            for number, case in enumerate(self._jobs)
+            if rule.match.holds(case.job) and (unless is None or not unless.holds(case.job))
+        ]
+
+    def _ask(self, rule: Rule, reached: Iterable[int]) -> dict[int, Answer]:
         """By the number of a case whether the rule matches, or why that cannot be said; where it does not, nothing."""
         found: dict[int, Answer] = {}
-        for number, case in enumerate(self._jobs):
-            if not rule.match.holds(case.job) or (rule.unless is not None and rule.unless.holds(case.job)):
-                continue
+        for number in reached:
             answer = True if rule.when is None else self._contexts[number].test(rule.when)
             if answer is not False:
                 found[number] = answer
@@ -103,7 +114,8 @@ class Mutation:
         answers = self._answers[before.id]
         if after is None or _conditions(before) == _conditions(after):
             return list(answers)
-        changed = self._ask(after)
+        same_reach = (before.match, before.unless) == (after.match, after.unless)
+        changed = self._ask(after, self._reached[before.id] if same_reach else self._reach(after))
         numbers = sorted(answers.keys() | changed.keys())
         return [number for number in numbers if answers.get(number) != changed.get(number)]
 
