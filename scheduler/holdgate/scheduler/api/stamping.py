@@ -1,17 +1,20 @@
 """The API's word on what is published: read from the store, signed, written every half minute for kernels to look at.
 
-What always holds: a stamp names what the store gave this process just now, and nothing that it could not read as a
-bundle file; two replicas of the API may both stamp.
+What always holds: a stamp names what is in force by all that the store keeps, so that whoever removes a bundle, or
+writes what does not count over it, is noticed by a kernel that never saw it; files that do not count keep nobody from
+stamping. Two replicas of the API may both stamp.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from holdgate.bundles.errors import BundleRefused
 from holdgate.bundles.format import parse_bundle
+from holdgate.bundles.history import published_of
+from holdgate.bundles.root import Root
 from holdgate.bundles.stamp import EVERY_S, Stamp, StampedBundle, make_stamp
 from holdgate.bundles.stampstore import StampStore
 from holdgate.bundles.store import BundleStore
@@ -27,12 +30,20 @@ log = structlog.get_logger(__name__)
 class Stamping:
     """`run_once` stamps; `start` does so again and again; both `start` and `stop` idempotent."""
 
-    def __init__(self, store: BundleStore, stamps: StampStore, signer: Signer, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: BundleStore,
+        stamps: StampStore,
+        signer: Signer,
+        clock: Clock,
+        root: Callable[[], Awaitable[Root]],
+    ) -> None:
         self._store = store
         self._stamps = stamps
         self._signer = signer
         self._clock = clock
-        self._seq: int | None = None
+        self._root = root
+        self._state: tuple[int, str] | None = None
         self._published: dict[str, StampedBundle] = {}
         self._tasks = TaskSet(_ended)
 
@@ -46,29 +57,22 @@ class Stamping:
         await self._tasks.close()
 
     async def run_once(self) -> None:
-        """One stamp of now; StoreUnavailable."""
+        """One stamp of now; StoreUnavailable, RootUnavailable."""
         # The time is taken first: what is published while this reads is then no older than the stamp says.
         time_ms = self._clock.now_ms()
+        root = await self._root()
         names = await self._store.revisions()
-        seq = names.pop("")
-        if seq != self._seq:
-            self._published = await self._read(list(names))
-            self._seq = seq
+        state = (names.pop(""), root.digest)
+        if state != self._state:
+            published = await published_of(self._store, root, [*names])
+            self._published = await asyncio.to_thread(_stamped, published.in_force)
+            self._state = state
         await self._stamps.put(make_stamp(Stamp(time_ms=time_ms, bundles=self._published), self._signer))
 
-    async def _read(self, names: list[str]) -> dict[str, StampedBundle]:
-        published: dict[str, StampedBundle] = {}
-        for name in names:
-            stored = await self._store.get(name)
-            if stored is None:
-                continue
-            try:
-                file = await asyncio.to_thread(parse_bundle, stored.data)
-            except BundleRefused:
-                continue  # somebody wrote what is no bundle; kernels say so
-            if file.manifest.name == name and len(published) < BUNDLES_MAX:
-                published[name] = StampedBundle(version=file.manifest.version, digest=file.digest)
-        return published
+
+def _stamped(in_force: Mapping[str, bytes]) -> dict[str, StampedBundle]:
+    files = [parse_bundle(data) for _, data in sorted(in_force.items())[:BUNDLES_MAX]]
+    return {file.manifest.name: StampedBundle(version=file.manifest.version, digest=file.digest) for file in files}
 
 
 def _ended(name: str, error: BaseException) -> None:

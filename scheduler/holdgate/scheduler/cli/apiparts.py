@@ -50,7 +50,7 @@ async def api_deps(
     job_log, payloads = JobLog(nc), PayloadStore(nc)
     events, hints = EventHub(nc), Hints(nc)
     bundles = PublishedBundles(BundleStore(nc), settings, clock)
-    stamping = Stamping(BundleStore(nc), StampStore(nc), signer, clock)
+    stamping = Stamping(BundleStore(nc), StampStore(nc), signer, clock, bundles.root)
     await kernel.start()
     await events.start()
     await stamping.start()

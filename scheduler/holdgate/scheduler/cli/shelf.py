@@ -1,13 +1,15 @@
 """Published bundles, for the API: what is there, and publishing with the kernels' own verification.
 
-What always holds: one review at a time, in a thread, since it may take a processor for a minute; who would wait longer
-than that is told to come back.
+What always holds: one review at a time, in a thread of its own, since it may take a processor for a minute and what
+else is done in threads must not wait for it. Who goes away leaves the review to that thread, and nobody begins another
+beside it; who would wait too long is told to come back.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +17,7 @@ from holdgate.bundles import publish as publishing
 from holdgate.bundles.errors import BundleMalformed, BundleRefused, RootUnavailable
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.gone import Seen
-from holdgate.bundles.history import file_of, log_of, newest_of_each
+from holdgate.bundles.history import file_of, in_thread, log_of, newest_of_each
 from holdgate.bundles.publish import Accept
 from holdgate.bundles.root import Pins, Root
 from holdgate.bundles.rootfile import load_root
@@ -39,6 +41,7 @@ class PublishedBundles:
         self._pins = Pins.parse(settings.root_pins)
         self._clock = clock
         self._reviewing = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="review")
         self._reading = asyncio.Semaphore(READERS_MAX)
 
     async def listed(self) -> list[dict[str, Any]]:
@@ -72,6 +75,7 @@ class PublishedBundles:
                 await self.root(),
                 self._clock.now_ms(),
                 kernels=[Seen(*item) for item in candidate.kernels],
+                threads=self._threads,
             )
             return reviewed.as_dict()
 
@@ -86,22 +90,32 @@ class PublishedBundles:
                 accept=Accept.WIDENING if accept_widening else Accept.NOTHING,
                 publisher=publisher,
                 kernels=[Seen(*item) for item in candidate.kernels],
+                threads=self._threads,
             )
         return done.as_dict()
 
     @asynccontextmanager
     async def _review(self, candidate: Candidate) -> AsyncIterator[None]:
         """The turn of `candidate`, once it is what it is brought as. Problem `overloaded` when it does not come."""
-        await asyncio.to_thread(require_own, candidate)
         try:
             async with asyncio.timeout(REVIEW_WAIT_S):
-                await self._reviewing.acquire()
+                await self._take_turn()
         except TimeoutError as error:
             raise Problem("overloaded", "other bundles are being reviewed") from error
         try:
+            await in_thread(self._threads, require_own, candidate)
             yield
         finally:
             self._reviewing.release()
+
+    async def _take_turn(self) -> None:
+        """Hold the lock once the thread has nothing to do: it may go on with a review that nobody waits for."""
+        await self._reviewing.acquire()
+        try:
+            await in_thread(self._threads, _nothing)
+        except BaseException:
+            self._reviewing.release()
+            raise
 
     async def root(self) -> Root:
         """The root in force; that it does not load is no fault of who calls."""
@@ -109,6 +123,10 @@ class PublishedBundles:
             return await asyncio.to_thread(load_root, self._root_file, self._pins, self._clock.now_ms())
         except BundleRefused as error:
             raise RootUnavailable(f"the trust root of the API does not hold: {error}") from error
+
+
+def _nothing() -> None:
+    """What a thread does when it is free."""
 
 
 def require_own(candidate: Candidate) -> None:

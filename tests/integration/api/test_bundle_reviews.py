@@ -1,0 +1,130 @@
+"""Reviews in the API: one at a time, in a thread that nothing else waits for, whoever goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdgate.bundles import publish as publishing
+from holdgate.bundles.format import build_bundle, sign_bundle
+from holdgate.bundles.keys import load_signer
+from holdgate.kernel.ids import Tenant
+from holdgate.scheduler.api.bundles import Candidate
+from holdgate.scheduler.api.problems import Problem
+from holdgate.scheduler.cli import shelf
+from holdgate.scheduler.cli.shelf import PublishedBundles
+from support.api import ApiWorld
+from support.waiting import eventually
+
+RULES = 'rules:\n  - {id: closed, decision: deny, reason: closed, match: {topics: ["job.opened.>"]}}\n'
+
+
+class Held:
+    """Reviews that begin and do not end before they may; `most` ran at once, `names` are of their threads."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+        self.running = self.most = 0
+        self.names: list[str] = []
+        self._review = publishing.review
+
+    def review(self, *given: Any) -> Any:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.names.append(threading.current_thread().name)
+        try:
+            assert self.may_end.wait(30)
+            return self._review(*given)
+        finally:
+            self.running -= 1
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    made = Held()
+    monkeypatch.setattr(publishing, "review", made.review)
+    yield made
+    made.may_end.set()
+
+
+@pytest.fixture
+def candidate(api: ApiWorld, tmp_path: Path) -> Candidate:
+    place = tmp_path / "draft"
+    place.mkdir()
+    (place / "rules.yaml").write_text(RULES)
+    (place / "bundle.yaml").write_text(
+        'name: house\nversion: 1\nexpires: "2040-01-01T00:00:00Z"\nrules: [rules.yaml]\n'
+    )
+    author = load_signer(api.provisioned.home.key_file("author"))
+    return Candidate("house", sign_bundle(build_bundle(place), author), Tenant("default"))
+
+
+def bundles_of(api: ApiWorld) -> PublishedBundles:
+    bundles = api.deps.bundles
+    assert isinstance(bundles, PublishedBundles)
+    return bundles
+
+
+async def test_who_goes_away_leaves_a_review_that_no_other_runs_beside(
+    api: ApiWorld, candidate: Candidate, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundles = bundles_of(api)
+    away = asyncio.create_task(bundles.check(candidate))
+    await eventually(lambda: held.running == 1)
+    away.cancel()
+    await asyncio.gather(away, return_exceptions=True)
+    monkeypatch.setattr(shelf, "REVIEW_WAIT_S", 0.05)
+    for _ in range(2):
+        with pytest.raises(Problem) as refused:
+            await bundles.check(candidate)
+        assert refused.value.code == "overloaded"
+    held.may_end.set()
+    monkeypatch.undo()
+    assert (await bundles.check(candidate))["name"] == "house"
+    assert held.most == 1
+
+
+async def test_while_a_review_takes_its_time_the_threads_of_all_others_are_free(
+    api: ApiWorld, candidate: Candidate, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[tuple[str, bool]] = []
+    bundles, require = bundles_of(api), shelf.require_own
+
+    def told(brought: Candidate) -> None:
+        looked.append((threading.current_thread().name, bundles._reviewing.locked()))
+        require(brought)
+
+    monkeypatch.setattr(shelf, "require_own", told)
+    first = asyncio.create_task(bundles.check(candidate))
+    await eventually(lambda: held.running == 1)
+    others = [asyncio.create_task(bundles.check(candidate)) for _ in range(8)]
+    await asyncio.to_thread(threading.current_thread)
+    assert len(looked) == 1, "who waits for the turn has not been looked at"
+    held.may_end.set()
+    await asyncio.gather(first, *others)
+    assert (len(looked), held.most) == (9, 1)
+    assert all(name.startswith("review") for name in held.names)
+    assert all(name.startswith("review") and is_locked for name, is_locked in looked)
+
+
+async def test_a_file_in_the_store_that_is_of_no_bundle_keeps_nobody_from_publishing_or_reading(
+    api: ApiWorld, candidate: Candidate
+) -> None:
+    bundles = bundles_of(api)
+    junk = candidate.data.replace(b'"name":"house"', b'"name":"junk"').replace(b'"grace":null', b'"grace":"0d"')
+    assert b'"0d"' in junk
+    await bundles._store.put("junk", junk, after_revision=None)
+    done = await bundles.publish(candidate, publisher="default/author", accept_widening=False)
+    assert done["version"] == 1
+    assert {row["name"]: row["problem"] is None for row in await bundles.listed()} == {
+        "demo": True,
+        "house": True,
+        "junk": False,
+    }
+    (row,) = await bundles.log("junk")
+    assert row["version"] is None
