@@ -2,7 +2,7 @@
 
 What always holds: rules, tests, scope and everything else that the older version said come back as they were, byte for
 byte; only version and times are new. Whoever signs knows that authors signed what is brought back: a store or an API
-that hands out another file gets no signature.
+that hands out another file gets no signature, and neither does one that makes up a version far away.
 """
 
 from __future__ import annotations
@@ -21,12 +21,29 @@ LIFETIME_MS_MIN = DAY_MS
 LIFETIME_MS_MAX = 366 * DAY_MS
 LIFETIME_MS_UNKNOWN = 90 * DAY_MS
 """Of a version of which nobody knows when it was published."""
+STEP_MAX = 1000
+"""How far above the version that comes back the next one may be, unless its author names it."""
 
 
 def roll_back(old: BundleFile, *, version: int, expires: str) -> bytes:
     """The bundle file of `version` with the files of `old`, not signed; `expires` is RFC 3339."""
     changed = {**old.manifest.model_dump(mode="json"), "version": version, "expires": expires, "valid_from": None}
     return BundleFile(Manifest.model_validate(changed), old.files, ()).to_bytes()
+
+
+def next_version(highest: int, old: int) -> int:
+    """The version above the `highest` that was seen; BundleRefused where that is out of the way of `old`.
+
+    A store or an API says what was seen. After a version near the last that there is, nothing follows under this name.
+    """
+    following = max(highest, old) + 1
+    if following - old > STEP_MAX:
+        raise BundleRefused(
+            f"the next version would be {following}, more than {STEP_MAX} above {old}; look at `holdgate bundle log`, "
+            f"and where that is right, say it with `--version {following}`",
+            code="bundle_version",
+        )
+    return following
 
 
 def expiry_ms(old: Manifest, published_ms: int | None, now_ms: int) -> int:

@@ -15,7 +15,9 @@ from holdgate.bundles.rollback import (
     DAY_MS,
     LIFETIME_MS_MAX,
     LIFETIME_MS_UNKNOWN,
+    STEP_MAX,
     expiry_ms,
+    next_version,
     parse_expires,
     require_version,
     roll_back,
@@ -68,6 +70,15 @@ def test_an_expiry_that_is_no_time_or_over_is_refused() -> None:
         parse_expires("next week", NOW_MS)
     with pytest.raises(BundleRefused, match="over already"):
         parse_expires("2020-01-01T00:00:00Z", NOW_MS)
+
+
+def test_a_store_that_makes_up_a_version_far_away_gets_no_signature() -> None:
+    """Under a name of which the last version was used nobody can publish any more."""
+    assert [next_version(highest, 3) for highest in (0, 3, 7, 3 + STEP_MAX - 1)] == [4, 4, 8, 3 + STEP_MAX]
+    for highest in (3 + STEP_MAX, 2**53 - 2):
+        with pytest.raises(BundleRefused, match="--version") as refused:
+            next_version(highest, 3)
+        assert refused.value.code == "bundle_version"
 
 
 def test_another_version_or_bundle_than_the_one_asked_for_is_refused(old: BundleFile) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from holdgate.bundles.cli.plain import plain, plain_lines
 from holdgate.bundles.errors import BundleMalformed
 from holdgate.bundles.format import BUNDLE_BYTES_MAX, BundleFile
 from holdgate.bundles.root import Pins, Root
@@ -72,7 +73,7 @@ def show(values: dict[str, Any], as_json: bool) -> None:
         items = [f"{key}  {item}" for key, item in value.items()] if isinstance(value, dict) else value
         text = "\n".join(map(str, items)) if isinstance(items, list) else str(items)
         # Text, since a string would be read as Rich's markup.
-        table.add_row(Text(name.replace("_", " ")), Text(text))
+        table.add_row(Text(plain(name.replace("_", " "))), Text(plain_lines(text)))
     console().print(table)
 
 

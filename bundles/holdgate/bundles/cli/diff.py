@@ -13,6 +13,7 @@ from rich.text import Text
 
 from holdgate.bundles.cli.apps import bundle_app
 from holdgate.bundles.cli.common import Json
+from holdgate.bundles.cli.plain import plain
 from holdgate.bundles.cli.refusal import refusals
 from holdgate.bundles.cli.testing import load_bundle
 from holdgate.bundles.diff import Change, Diff, Direction, compare, samples_of
@@ -32,7 +33,6 @@ _TITLES = {
     Direction.TIGHTENS: ("What becomes stricter", "bold green"),
     Direction.CHANGES: ("What does the same as before", "bold"),
 }
-_CONTROL = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
 
 class Default(StrEnum):
@@ -119,7 +119,7 @@ def _show_example(console: Console, example: Mapping[str, Any]) -> None:
 
 
 def _print(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(text.translate(_CONTROL), style=style))
+    console.print(Text(plain(text), style=style))
 
 
 def _plain(value: Any) -> str:

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from holdgate.bundles.cli.apps import bundle_app
 from holdgate.bundles.cli.common import Json, show
+from holdgate.bundles.cli.plain import plain
 from holdgate.bundles.cli.stores import Published, at_store
 
 BundleName = Annotated[str, typer.Argument(metavar="NAME", help="As `holdgate bundle list` shows it")]
@@ -37,7 +39,8 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     for title in ("name", "version", "published", "by", "signed by", "expires", "digest", "remarks"):
         table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(*_cells(row))
+        # Text, since a string would be read as Rich's markup.
+        table.add_row(*(Text(plain(cell)) for cell in _cells(row)))
     Console(width=None if Console().is_terminal else 200).print(table)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from holdgate.bundles.cli.plain import plain_lines, say
 from holdgate.bundles.errors import BundleFaulty, DocumentInvalid
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.errors import HoldgateError, PolicyInvalid
@@ -61,9 +62,9 @@ def tell(error: HoldgateError) -> None:
     """The refusal on standard error."""
     problems = error.problems if isinstance(error, BundleFaulty | ProblemReply) else ()
     detail = str(error).partition(": ")[0] if problems else str(error)
-    typer.echo(f"{error.code}: {detail}", err=True)
+    typer.echo(plain_lines(f"{error.code}: {detail}"), err=True)
     for where, why in problems:
-        typer.echo(f"  {where}  {why}", err=True)
+        say(f"  {where}  {why}", err=True)
     if error.code in NEXT:
         typer.echo(f"next: {NEXT[error.code]}", err=True)
 

@@ -16,7 +16,7 @@ from holdgate.bundles.cli.stores import Published, at_store
 from holdgate.bundles.errors import BundleNotFound, BundleUnsigned
 from holdgate.bundles.format import BundleFile, parse_bundle, sign_bundle
 from holdgate.bundles.publish import Accept
-from holdgate.bundles.rollback import expiry_ms, parse_expires, require_version, roll_back, verify_origin
+from holdgate.bundles.rollback import expiry_ms, next_version, parse_expires, require_version, roll_back, verify_origin
 from holdgate.kernel.clock import SystemClock, parse_rfc3339, rfc3339
 from holdgate.kernel.errors import HoldgateError
 
@@ -42,7 +42,9 @@ def rollback_command(  # noqa: PLR0913  options of a command
     now_ms, log = SystemClock().now_ms(), _log(bundles, name)
     old = parse_bundle(bundles.file(name, to) if source is None else read_file(source))
     require_version(old, name, to)
-    number = version or max([bundles.version_seen(name), *(row["version"] for row in log if _counts(row))]) + 1
+    number = version or next_version(
+        max([bundles.version_seen(name), *(row["version"] for row in log if _counts(row))]), to
+    )
     until = _expires(old, log, now_ms) if expires is None else parse_expires(expires, now_ms)
     data = roll_back(old, version=number, expires=until)
     place = output or Path(f"{name}-{number}.bundle")

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from holdgate.bundles.cli.common import BuiltFile, Json, read_file
+from holdgate.bundles.cli.plain import say
 from holdgate.bundles.cli.refusal import refusals
 from holdgate.bundles.format import parse_bundle
 from holdgate.kernel.canonical import canonical_bytes
@@ -66,7 +67,7 @@ def replay_command(  # noqa: PLR0913  options of a command
 
 def _print(report: dict[str, Any]) -> None:
     for line in [*_changes(report["groups"]), *_summary(report)]:
-        typer.echo(line)
+        say(line)
 
 
 def _changes(groups: list[dict[str, Any]]) -> list[str]:

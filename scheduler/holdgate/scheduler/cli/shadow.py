@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from holdgate.bundles.cli.common import BuiltFile, Json, read_file, show
+from holdgate.bundles.cli.plain import plain, say
 from holdgate.bundles.cli.refusal import refusals
 from holdgate.bundles.format import parse_bundle
 from holdgate.kernel.canonical import canonical_bytes
@@ -64,22 +66,23 @@ def stop_command(
 
 
 def _print(item: dict[str, Any]) -> None:
-    typer.echo(item["name"])
+    say(item["name"])
     for replica in item["replicas"]:
         why = "" if replica["code"] is None else f"  {replica['code']}: {replica['message']}"
         version = "" if replica["version"] is None else f" version {replica['version']}"
-        typer.echo(f"  {replica['replica']}: {replica['state']}{version}{why}")
+        say(f"  {replica['replica']}: {replica['state']}{version}{why}")
     if not item["replicas"]:
-        typer.echo("  no kernel has told of it yet")
+        say("  no kernel has told of it yet")
     counts = Table(box=None)
     for name in ("phase", *OUTCOMES):
         counts.add_column(name)
     for phase, outcomes in item["counts"].items():
-        counts.add_row(phase, *(str(outcomes.get(name, 0)) for name in OUTCOMES))
+        cells = [phase, *(outcomes.get(name, 0) for name in OUTCOMES)]
+        counts.add_row(*(Text(plain(cell)) for cell in cells))
     if item["counts"]:
         Console(file=sys.stdout).print(counts)
     for sample in item["samples"]:
         rules = f"{', '.join(sample['rules_before']) or '-'} → {', '.join(sample['rules_after']) or '-'}"
         change = f"{sample['outcome']}  {sample['before']} → {sample['after']}"
-        typer.echo(f"  {change}  {rules}")
-        typer.echo(f"      {sample['phase']} of {sample['job_id']}  {sample['topic']}")
+        say(f"  {change}  {rules}")
+        say(f"      {sample['phase']} of {sample['job_id']}  {sample['topic']}")
