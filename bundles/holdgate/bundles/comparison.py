@@ -1,20 +1,38 @@
 """Two decisions about one job, compared: which of them lets more through. Pure; for replay and for shadowing.
 
-The verdict counts first: a stricter one is tighter, whatever else the decision says. Where the verdict is the same,
-its terms count (constraints, approvals, rate limits, what holds within a limit): all of them tighter or equal is
-tighter, all looser or equal is wider, and what is neither is `other`. What always holds: a difference that cannot be
-shown to be tighter is never called so.
+They are judged by the orders by which a diff and a publish judge (`diff.strictness`): one respect in which the second
+is looser makes it wider, whatever else it says. What always holds: a difference that cannot be shown to be tighter is
+never called so. One thing is not compared where the rules that decided before are not at hand, since nobody was asked
+for it: who would have released a job over its rate limit that had to be approved anyway.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from holdgate.kernel.custody import required_approvals
+from holdgate.bundles.diff.strictness import (
+    APPROVAL,
+    THROTTLE,
+    VERDICT,
+    Demands,
+    Loosening,
+    demands_of,
+    limits_of,
+    loosenings,
+)
 from holdgate.kernel.policy import STRICTNESS, Policy
-from holdgate.kernel.records import NO_CONSTRAINTS, ApprovalRequirement, Constraints, Decision, Job, Verdict
-from holdgate.kernel.records import Outcome as Entry
+from holdgate.kernel.records import (
+    NO_CONSTRAINTS,
+    ApprovalRequirement,
+    Constraints,
+    Decision,
+    Job,
+    Throttle,
+    Verdict,
+)
+from holdgate.kernel.rules import Rule
 
 
 class Outcome(StrEnum):
@@ -28,56 +46,60 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a decision holds a job to beside its verdict. Rule ids and reasons are left out: a new name is no change."""
+    """What a decision holds a job to beside its verdict, as it stands on it."""
 
     constraints: Constraints = NO_CONSTRAINTS
-    approvals: frozenset[tuple[object, ...]] = frozenset()
-    throttles: frozenset[tuple[object, ...]] = frozenset()
-    within: Verdict | None = None
+    approvals: tuple[ApprovalRequirement, ...] = ()
+    throttles: tuple[Throttle, ...] = ()
 
     @classmethod
     def of(cls, decision: Decision) -> Terms:
-        """Those of `decision`; who must release is what the submit gate would ask for and record."""
-        held = decision.verdict is Verdict.REQUIRE_APPROVAL
-        if decision.constraints is NO_CONSTRAINTS and not (held or decision.throttles or decision.within):
+        """Those of `decision`."""
+        if decision.constraints is NO_CONSTRAINTS and not (decision.approvals or decision.throttles):
             return NO_TERMS
-        approvals = required_approvals(decision, Entry.HELD)
-        return cls(
-            decision.constraints,
-            frozenset(map(_approval, approvals)),
-            frozenset((item.limit, item.per_s, item.over) for item in decision.throttles),
-            decision.within,
-        )
+        return cls(decision.constraints, decision.approvals, decision.throttles)
 
 
 NO_TERMS = Terms()
-_TIGHTER, _EQUAL, _WIDER = 1, 0, -1
+_SAME: tuple[Outcome, tuple[str, ...]] = (Outcome.SAME, ())
+_NO_RULES: Mapping[str, Rule] = {}
 
 
-def compare_verdicts(before: Verdict, after: Verdict) -> Outcome:
-    """By strictness alone."""
-    difference = STRICTNESS[after] - STRICTNESS[before]
-    return Outcome.SAME if not difference else Outcome.WIDER if difference > 0 else Outcome.TIGHTER
+def compare_decisions(
+    before: Decision, after: Decision, job: Job, *, now: Policy, was: Policy | None = None
+) -> tuple[Outcome, tuple[str, ...]]:
+    """How `after`, by `now`, stands to `before`, by `was`, of which nobody need know; both are about `job`.
+
+    With the names of the terms that differ, or that are looser where the verdict is stricter.
+    """
+    return compare_recorded(before.verdict, before, after, job, now=now, was=was)
 
 
-def compare_terms(before: Terms, after: Terms) -> tuple[Outcome, tuple[str, ...]]:
-    """How the terms of two decisions of one verdict differ, and the names of the parts that do."""
-    if before is after or before == after:
-        return Outcome.SAME, ()
-    parts = {
-        "constraints": _constraints(before.constraints, after.constraints),
-        "approvals": _demands(before.approvals, after.approvals),
-        "throttles": _demands(before.throttles, after.throttles),
-        "within": _within(before.within, after.within),
-    }
-    differing = {name: sign for name, sign in parts.items() if sign != _EQUAL}
-    signs = set(differing.values())
-    outcome = Outcome.SAME if not signs else Outcome.OTHER
-    if signs == {_TIGHTER}:
-        outcome = Outcome.TIGHTER
-    elif signs == {_WIDER}:
-        outcome = Outcome.WIDER
-    return outcome, tuple(differing)
+def compare_recorded(
+    verdict: Verdict,
+    terms: Terms | Decision | None,
+    after: Decision,
+    job: Job,
+    *,
+    now: Policy,
+    was: Policy | None = None,
+) -> tuple[Outcome, tuple[str, ...]]:
+    """The same, of a decision of which its verdict and `terms` are known; None: only verdicts are compared."""
+    if verdict is after.verdict:
+        if terms is None or verdict is Verdict.DENY or _are_alike(terms, after, in_full=was is None):
+            return _SAME
+    elif verdict is Verdict.DENY:
+        return Outcome.WIDER, ()
+    elif after.verdict is Verdict.DENY:
+        return Outcome.TIGHTER, ()
+    elif terms is None:
+        return _by_verdict(verdict, after.verdict), ()
+    rules = _NO_RULES if was is None else _limiting(was, job, terms.throttles)
+    limits = limits_of(terms.throttles, terms.approvals, rules)
+    return _judged(
+        Demands(verdict, terms.approvals, limits, terms.constraints),
+        demands_of(after, _limiting(now, job, after.throttles)),
+    )
 
 
 def is_certain(policy: Policy, job: Job, decision: Decision, missing: frozenset[str]) -> bool:
@@ -101,29 +123,46 @@ def is_certain(policy: Policy, job: Job, decision: Decision, missing: frozenset[
     return not doubtful or (decision.verdict is Verdict.DENY and not doubtful.issuperset(decision.deciding or doubtful))
 
 
-def _approval(item: ApprovalRequirement) -> tuple[object, ...]:
-    who = (tuple(sorted(item.roles)), tuple(sorted(item.names)))
-    return (*who, item.quorum, item.expires_s, item.escalate_after_s or 0, item.signed)
+def _are_alike(terms: Terms | Decision, after: Decision, *, in_full: bool) -> bool:
+    """Whether the decisions say the very same; most do. `in_full`: there is nothing else to be known of the first."""
+    first, second = terms.constraints, after.constraints
+    return (
+        (first is second or first == second)
+        and terms.approvals == after.approvals
+        and terms.throttles == after.throttles
+        and (in_full or not after.throttles)
+    )
 
 
-def _constraints(before: Constraints, after: Constraints) -> int | None:
-    # A list against itself is sorted and without repeats: two lists of the same values are the same constraint.
-    first, second = before.tightest(before), after.tightest(after)
-    if first == second:
-        return _EQUAL
-    both = first.tightest(second)
-    return _TIGHTER if both == second else _WIDER if both == first else None
+def _by_verdict(before: Verdict, after: Verdict) -> Outcome:
+    """Where the terms of the first are not known: what they held the job to may be lost under a stricter verdict."""
+    if STRICTNESS[after] > STRICTNESS[before]:
+        return Outcome.WIDER
+    return Outcome.TIGHTER if before is Verdict.ALLOW else Outcome.OTHER
 
 
-def _demands(before: frozenset[tuple[object, ...]], after: frozenset[tuple[object, ...]]) -> int | None:
-    if before == after:
-        return _EQUAL
-    return _TIGHTER if before < after else _WIDER if after < before else None
+def _judged(before: Demands, after: Demands) -> tuple[Outcome, tuple[str, ...]]:
+    looser, tighter = loosenings(before, after), loosenings(after, before, unknown=True)
+    if looser:
+        is_sure = bool(loosenings(before, after, unknown=True))
+        outcome = Outcome.WIDER if is_sure else Outcome.OTHER
+    else:
+        outcome = Outcome.TIGHTER if tighter else Outcome.SAME
+    if before.verdict is after.verdict:
+        return outcome, _names([*looser, *tighter])
+    if STRICTNESS[after.verdict] > STRICTNESS[before.verdict]:
+        return outcome, ()
+    return outcome, _names(looser)
 
 
-def _within(before: Verdict | None, after: Verdict | None) -> int | None:
-    if before is after:
-        return _EQUAL
-    if before is None or after is None:
-        return None
-    return _TIGHTER if STRICTNESS[after] < STRICTNESS[before] else _WIDER
+def _names(found: Iterable[Loosening]) -> tuple[str, ...]:
+    names = {APPROVAL: "approvals", THROTTLE: "throttles", VERDICT: "verdict"}
+    return tuple(sorted({names.get(item.aspect, "constraints") for item in found}))
+
+
+def _limiting(policy: Policy, job: Job, throttles: tuple[Throttle, ...]) -> Mapping[str, Rule]:
+    """The rules by which these rate limits are on a decision about `job`."""
+    if not throttles:
+        return _NO_RULES
+    asked = (policy.compiled[number].rule for number in policy.index.candidates(job))
+    return {rule.id: rule for rule in asked if rule.throttle is not None}

@@ -12,14 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from holdgate.bundles.comparison import (
-    NO_TERMS,
-    Outcome,
-    Terms,
-    compare_terms,
-    compare_verdicts,
-    is_certain,
-)
+from holdgate.bundles.comparison import Outcome, Terms, compare_decisions, compare_recorded, is_certain
 from holdgate.bundles.errors import BundleSetRefused
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.trusted import TrustedBundle, TrustedSet, parse_bundle_rules, verify_ids, verify_reach
@@ -115,7 +108,7 @@ class GroupKey:
     """What the decisions of a group have in common: the rule that decided before, and the one that would now.
 
     A rule is None where none decided, and so the default of the root. `differs` names the terms that differ where the
-    verdict does not.
+    verdict does not, and those that are looser where the verdict is stricter.
     """
 
     outcome: Outcome
@@ -253,36 +246,29 @@ class Replay:
         if verdict is None:
             self._not_comparable["not_decided"] += 1
             return
-        terms = item.terms
-        if verdict is not after.verdict:
-            self._change(item, verdict, item.rules, after, compare_verdicts(verdict, after.verdict))
-        elif terms is None or verdict is Verdict.DENY:
-            self._unchanged += 1
-        else:
-            self._compare_terms(item, terms, item.rules, after)
+        found = compare_recorded(verdict, item.terms, after, item.job, now=self._policy)
+        self._count(item, verdict, item.rules, after, found)
 
     def _compare_baseline(self, baseline: Policy, item: Recorded, after: Decision) -> None:
         before = evaluate(baseline, item.job, now_ms=item.at_ms, phase=Phase.SIMULATE, job_hash=UNHASHED)
         if item.missing and self._leave_out(baseline, item, before):
             return
-        if before.verdict is not after.verdict:
-            outcome = compare_verdicts(before.verdict, after.verdict)
-            self._change(item, before.verdict, before.deciding, after, outcome)
-        elif after.verdict is Verdict.DENY:
-            self._unchanged += 1
-        else:
-            self._compare_terms(item, Terms.of(before), before.deciding, after)
+        found = compare_decisions(before, after, item.job, now=self._policy, was=baseline)
+        self._count(item, before.verdict, before.deciding, after, found)
 
-    def _compare_terms(self, item: Recorded, before: Terms, rules: tuple[str, ...], after: Decision) -> None:
-        terms = Terms.of(after)
-        if terms is NO_TERMS and before is NO_TERMS:
-            self._unchanged += 1
-            return
-        outcome, differs = compare_terms(before, terms)
+    def _count(
+        self,
+        item: Recorded,
+        verdict: Verdict,
+        rules: tuple[str, ...],
+        after: Decision,
+        found: tuple[Outcome, tuple[str, ...]],
+    ) -> None:
+        outcome, differs = found
         if outcome is Outcome.SAME:
             self._unchanged += 1
         else:
-            self._change(item, after.verdict, rules, after, outcome, differs)
+            self._change(item, verdict, rules, after, outcome, differs)
 
     def _leave_out(self, policy: Policy, item: Recorded, decision: Decision) -> bool:
         if is_certain(policy, item.job, decision, item.missing):
@@ -297,7 +283,7 @@ class Replay:
         rules: tuple[str, ...],
         after: Decision,
         outcome: Outcome,
-        differs: tuple[str, ...] = (),
+        differs: tuple[str, ...],
     ) -> None:
         rule_after = after.deciding[0] if after.deciding else None
         key = GroupKey(outcome, verdict, after.verdict, rules[0] if rules else None, rule_after, differs)

@@ -16,19 +16,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from holdgate.bundles import metrics
-from holdgate.bundles.comparison import (
-    NO_TERMS,
-    Outcome,
-    Terms,
-    compare_terms,
-    compare_verdicts,
-    is_certain,
-)
+from holdgate.bundles.comparison import Outcome, compare_decisions, is_certain
 from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.evaluate import evaluate
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.policy import Policy
-from holdgate.kernel.records import Decision, Job, Verdict
+from holdgate.kernel.records import Decision, Job
 
 SAMPLES_MAX = 20
 SMALL_BYTES = 4096
@@ -223,12 +216,7 @@ def _outcome(tally: Tally, job: Job, before: Decision) -> str:
     after = evaluate(policy, job, now_ms=before.decided_ms, phase=before.phase, job_hash=before.job_hash)
     if job.payload is None and not is_certain(policy, job, after, _PAYLOAD):
         return Seen.SKIPPED
-    differs: tuple[str, ...] = ()
-    outcome = compare_verdicts(before.verdict, after.verdict)
-    if outcome is Outcome.SAME and before.verdict is not Verdict.DENY:
-        first, second = Terms.of(before), Terms.of(after)
-        if first is not NO_TERMS or second is not NO_TERMS:
-            outcome, differs = compare_terms(first, second)
+    outcome, differs = compare_decisions(before, after, job, now=policy)
     if outcome is not Outcome.SAME:
         tally.samples.append(_sample(job, before, after, outcome, differs))
     return outcome

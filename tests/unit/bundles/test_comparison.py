@@ -8,80 +8,173 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdgate.bundles.comparison import Outcome, Terms, compare_terms, compare_verdicts, is_certain
-from holdgate.kernel.records import Constraints, Verdict
-from support.policies import decide, job, policy, rule
+from holdgate.bundles.comparison import Outcome, Terms, compare_decisions, compare_recorded, is_certain
+from holdgate.bundles.diff import compare
+from holdgate.bundles.diff.strictness import loosened
+from holdgate.bundles.simulate import job_of_facts
+from holdgate.kernel.policy import Policy, compile_policy
+from holdgate.kernel.records import Constraints, Job, Verdict
+from holdgate.kernel.rules import BundleRules
+from support.drawn import JOBS, pairs
+from support.policies import NOW_MS, SNAPSHOT, decide, job, policy, rule
 
 PAYLOAD = frozenset({"payload"})
 ROLES = {"roles": ["lead"], "quorum": 1, "expires": "1h"}
 
 
-def terms(**parts: Any) -> Terms:
-    """Those of a decision by one rule of these parts."""
-    return Terms.of(decide(policy(rule(**parts)), job()))
+def judged(before: Policy, after: Policy, of: Job, *, by_record: bool = False) -> tuple[Outcome, tuple[str, ...]]:
+    """How what `after` decides stands to what `before` does; `by_record`: as if only the decision of it were left."""
+    was, now = decide(before, of), decide(after, of)
+    if by_record:
+        return compare_recorded(was.verdict, Terms.of(was), now, of, now=after)
+    return compare_decisions(was, now, of, now=after, was=before)
 
 
-def test_a_laxer_verdict_is_wider_and_a_stricter_one_tighter() -> None:
-    order = list(Verdict)
-    for place, before in enumerate(order):
-        for other, after in enumerate(order):
-            expected = Outcome.SAME if other == place else Outcome.WIDER if other > place else Outcome.TIGHTER
-            assert compare_verdicts(before, after) is expected
+def hold(**approvers: Any) -> dict[str, Any]:
+    """A rule that holds, by the approvers given."""
+    return rule("hold", "require_approval", approvers={**ROLES, **approvers})
+
+
+def slow(limit: int = 5, **throttle: Any) -> dict[str, Any]:
+    """A rate limit."""
+    return rule("slow", "throttle", throttle={"limit": limit, "per": "1h", "key": ["tenant", "actor"], **throttle})
+
+
+def bound(**constraints: Any) -> dict[str, Any]:
+    """A rule that allows with constraints."""
+    return rule("bound", "allow_with_constraints", constraints=constraints)
+
+
+LET, DENY, KEPT = rule("let"), rule("no", "deny"), bound(max_runtime_s=60)
+BOTH_WAYS = [
+    ("deny", [DENY], [LET], ()),
+    ("a limit", [slow(), LET], [LET], ()),
+    ("approval", [hold(), slow()], [slow(), LET], ()),
+    ("constraints", [KEPT], [LET], ()),
+    ("runtime", [KEPT], [bound(max_runtime_s=90)], ("constraints",)),
+    ("another list", [bound(network=["a"])], [bound(network=["a", "b"])], ("constraints",)),
+    ("fewer paths", [bound(paths=["/a", "/b"])], [bound(paths=["/a"])], ("constraints",)),
+    ("quorum", [hold(quorum=2)], [hold()], ("approvals",)),
+    ("expiry", [hold(expires="2h")], [hold(expires="4h")], ("approvals",)),
+    ("signed", [hold(signed=True)], [hold()], ("approvals",)),
+    ("all of these", [hold(quorum=2, expires="2h", signed=True)], [hold(expires="4h")], ("approvals",)),
+    ("roles", [hold()], [hold(roles=["lead", "owner"])], ("approvals",)),
+    ("a second demand", [hold(), {**hold(roles=["owner"]), "id": "two"}], [hold()], ("approvals",)),
+    ("rate", [slow(5), LET], [slow(50), LET], ("throttles",)),
+    ("over", [slow(over="reject"), LET], [slow(over="delay"), LET], ("throttles",)),
+    ("rate and over", [slow(5, over="reject"), LET], [slow(50, over="delay"), LET], ("throttles",)),
+    ("within", [slow(), KEPT], [slow(), LET], ("constraints",)),
+    (
+        "who releases what is over",
+        [{**slow(over="hold"), "approvers": {**ROLES, "quorum": 2}}, LET],
+        [{**slow(over="hold"), "approvers": ROLES}, LET],
+        ("throttles",),
+    ),
+]
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "expected"),
+    ("strict", "loose", "differs"), [case[1:] for case in BOTH_WAYS], ids=[c[0] for c in BOTH_WAYS]
+)
+@pytest.mark.parametrize("by_record", [False, True])
+def test_looser_is_wider_and_stricter_is_tighter(
+    strict: list[dict[str, Any]], loose: list[dict[str, Any]], differs: tuple[str, ...], *, by_record: bool
+) -> None:
+    one, other = policy(*strict), policy(*loose)
+    assert judged(one, other, job(), by_record=by_record) == (Outcome.WIDER, differs)
+    assert judged(other, one, job(), by_record=by_record) == (Outcome.TIGHTER, differs)
+    assert judged(one, one, job(), by_record=by_record) == (Outcome.SAME, ())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "differs"),
     [
-        (Constraints(max_runtime_s=60), Constraints(max_runtime_s=30), Outcome.TIGHTER),
-        (Constraints(max_runtime_s=60), Constraints(max_runtime_s=90), Outcome.WIDER),
-        (Constraints(max_runtime_s=60), Constraints(), Outcome.WIDER),
-        (Constraints(network=("a", "b")), Constraints(network=("b", "a")), Outcome.SAME),
-        (Constraints(network=("a", "b")), Constraints(network=("b",)), Outcome.TIGHTER),
-        (Constraints(network=("a",)), Constraints(network=("b",)), Outcome.OTHER),
-        (Constraints(paths=("/etc",)), Constraints(paths=("/etc", "/root")), Outcome.TIGHTER),
-        (
-            Constraints(max_runtime_s=60, max_attempts=1),
-            Constraints(max_runtime_s=30, max_attempts=2),
-            Outcome.OTHER,
-        ),
+        ([KEPT], [hold()], ("constraints",)),
+        ([KEPT], [slow(), LET], ("constraints",)),
+        ([slow(), KEPT], [hold()], ("constraints", "throttles")),
+        ([bound(network=["a"])], [bound(network=["b"])], ("constraints",)),
+        ([bound(max_runtime_s=60, max_attempts=1)], [bound(max_runtime_s=30, max_attempts=2)], ("constraints",)),
+        ([hold(quorum=2), KEPT], [hold(), bound(max_runtime_s=30)], ("approvals", "constraints")),
     ],
 )
-def test_constraints(before: Constraints, after: Constraints, expected: Outcome) -> None:
-    outcome, differs = compare_terms(Terms(before), Terms(after))
-    assert (outcome, differs) == (expected, () if expected is Outcome.SAME else ("constraints",))
+def test_one_looser_term_is_wider_whatever_else_got_stricter(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], differs: tuple[str, ...]
+) -> None:
+    for by_record in (False, True):
+        assert judged(policy(*before), policy(*after), job(), by_record=by_record) == (Outcome.WIDER, differs)
 
 
-def test_an_approval_that_may_be_weaker_is_never_called_tighter() -> None:
-    one = terms(decision="require_approval", approvers={"roles": ["lead"], "quorum": 1, "expires": "1h"})
-    two = terms(decision="require_approval", approvers={"roles": ["lead"], "quorum": 2, "expires": "1h"})
-    assert compare_terms(two, one) == (Outcome.OTHER, ("approvals",))
+def test_another_name_or_order_is_no_change() -> None:
+    for one in (hold(), slow(), bound(network=["a", "b"])):
+        other = {**one, "id": "other", "reason": "because"}
+        assert judged(policy(one, LET), policy(other, LET), job()) == (Outcome.SAME, ())
+    was = decide(policy(bound(network=["a", "b"])), job())
+    terms = Terms(Constraints(network=("b", "a")))
+    compiled = policy(bound(network=["a", "b"]))
+    assert compare_recorded(was.verdict, terms, was, job(), now=compiled) == (Outcome.SAME, ())
 
 
-def test_one_more_demand_is_tighter_and_one_less_wider() -> None:
-    one = rule("one", "require_approval", approvers={"roles": ["lead"], "quorum": 1, "expires": "1h"})
-    two = rule("two", "require_approval", approvers={"roles": ["owner"], "quorum": 1, "expires": "1h"})
-    fewer, more = Terms.of(decide(policy(one), job())), Terms.of(decide(policy(one, two), job()))
-    assert compare_terms(fewer, more)[0] is Outcome.TIGHTER
-    assert compare_terms(more, fewer)[0] is Outcome.WIDER
+def test_a_record_does_not_tell_by_what_a_limit_is_counted() -> None:
+    """Where the numbers tell that it is looser it is wider; where they do not, and the key is another, nobody knows."""
+    by_actor, by_tenant = [slow(), LET], [slow(key=["tenant"]), LET]
+    for before, after in ((by_actor, by_tenant), (by_tenant, by_actor)):
+        found = judged(policy(*before), policy(*after), job(), by_record=True)
+        assert found[0] is Outcome.OTHER
+    assert judged(policy(*by_actor), policy(*by_tenant), job())[0] is Outcome.TIGHTER
+    assert judged(policy(*by_tenant), policy(*by_actor), job())[0] is Outcome.WIDER
+    more = policy(slow(6, key=["tenant"]), LET)
+    assert judged(policy(*by_actor), more, job(), by_record=True)[0] is Outcome.WIDER
 
 
-def test_another_name_of_a_rule_is_no_change() -> None:
-    first = terms(name="first", decision="require_approval", approvers=ROLES)
-    second = terms(name="second", decision="require_approval", approvers=ROLES)
-    assert compare_terms(first, second) == (Outcome.SAME, ())
+def test_where_terms_are_not_known_a_stricter_verdict_is_only_tighter_if_nothing_can_be_lost() -> None:
+    held = policy(hold())
+    now = decide(held, job())
+
+    def outcome(verdict: Verdict) -> Outcome:
+        return compare_recorded(verdict, None, now, job(), now=held)[0]
+
+    assert [outcome(verdict) for verdict in Verdict] == [
+        Outcome.WIDER,
+        Outcome.SAME,
+        Outcome.OTHER,
+        Outcome.OTHER,
+        Outcome.TIGHTER,
+    ]
 
 
-def test_what_holds_within_a_limit_counts() -> None:
-    held = [rule("slow", "throttle"), rule("hold", "require_approval", approvers=ROLES)]
-    let = [rule("slow", "throttle"), rule("let")]
-    before, after = (decide(policy(*rules), job()) for rules in (let, [rule("slow", "throttle")]))
-    assert (before.verdict, after.verdict) == (Verdict.THROTTLE, Verdict.DENY)
-    constrained = [rule("slow", "throttle"), rule("let", "allow_with_constraints")]
-    before, after = (decide(policy(*rules), job()) for rules in (let, constrained))
-    assert before.verdict is after.verdict is Verdict.THROTTLE
-    outcome, differs = compare_terms(Terms.of(before), Terms.of(after))
-    assert (outcome, set(differs)) == (Outcome.TIGHTER, {"constraints", "within"})
-    assert decide(policy(*held), job()).verdict is Verdict.REQUIRE_APPROVAL
+def test_who_releases_what_is_over_a_limit_is_looked_up_where_a_decision_does_not_say() -> None:
+    """One that holds a job anyway names only those who release it for that."""
+    over = {**slow(over="hold"), "approvers": ROLES}
+    looser = {**over, "approvers": {**ROLES, "expires": "2h"}}
+    for by_record in (False, True):
+        assert judged(policy(over, hold()), policy(over, hold()), job(), by_record=by_record)[0] is Outcome.SAME
+        assert judged(policy(over, LET), policy(over, hold()), job(), by_record=by_record)[0] is Outcome.TIGHTER
+        assert judged(policy(over, LET), policy(looser, hold()), job(), by_record=by_record)[0] is Outcome.WIDER
+    assert judged(policy(over, hold()), policy(looser, hold()), job())[0] is Outcome.WIDER
+
+
+@given(sets=pairs(), asked=st.lists(JOBS, min_size=5, max_size=15), default=st.sampled_from(["deny", "deny", "allow"]))
+@settings(max_examples=120, deadline=None)
+def test_a_job_is_judged_as_a_diff_judges_it(
+    sets: tuple[list[BundleRules], list[BundleRules]], asked: list[dict[str, Any]], default: str
+) -> None:
+    before, after = (compile_policy(bundles, snapshot=SNAPSHOT, default=Verdict(default)) for bundles in sets)
+    old, new = ({item.id: item for item in side.rules} for side in (before, after))
+    is_wider = False
+    for form in asked:
+        facts = {name: value for name, value in form.items() if name != "secrets"}
+        of, _ = job_of_facts(facts, 1, NOW_MS, lambda _prompt, _payload, found=form["secrets"]: found)
+        was, now = decide(before, of), decide(after, of)
+        looser, tighter = loosened(was, now, old, new), loosened(now, was, new, old)
+        expected = Outcome.WIDER if looser else Outcome.TIGHTER if tighter else Outcome.SAME
+        assert compare_decisions(was, now, of, now=after, was=before)[0] is expected
+        by_record = judged(before, after, of, by_record=True)[0]
+        keys = {item.throttle.key for rules in (old, new) for item in rules.values() if item.throttle is not None}
+        if was.verdict is not Verdict.REQUIRE_APPROVAL or not was.throttles:
+            assert by_record is expected or (by_record is Outcome.OTHER and len(keys) > 1)
+        is_wider = is_wider or bool(looser)
+    if is_wider:
+        assert compare(*sets, default=Verdict(default)).widens
 
 
 def certain(*rules: dict[str, Any], combining: str = "deny-overrides") -> bool:

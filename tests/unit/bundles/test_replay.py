@@ -100,7 +100,7 @@ def test_against_the_active_policy_only_what_the_candidate_changes_counts() -> N
     assert (replay.report().unchanged, replay.report().groups) == (1, ())
 
 
-def test_looser_terms_of_the_same_verdict_are_wider_and_unclear_ones_count_as_widening() -> None:
+def test_looser_terms_are_wider_and_unclear_ones_count_as_widening() -> None:
     def bound(seconds: int) -> Policy:
         return policy(rule("let", "allow_with_constraints", constraints={"max_runtime_s": seconds}))
 
@@ -108,11 +108,28 @@ def test_looser_terms_of_the_same_verdict_are_wider_and_unclear_ones_count_as_wi
     replay.feed([recorded(bound(60)), recorded(bound(90)), recorded(bound(120))])
     report = replay.report()
     assert (report.unchanged, dict(report.outcomes)) == (1, {Outcome.WIDER: 1, Outcome.TIGHTER: 1})
-    two = {**ROLES, "quorum": 2}
     replay = Replay(policy(rule("hold", "require_approval", approvers=ROLES)))
-    replay.feed([recorded(policy(rule("hold", "require_approval", approvers=two)))])
+    replay.feed([recorded(bound(60))])
     (group,) = replay.report().groups
-    assert (group.key.outcome, group.key.differs, replay.report().widens) == (Outcome.OTHER, ("approvals",), True)
+    assert (group.key.outcome, group.key.differs, replay.report().widens) == (Outcome.WIDER, ("constraints",), True)
+
+    def slow(key: str) -> Policy:
+        return policy(rule("let"), rule("slow", "throttle", throttle={"limit": 5, "per": "1h", "key": [key]}))
+
+    replay = Replay(slow("actor"))
+    replay.feed([recorded(slow("tenant"))])
+    (group,) = replay.report().groups
+    assert (group.key.outcome, group.key.differs, replay.report().widens) == (Outcome.OTHER, ("throttles",), True)
+
+
+def test_a_stricter_approval_does_not_widen() -> None:
+    strict = {"roles": ["lead"], "quorum": 2, "expires": "30m", "signed": True}
+    for baseline in (None, policy(rule("hold", "require_approval", approvers=ROLES))):
+        replay = Replay(policy(rule("hold", "require_approval", approvers=strict)), baseline=baseline)
+        replay.feed([recorded(policy(rule("hold", "require_approval", approvers=ROLES)))])
+        (group,) = replay.report().groups
+        assert (group.key.outcome, group.key.differs) == (Outcome.TIGHTER, ("approvals",))
+        assert not replay.report().widens
 
 
 def test_a_condition_that_fails_is_counted() -> None:

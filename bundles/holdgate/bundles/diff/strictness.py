@@ -1,6 +1,7 @@
 """When one demand is at least as strict as another, and when one decision lets a job do more than another.
 
-What always holds: where none of it is stricter in every respect, the answer is the careful one: not as strict. Pure.
+The one such order: a publish, a diff, a replay and a shadow all judge by it. What always holds: where none of it is
+stricter in every respect, the answer is the careful one: not as strict. Pure.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from holdgate.kernel.custody import DEFAULT_APPROVER_ROLE
 from holdgate.kernel.records import (
     ApprovalRequirement,
     Constraints,
     Decision,
     Over,
+    Throttle,
     Verdict,
 )
 from holdgate.kernel.rules import Rule
@@ -46,20 +49,38 @@ def is_approval_as_strict(new: ApprovalRequirement, old: ApprovalRequirement) ->
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A rate limit: of a rule, or as a decision names it.
+
+    `key` None: the rule is not at hand, and only an equal `bucket` (of one job) tells that two keys are the same.
+    `release` None: nobody releases what is over it, or who would is not known and nobody was asked.
+    """
+
+    limit: int
+    per_s: int
+    over: Over
+    key: frozenset[str] | None
+    bucket: str = ""
+    release: ApprovalRequirement | None = None
+
+
 def is_throttle_as_tight(new: Rule, old: Rule) -> bool:
     """Whether the rate limit of `new` lets through no more jobs than that of `old`, from one caller or from all."""
-    mine, theirs = new.throttle, old.throttle
+    mine, theirs = _limit_of_rule(new), _limit_of_rule(old)
     if mine is None or theirs is None:
         return theirs is None
-    if mine.over is not Over.REJECT and mine.over is not theirs.over:
+    return is_limit_as_tight(mine, theirs)
+
+
+def is_limit_as_tight(new: Limit, old: Limit, *, unknown: bool = False) -> bool:
+    """The same of two limits; where that hangs on what is not known of them, the answer is `unknown`."""
+    if new.over is not Over.REJECT and new.over is not old.over:
         return False
-    if mine.over is Over.HOLD and not _is_release_as_strict(new, old):
+    if new.limit > old.limit or new.limit * old.per_s > old.limit * new.per_s:
         return False
-    return (
-        set(mine.key) <= set(theirs.key)
-        and mine.limit <= theirs.limit
-        and mine.limit * theirs.per_s <= theirs.limit * mine.per_s
-    )
+    told = (_is_key_as_wide(new, old), _is_release_as_strict(new, old))
+    return False if False in told else unknown if None in told else True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,37 +99,70 @@ class Loosening:
 VERDICT, APPROVAL, THROTTLE = "verdict", "approval", "throttle"
 
 
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What a decision holds a job to."""
+
+    verdict: Verdict
+    approvals: tuple[ApprovalRequirement, ...]
+    limits: tuple[Limit, ...]
+    constraints: Constraints
+
+
+def limits_of(
+    throttles: tuple[Throttle, ...], approvals: tuple[ApprovalRequirement, ...], rules: Mapping[str, Rule]
+) -> tuple[Limit, ...]:
+    """The rate limits of a decision with these; of `rules`, by id, as many as are at hand of those that decided."""
+    return tuple([_limit_of(item, rules.get(item.rule), approvals) for item in throttles])
+
+
+def demands_of(decision: Decision, rules: Mapping[str, Rule]) -> Demands:
+    """Those of `decision`, by the same."""
+    limits = limits_of(decision.throttles, decision.approvals, rules)
+    return Demands(decision.verdict, decision.approvals, limits, decision.constraints)
+
+
 def loosened(before: Decision, after: Decision, old: Mapping[str, Rule], new: Mapping[str, Rule]) -> list[Loosening]:
     """In which respects `after` lets the job do more than `before`; empty when in none.
 
     `old` and `new` are the rules by id that decided.
     """
+    return loosenings(demands_of(before, old), demands_of(after, new))
+
+
+def loosenings(before: Demands, after: Demands, *, unknown: bool = False) -> list[Loosening]:
+    """The same of what two decisions demand; `unknown`: what to take what is not known of a rate limit for."""
     if after.verdict is Verdict.DENY:
         return []
     if before.verdict is Verdict.DENY:
         return [_from_to(VERDICT, str(before.verdict), str(after.verdict))]
-    return [*_approvals(before, after), *_throttles(before, after, old, new), *_constraints(before, after)]
+    return [*_approvals(before, after), *_throttles(before, after, unknown=unknown), *_constraints(before, after)]
 
 
-def _approvals(before: Decision, after: Decision) -> Iterator[Loosening]:
+def _approvals(before: Demands, after: Demands) -> Iterator[Loosening]:
     if before.verdict is not Verdict.REQUIRE_APPROVAL:
         return
     if after.verdict is not Verdict.REQUIRE_APPROVAL:
         yield _from_to(APPROVAL, str(before.verdict), str(after.verdict))
-    elif not all(any(is_approval_as_strict(a, b) for a in after.approvals) for b in before.approvals):
+    elif not all(any(is_approval_as_strict(a, b) for a in _asked(after)) for b in _asked(before)):
         yield Loosening(APPROVAL, "easier to approve", "harder to approve")
 
 
-def _throttles(
-    before: Decision, after: Decision, old: Mapping[str, Rule], new: Mapping[str, Rule]
-) -> Iterator[Loosening]:
-    for throttle in before.throttles:
-        if not any(is_throttle_as_tight(new[other.rule], old[throttle.rule]) for other in after.throttles):
+def _asked(demands: Demands) -> tuple[ApprovalRequirement, ...]:
+    """Whom the kernel asks: where nobody is named, those of one role."""
+    return demands.approvals or (ApprovalRequirement("", (DEFAULT_APPROVER_ROLE,)),)
+
+
+def _throttles(before: Demands, after: Demands, *, unknown: bool) -> Iterator[Loosening]:
+    for limit in before.limits:
+        if not any(is_limit_as_tight(other, limit, unknown=unknown) for other in after.limits):
             yield Loosening(THROTTLE, "more may run in a time", "fewer may run in a time")
             return
 
 
-def _constraints(before: Decision, after: Decision) -> Iterator[Loosening]:
+def _constraints(before: Demands, after: Demands) -> Iterator[Loosening]:
+    if after.constraints is before.constraints:
+        return
     for name in CONSTRAINT_NAMES:
         if not is_constraint_as_tight(name, after.constraints, before.constraints):
             yield _from_to(name, f"`{name}` {_value(before.constraints, name)}", _value(after.constraints, name), name)
@@ -130,5 +184,36 @@ def _before(new: ApprovalRequirement, old: ApprovalRequirement) -> bool:
     return (new.escalate_after_s or 0) < (old.escalate_after_s or 0)
 
 
-def _is_release_as_strict(new: Rule, old: Rule) -> bool:
-    return new.approval is not None and old.approval is not None and is_approval_as_strict(new.approval, old.approval)
+def _is_key_as_wide(new: Limit, old: Limit) -> bool | None:
+    """Whether no more buckets are counted; None where that cannot be told."""
+    if new.key is None or old.key is None:
+        return True if new.bucket == old.bucket else None
+    return new.key <= old.key
+
+
+def _is_release_as_strict(new: Limit, old: Limit) -> bool | None:
+    if new.over is not Over.HOLD or old.release is None:
+        return True
+    return None if new.release is None else is_approval_as_strict(new.release, old.release)
+
+
+def _limit_of(throttle: Throttle, rule: Rule | None, approvals: tuple[ApprovalRequirement, ...]) -> Limit:
+    bucket = throttle.bucket.removeprefix(f"{throttle.rule}:")
+    if rule is None or rule.throttle is None:
+        release = next((item for item in approvals if item.rule == throttle.rule), None)
+        return Limit(throttle.limit, throttle.per_s, throttle.over, None, bucket, release)
+    return Limit(throttle.limit, throttle.per_s, throttle.over, frozenset(rule.throttle.key), bucket, _release(rule))
+
+
+def _limit_of_rule(rule: Rule) -> Limit | None:
+    rate = rule.throttle
+    if rate is None:
+        return None
+    return Limit(rate.limit, rate.per_s, rate.over, frozenset(rate.key), release=_release(rule))
+
+
+def _release(rule: Rule) -> ApprovalRequirement | None:
+    """Who releases what is over the limit of the rule: whom the kernel asks where the rule names nobody."""
+    if rule.throttle is None or rule.throttle.over is not Over.HOLD:
+        return None
+    return rule.approval or ApprovalRequirement(rule.id, (DEFAULT_APPROVER_ROLE,))
