@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from holdgate.bundles.activate import BundleActivator
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.ids import Tenant
 from holdgate.kernel.records import Decision, Phase, Verdict
@@ -38,13 +41,18 @@ def dropped(kernel: Kernel) -> object:
 
 
 async def test_the_end_of_a_bundle_closes_its_scope_and_nothing_else_without_a_look_at_the_store(
-    system: System, tmp_path: Path, eventually: Eventually
+    system: System, tmp_path: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await system.put("house", bundle(tmp_path, ALLOW_READS))
     await system.put("pay", pay(tmp_path))
     kernel = await system.kernel()
     client = await system.client()
     assert (await ask(client, "job.pay.x", "acme")).verdict is Verdict.ALLOW
+
+    async def held_up(_: BundleActivator) -> None:
+        """As by a store that does not answer."""
+
+    monkeypatch.setattr(BundleActivator, "refresh", held_up)
     system.clock.advance(TO_EXPIRY_S + DAY_S)
 
     async def others_go_on() -> bool:
@@ -54,6 +62,7 @@ async def test_the_end_of_a_bundle_closes_its_scope_and_nothing_else_without_a_l
     await eventually(others_go_on)
     decision = await ask(client, "job.pay.x", "acme")
     assert (decision.verdict, decision.deciding) == (Verdict.DENY, ("holdgate.dropped.pay",))
+    monkeypatch.undo()
     for _ in range(3):
         await kernel.source.refresh()
     assert dropped(kernel) == [{"name": "pay", "version": 1, "code": "bundle_expired"}]
