@@ -7,7 +7,9 @@ What always holds:
 2. No allowing rule matches: the default of the signed root, which is deny. A throttle allows nothing by itself.
 3. A condition that cannot be evaluated counts as true in a rule that forbids, holds or slows down, and as false in a
    rule that allows. The error is on the decision.
-4. A run is held to the tightest of the constraints of all rules that count.
+4. What the conditions cost together is bounded. Rules are asked strictest first, then by id; where one could not be
+   asked for what those before it cost, the decision is a deny: no rule can make another one void by its cost.
+5. A run is held to the tightest of the constraints of all rules that count.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from holdgate.kernel import limits
 from holdgate.kernel.canonical import canonical_bytes
-from holdgate.kernel.conditions import Context
+from holdgate.kernel.conditions import TOO_COSTLY, Context
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.policy import STRICTNESS, CompiledRule, Policy, compile_policy
 from holdgate.kernel.records import (
@@ -114,7 +117,8 @@ def _decide(
     phase: Phase,
     job_hash: Digest | None,
 ) -> Decision:
-    verdict, within = _verdict(policy, counting)
+    is_spent = asked.context is not None and asked.context.is_spent
+    verdict, within = (Verdict.DENY, None) if is_spent else _verdict(policy, counting)
     denied = verdict is Verdict.DENY
     deciding: list[Rule] = []
     names: list[str] = []
@@ -133,10 +137,10 @@ def _decide(
                 constraints = rule.constraints if first else constraints.tightest(rule.constraints)
             if rule.throttle is not None:
                 throttles.append(_throttle(rule, rule.throttle, job))
-    errors = tuple([f"{rule.id}: `when` failed: {why}" for rule, why in asked.errors]) if asked.errors else ()
+    errors = _errors(asked.errors) if asked.errors else ()
     return Decision(
         verdict,
-        deciding[0].reason if deciding else ALLOWED_BY_DEFAULT if verdict in ALLOWING else NO_RULE,
+        deciding[0].reason if deciding else TOO_COSTLY if is_spent else _default_reason(verdict),
         policy.snapshot,
         job.job_hash() if job_hash is None else job_hash,
         phase,
@@ -151,6 +155,16 @@ def _decide(
         not (asked.reads_now or errors or throttles),
         errors,
     )
+
+
+def _default_reason(verdict: Verdict) -> str:
+    return ALLOWED_BY_DEFAULT if verdict in ALLOWING else NO_RULE
+
+
+def _errors(failed: Sequence[tuple[Rule, str]]) -> tuple[str, ...]:
+    named = [f"{rule.id}: `when` failed: {why}" for rule, why in failed[: limits.DECISION_ERRORS_MAX]]
+    more = len(failed) - len(named)
+    return (*named, f"{more} more conditions failed") if more else tuple(named)
 
 
 def _verdict(policy: Policy, counting: list[Rule]) -> tuple[Verdict, Verdict | None]:

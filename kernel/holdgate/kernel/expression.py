@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _ANY_VALUE, _CHECKED_EXPR = 2, 4
-_CONST, _IDENT, _SELECT, _CALL, _LIST, _STRUCT, _COMPREHENSION = range(3, 10)
-_CONST_STRING = 6
-_ITER_RANGE, _LOOP_STEP = 2, 6
+CONST, IDENT, SELECT, CALL, LIST, STRUCT, COMPREHENSION = range(3, 10)
+CONST_STRING = 6
+_ITER_RANGE = 2
 _COMPREHENSION_PARTS = (4, 5, 6, 7)
 """The start value, condition, step and result of a comprehension; its range is apart, for it is walked once."""
 
@@ -40,43 +40,47 @@ class Shape:
 def shape_of(serialized: bytes) -> Shape:
     """The measures of a checked expression as the library serialises it; ValueError when it is not one."""
     shape = Shape()
-    tree = _last(_last(serialized, _ANY_VALUE), _CHECKED_EXPR)
-    pending = [(tree, 0)]
+    pending = [(tree_of(serialized), 0)]
     while pending:
         node, nesting = pending.pop()
         shape.nodes += 1
         shape.nesting = max(shape.nesting, nesting)
         for kind, body in fields_of(node):
-            if isinstance(body, bytes) and kind >= _CONST:
+            if isinstance(body, bytes) and kind >= CONST:
                 pending.extend(_children(shape, kind, body, nesting))
     return shape
 
 
+def tree_of(serialized: bytes) -> bytes:
+    """The topmost node of a checked expression as the library serialises it."""
+    return part_of(part_of(serialized, _ANY_VALUE), _CHECKED_EXPR)
+
+
 def _children(shape: Shape, kind: int, body: bytes, nesting: int) -> list[tuple[bytes, int]]:
-    if kind == _CONST:
+    if kind == CONST:
         shape.names.update(_constant(body))
-    elif kind == _IDENT:
-        name = _text(body, 1)
+    elif kind == IDENT:
+        name = text_of(body, 1)
         shape.variables.add(name)
         shape.whole_job = shape.whole_job or name == "job"
-    elif kind == _SELECT:
+    elif kind == SELECT:
         return _select(shape, body, nesting)
-    elif kind == _CALL:
+    elif kind == CALL:
         return _call(shape, body, nesting)
-    elif kind == _LIST:
-        return [(item, nesting) for item in _all(body, 1)]
-    elif kind == _STRUCT:
-        entries = [part for entry in _all(body, 2) for number in (3, 4) for part in _all(entry, number)]
+    elif kind == LIST:
+        return [(item, nesting) for item in parts_of(body, 1)]
+    elif kind == STRUCT:
+        entries = [part for entry in parts_of(body, 2) for number in (3, 4) for part in parts_of(entry, number)]
         return [(entry, nesting) for entry in entries]
-    elif kind == _COMPREHENSION:
+    elif kind == COMPREHENSION:
         shape.macros += 1
-        inner = [(part, nesting + 1) for number in _COMPREHENSION_PARTS for part in _all(body, number)]
-        return [*inner, *((part, nesting) for part in _all(body, _ITER_RANGE))]
+        inner = [(part, nesting + 1) for number in _COMPREHENSION_PARTS for part in parts_of(body, number)]
+        return [*inner, *((part, nesting) for part in parts_of(body, _ITER_RANGE))]
     return []
 
 
 def _select(shape: Shape, body: bytes, nesting: int) -> list[tuple[bytes, int]]:
-    operand, name = _last(body, 1), _text(body, 2)
+    operand, name = part_of(body, 1), text_of(body, 2)
     shape.names.add(name)
     if _is_job(operand):
         shape.variables.add("job")
@@ -86,7 +90,7 @@ def _select(shape: Shape, body: bytes, nesting: int) -> list[tuple[bytes, int]]:
 
 
 def _call(shape: Shape, body: bytes, nesting: int) -> list[tuple[bytes, int]]:
-    function, arguments = _text(body, 2), _all(body, 3)
+    function, arguments = text_of(body, 2), parts_of(body, 3)
     if function == "_+_":
         shape.additions += 1
     if function == "matches":
@@ -95,33 +99,38 @@ def _call(shape: Shape, body: bytes, nesting: int) -> list[tuple[bytes, int]]:
         shape.variables.add("job")
         shape.job_fields.update(key)
         return []
-    return [(part, nesting) for part in (*_all(body, 1), *arguments)]
+    return [(part, nesting) for part in (*parts_of(body, 1), *arguments)]
 
 
 def _is_job(node: bytes) -> bool:
-    return any(kind == _IDENT and isinstance(body, bytes) and _text(body, 1) == "job" for kind, body in fields_of(node))
+    return any(
+        kind == IDENT and isinstance(body, bytes) and text_of(body, 1) == "job" for kind, body in fields_of(node)
+    )
 
 
 def _constant_of(node: bytes) -> list[str]:
     return [
-        text for kind, body in fields_of(node) if kind == _CONST and isinstance(body, bytes) for text in _constant(body)
+        text for kind, body in fields_of(node) if kind == CONST and isinstance(body, bytes) for text in _constant(body)
     ]
 
 
 def _constant(body: bytes) -> list[str]:
-    return [raw.decode() for raw in _all(body, _CONST_STRING)]
+    return [raw.decode() for raw in parts_of(body, CONST_STRING)]
 
 
-def _text(message: bytes, number: int) -> str:
-    return _last(message, number).decode().removeprefix(".")
+def text_of(message: bytes, number: int) -> str:
+    """The last field of this number of a message, as a name."""
+    return part_of(message, number).decode().removeprefix(".")
 
 
-def _last(message: bytes, number: int) -> bytes:
-    found = _all(message, number)
+def part_of(message: bytes, number: int) -> bytes:
+    """The last field of this number of a message; nothing where there is none."""
+    found = parts_of(message, number)
     return found[-1] if found else b""
 
 
-def _all(message: bytes, number: int) -> list[bytes]:
+def parts_of(message: bytes, number: int) -> list[bytes]:
+    """Every field of this number of a message."""
     return [body for kind, body in fields_of(message) if kind == number and isinstance(body, bytes)]
 
 

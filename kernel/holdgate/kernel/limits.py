@@ -53,6 +53,11 @@ EXPRESSION_ADDITIONS_MAX = 12
 EXPRESSION_NESTED_BYTES_MAX = 16 * 1024
 """Prompt and payload that an expression with nested macros may look through: it can do so 10,000 times, which over a
 whole prompt would take seconds."""
+EVALUATION_COST_MAX = 50_000_000
+"""What the conditions of one decision may cost together, as `kernel.cost` estimates it in nanoseconds: a kernel decides
+nothing else meanwhile. A thousand ordinary conditions cost a fifth of it."""
+DECISION_ERRORS_MAX = 20
+"""Errors that a decision names; of more it says how many."""
 RULE_ID_CHARS_MAX = 128
 TRACE_RULES_MAX = 1000
 """Rules of which an explanation tells; one of all 20,000 would be megabytes."""

@@ -16,6 +16,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from holdgate.kernel import limits
+from holdgate.kernel.conditions import TOO_COSTLY
 from holdgate.kernel.match import CLASSIFICATION_LABEL, ENVIRONMENT_LABEL, MCP_LABELS, Match
 from holdgate.kernel.policy import CompiledRule, Policy
 from holdgate.kernel.records import Constraints, Decision, Job, Verdict
@@ -175,6 +176,8 @@ def _combined(decision: Decision, policy: Policy, counting: Sequence[Rule], void
 
 def _why(decision: Decision, counting: Sequence[Rule]) -> str:
     verdict, count = decision.verdict, len(counting)
+    if not decision.deciding and decision.reason == TOO_COSTLY:
+        return f"{TOO_COSTLY}: where a rule cannot be asked for that, nothing is let through"
     if not count:
         return f"no rule counts: the default of the root is `{verdict}`"
     if not decision.deciding:

@@ -24,6 +24,8 @@ from holdgate.kernel.policy import compile_policy
 from holdgate.kernel.rules import BundleRules, Combining, OutputRule, Rule
 
 MUTANTS_MAX = 100_000
+BATCH = 8
+"""Cases that are asked before there is a look whether one noticed; eight times as many each time after."""
 COST_MAX = MUTANTS_MAX * limits.EVALUATION_COST_MAX
 """Each mutant may cost what a decision may: they share a job, and are of decisions of their own."""
 Answer: TypeAlias = bool | str
@@ -75,7 +77,10 @@ class Mutation:
         self._contexts = [Context(case.job, case.now_ms, cost_max=COST_MAX) for case in self._jobs]
         self._outputs = [case for case in suite.cases if isinstance(case, OutputCase)]
         self._reached = {rule.id: self._reach(rule) for rule in suite.rules.rules}
-        self._answers = {rule.id: self._ask(rule, self._reached[rule.id]) for rule in suite.rules.rules}
+        self._answers: dict[str, dict[int, Answer]] = {}
+        for rule in suite.rules.rules:
+            asked = ((number, self._ask(rule, number)) for number in self._reached[rule.id])
+            self._answers[rule.id] = {number: answer for number, answer in asked if answer is not None}
         self._matching: list[list[str]] = [[] for _ in self._jobs]
         for name, answers in self._answers.items():
             for number in answers:
@@ -91,36 +96,45 @@ class Mutation:
                 noticed = self._notice_output(before, after if isinstance(after, OutputRule) else None)
             yield Outcome(mutant, noticed)
 
-    def _reach(self, rule: Rule) -> list[int]:
+    def _reach(self, rule: Rule) -> dict[int, None]:
         """The numbers of the cases in which its `when` is asked."""
         unless = rule.unless
-        return [
-            number
+        return {
+            number: None
             for number, case in enumerate(self._jobs)
             if rule.match.holds(case.job) and (unless is None or not unless.holds(case.job))
-        ]
+        }
 
-    def _ask(self, rule: Rule, reached: Iterable[int]) -> dict[int, Answer]:
-        """By the number of a case whether the rule matches, or why that cannot be said; where it does not, nothing."""
-        found: dict[int, Answer] = {}
-        for number in reached:
-            answer = True if rule.when is None else self._contexts[number].test(rule.when)
-            if answer is not False:
-                found[number] = answer
-        return found
+    def _ask(self, rule: Rule, number: int) -> Answer | None:
+        """Whether a rule that the case reached matches, or why that cannot be said; None: it does not."""
+        answer = True if rule.when is None else self._contexts[number].test(rule.when)
+        return None if answer is False else answer
 
-    def _affected(self, before: Rule, after: Rule | None) -> list[int]:
-        """The cases whose decision can differ."""
+    def _affected(self, before: Rule, after: Rule | None) -> Iterator[int]:
+        """The cases whose decision can differ, first those in which the rule matched."""
         answers = self._answers[before.id]
         if after is None or _conditions(before) == _conditions(after):
-            return list(answers)
+            yield from answers
+            return
         same_reach = (before.match, before.unless) == (after.match, after.unless)
-        changed = self._ask(after, self._reached[before.id] if same_reach else self._reach(after))
-        numbers = sorted(answers.keys() | changed.keys())
-        return [number for number in numbers if answers.get(number) != changed.get(number)]
+        reached = self._reached[before.id] if same_reach else self._reach(after)
+        for number in (*answers, *(other for other in reached if other not in answers)):
+            changed = self._ask(after, number) if same_reach or number in reached else None
+            if changed != answers.get(number):
+                yield number
 
     def _notice(self, before: Rule, after: Rule | None) -> Case | None:
-        numbers = self._affected(before, after)
+        """A few cases at a time, then more, since most mutants are noticed by the first."""
+        affected = self._affected(before, after)
+        batch = BATCH
+        while numbers := list(islice(affected, batch)):
+            failing = _first_failing(self._bench(before, after, numbers), [self._jobs[number] for number in numbers])
+            if failing is not None:
+                return failing
+            batch *= BATCH
+        return None
+
+    def _bench(self, before: Rule, after: Rule | None, numbers: Iterable[int]) -> Bench:
         needed = {name for number in numbers for name in self._matching[number]} - {before.id}
         rules: list[Rule] = []
         for rule in self._rules.rules:
@@ -128,8 +142,7 @@ class Mutation:
                 rules.append(after)
             elif rule.id in needed:
                 rules.append(rule)
-        bench = Bench.of(replace(self._rules, rules=tuple(rules), output_rules=()))
-        return _first_failing(bench, [self._jobs[number] for number in numbers])
+        return Bench.of(replace(self._rules, rules=tuple(rules), output_rules=()))
 
     def _notice_output(self, before: OutputRule, after: OutputRule | None) -> Case | None:
         changed = [rule for rule in (before, after) if rule is not None]
