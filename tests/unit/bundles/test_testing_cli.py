@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from holdgate.bundles.cli import bundle_app
 from holdgate.bundles.testing import junit_xml, run_tests
+from holdgate.scheduler.cli.policy import app as policy_app
 from support.bundle_tests import bundle_of
 
 RULES = """
@@ -147,3 +148,26 @@ def write(folder: Path, tests: str | None) -> None:
     (folder / "rules.yaml").write_text(RULES)
     if tests is not None:
         (folder / "tests.yaml").write_text(tests)
+
+
+def test_coverage_of_several_bundles_is_that_of_their_tests(tmp_path: Path) -> None:
+    places = [tmp_path / name for name in ("one", "two")]
+    for place, tests in zip(places, (GOOD, WEAK), strict=True):
+        place.mkdir()
+        write(place, tests)
+    told = CliRunner().invoke(policy_app, ["coverage", *map(str, places)])
+    assert (told.exit_code, told.stderr) == (0, "")
+    assert "coverage: rules 100 %, conditions 100 %" in told.stdout
+    assert "coverage: rules 100 %, conditions 0 %" in told.stdout
+    below = CliRunner().invoke(policy_app, ["coverage", *map(str, places), "--cover-min", "90", "--json"])
+    alone = [json.loads(CliRunner().invoke(bundle_app, ["test", str(place), "--json"]).stdout) for place in places]
+    assert (below.exit_code, json.loads(below.stdout)) == (1, {"bundles": alone})
+    assert below.stderr.count("below 90 %") == 1
+
+
+def test_coverage_of_what_has_no_cases_or_does_not_load_is_not_well(tmp_path: Path) -> None:
+    write(tmp_path, None)
+    assert CliRunner().invoke(policy_app, ["coverage", str(tmp_path)]).exit_code == 1
+    write(tmp_path, WRONG)
+    assert CliRunner().invoke(policy_app, ["coverage", str(tmp_path)]).exit_code == 1
+    assert CliRunner().invoke(policy_app, ["coverage", str(tmp_path / "nothing")]).exit_code == 2

@@ -16,7 +16,7 @@ from holdgate.kernel.errors import HoldgateError
 from holdgate.workers.settings import WorkerSettings
 from holdgate.workers.worker import Worker
 
-app = typer.Typer(name="worker", help="Run job handlers.", no_args_is_help=True)
+app = typer.Typer(name="worker", help="Run job handlers.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()

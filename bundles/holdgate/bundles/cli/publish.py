@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,7 +27,7 @@ def check_command(bundles: Published, file: BuiltFile, as_json: Json = False) ->
     """Tell what publishing a bundle would be told: signatures, tests, lint, what it allows. Publishes nothing."""
     data = read_file(file)
     checked = bundles.check(parse_bundle(data).manifest.name, data)
-    show(checked if as_json else _summary(checked), as_json)
+    show(checked if as_json else {**_summary(checked), **_next(checked, file)}, as_json)
     if not checked["publishable"]:
         raise typer.Exit(1)
 
@@ -92,9 +93,20 @@ def _filled(shown: dict[str, Any]) -> dict[str, Any]:
 
 
 def _change(change: dict[str, Any]) -> str:
-    line = f"{change['direction']}: {change['bundle']}.{change['rule']}  {change['what']}"
+    line = f"{change['direction']}: {_place(change['bundle'], change['rule'])}  {change['what']}"
     facts = change.get("example", {}).get("facts")
     return line if facts is None else f"{line}, such as {canonical_bytes(facts).decode()}"
+
+
+def _place(bundle: str, rule: str) -> str:
+    """Which rule of which bundle; ids of rules often begin with the name of theirs."""
+    return rule if rule.startswith(f"{bundle}.") else f"{bundle}: {rule}" if rule else bundle
+
+
+def _next(checked: dict[str, Any], file: Path) -> dict[str, str]:
+    """What to run next, where it is published as it is."""
+    option = " --accept-widening" if checked["widens"] else ""
+    return {"next": f"holdgate bundle publish {file}{option}"} if checked["publishable"] else {}
 
 
 def _verdict(checked: dict[str, Any]) -> str:

@@ -79,6 +79,33 @@ def run_command(
     raise typer.Exit(1 if reasons or not report.passed else 0)
 
 
+def coverage_command(
+    bundles: Annotated[list[Path], typer.Argument(metavar="DIR|FILE...", help="Bundle directories, or built bundles")],
+    cover_min: CoverMin = None,
+    as_json: Json = False,
+) -> None:
+    """Show which rules and conditions the tests of bundles saw, as `holdgate bundle test --coverage` does of one.
+
+    Exit code 1 where a case fails, a bundle has no cases, or --cover-min is not reached; 2 where one does not load.
+    """
+    with refusals(as_json, exit_code=UNREADABLE):
+        files = [load_bundle(path) for path in bundles]
+        with Console(stderr=True).status("running the cases"):
+            reports = [(file.manifest.name, run_suite(load_suite(file))) for file in files]
+    if as_json:
+        shown = [{"bundle": name, **report.as_dict()} for name, report in reports]
+        typer.echo(canonical_bytes({"bundles": shown}).decode())
+    reasons: list[str] = []
+    for name, report in reports:
+        if not as_json:
+            Console(highlight=False, soft_wrap=True).print(Text(name, style="bold"))
+            _show(report, None, with_coverage=True)
+        reasons += [f"{name}: {reason}" for reason in _reasons(report, None, None, cover_min)]
+    for reason in reasons:
+        typer.echo(reason, err=True)
+    raise typer.Exit(1 if reasons or not all(report.passed for _, report in reports) else 0)
+
+
 def load_bundle(path: Path) -> BundleFile:
     """The bundle of a directory or of a built file; signatures are not looked at."""
     return parse_bundle(build_bundle(path) if path.is_dir() else read_file(path))
@@ -112,7 +139,8 @@ def _reasons(
         if min(coverage.rules_percent, coverage.conditions_percent) < cover_min:
             yield f"{_summary(coverage)}, below {cover_min:g} %"
     if mutation is not None and mutation.survivors:
-        yield f"{len(mutation.survivors)} changes of the rules are noticed by no case"
+        several = f"{len(mutation.survivors)} changes of the rules are"
+        yield f"{'1 change of the rules is' if len(mutation.survivors) == 1 else several} noticed by no case"
 
 
 def _show(report: TestReport, mutation: MutationReport | None, *, with_coverage: bool) -> None:
@@ -158,7 +186,8 @@ def _show_mutation(console: Console, mutation: MutationReport) -> None:
         console.print(Text.assemble(("SURVIVED ", "red"), f"{mutant.rule}: {mutant.change}"))
         console.print(Text(f"    add {mutant.hint}"))
     _left_out(console, len(mutation.survivors), "mutants that survived")
-    console.print(f"{mutation.total} mutants, {len(mutation.survivors)} survived")
+    mutants = f"{mutation.total} mutant{'' if mutation.total == 1 else 's'}"
+    console.print(f"{mutants}, {len(mutation.survivors)} survived")
 
 
 def _left_out(console: Console, count: int, what: str) -> None:

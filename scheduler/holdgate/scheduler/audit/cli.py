@@ -14,7 +14,7 @@ from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.permits import Keyring, fingerprint
 from holdgate.scheduler.audit.verify import TenantReport, is_intact, verify_archive
 
-app = typer.Typer(help="The archive of the audit log.", no_args_is_help=True)
+app = typer.Typer(help="The archive of the audit log.", no_args_is_help=True, add_completion=False)
 BROKEN = 1
 
 

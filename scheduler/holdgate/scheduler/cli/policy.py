@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from holdgate.bundles.cli.refusal import refusals
-from holdgate.bundles.cli.testing import load_bundle
+from holdgate.bundles.cli.testing import coverage_command, load_bundle
 from holdgate.bundles.explain import Line as ShownLine
 from holdgate.bundles.explain import explain_lines
 from holdgate.bundles.simulate import Line, load_policy, simulate
@@ -31,6 +31,7 @@ from holdgate.scheduler.cli.replay import replay_command
 
 app = typer.Typer(help="Try rules, offline or on what was and is decided.", no_args_is_help=True, add_completion=False)
 app.command("replay")(replay_command)
+app.command("coverage")(coverage_command)
 app.add_typer(shadow.app, name="shadow")
 RulesFiles = Annotated[list[Path] | None, typer.Option("--rules", help="A rules file; may be given more than once")]
 Bundles = Annotated[

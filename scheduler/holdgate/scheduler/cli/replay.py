@@ -92,15 +92,19 @@ def _row(group: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def _decisions(count: int) -> str:
+    return f"{count} decision{'' if count == 1 else 's'}"
+
+
 def _summary(report: dict[str, Any]) -> list[str]:
     candidate = report["candidate"]
-    counted = ", ".join(f"{report[name]} {name}" for name in ("decisions", "unchanged", "wider", "other", "tighter"))
-    lines = [f"{candidate['name']} version {candidate['version']}: {counted}"]
+    counted = ", ".join(f"{report[name]} {name}" for name in ("unchanged", "wider", "other", "tighter"))
+    lines = [f"{candidate['name']} version {candidate['version']}: {_decisions(report['decisions'])}, {counted}"]
     left_out = report["not_comparable"]
     if left_out:
         lines.append("not comparable: " + ", ".join(f"{count} {reason}" for reason, count in left_out.items()))
     if report["errors"]:
-        lines.append(f"a condition failed in {report['errors']} decisions")
+        lines.append(f"a condition failed in {_decisions(report['errors'])}")
     if report["oldest"] is not None:
         lines.append(f"decided from {report['oldest']} to {report['newest']}")
     if report["stopped"] is not None:
