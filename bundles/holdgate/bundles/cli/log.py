@@ -14,6 +14,10 @@ from holdgate.bundles.cli.common import Json, show
 from holdgate.bundles.cli.plain import plain
 from holdgate.bundles.cli.stores import Published, at_store
 
+WIDE = 150
+"""Columns of a terminal that shows all there is to say of a version on one line."""
+NARROW_TITLES = ("name", "version", "published (UTC)", "by", "signed by", "expires")
+USUAL_TENANT = "default/"
 BundleName = Annotated[str, typer.Argument(metavar="NAME", help="As `holdgate bundle list` shows it")]
 
 
@@ -35,13 +39,38 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         show({"items": rows}, as_json)
         return
+    console = Console()
+    if console.is_terminal and console.width < WIDE:
+        for line in narrow_lines(rows):
+            console.print(Text(line), soft_wrap=True, highlight=False)
+        return
     table = Table(box=None, pad_edge=False)
     for title in ("name", "version", "published", "by", "signed by", "expires", "digest", "remarks"):
         table.add_column(title, overflow="fold")
     for row in rows:
         # Text, since a string would be read as Rich's markup.
         table.add_row(*(Text(plain(cell)) for cell in _cells(row)))
-    Console(width=None if Console().is_terminal else 200).print(table)
+    Console(width=None if console.is_terminal else 200).print(table)
+
+
+def narrow_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Lines that fit a terminal of 80 columns where names are of usual length: dates for times, no digests.
+
+    Remarks stand on a line of their own, under what they are about.
+    """
+    cells = [NARROW_TITLES, *map(_narrow_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines: list[str] = []
+    for row, shown in zip((None, *rows), cells, strict=True):
+        lines.append("  ".join(cell.ljust(width) for cell, width in zip(shown, widths, strict=True)).rstrip())
+        lines += [] if row is None else [f"    {plain(remark)}" for remark in _remarks(row)]
+    return lines
+
+
+def _narrow_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    name, version, published, by, signed_by, expires, *_ = map(plain, _cells(row))
+    day, _, time = published.partition("T")
+    return name, version, f"{day} {time[:8]}", by.removeprefix(USUAL_TENANT), signed_by, expires[: len("2026-01-02")]
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
