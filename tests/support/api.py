@@ -21,7 +21,7 @@ from holdgate.bundles.keys import load_signer
 from holdgate.bundles.root import Pins, parse_root
 from holdgate.bundles.rootfile import RootFile, load_root
 from holdgate.bundles.shadowing import BundleShadow
-from holdgate.bundles.store import BundleStore
+from holdgate.bundles.store import BundleStore, shadow_store
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.ids import Tenant
 from holdgate.kernel.service import KernelService
@@ -191,8 +191,9 @@ def _more_keys(made: Provisioned) -> dict[str, str]:
 
 
 async def _kernel(nc: Nats, made: Provisioned) -> tuple[BundleActivator, BundleShadow, KernelService]:
-    clock, store = SystemClock(), BundleStore(nc)
+    clock, store, shadows = SystemClock(), BundleStore(nc), shadow_store(nc)
     await store.ensure()
+    await shadows.ensure()
     await store.put("demo", made.starter, after_revision=None)
     source = BundleActivator(
         root=made.home.root_file,
@@ -202,7 +203,7 @@ async def _kernel(nc: Nats, made: Provisioned) -> tuple[BundleActivator, BundleS
         store=store,
     )
     await source.start()
-    shadow = BundleShadow(store, source, clock)
+    shadow = BundleShadow(shadows, source, clock)
     await shadow.start()
     kernel = KernelService(nc, source, load_signer(made.home.key_file("kernel")), clock, "kernel-test", shadow=shadow)
     await kernel.start()

@@ -1,4 +1,4 @@
-"""Finds the candidates that a kernel is to shadow, in the bundle store, and keeps them apart from what is in force.
+"""Finds the candidates that a kernel is to shadow, in a store of their own, and keeps them apart from what is in force.
 
 What always holds: a candidate is verified as a bundle that is published is (`TrustedSet.accept`, on top of the set in
 force), and the outcome goes to the comparison and nowhere else: not into the set in force, not onto the shelf, not into
@@ -19,7 +19,7 @@ from nats.errors import Error as NatsError
 
 from holdgate.bundles.errors import BundleRefused
 from holdgate.bundles.shadow import Candidate, LiveComparison, ShadowLimits
-from holdgate.bundles.store import SHADOW_PREFIX, BundleStore
+from holdgate.bundles.store import BundleStore
 from holdgate.bundles.trusted import TrustedSet
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import HoldgateError
@@ -70,7 +70,7 @@ class Judged:
 
 
 class BundleShadow:
-    """The kernel's shadow (`kernel.shadow.Shadow`)."""
+    """The kernel's shadow (`kernel.shadow.Shadow`), of the candidates in `store` (`store.shadow_store`)."""
 
     def __init__(
         self, store: BundleStore, source: SetInForce, clock: Clock, *, limits: ShadowLimits | None = None
@@ -134,8 +134,7 @@ class BundleShadow:
             self._use(base, judged)
 
     async def _found(self) -> dict[str, bytes]:
-        names = await self._store.shadows()
-        stored = [(name, await self._store.get(SHADOW_PREFIX + name)) for name in names]
+        stored = [(name, await self._store.get(name)) for name in await self._store.names()]
         return {name: bundle.data for name, bundle in stored if bundle is not None}
 
     async def _judge(self, name: str, data: bytes, base: TrustedSet) -> Judged:

@@ -1,5 +1,7 @@
 """The bundle store: a JetStream key-value bucket, one key a bundle. Nothing in it is believed: kernels verify.
 
+Candidates that are only watched lie in a bucket of their own, so that writing one is no conflict for who publishes.
+
 What always holds: writing names the revision that was read, so that of two authors who publish at once one is told.
 Beside each file lies who published it (`Note`): what whoever wrote it said, and no proof; signatures are.
 """
@@ -7,7 +9,7 @@ Beside each file lies who published it (`Note`): what whoever wrote it said, and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self, TypeVar
@@ -17,14 +19,15 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import Header, KeyValueConfig, RawStreamMsg
+from nats.js.api import Header, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
-from nats.js.kv import KV_OP, KeyValue
+from nats.js.kv import KV_DEL, KV_OP
 
+from holdgate.bundles.buckets import ensure_bucket, prefix_of, stream_of
 from holdgate.bundles.errors import BundleConflict, StoreUnavailable
 from holdgate.bundles.format import BUNDLE_BYTES_MAX
 from holdgate.kernel.ids import NAME
-from holdgate.kernel.subjects import BUCKET_POLICY
+from holdgate.kernel.subjects import BUCKET_POLICY, BUCKET_SHADOW
 
 T = TypeVar("T")
 
@@ -32,11 +35,8 @@ HISTORY = 64
 """Files kept under a name, the most that a key-value bucket can."""
 NAMES_MAX = 1000
 """Names looked at: more than a set may have, so that names that somebody made up do not hide those in force."""
-SHADOWS_MAX = 100
-STREAM = f"KV_{BUCKET_POLICY}"
-SUBJECT_PREFIX = f"$KV.{BUCKET_POLICY}."
-SHADOW_PREFIX = "shadow."
-"""Before the name of a candidate that is only watched: no bundle can have a name with a dot."""
+STREAM = stream_of(BUCKET_POLICY)
+SUBJECT_PREFIX = prefix_of(BUCKET_POLICY)
 PUBLISHER = "Holdgate-Publisher"
 ACCEPTED_WIDENING = "Holdgate-Accepted-Widening"
 PUBLISHER_CHARS_MAX = 256
@@ -75,30 +75,35 @@ class StoredBundle:
     note: Note = Note()
 
 
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a store has at its revision `seq`: names, of some of which there may be nothing left.
+
+    `made`: when the store was made. Of one that was made again, revisions say nothing about those before.
+    """
+
+    seq: int
+    made: str
+    names: tuple[str, ...]
+
+
 class BundleStore:
     """The bucket through one NATS connection. Everything raises StoreUnavailable when JetStream does not answer."""
 
-    def __init__(self, nc: Nats, *, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, nc: Nats, *, bucket: str = BUCKET_POLICY, history: int = HISTORY, timeout_s: float = 5.0
+    ) -> None:
         self._nc = nc
         self._js: JetStreamContext = nc.jetstream(timeout=timeout_s)
-        self._kv: KeyValue | None = None
+        self._bucket = bucket
+        self._history = history
+        self._stream = stream_of(bucket)
+        self._prefix = prefix_of(bucket)
         self._timeout_s = timeout_s
 
     async def ensure(self, *, replicas: int = 1) -> None:
-        """Create the bucket where it does not exist; let one that keeps less history keep more."""
-
-        async def work() -> None:
-            try:
-                self._kv = await self._js.key_value(BUCKET_POLICY)
-            except NotFoundError:
-                config = KeyValueConfig(bucket=BUCKET_POLICY, history=HISTORY, replicas=replicas)
-                self._kv = await self._js.create_key_value(config)
-                return
-            stream = (await self._js.stream_info(STREAM)).config
-            if (stream.max_msgs_per_subject or 0) < HISTORY:
-                await self._js.update_stream(stream, max_msgs_per_subject=HISTORY)
-
-        await self._bounded(work())
+        """Create the bucket where it does not exist; let one that keeps less keep more (`ensure_bucket`)."""
+        await self._bounded(ensure_bucket(self._js, self._bucket, history=self._history, replicas=replicas))
 
     async def get(self, name: str) -> StoredBundle | None:
         """The newest of `name`; None when there is none."""
@@ -108,7 +113,7 @@ class BundleStore:
 
     async def history(self, name: str) -> AsyncIterator[StoredBundle]:
         """What is kept of `name`, oldest first, at most HISTORY files, one at a time."""
-        subject, after = SUBJECT_PREFIX + name, 0
+        subject, after = self._prefix + name, 0
         for _ in range(HISTORY + 1):  # one more may be written while this is read
             message = await self._bounded(self._next(subject, after + 1))
             if message is None:
@@ -138,7 +143,7 @@ class BundleStore:
             if unchanged_since is not None:
                 headers[Header.EXPECTED_LAST_SEQUENCE] = str(unchanged_since)
             try:
-                return (await self._js.publish(SUBJECT_PREFIX + name, data, headers=headers)).seq
+                return (await self._js.publish(self._prefix + name, data, headers=headers)).seq
             except APIError as error:
                 if error.err_code not in WRONG_LAST:
                     raise
@@ -151,34 +156,33 @@ class BundleStore:
             raise BundleConflict(f"{len(data)} bytes are over the limit of {BUNDLE_BYTES_MAX}", code="bundle_too_large")
         return await self._bounded(work())
 
-    async def revisions(self) -> dict[str, int]:
-        """Names of all bundles, and a number for the whole store under the empty name: it rises with every write.
-
-        Keys that no bundle can have are left out: what is told of a bundle names it.
+    async def inventory(self, first: Collection[str] = ()) -> Inventory:
+        """What is there, at most NAMES_MAX names, those in `first` before all others: names that somebody makes up
+        hide none of them. Keys that no bundle can have are left out: what is told of a bundle names it.
         """
 
-        async def work() -> dict[str, int]:
-            last_seq, keys = await self._keys()
-            names = [key for key in keys if NAME.match(key) is not None]
-            return {"": last_seq, **dict.fromkeys(sorted(names)[:NAMES_MAX], 0)}
+        async def work() -> Inventory:
+            info = await self._js.stream_info(self._stream, subjects_filter=self._prefix + ">")
+            keys = (key.removeprefix(self._prefix) for key in (info.state.subjects or {}))
+            names = sorted((key for key in keys if NAME.match(key)), key=lambda name: (name not in first, name))
+            return Inventory(info.state.last_seq, str(info.created), tuple(names[:NAMES_MAX]))
 
         return await self._bounded(work())
 
-    async def shadows(self) -> list[str]:
-        """Names of the candidates that are shadowed; each lies under `SHADOW_PREFIX` and its name."""
+    async def revisions(self) -> dict[str, int]:
+        """Names of all bundles, and a number for the whole store under the empty name: it rises with every write."""
+        found = await self.inventory()
+        return {"": found.seq, **dict.fromkeys(found.names, 0)}
 
-        async def work() -> list[str]:
-            _, keys = await self._keys()
-            names = [key.removeprefix(SHADOW_PREFIX) for key in keys if key.startswith(SHADOW_PREFIX)]
-            return sorted(names)[:SHADOWS_MAX]
-
-        return await self._bounded(work())
+    async def names(self) -> list[str]:
+        """Names of all that was ever put, in order; of some there may be nothing left."""
+        return sorted(name for name in await self.revisions() if name)
 
     async def remove(self, name: str) -> None:
-        """Take `name` out; nothing happens where there is none. Its history stays."""
+        """Say that `name` is gone. Its history stays."""
 
         async def work() -> None:
-            await (await self._bucket()).delete(name)
+            await self._js.publish(self._prefix + name, headers={KV_OP: KV_DEL})
 
         await self._bounded(work())
 
@@ -188,16 +192,12 @@ class BundleStore:
         async def hear(_message: Msg) -> None:
             callback()
 
-        return await self._nc.subscribe(SUBJECT_PREFIX + ">", cb=hear)
-
-    async def _keys(self) -> tuple[int, list[str]]:
-        info = await self._js.stream_info(STREAM, subjects_filter=SUBJECT_PREFIX + ">")
-        return info.state.last_seq, [key.removeprefix(SUBJECT_PREFIX) for key in (info.state.subjects or {})]
+        return await self._nc.subscribe(self._prefix + ">", cb=hear)
 
     async def _next(self, subject: str, seq: int) -> RawStreamMsg | None:
         """The first message of `subject` at `seq` or later, as the leader has it: a direct get may be answered late."""
         try:
-            return await self._js.get_msg(STREAM, seq=seq, subject=subject, next=True)
+            return await self._js.get_msg(self._stream, seq=seq, subject=subject, next=True)
         except NotFoundError as error:
             _require_message_missing(error)
             return None
@@ -205,7 +205,7 @@ class BundleStore:
     async def _message(self, name: str) -> RawStreamMsg | None:
         """The newest under `name`, a file or that it was removed."""
         try:
-            return await self._js.get_last_msg(STREAM, SUBJECT_PREFIX + name)
+            return await self._js.get_last_msg(self._stream, self._prefix + name)
         except NotFoundError as error:
             _require_message_missing(error)
             return None
@@ -215,17 +215,17 @@ class BundleStore:
         message = await self._message(name)
         return 0 if message is None or not _is_removal(message) else message.seq or 0
 
-    async def _bucket(self) -> KeyValue:
-        if self._kv is None:
-            self._kv = await self._js.key_value(BUCKET_POLICY)
-        return self._kv
-
     async def _bounded(self, work: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await work
         except (NatsError, TimeoutError, OSError) as error:
             raise StoreUnavailable(f"the bundle store did not answer: {type(error).__name__}") from error
+
+
+def shadow_store(nc: Nats) -> BundleStore:
+    """Where candidates lie that are only watched, each under its bundle's name; none of them can be in force."""
+    return BundleStore(nc, bucket=BUCKET_SHADOW, history=1)
 
 
 def _require_message_missing(error: NotFoundError) -> None:

@@ -329,6 +329,10 @@ class KernelClient:
     async def _heard(self, message: Msg) -> None:
         if not message.data:
             return  # NATS says that there is no kernel to answer; one that comes announces itself
+        if message.subject != subjects.POLICY_SNAPSHOT:
+            # Who fetches from a stream chooses where the server sends it, under the subject it was written on.
+            log.warning("not an announcement", action="kernel.snapshot", error="sent here from a stream")
+            return
         try:
             info = SnapshotInfo.from_dict(wire.unpack(message.data), self._clock.now_ms())
         except InvalidInput as error:

@@ -12,11 +12,12 @@ import pytest
 
 from holdgate.bundles.format import build_bundle, parse_bundle, sign_bundle
 from holdgate.bundles.keys import generate, load_signer
-from holdgate.bundles.store import STREAM
 from holdgate.kernel.ids import Tenant
 from holdgate.kernel.permits import Signer
+from holdgate.kernel.subjects import BUCKET_POLICY
 from holdgate.scheduler.cli import shelf
 from support.api import ApiWorld, running_api
+from support.buckets import emptied
 from support.waiting import eventually
 
 JSON = {"content-type": "application/json"}
@@ -368,7 +369,7 @@ async def test_in_a_store_that_was_emptied_nothing_is_published_below_what_kerne
     closed = bench.signed(5, CLOSED)
     assert (await bench.put(closed)).status_code == 200
     await eventually(lambda: "house" in bench.api.source._set.bundles, why="in force")  # type: ignore[union-attr]
-    await bench.api.nc.jetstream().purge_stream(STREAM)
+    await emptied(bench.api.nc, BUCKET_POLICY)
     assert refused(await bench.put(bench.signed(2, CLOSED))) == (409, "bundle_version")
     assert refused(await bench.put(bench.signed(6, OPEN), accept=True)) == (409, "bundle_store_behind")
     assert (await bench.put(closed)).status_code == 200  # the very file that kernels have

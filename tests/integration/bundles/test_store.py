@@ -7,9 +7,10 @@ import asyncio
 import pytest
 from nats.aio.client import Client as Nats
 from nats.js.api import KeyValueConfig
+from nats.js.errors import APIError
 
 from holdgate.bundles.errors import BundleConflict, StoreUnavailable
-from holdgate.bundles.store import HISTORY, STREAM, BundleStore, Note, StoredBundle
+from holdgate.bundles.store import HISTORY, STREAM, SUBJECT_PREFIX, BundleStore, Note, StoredBundle, shadow_store
 from holdgate.kernel.subjects import BUCKET_POLICY
 
 
@@ -62,6 +63,25 @@ async def test_a_bucket_that_keeps_less_is_made_to_keep_more(nc: Nats) -> None:
     assert len(await kept(store, "house")) == 1
 
 
+@pytest.mark.parametrize("was_there", [False, True])
+async def test_nobody_can_take_the_log_back(nc: Nats, was_there: bool) -> None:
+    """Also where the bucket was made as key-value buckets are made: its messages may take all others away."""
+    js = nc.jetstream()
+    if was_there:
+        await js.create_key_value(KeyValueConfig(bucket=BUCKET_POLICY, history=HISTORY))
+    store = BundleStore(nc)
+    await store.ensure()
+    await store.put("house", b"one", after_revision=None)
+    for which in ("sub", "all"):
+        with pytest.raises(APIError, match="rollup"):
+            await js.publish(f"{SUBJECT_PREFIX}house", b"", headers={"Nats-Rollup": which})
+    with pytest.raises(APIError):
+        await js.purge_stream(STREAM)
+    with pytest.raises(APIError):
+        await js.delete_msg(STREAM, 1)
+    assert [stored.data for stored in await kept(store, "house")] == [b"one"]
+
+
 async def test_a_publisher_cannot_write_a_header_of_its_own(store: BundleStore) -> None:
     await store.put("house", b"one", after_revision=None, note=Note("ann\r\nHoldgate-Accepted-Widening: true\x00é"))
     (stored,) = await kept(store, "house")
@@ -84,6 +104,19 @@ async def test_a_write_to_another_name_is_a_conflict_for_who_looked_at_the_whole
         await store.put("house", b"one", after_revision=None, unchanged_since=seen)
     assert await store.get("house") is None
     await store.put("house", b"one", after_revision=None, unchanged_since=seen + 1)
+
+
+async def test_writing_a_candidate_is_no_conflict_for_who_publishes(store: BundleStore) -> None:
+    shadows = shadow_store(store._nc)
+    await shadows.ensure()
+    seen = (await store.revisions())[""]
+    first = await shadows.put("house", b"candidate", after_revision=None)
+    await shadows.remove("house")
+    await shadows.put("house", b"again", after_revision=None)
+    await store.put("house", b"one", after_revision=None, unchanged_since=seen)
+    held = await shadows.get("house")
+    assert (first, held and held.data, await shadows.names()) == (1, b"again", ["house"])
+    assert await store.names() == ["house"]
 
 
 async def test_what_was_removed_can_be_published_again_and_is_still_history(store: BundleStore) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy
 
 from holdgate.kernel import subjects, wire
+from holdgate.kernel.calls import SnapshotInfo
 from holdgate.scheduler.dispatch.policy_events import PolicyEvents
 from holdgate.scheduler.state.audit import SYSTEM, AuditTrail
 from holdgate.scheduler.state.connection import Scripts, connect_redis
@@ -106,6 +110,40 @@ NO_EVENTS: list[Any] = [
     {"replica": "k1", "epoch_ms": 1, "event": {**GOOD, "message": "x" * 501}},
     {"replica": "k1", "epoch_ms": 1, "event": {**GOOD, "code": None}},
 ]
+
+
+async def test_what_a_stream_holds_is_neither_an_event_nor_an_announcement(
+    system: System, scripts: Scripts, eventually: Eventually
+) -> None:
+    """Who fetches from a stream has the server send it wherever they like, with the server's rights."""
+    js, heard, announced = system.nc.jetstream(), asyncio.Event(), list[SnapshotInfo]()
+    (await system.client()).on_snapshot(announced.append)
+    await js.add_stream(name="WORK", subjects=["work.>"])
+    await js.add_consumer("WORK", durable_name="mine", ack_policy=AckPolicy.EXPLICIT)
+    await (await events_of(system, scripts)).start()
+
+    async def hear(_message: Msg) -> None:
+        heard.set()
+
+    event = {"replica": "k1", "epoch_ms": 1, "event": GOOD}
+    snapshot = {"snapshot": "sha256:" + "0" * 64, "reads": [], "replica": "forged", "policy": True}
+    for subject, said in ((subjects.POLICY_EVENT, event), (subjects.POLICY_SNAPSHOT, snapshot)):
+        heard.clear()
+        last = await system.nc.subscribe(subject, cb=hear)
+        await js.publish("work.done", wire.pack(said))
+        await system.nc.publish("$JS.API.CONSUMER.MSG.NEXT.WORK.mine", b"", reply=subject)
+        async with asyncio.timeout(5):
+            await heard.wait()
+        await last.unsubscribe()
+    await system.nc.publish(subjects.POLICY_EVENT, wire.pack({**event, "event": {**GOOD, "bundle": "true"}}))
+    await system.nc.publish(subjects.POLICY_SNAPSHOT, wire.pack({**snapshot, "replica": "k1"}))
+
+    async def is_told() -> bool:
+        return bool(await told(scripts) and announced)
+
+    await eventually(is_told)
+    assert [item["bundle"] for item in await told(scripts)] == ["true"]
+    assert [info.replica for info in announced] == ["k1"]
 
 
 async def test_what_is_no_event_is_not_written(system: System, scripts: Scripts, eventually: Eventually) -> None:

@@ -14,7 +14,7 @@ from holdgate.bundles.activate import BundleActivator
 from holdgate.bundles.format import build_bundle
 from holdgate.bundles.shadow import ShadowLimits
 from holdgate.bundles.shadowing import SHADOWS_AT_ONCE, BundleShadow
-from holdgate.bundles.store import SHADOW_PREFIX, BundleStore
+from holdgate.bundles.store import BundleStore, shadow_store
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.errors import NoPolicy
 from holdgate.kernel.records import Decision, Job, Phase, Verdict
@@ -52,9 +52,10 @@ async def watching(system: System, *, limits: ShadowLimits | None = None, instea
     root.write_bytes(system.ceremony.signed_root())
     connection = await nats.connect(system.nats_url)
     system.stack.push_async_callback(connection.close)
-    store = BundleStore(connection)
+    store, shadows = BundleStore(connection), shadow_store(connection)
+    await shadows.ensure()
     source = BundleActivator(root=root, pins=system.ceremony.pins, directory=directory, clock=system.clock, store=store)
-    shadow = BundleShadow(store, source, system.clock, limits=limits)
+    shadow = BundleShadow(shadows, source, system.clock, limits=limits)
     service = KernelService(connection, source, signer("kernel"), system.clock, "k1", shadow=instead or shadow)
     for part in (source, shadow, service):
         await part.start()
@@ -64,8 +65,9 @@ async def watching(system: System, *, limits: ShadowLimits | None = None, instea
 
 async def put(system: System, data: bytes, name: str = "house") -> None:
     """As somebody who may write to the store and checks nothing."""
-    held = await system.store.get(SHADOW_PREFIX + name)
-    await system.store.put(SHADOW_PREFIX + name, data, after_revision=None if held is None else held.revision)
+    shadows = shadow_store(system.nc)
+    held = await shadows.get(name)
+    await shadows.put(name, data, after_revision=None if held is None else held.revision)
 
 
 async def submit(client: KernelClient, jobs: Iterable[Job] = (job(),)) -> list[Decision]:
@@ -119,7 +121,7 @@ async def test_the_status_of_a_kernel_says_what_it_shadows(
     await eventually(lambda: kernel.told)
     (status,) = await client.status()
     assert [entry["name"] for entry in status.shadow] == ["house"]
-    await system.store.remove(SHADOW_PREFIX + "house")
+    await shadow_store(system.nc).remove("house")
     await eventually(lambda: not kernel.told)
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Iterator
 
 import nats
 import nats.errors
 import pytest
 from nats.aio.client import Client as Nats
+from nats.js.errors import APIError
 
 from holdgate.bundles.stampstore import StampStore
-from holdgate.kernel import subjects
+from holdgate.bundles.store import STREAM, SUBJECT_PREFIX, BundleStore, shadow_store
+from holdgate.kernel import subjects, wire
+from holdgate.kernel.errors import InvalidInput
+from holdgate.scheduler.state.log import PayloadStore
 from holdgate.scheduler.up.access import ACCESS, OPERATOR, nats_user, worker_access, worker_user
 from holdgate.scheduler.up.children import free_port, stop
 from holdgate.scheduler.up.servers import NatsConfig, nats_server
@@ -21,6 +26,9 @@ from support.waiting import eventually
 
 POOLS = ("default", "other")
 REFUSAL_S = 2.0
+BUCKETS = {bucket: f"KV_{bucket}" for bucket in (subjects.BUCKET_POLICY, subjects.BUCKET_SHADOW, subjects.BUCKET_STAMP)}
+STREAMS = ("JOBS", "RESULTS", *BUCKETS.values(), "OBJ_holdgate-payloads")
+FORGED = wire.pack({"replica": "k1", "epoch_ms": 1, "event": {}})
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +201,116 @@ async def test_only_kernels_say_what_became_of_a_bundle(url: str, user: str) -> 
         assert await process.may_not_publish(subjects.POLICY_EVENT)
 
 
+@pytest.mark.parametrize("user", [*ACCESS, "worker-default"])
+async def test_nobody_has_the_server_send_what_a_stream_holds_where_they_like(url: str, user: str) -> None:
+    """A consumer delivers, and a direct get answers, with the server's rights, on any subject that is asked for."""
+    async with connected(url, user) as process:
+        for stream in STREAMS:
+            for subject in (
+                f"CONSUMER.CREATE.{stream}",
+                f"CONSUMER.CREATE.{stream}.mine",
+                f"CONSUMER.CREATE.{stream}.mine.filter",
+                f"CONSUMER.DURABLE.CREATE.{stream}.mine",
+                f"DIRECT.GET.{stream}",
+                f"DIRECT.GET.{stream}.key",
+            ):
+                assert await process.may_not_publish(f"$JS.API.{subject}"), subject
+
+
+@pytest.mark.parametrize(
+    ("user", "stream", "written"),
+    [
+        ("api", STREAM, f"{SUBJECT_PREFIX}forged"),
+        ("api", "OBJ_holdgate-payloads", "$O.holdgate-payloads.C.forged"),
+        ("output-gate", "OBJ_holdgate-payloads", "$O.holdgate-payloads.C.forged"),
+    ],
+)
+async def test_an_event_of_policy_is_not_forged_by_way_of_a_stream(
+    url: str, user: str, stream: str, written: str
+) -> None:
+    """Written where the forger may write, to be sent where only kernels may speak."""
+    create = {
+        "stream_name": stream,
+        "config": {"name": "forger", "deliver_subject": subjects.POLICY_EVENT, "ack_policy": "none"},
+    }
+    asked = {
+        f"$JS.API.CONSUMER.CREATE.{stream}.forger": create,
+        f"$JS.API.DIRECT.GET.{stream}": {"last_by_subj": written},
+        f"$JS.API.STREAM.MSG.GET.{stream}": {"last_by_subj": written},
+    }
+    heard: list[bytes] = []
+    async with connected(url, OPERATOR) as operator, connected(url, user) as forger:
+        await ensure_all(operator.nc, replicas=1)
+
+        async def hear(message: nats.aio.msg.Msg) -> None:
+            heard.append(message.data)
+
+        await operator.nc.subscribe(subjects.POLICY_EVENT, cb=hear)
+        await operator.nc.flush()
+        await forger.nc.jetstream().publish(written, FORGED)
+        for subject, question in asked.items():
+            await forger.nc.publish(subject, json.dumps(question).encode(), reply=subjects.POLICY_EVENT)
+        await eventually(lambda: bool(heard))
+        await eventually(lambda: len(forger.refused) == 2)
+        assert FORGED not in heard
+        for data in heard:  # the server's answer to a question, which it is allowed to ask
+            with pytest.raises(InvalidInput):
+                wire.unpack(data)
+
+
+async def test_whoever_publishes_cannot_erase_what_was_published(url: str) -> None:
+    """By a message that takes the others away, or by asking the stream."""
+    async with connected(url, OPERATOR) as operator, connected(url, "api") as api:
+        await ensure_all(operator.nc, replicas=1)
+        store = BundleStore(api.nc)
+        await store.put("log", b"one", after_revision=None)
+        for which in ("sub", "all"):
+            with pytest.raises(APIError, match="rollup"):
+                await api.nc.jetstream().publish(f"{SUBJECT_PREFIX}log", b"", headers={"Nats-Rollup": which})
+        await store.remove("log")
+        assert [stored.data async for stored in store.history("log")] == [b"one"]
+        for verb in ("PURGE", "MSG.DELETE", "DELETE", "UPDATE"):
+            assert await api.may_not_publish(f"$JS.API.STREAM.{verb}.{STREAM}")
+
+
+async def test_candidates_are_written_by_the_api_and_read_by_kernels(url: str) -> None:
+    """Where no bundle lies."""
+    async with connected(url, OPERATOR) as operator, connected(url, "api") as api, connected(url, "kernel") as kernel:
+        await ensure_all(operator.nc, replicas=1)
+        hint = asyncio.Event()
+        await shadow_store(kernel.nc).on_write(hint.set)
+        await kernel.nc.flush()
+        await shadow_store(api.nc).put("house", b"candidate", after_revision=None)
+        async with asyncio.timeout(5):
+            await hint.wait()
+        held = await shadow_store(kernel.nc).get("house")
+        assert held is not None
+        assert held.data == b"candidate"
+        await shadow_store(api.nc).remove("house")
+        assert await shadow_store(kernel.nc).get("house") is None
+        assert kernel.refused == api.refused == []
+        for user in ("kernel", "dispatcher", "output-gate", "auditor", "worker-default"):
+            async with connected(url, user) as process:
+                assert await process.may_not_publish("$KV.holdgate-shadow.house")
+
+
+async def test_large_payloads_are_read_with_the_rights_of_who_needs_them(url: str) -> None:
+    """Nothing that reading takes is missing, and nothing is asked for in vain."""
+    payload = bytes(range(256)) * 4096 + b"the last chunk is short"
+    async with connected(url, OPERATOR) as operator, connected(url, "api") as api:
+        await ensure_all(operator.nc, replicas=1)
+        digest = await PayloadStore(api.nc).put(payload)
+        for user in ("api", "dispatcher", "output-gate"):
+            async with connected(url, user) as process:
+                assert await PayloadStore(process.nc).get(digest) == payload
+                assert process.refused == []
+        await PayloadStore(api.nc).delete(digest)
+        assert api.refused == []
+    for user in ("kernel", "auditor", "worker-default"):
+        async with connected(url, user) as process:
+            assert await process.may_not_publish("$JS.API.STREAM.MSG.GET.OBJ_holdgate-payloads")
+
+
 async def test_a_reply_reaches_who_asked(url: str) -> None:
     """Private inboxes do not get in the way of asking."""
     async with connected(url, "kernel") as kernel, connected(url, "dispatcher") as dispatcher:
@@ -239,7 +357,8 @@ async def test_setup_makes_everything_and_a_second_time_changes_nothing(url: str
         await ensure_all(operator.nc, replicas=1)
         await ensure_all(operator.nc, replicas=1)
         names = {info.config.name for info in await operator.nc.jetstream().streams_info()}
-        assert names == {"JOBS", "RESULTS", "KV_holdgate-policy", "KV_holdgate-stamp", "OBJ_holdgate-payloads"}
+        buckets = {"KV_holdgate-policy", "KV_holdgate-shadow", "KV_holdgate-stamp", "OBJ_holdgate-payloads"}
+        assert names == {"JOBS", "RESULTS", *buckets}
         consumers = {info.name for info in await operator.nc.jetstream().consumers_info("RESULTS")}
         assert consumers == {"output-gate", "result-watch"}
 

@@ -10,7 +10,7 @@ from nats.aio.client import Client as Nats
 
 from holdgate.bundles.rootfile import RootFile
 from holdgate.bundles.stampstore import StampStore
-from holdgate.bundles.store import BundleStore
+from holdgate.bundles.store import BundleStore, shadow_store
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.permits import Signer
@@ -84,7 +84,7 @@ async def api_deps(
             workers=Workers(scripts),
             audit=AuditTrail(scripts),
             bundles=bundles,
-            candidates=StoredCandidates(BundleStore(nc), bundles, clock),
+            candidates=StoredCandidates(BundleStore(nc), shadow_store(nc), bundles, clock),
             replays=Replays(RecordedDecisions(scripts)),
             events=events,
             clock=clock,

@@ -10,7 +10,7 @@ from holdgate.bundles.replay import Tried, tried
 from holdgate.bundles.review import verify_candidate
 from holdgate.bundles.root import Root
 from holdgate.bundles.shadowing import SHADOWS_AT_ONCE
-from holdgate.bundles.store import SHADOW_PREFIX, BundleStore
+from holdgate.bundles.store import BundleStore
 from holdgate.bundles.trusted import TrustedSet
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.policy import Policy
@@ -21,10 +21,11 @@ from holdgate.scheduler.cli.shelf import PublishedBundles, require_own
 
 
 class StoredCandidates:
-    """Beside the bundles in the store that kernels watch."""
+    """In the store that kernels watch for candidates, judged on top of what `store` holds."""
 
-    def __init__(self, store: BundleStore, bundles: PublishedBundles, clock: Clock) -> None:
+    def __init__(self, store: BundleStore, shadows: BundleStore, bundles: PublishedBundles, clock: Clock) -> None:
         self._store = store
+        self._shadows = shadows
         self._bundles = bundles
         self._clock = clock
 
@@ -43,12 +44,12 @@ class StoredCandidates:
         seen = await standing(self._store, root, candidate.name)
         now_ms = self._clock.now_ms()
         verified = await asyncio.to_thread(verify_candidate, candidate.data, root, seen.in_force, now_ms)
-        others = [name for name in await self._store.shadows() if name != candidate.name and await self._holds(name)]
+        others = [name for name in await self._shadows.names() if name != candidate.name and await self._holds(name)]
         if len(others) >= SHADOWS_AT_ONCE:
             raise Problem("limited", f"{len(others)} candidates are shadowed already; stop one of them")
-        key = SHADOW_PREFIX + candidate.name
-        held = await self._store.get(key)
-        revision = await self._store.put(key, candidate.data, after_revision=None if held is None else held.revision)
+        held = await self._shadows.get(candidate.name)
+        after = None if held is None else held.revision
+        revision = await self._shadows.put(candidate.name, candidate.data, after_revision=after)
         bundle = verified.bundle
         return Shadowed(bundle.name, bundle.file.manifest.version, bundle.digest, revision)
 
@@ -56,15 +57,15 @@ class StoredCandidates:
         """Take it out of the store."""
         if not await self._holds(name):
             return False
-        await self._store.remove(SHADOW_PREFIX + name)
+        await self._shadows.remove(name)
         return True
 
     async def names(self) -> list[str]:
         """Those that are in the store."""
-        return [name for name in await self._store.shadows() if await self._holds(name)]
+        return [name for name in await self._shadows.names() if await self._holds(name)]
 
     async def _holds(self, name: str) -> bool:
-        return await self._store.get(SHADOW_PREFIX + name) is not None
+        return await self._shadows.get(name) is not None
 
 
 def _set_of(root: Root, in_force: dict[str, bytes]) -> TrustedSet:

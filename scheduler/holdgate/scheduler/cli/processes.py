@@ -93,7 +93,7 @@ async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[No
     from holdgate.bundles.root import Pins
     from holdgate.bundles.shadowing import BundleShadow
     from holdgate.bundles.stampstore import StampStore
-    from holdgate.bundles.store import BundleStore
+    from holdgate.bundles.store import BundleStore, shadow_store
     from holdgate.kernel.service import KernelService
 
     clock = SystemClock()
@@ -110,7 +110,7 @@ async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[No
         source.load()
         if source.trust is not None:
             _require_listed(signer, source.trust.kernel, "kernel")
-        shadow = BundleShadow(BundleStore(nc), source, clock)
+        shadow = BundleShadow(shadow_store(nc), source, clock)
         service = KernelService(nc, source, signer, clock, replica_id=f"kernel-{os.getpid()}", shadow=shadow)
         async with _started(source), _started(shadow), _started(service):
             yield

@@ -98,6 +98,10 @@ class PolicyEvents:
         return written
 
     async def _hear(self, message: Msg) -> None:
+        if message.subject != subjects.POLICY_EVENT:
+            log.warning("not an event of policy", action="policy_event", error="sent here from a stream")
+            return
+
         async def write() -> None:
             told = wire.unpack(message.data)
             if await self._write(told.get("replica"), told.get("epoch_ms"), told.get("event"), may_skip=False) < 0:

@@ -16,6 +16,7 @@ from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
     DiscardPolicy,
+    ObjectInfo,
     ObjectStoreConfig,
     RetentionPolicy,
     StorageType,
@@ -38,6 +39,8 @@ from holdgate.scheduler.state.transitions import State
 REDELIVERIES_MAX = -1
 """A result is never given up: past a maximum it would stay in the stream unseen."""
 ACKS_PENDING_MAX = 8_192
+_PAYLOAD_STREAM = f"OBJ_{subjects.BUCKET_PAYLOADS}"
+_CHUNKS = f"$O.{subjects.BUCKET_PAYLOADS}.C"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,10 @@ class JobLog:
 
 
 class PayloadStore:
-    """Payloads and results too large to be inline, under their digest."""
+    """Payloads and results too large to be inline, under their digest.
+
+    Read message by message, without a consumer: who may make one may have the server send to any subject.
+    """
 
     def __init__(self, nc: Nats, *, timeout_s: float = 5.0) -> None:
         self._nc = nc
@@ -165,7 +171,7 @@ class PayloadStore:
         """The bytes, checked against the digest. NotFound, LogUnavailable; Forged when they do not match."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                data = (await (await self._store()).get(digest)).data or b""
+                data = await self._read(await (await self._store()).get_info(digest))
         except (nats.js.errors.ObjectNotFoundError, nats.js.errors.ObjectDeletedError) as error:
             raise NotFound("there is no payload of that digest") from error
         except (nats.errors.Error, TimeoutError, OSError) as error:
@@ -183,6 +189,20 @@ class PayloadStore:
             return
         except (nats.errors.Error, TimeoutError, OSError) as error:
             raise LogUnavailable(f"the object store did not delete a payload: {type(error).__name__}") from error
+
+    async def _read(self, info: ObjectInfo) -> bytes:
+        """The chunks of `info` in order: no more than it says, nor than a payload may have."""
+        if type(info.size) is not int or type(info.nuid) is not str:
+            raise Forged("an object in the object store does not say what it is", code="payload_altered")
+        js, subject, seq = self._nc.jetstream(timeout=self._timeout_s), f"{_CHUNKS}.{info.nuid}", 0
+        chunks: list[bytes] = []
+        missing = min(info.size, limits.ENVELOPE_BYTES_MAX)
+        while missing > 0:
+            message = await js.get_msg(_PAYLOAD_STREAM, seq=seq + 1, subject=subject, next=True)
+            seq, chunk = message.seq or seq + 1, message.data or b""
+            chunks.append(chunk)
+            missing -= len(chunk)
+        return b"".join(chunks)
 
     async def _store(self) -> ObjectStore:
         if self._bucket is None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from holdgate.bundles.buckets import prefix_of, stream_of
 from holdgate.kernel import subjects
 from holdgate.scheduler.up.servers import NatsUser
 
 OPERATOR = subjects.OPERATOR_USER
 """Everything: creates streams, publishes the first bundle, repairs."""
 PROCESSES = ("kernel", "api", "dispatcher", "output-gate", "auditor")
-_POLICY_STREAM = f"KV_{subjects.BUCKET_POLICY}"
-_STAMP_STREAM = f"KV_{subjects.BUCKET_STAMP}"
 _PAYLOAD_STREAM = f"OBJ_{subjects.BUCKET_PAYLOADS}"
 
 
@@ -49,34 +48,24 @@ def worker_access(pool: str) -> Access:
     )
 
 
-def _read_values(stream: str, bucket: str) -> tuple[str, ...]:
-    """Read and watch a key-value bucket."""
-    return (
-        f"$JS.API.STREAM.INFO.{stream}",
-        f"$JS.API.DIRECT.GET.{stream}",
-        f"$JS.API.DIRECT.GET.{stream}.$KV.{bucket}.>",
-        f"$JS.API.STREAM.MSG.GET.{stream}",
-        f"$JS.API.CONSUMER.CREATE.{stream}",
-        f"$JS.API.CONSUMER.CREATE.{stream}.>",
-        f"$JS.API.CONSUMER.INFO.{stream}.*",
-        f"$JS.API.CONSUMER.DELETE.{stream}.*",
-        f"$JS.FC.{stream}.>",
-    )
+def _read(stream: str) -> tuple[str, ...]:
+    """Read what lies in a stream, one message at a time.
+
+    Neither by a consumer nor by a direct get: the server sends what those give with rights of its own to whatever
+    subject their user names, just as it was written, so who may write to the stream could speak as anybody. What these
+    two give comes wrapped, as an answer of the server, and is nobody's message.
+    """
+    return (f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.STREAM.MSG.GET.{stream}")
 
 
-def _read_objects(stream: str) -> tuple[str, ...]:
-    """Read an object store."""
-    return (
-        f"$JS.API.STREAM.INFO.{stream}",
-        f"$JS.API.STREAM.MSG.GET.{stream}",
-        f"$JS.API.DIRECT.GET.{stream}",
-        f"$JS.API.DIRECT.GET.{stream}.>",
-        f"$JS.API.CONSUMER.CREATE.{stream}",
-        f"$JS.API.CONSUMER.CREATE.{stream}.>",
-        f"$JS.API.CONSUMER.INFO.{stream}.*",
-        f"$JS.API.CONSUMER.DELETE.{stream}.*",
-        f"$JS.FC.{stream}.>",
-    )
+def _read_values(*buckets: str) -> tuple[str, ...]:
+    """Read key-value buckets."""
+    return tuple(subject for bucket in buckets for subject in _read(stream_of(bucket)))
+
+
+def _keys(*buckets: str) -> tuple[str, ...]:
+    """All keys of key-value buckets: to write them, or to hear that one was written."""
+    return tuple(f"{prefix_of(bucket)}>" for bucket in buckets)
 
 
 def _write_objects(stream: str, bucket: str) -> tuple[str, ...]:
@@ -96,7 +85,7 @@ def _consume(stream: str, consumer: str) -> tuple[str, ...]:
     )
 
 
-_OBJECTS = (*_read_objects(_PAYLOAD_STREAM), *_write_objects(_PAYLOAD_STREAM, subjects.BUCKET_PAYLOADS))
+_OBJECTS = (*_read(_PAYLOAD_STREAM), *_write_objects(_PAYLOAD_STREAM, subjects.BUCKET_PAYLOADS))
 _HINTS = (f"{subjects.WAKE}.*", f"{subjects.EVENT}.*", f"{subjects.CONTROL}.*.*")
 _INFO = "$JS.API.INFO"
 
@@ -107,10 +96,9 @@ ACCESS: dict[str, Access] = {
             subjects.POLICY_SNAPSHOT,
             subjects.POLICY_EVENT,
             *(f"{inbox}.>" for inbox in subjects.KERNEL_INBOXES if inbox != subjects.INBOX),
-            *_read_values(_POLICY_STREAM, subjects.BUCKET_POLICY),
-            *_read_values(_STAMP_STREAM, subjects.BUCKET_STAMP),
+            *_read_values(subjects.BUCKET_POLICY, subjects.BUCKET_SHADOW, subjects.BUCKET_STAMP),
         ),
-        subscribe=("holdgate.kernel.*", f"$KV.{subjects.BUCKET_POLICY}.>"),
+        subscribe=("holdgate.kernel.*", *_keys(subjects.BUCKET_POLICY, subjects.BUCKET_SHADOW)),
     ),
     "api": Access(
         publish=(
@@ -120,10 +108,8 @@ ACCESS: dict[str, Access] = {
             f"{subjects.JOB}.*",
             *_HINTS,
             *_OBJECTS,
-            *_read_values(_POLICY_STREAM, subjects.BUCKET_POLICY),
-            f"$KV.{subjects.BUCKET_POLICY}.>",
-            *_read_values(_STAMP_STREAM, subjects.BUCKET_STAMP),
-            f"$KV.{subjects.BUCKET_STAMP}.>",
+            *_read_values(subjects.BUCKET_POLICY, subjects.BUCKET_SHADOW, subjects.BUCKET_STAMP),
+            *_keys(subjects.BUCKET_POLICY, subjects.BUCKET_SHADOW, subjects.BUCKET_STAMP),
         ),
         subscribe=(subjects.POLICY_SNAPSHOT, f"{subjects.EVENT}.*"),
     ),
@@ -139,7 +125,7 @@ ACCESS: dict[str, Access] = {
             f"{subjects.INBOX}.>",
             f"{subjects.inbox(OPERATOR)}.>",
             *_HINTS,
-            *_read_objects(_PAYLOAD_STREAM),
+            *_read(_PAYLOAD_STREAM),
             *_consume(subjects.STREAM_JOBS, subjects.CONSUMER_INTAKE),
             *_consume(subjects.STREAM_RESULTS, subjects.CONSUMER_RESULT_WATCH),
             f"$JS.API.CONSUMER.INFO.{subjects.STREAM_RESULTS}.{subjects.CONSUMER_OUTPUT_GATE}",

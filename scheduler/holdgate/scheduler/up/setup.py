@@ -11,7 +11,7 @@ from holdgate.bundles.publish import NATS_PUBLISHER, Accept, publish
 from holdgate.bundles.root import Pins
 from holdgate.bundles.rootfile import load_root
 from holdgate.bundles.stampstore import StampStore
-from holdgate.bundles.store import BundleStore
+from holdgate.bundles.store import BundleStore, shadow_store
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.subjects import inbox
 from holdgate.scheduler.state.log import StreamSettings, ensure_streams
@@ -49,5 +49,6 @@ async def ensure_all(nc: Nats, *, replicas: int) -> BundleStore:
     await ensure_streams(nc, StreamSettings(replicas=replicas))
     store = BundleStore(nc)
     await store.ensure(replicas=replicas)
+    await shadow_store(nc).ensure(replicas=replicas)
     await StampStore(nc).ensure(replicas=replicas)
     return store

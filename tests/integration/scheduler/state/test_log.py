@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
@@ -121,6 +122,32 @@ async def test_payloads_are_kept_under_their_digest(nc: Nats) -> None:
     await store.delete(digest)
     await store.delete(digest)
     with pytest.raises(NotFound):
+        await store.get(digest)
+
+
+@pytest.mark.parametrize("size", [1, 128 * 1024, 128 * 1024 + 1, 8 * 1024 * 1024])
+async def test_payloads_of_any_number_of_chunks_come_back(nc: Nats, size: int) -> None:
+    """Also while others are written in between, and over one that lay there under the same digest."""
+    await ensure_streams(nc)
+    store = PayloadStore(nc)
+    payloads = [bytes([number]) * size for number in range(3)]
+    digests = await asyncio.gather(*map(store.put, payloads))
+    await store.put(payloads[1])
+    assert await asyncio.gather(*map(store.get, digests)) == payloads
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 10**12}, {"size": 0}, {"size": "8"}, {"size": -1}, {"nuid": None}, {"nuid": "other"}]
+)
+async def test_what_an_object_says_of_itself_is_not_believed(nc: Nats, change: dict[str, object]) -> None:
+    """Never other bytes than those that were hashed, and never an error of its own."""
+    await ensure_streams(nc)
+    store = PayloadStore(nc)
+    digest = await store.put(b"12345678")
+    js, stream = nc.jetstream(), f"OBJ_{subjects.BUCKET_PAYLOADS}"
+    meta = await js.get_last_msg(stream, f"$O.{subjects.BUCKET_PAYLOADS}.M.*")
+    await js.publish(meta.subject or "", json.dumps({**json.loads(meta.data or b""), **change}).encode())
+    with pytest.raises((Forged, LogUnavailable)):
         await store.get(digest)
 
 
