@@ -1,7 +1,8 @@
 """Replays for the API: one at a time, in slices between which the process serves everybody else.
 
 What always holds: no slice takes longer than about a millisecond, unless a single decision does; `REST` times as long
-passes before the next; a replay ends after `SECONDS_MAX`, and its report says that it is not whole.
+passes before the next; a replay ends at the first decision that takes too long, and after `SECONDS_MAX`, and its report
+says that it is not whole.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
 
 from holdgate.bundles.replay import Recorded, Replay, ReplayReport
 from holdgate.kernel.ids import Tenant
@@ -22,12 +22,10 @@ from holdgate.scheduler.state.recorded import RecordedDecisions, Wanted
 SECONDS_MAX = 100.0
 """Under what callers wait for an answer."""
 SLICE_S = 0.001
-SLICE_RECORDS = 50
 REST = 2.0
 """A submit passes the loop several times on its way, and waits for a slice each time that it meets one."""
-DECISION_S_MAX = 0.1
-SLOW_MAX = 3
-"""So many slices with longer decisions than that end a replay: other calls wait while one is made."""
+DECISION_S_MAX = 0.05
+"""Of a processor, for one record: others wait meanwhile, and would as well if the candidate were published."""
 UNREADABLE = "unreadable"
 
 
@@ -36,7 +34,7 @@ class Stopped(StrEnum):
 
     TIME = "time"
     SLOW = "slow"
-    """The candidate takes so long for single decisions that nobody else would be served."""
+    """The candidate takes so long for a single decision that nobody else would be served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +78,23 @@ class Replays:
 
 
 class Pace:
-    """How many records are fed at once, and how long is rested after; until `until`, of the monotonic clock."""
+    """How much is fed at once, and how long is rested after; until `until`, of the monotonic clock."""
 
     def __init__(self, until: float, *, decision_s_max: float = DECISION_S_MAX) -> None:
         self._until = until
         self._decision_s_max = decision_s_max
-        self._size = SLICE_RECORDS
-        self._slow = 0
 
     async def feed(self, replay: Replay, records: Iterator[Recorded]) -> Stopped | None:
         """Feed `records` with pauses; why not all of them were, None where they were."""
         while time.monotonic() < self._until:
             started = time.perf_counter()
-            fed = list(islice(records, self._size))
-            if not fed:
-                return None
-            replay.feed(fed)
-            taken_s = time.perf_counter() - started
-            self._slow += taken_s > self._decision_s_max * len(fed)
-            if self._slow >= SLOW_MAX:
-                return Stopped.SLOW
-            self._size = max(1, min(SLICE_RECORDS, int(self._size * SLICE_S / max(taken_s, 1e-6))))
-            await asyncio.sleep(taken_s * REST)
+            while time.perf_counter() < started + SLICE_S:
+                record = next(records, None)
+                if record is None:
+                    return None
+                worked = time.thread_time()
+                replay.feed((record,))
+                if time.thread_time() - worked > self._decision_s_max:
+                    return Stopped.SLOW
+            await asyncio.sleep((time.perf_counter() - started) * REST)
         return Stopped.TIME
