@@ -47,6 +47,7 @@ class Lookout:
         self.store = store
         self.stamp = StampWatch(stamps)
         self.seq: int | None = None
+        self._made: str | None = None
         self._names: frozenset[str] = frozenset()
         self._dealt: dict[str, int] = {}
         self._told: dict[str, tuple[int, str]] = {}
@@ -61,13 +62,17 @@ class Lookout:
 
     async def look(self, trusted: TrustedSet, now_ms: int) -> Found | None:
         """Read what was not dealt with yet; None where there is nothing new. StoreUnavailable."""
-        names = await self.store.revisions()
-        found = Found(names.pop(""))
+        there_is = await self.store.inventory(first=trusted.floors)
+        if there_is.made != self._made:
+            # Its revisions count from anew: one that is equal to a known one says nothing.
+            self.forget()
+            self._made = there_is.made
+        found = Found(there_is.seq)
         if found.seq == self.seq and (self._again_ms is None or now_ms < self._again_ms):
             return None
         self._again_ms = None
         there: set[str] = set()
-        for name in names:
+        for name in there_is.names:
             try:
                 is_there = await self._look_under(name, trusted, now_ms, found)
             except Unavailable:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from holdgate.bundles import store as stores
+from holdgate.bundles.activate import BundleActivator
 from holdgate.bundles.lookout import AGAIN_MS
-from holdgate.bundles.store import SUBJECT_PREFIX, BundleStore, StoredBundle
+from holdgate.bundles.store import STREAM, SUBJECT_PREFIX, BundleStore, StoredBundle
 from holdgate.bundles.trusted import TrustedBundle, TrustedSet
 from holdgate.kernel.canonical import canonical_bytes
 from support.trust import ALLOW_READS, HOLD_WRITES, bundle
@@ -76,3 +78,37 @@ async def test_a_message_that_cannot_be_read_keeps_no_other_out(
     await system.nc.jetstream().publish(SUBJECT_PREFIX + "house", bundle(tmp_path, ALLOW_READS))
     kernel = await system.kernel()
     assert (names(kernel), refused(kernel)) == (["writes"], [("house", "internal_error")])
+
+
+async def test_names_that_somebody_made_up_hide_none_in_force(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "NAMES_MAX", 3)
+    await system.put("house", bundle(tmp_path, ALLOW_READS))
+    kernel = await system.kernel()
+    for number in range(5):
+        await system.put(f"a{number}", b"x")
+    await system.put("house", bundle(tmp_path, ALLOW_READS, version=2))
+    await kernel.source.refresh()
+    assert kernel.source.trusted is not None
+    assert kernel.source.trusted.bundles["house"].floor.version == 2
+
+
+async def test_a_store_that_was_made_again_is_read_anew(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come to the very revisions that the one before had."""
+    await system.put("house", bundle(tmp_path, ALLOW_READS))
+    kernel = await system.kernel()
+    refresh = BundleActivator.refresh
+
+    async def held_up(_: BundleActivator) -> None:
+        """No look in between, as while NATS is away."""
+
+    monkeypatch.setattr(BundleActivator, "refresh", held_up)
+    await system.nc.jetstream().delete_stream(STREAM)
+    await system.store.ensure()
+    await system.nc.jetstream().publish(SUBJECT_PREFIX + "house", bundle(tmp_path, ALLOW_READS, version=2))
+    await refresh(kernel.source)
+    assert kernel.source.trusted is not None
+    assert kernel.source.trusted.bundles["house"].floor.version == 2
