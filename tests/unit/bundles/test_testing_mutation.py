@@ -461,6 +461,23 @@ def test_a_bound_within_a_condition_needs_a_case_on_both_sides() -> None:
     ]
 
 
+def test_the_last_of_many_cases_notices_as_the_first_does() -> None:
+    rules = """
+rules:
+  - {id: r, decision: allow_with_constraints, reason: r, match: {topics: [job.a]}, constraints: {max_attempts: 1}}
+"""
+    many = "\n".join(
+        f"  - {{name: c{number}, job: {{topic: job.a}}, expect: {{verdict: allow_with_constraints}}}}"
+        for number in range(100)
+    )
+    last = (
+        "  - {name: z, job: {topic: job.a}, expect: {verdict: allow_with_constraints, constraints: {max_attempts: 1}}}"
+    )
+    loose = "constraint `max_attempts` removed"
+    assert loose in [mutant.change for mutant in mutate(f"cases:\n{many}", rules).survivors]
+    assert loose not in [mutant.change for mutant in mutate(f"cases:\n{many}\n{last}", rules).survivors]
+
+
 @pytest.mark.parametrize("tests", [WEAK, STRONG])
 @pytest.mark.parametrize("combining", ["deny-overrides", "first-applicable"])
 def test_leaving_rules_and_cases_out_changes_no_outcome(tests: str, combining: str) -> None:

@@ -2,7 +2,7 @@
 
 cases     files of tests → cases           expected  what a case expects, and where a decision differs
 run       every case, with the evaluator   coverage  what of the rules the cases have seen
-mutants   rules of which one thing was changed (fields: their `match`; terms: what they demand; expressions: their `when`)
+mutants   rules of which one thing was changed (in fields: their `match`; expressions: `when`; terms: what they demand)
 mutation  which of these the cases do not notice
 report    what came of it                  junit     the same for other tools
 """
