@@ -55,13 +55,16 @@ class Note:
 
     def headers(self) -> dict[str, str]:
         """As it is stored; what a header could not carry is left out of the name."""
-        name = "".join(sign for sign in self.publisher if "!" <= sign <= "~")[:PUBLISHER_CHARS_MAX]
-        return {PUBLISHER: name, ACCEPTED_WIDENING: "true" if self.accepted_widening else "false"}
+        return {PUBLISHER: _name_in(self.publisher), ACCEPTED_WIDENING: "true" if self.accepted_widening else "false"}
 
     @classmethod
     def read(cls, headers: Mapping[str, str]) -> Self:
-        """Of what is stored; empty where nothing was said."""
-        return cls(headers.get(PUBLISHER, "")[:PUBLISHER_CHARS_MAX], headers.get(ACCEPTED_WIDENING) == "true")
+        """Of what is stored, by whomever; empty where nothing was said."""
+        return cls(_name_in(headers.get(PUBLISHER, "")), headers.get(ACCEPTED_WIDENING) == "true")
+
+
+def _name_in(text: str) -> str:
+    return "".join(sign for sign in text[: 2 * PUBLISHER_CHARS_MAX] if "!" <= sign <= "~")[:PUBLISHER_CHARS_MAX]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,17 @@ from nats.js.api import KeyValueConfig
 from nats.js.errors import APIError
 
 from holdgate.bundles.errors import BundleConflict, StoreUnavailable
-from holdgate.bundles.store import HISTORY, STREAM, SUBJECT_PREFIX, BundleStore, Note, StoredBundle, shadow_store
+from holdgate.bundles.store import (
+    HISTORY,
+    PUBLISHER,
+    PUBLISHER_CHARS_MAX,
+    STREAM,
+    SUBJECT_PREFIX,
+    BundleStore,
+    Note,
+    StoredBundle,
+    shadow_store,
+)
 from holdgate.kernel.subjects import BUCKET_POLICY
 
 
@@ -86,6 +96,15 @@ async def test_a_publisher_cannot_write_a_header_of_its_own(store: BundleStore) 
     await store.put("house", b"one", after_revision=None, note=Note("ann\r\nHoldgate-Accepted-Widening: true\x00é"))
     (stored,) = await kept(store, "house")
     assert stored.note == Note("annHoldgate-Accepted-Widening:true")
+
+
+async def test_a_publisher_is_read_as_it_would_be_written(store: BundleStore, nc: Nats) -> None:
+    """Whoever has the store writes headers as they like."""
+    headers = {PUBLISHER: "an\x1b[2Jn\x9b" + "n" * 900}
+    await nc.jetstream().publish(SUBJECT_PREFIX + "house", b"one", headers=headers)
+    (stored,) = await kept(store, "house")
+    assert stored.note.publisher.startswith("an[2Jnn")
+    assert len(stored.note.publisher) == PUBLISHER_CHARS_MAX
 
 
 async def test_of_two_who_write_after_the_same_revision_one_is_told(store: BundleStore) -> None:
