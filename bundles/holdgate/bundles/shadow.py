@@ -19,7 +19,7 @@ from holdgate.bundles import metrics
 from holdgate.bundles.comparison import Outcome, compare_decisions, is_certain
 from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.evaluate import evaluate
-from holdgate.kernel.ids import Digest
+from holdgate.kernel.ids import Digest, Tenant
 from holdgate.kernel.policy import Policy
 from holdgate.kernel.records import Decision, Job
 
@@ -39,9 +39,12 @@ class ShadowLimits:
     """Decisions a second."""
     slice_s: float = 0.001
     """After so long comparing pauses. A single decision may take longer, and the pause is longer then."""
-    decision_s_max: float = 0.1
-    """A candidate that takes longer for one decision, `slow_max` times, is asked no more: nobody is answered then."""
-    slow_max: int = 3
+    decision_s_max: float = 0.025
+    """Of a processor. A candidate that takes longer for one decision is asked no more: nobody is answered meanwhile."""
+    again_s: float = 60.0
+    """After so long another candidate of that name is asked."""
+    tenants_max: int = 200
+    """Tenants that are counted by themselves; decisions of others are in the totals only."""
 
 
 class Seen(StrEnum):
@@ -70,31 +73,46 @@ class Tally:
     """A candidate, and what was found about it since it is looked at."""
 
     candidate: Candidate
+    tenants_max: int
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By phase and outcome."""
+    by_tenant: dict[Tenant, Counter[tuple[str, str]]] = field(default_factory=dict)
     samples: deque[dict[str, object]] = field(default_factory=lambda: deque(maxlen=SAMPLES_MAX))
-    slow: int = 0
-    """How many decisions it took too long for."""
 
-    def count(self, phase: str, outcome: str, times: int = 1) -> None:
+    def count(self, tenant: Tenant, phase: str, outcome: str) -> None:
         """Here, and in the metrics of the process."""
-        self.counts[phase, outcome] += times
-        metrics.SHADOW.labels(phase, outcome).inc(times)
+        self.counts[phase, outcome] += 1
+        if tenant in self.by_tenant or len(self.by_tenant) < self.tenants_max:
+            self.by_tenant.setdefault(tenant, Counter())[phase, outcome] += 1
+        metrics.SHADOW.labels(phase, outcome).inc()
 
     def as_dict(self) -> dict[str, object]:
         """Plain values."""
-        counts: dict[str, dict[str, int]] = {}
-        for (phase, outcome), count in sorted(self.counts.items()):
-            counts.setdefault(str(phase), {})[str(outcome)] = count
         candidate = self.candidate
         return {
             "name": candidate.name,
             "version": candidate.version,
             "digest": candidate.digest,
             "signers": list(candidate.signers),
-            "counts": counts,
+            "counts": _by_phase(self.counts),
+            "tenants": {tenant: _by_phase(counts) for tenant, counts in sorted(self.by_tenant.items())},
             "samples": list(self.samples),
         }
+
+
+def _by_phase(counted: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for (phase, outcome), count in sorted(counted.items()):
+        counts.setdefault(str(phase), {})[str(outcome)] = count
+    return counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Slow:
+    """What took too long for a decision, and when another one of its name is asked, by the monotonic clock."""
+
+    digest: Digest
+    until_s: float
 
 
 class LiveComparison:
@@ -107,6 +125,7 @@ class LiveComparison:
         self._filled = asyncio.Event()
         self._base: Digest | None = None
         self._tallies: dict[str, Tally] = {}
+        self._slow: dict[str, _Slow] = {}
         self._reads_payload = False
 
     def use(self, base: Digest | None, candidates: Mapping[str, Candidate]) -> None:
@@ -118,6 +137,8 @@ class LiveComparison:
             self._drop_all()
         self._base = base
         self._tallies = {name: self._tally(candidate) for name, candidate in candidates.items()}
+        now_s = time.monotonic()
+        self._slow = {name: slow for name, slow in self._slow.items() if name in candidates or now_s < slow.until_s}
         self._reads_payload = any("payload" in candidate.policy.reads for candidate in candidates.values())
 
     @property
@@ -130,13 +151,13 @@ class LiveComparison:
         if not self._tallies:
             return
         if decision.snapshot != self._base:
-            self._count_dropped(decision)
+            self._count_dropped(job.tenant, decision)
             return
         size = 0 if job.payload is None else len(job.payload)
         if size > SMALL_BYTES and not self._reads_payload:
             job, size = job.with_payload(None), 0
         if len(self._queue) >= self._limits.queue_max or self._bytes + size > self._limits.queue_bytes_max:
-            self._count_dropped(decision)
+            self._count_dropped(job.tenant, decision)
             return
         self._queue.append((job, decision))
         self._bytes += size
@@ -173,34 +194,39 @@ class LiveComparison:
         return self._tallies[name].as_dict()
 
     def is_too_slow(self, name: str) -> bool:
-        """Whether the candidate `name` is asked no more for what it takes."""
-        return self._tallies[name].slow >= self._limits.slow_max
+        """Whether the candidate `name`, or one of that name a short while ago, takes too long to be asked."""
+        slow = self._slow.get(name)
+        if slow is None:
+            return False
+        return slow.digest == self._tallies[name].candidate.digest or time.monotonic() < slow.until_s
 
     def _compare(self, tally: Tally, job: Job, decision: Decision) -> None:
-        if tally.slow >= self._limits.slow_max:
-            tally.count(decision.phase, Seen.DROPPED)
+        name = tally.candidate.name
+        if name in self._slow and self.is_too_slow(name):
+            tally.count(job.tenant, decision.phase, Seen.DROPPED)
             return
-        started = time.perf_counter()
+        started = time.thread_time()
         _compare(tally, job, decision)
-        tally.slow += time.perf_counter() - started > self._limits.decision_s_max
+        if time.thread_time() - started > self._limits.decision_s_max:
+            self._slow[name] = _Slow(tally.candidate.digest, time.monotonic() + self._limits.again_s)
 
     def _tally(self, candidate: Candidate) -> Tally:
         known = self._tallies.get(candidate.name)
         if known is None or known.candidate.digest != candidate.digest:
-            return Tally(candidate)
+            return Tally(candidate, self._limits.tenants_max)
         known.candidate = candidate
         return known
 
     def _drop_all(self) -> None:
-        for _, decision in self._queue:
-            self._count_dropped(decision)
+        for job, decision in self._queue:
+            self._count_dropped(job.tenant, decision)
         self._queue.clear()
         self._bytes = 0
         self._filled.clear()
 
-    def _count_dropped(self, decision: Decision) -> None:
+    def _count_dropped(self, tenant: Tenant, decision: Decision) -> None:
         for tally in self._tallies.values():
-            tally.count(decision.phase, Seen.DROPPED)
+            tally.count(tenant, decision.phase, Seen.DROPPED)
 
 
 def _compare(tally: Tally, job: Job, decision: Decision) -> None:
@@ -208,7 +234,7 @@ def _compare(tally: Tally, job: Job, decision: Decision) -> None:
         outcome = _outcome(tally, job, decision)
     except Exception:  # noqa: BLE001  whatever a candidate makes fail is a count and touches nothing
         outcome = Seen.FAILED
-    tally.count(decision.phase, outcome)
+    tally.count(job.tenant, decision.phase, outcome)
 
 
 def _outcome(tally: Tally, job: Job, before: Decision) -> str:
