@@ -9,7 +9,8 @@ expired or does not hold is compared with nothing, and status says why.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,8 +34,10 @@ LOOK_S = 5.0
 AGAIN_S = 60
 """After so long a candidate that was refused is verified again: its time may have come, and clocks are set right."""
 TOO_SLOW = "it takes too long for a decision, and would as well if it were published; use fewer or simpler conditions"
-SHADOWS_AT_ONCE = 4
+SHADOWS_AT_ONCE = 8
 """Candidates compared with at a time: each costs an evaluation of every decision."""
+SHADOWS_PER_AUTHOR = 2
+"""Of those that one key signed, so that nobody takes all places."""
 
 
 class SetInForce(Protocol):
@@ -202,13 +205,28 @@ def judge(name: str, data: bytes, base: TrustedSet, now_ms: int) -> Judged:
 
 
 def _at_most(judged: Iterable[Judged]) -> Iterable[tuple[str, Judged]]:
-    """Only so many candidates, by name; the others say why not."""
-    left = SHADOWS_AT_ONCE
+    """Only so many candidates in all and of each author, by name; the others say why not."""
+    taken: Counter[str] = Counter()
+    places = SHADOWS_AT_ONCE
     for item in sorted(judged, key=lambda item: item.name):
-        if item.candidate is not None:
-            left -= 1
-        if left < 0:
-            why = f"{SHADOWS_AT_ONCE} candidates are shadowed already; stop one of them"
+        signers = () if item.candidate is None else item.candidate.signers
+        why = why_no_place(signers, taken, places) if item.candidate is not None else None
+        if why is not None:
             yield item.name, Judged(item.name, item.data, item.base, item.at_ms, code="too_many", message=why)
-        else:
-            yield item.name, item
+            continue
+        if item.candidate is not None:
+            taken.update(signers)
+            places -= 1
+        yield item.name, item
+
+
+def why_no_place(signers: Iterable[str], taken: Mapping[str, int], places: int) -> str | None:
+    """Why a candidate of these signers is not shadowed beside those of others; None where it is.
+
+    `taken` are the places that each key has, `places` those that nobody has.
+    """
+    if places <= 0:
+        return f"{SHADOWS_AT_ONCE} candidates are shadowed already; stop one of them"
+    if any(taken.get(signer, 0) >= SHADOWS_PER_AUTHOR for signer in signers):
+        return f"{SHADOWS_PER_AUTHOR} candidates of one author are shadowed already; stop one of them"
+    return None

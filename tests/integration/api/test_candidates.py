@@ -16,14 +16,15 @@ import pytest
 from holdgate.bundles.format import sign_bundle
 from holdgate.bundles.keys import load_signer
 from holdgate.bundles.replay import Recorded, Replay
-from holdgate.bundles.shadowing import SHADOWS_AT_ONCE
+from holdgate.bundles.shadowing import SHADOWS_PER_AUTHOR
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.ids import Tenant
 from holdgate.kernel.records import Verdict
+from holdgate.scheduler.api.keys import issue_key
 from holdgate.scheduler.api.replaying import Pace, Replays, Stopped
 from holdgate.scheduler.api.routes import replay as replay_route
 from holdgate.scheduler.state.recorded import RecordedDecisions, Wanted
-from support.api import ApiWorld
+from support.api import OTHER_TENANT, ApiWorld
 from support.policies import NOW_MS, job, policy, rule
 from support.trust import bundle
 from support.waiting import eventually
@@ -67,6 +68,12 @@ def bench(api: ApiWorld, tmp_path: Path) -> Bench:
     folder = tmp_path / "drafts"
     folder.mkdir()
     return Bench(api, folder)
+
+
+def author_of(bench: Bench, tenant: str) -> str:
+    """The API key of an author of this tenant."""
+    key, _ = issue_key(bench.api.provisioned.home.api_keys_file, tenant=tenant, actor="writer", roles=["author"])
+    return key
 
 
 def refused(reply: httpx.Response) -> tuple[int, str]:
@@ -231,6 +238,9 @@ async def test_a_shadowed_candidate_is_compared_and_decides_nothing(bench: Bench
     assert (await bench.shadowed())[0]["counts"]["submit"]["tighter"] >= 1
     (told,) = await bench.shadowed("stranger")
     assert (told["counts"]["submit"]["tighter"] >= 1, told["samples"]) == (True, [])
+    bench.api.keys["elsewhere"] = author_of(bench, OTHER_TENANT)
+    (told,) = await bench.shadowed("elsewhere")
+    assert (told["counts"], told["samples"]) == ({}, [])
 
 
 async def test_what_is_shadowed_is_not_among_the_published_bundles(bench: Bench) -> None:
@@ -267,9 +277,21 @@ async def test_only_what_a_kernel_would_accept_can_be_shadowed(bench: Bench) -> 
     assert await bench.shadowed() == []
 
 
-async def test_only_a_few_candidates_are_shadowed_at_once(bench: Bench) -> None:
-    for number in range(SHADOWS_AT_ONCE + 1):
+async def test_only_a_few_candidates_of_an_author_are_shadowed_at_once(bench: Bench) -> None:
+    for number in range(SHADOWS_PER_AUTHOR + 1):
         rules = f"rules: [{{id: r{number}, decision: deny, reason: x, match: {{topics: [job.x]}}}}]"
         reply = await bench.start(bench.signed(rules, name=f"extra{number}"), name=f"extra{number}")
     assert refused(reply) == (429, "limited")
     assert (await bench.start(bench.signed(DENY_READS, name="extra0", version=2), name="extra0")).status_code == 200
+
+
+async def test_a_candidate_of_another_tenant_is_neither_stopped_nor_replaced(bench: Bench) -> None:
+    bench.api.keys["elsewhere"] = author_of(bench, OTHER_TENANT)
+    rules = "rules: [{id: own, decision: deny, reason: x, match: {tenants: [%s], topics: [job.x]}}]"
+    own = bench.signed(rules % "default", scope='{tenants: [default], topics: [">"]}')
+    assert (await bench.start(own)).status_code == 200
+    other = bench.signed(rules % OTHER_TENANT, scope=f'{{tenants: [{OTHER_TENANT}], topics: [">"]}}')
+    assert refused(await bench.start(other, who="elsewhere")) == (403, "bundle_tenant")
+    assert refused(await bench.api.client("elsewhere").delete(f"{SHADOW}/house")) == (403, "bundle_tenant")
+    assert (await bench.api.client("author").delete(f"{SHADOW}/house")).status_code == 200
+    assert (await bench.start(other, who="elsewhere")).status_code == 200

@@ -13,7 +13,7 @@ import pytest
 from holdgate.bundles.activate import BundleActivator
 from holdgate.bundles.format import build_bundle
 from holdgate.bundles.shadow import ShadowLimits
-from holdgate.bundles.shadowing import SHADOWS_AT_ONCE, BundleShadow
+from holdgate.bundles.shadowing import SHADOWS_PER_AUTHOR, BundleShadow
 from holdgate.bundles.store import BundleStore, shadow_store
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.errors import NoPolicy
@@ -195,17 +195,17 @@ async def test_a_candidate_that_expires_is_shadowed_no_more(
     assert [entry.get("code") for entry in kernel.told] == ["bundle_expired"]
 
 
-async def test_of_too_many_candidates_only_the_first_are_shadowed(
+async def test_of_too_many_candidates_of_an_author_only_the_first_are_shadowed(
     system: System, tmp_path: Path, eventually: Eventually
 ) -> None:
     await system.publish(bundle(tmp_path, ALLOW_READS))
     kernel = await watching(system)
-    for number in range(SHADOWS_AT_ONCE + 2):
+    for number in range(SHADOWS_PER_AUTHOR + 2):
         name = f"extra{number}"
         rules = f"rules: [{{id: r{number}, decision: deny, reason: x, match: {{topics: [job.x]}}}}]"
         await put(system, bundle(tmp_path, rules, name=name), name)
-    await eventually(lambda: len(kernel.told) == SHADOWS_AT_ONCE + 2)
-    assert [entry["state"] for entry in kernel.told] == ["shadowed"] * SHADOWS_AT_ONCE + ["refused"] * 2
+    await eventually(lambda: len(kernel.told) == SHADOWS_PER_AUTHOR + 2)
+    assert [entry["state"] for entry in kernel.told] == ["shadowed"] * SHADOWS_PER_AUTHOR + ["refused"] * 2
 
 
 async def test_a_slow_candidate_is_asked_less_and_answers_come_as_ever(

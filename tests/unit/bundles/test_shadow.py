@@ -10,6 +10,7 @@ import pytest
 
 from holdgate.bundles import shadow as module
 from holdgate.bundles.shadow import SAMPLES_MAX, Candidate, LiveComparison, ShadowLimits
+from holdgate.bundles.shadowing import why_no_place
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.ids import ActorId, Digest, Tenant
 from holdgate.kernel.jobform import Identity
@@ -221,6 +222,23 @@ def test_decisions_are_counted_by_tenant_and_in_all() -> None:
     told: Any = shadow.status("house")
     assert told["counts"] == {"submit": {"tighter": 4}}
     assert told["tenants"] == {"a": {"submit": {"tighter": 2}}, "b": {"submit": {"tighter": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("signers", "taken", "places", "why"),
+    [
+        (["a"], {}, 1, None),
+        (["a"], {"a": 1, "b": 2}, 1, None),
+        (["a"], {}, 0, "8 candidates are shadowed already"),
+        (["a"], {"a": 2}, 6, "2 candidates of one author"),
+        (["b", "a"], {"a": 2}, 6, "2 candidates of one author"),
+    ],
+)
+def test_no_author_takes_the_places_of_the_others(
+    signers: list[str], taken: dict[str, int], places: int, why: str | None
+) -> None:
+    assert (why_no_place(signers, taken, places) or "").startswith(why or "")
+    assert (why_no_place(signers, taken, places) is None) is (why is None)
 
 
 def test_without_a_candidate_nothing_waits() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from holdgate.bundles.replay import Tried
+from holdgate.kernel.ids import Tenant
 from holdgate.kernel.policy import Policy
 from holdgate.scheduler.api.bundles import Candidate
 
@@ -28,11 +29,14 @@ class Candidates(Protocol):
         ...
 
     async def start(self, candidate: Candidate) -> Shadowed:
-        """Give a signed candidate to kernels to shadow, verified as they will. Problem `limited` beyond a few."""
+        """Give a signed candidate to kernels to shadow, verified as they will.
+
+        Problem `limited` beyond a few, `bundle_tenant` where it would take the place of another tenant's.
+        """
         ...
 
-    async def stop(self, name: str) -> bool:
-        """Have it shadowed no more; False where it was not."""
+    async def stop(self, name: str, tenant: Tenant) -> bool:
+        """Have it shadowed no more; False where it was not. Problem `bundle_tenant` where it is another tenant's."""
         ...
 
     async def names(self) -> list[str]:

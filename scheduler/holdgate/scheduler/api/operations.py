@@ -264,7 +264,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "DELETE", f"{API}/policy/shadow/{{name}}", "stopShadow", "Have kernels shadow a bundle no more", shadow.stop,
-        "policy", AUTHOR, reply="ShadowStopped", errors=("bundle_not_found", "unavailable", *STATE_ERRORS),
+        "policy", AUTHOR, reply="ShadowStopped",
+        errors=("bundle_not_found", "bundle_tenant", "unavailable", *STATE_ERRORS),
     ),
     # Lists
     Operation(

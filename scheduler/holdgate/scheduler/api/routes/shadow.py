@@ -9,6 +9,7 @@ from holdgate.kernel.client import ReplicaStatus
 from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.api.bundles import Candidate
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
+from holdgate.scheduler.api.keys import Role
 from holdgate.scheduler.api.paging import page_reply
 from holdgate.scheduler.api.problems import Problem
 from holdgate.scheduler.api.routes.bundles import BUNDLE_NAME
@@ -25,29 +26,34 @@ async def start(call: Call) -> Reply:
 
 
 async def status(call: Call) -> Reply:
-    """`GET /policy/shadow`: what is shadowed, counts of all kernels together, and samples of the caller's tenant"""
+    """`GET /policy/shadow`: what is shadowed, and counts of all kernels together and samples of the caller's tenant
+
+    Who operates the system sees the counts of all tenants: an author would learn how much the others do.
+    """
     names = await call.deps.candidates.names()
     replicas = await call.deps.kernel.status()
-    items = [_item(name, replicas, call.principal.tenant) for name in names]
+    principal = call.principal
+    items = [_item(name, replicas, principal.tenant, sees_all=principal.has(Role.OPERATOR)) for name in names]
     return reply_json(page_reply(items, None))
 
 
 async def stop(call: Call) -> Reply:
     """`DELETE /policy/shadow/{name}`: kernels shadow it no more"""
     name = _name(call)
-    if not await call.deps.candidates.stop(name):
+    if not await call.deps.candidates.stop(name, call.principal.tenant):
         raise Problem("bundle_not_found", f"`{name}` is not shadowed")
     await _record(call, "shadow.stopped", name, {})
     return reply_json({"name": name})
 
 
-def _item(name: str, replicas: Iterable[ReplicaStatus], tenant: Tenant) -> dict[str, Any]:
+def _item(name: str, replicas: Iterable[ReplicaStatus], tenant: Tenant, *, sees_all: bool) -> dict[str, Any]:
     """What every kernel says about the candidate, each for itself and added up."""
     told = [(status.replica, entry) for status in replicas for entry in status.shadow if entry.get("name") == name]
     counts: dict[str, dict[str, int]] = {}
     samples: list[Mapping[str, Any]] = []
     for _, entry in told:
-        for phase, outcomes in entry.get("counts", {}).items():
+        counted = entry.get("counts", {}) if sees_all else entry.get("tenants", {}).get(tenant, {})
+        for phase, outcomes in counted.items():
             into = counts.setdefault(phase, {})
             for outcome, count in outcomes.items():
                 into[outcome] = into.get(outcome, 0) + count
