@@ -112,6 +112,31 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         "no",
         {"rules": [rule("no", "require_approval", at("job.exec.*"))], "other": [rule("yes", match=at("job.>"))]},
     ),
+    (
+        "shallow-restriction",
+        "no",
+        {"rules": [rule("no", "deny", at("job.exec.*")), rule("yes", match=at("job.exec.tools.>"))]},
+    ),
+    (
+        "shallow-restriction",
+        "no",
+        {"rules": [rule("no", "deny", at("job.exec.*", environments=["prod"])), rule("yes", match=at("job.exec.a.*"))]},
+    ),
+    *(
+        ("never-holds", "r", {"rules": [rule("r", match=at("a"), when=when)]})
+        for when in (
+            "job.payload.a > 5 && job.payload.a < 3",
+            "5 < job.payload.a && job.payload.b > 1 && 5 >= job.payload.a",
+            "job.payload.a == 1 && job.payload.a == 2",
+            'job.payload.a == 1 && job.payload.a == "1"',
+            "job.payload.a == 1 && job.payload.a != 1.0",
+            "job.payload.a == 7 && job.payload.a <= 5",
+            'job.payload.a in ["x", "y"] && job.payload["a"] in ["z"]',
+            "job.payload.a >= 5 && job.payload.a <= 5 && job.payload.a != 5",
+            'job.payload.a > 5 && job.payload.a < "x"',
+            "has(job.payload.a) && !has(job.payload.a)",
+        )
+    ),
     ("wrong-type", "r", {"rules": [rule("r", match=at("a"), when="job.labels.size > 5")]}),
     ("wrong-type", "r", {"rules": [rule("r", "deny", at("a"), when='has(job.labels.k) && job.labels["k"] == 5')]}),
     ("wrong-type", "r", {"rules": [rule("r", "deny", at("a"), when="job.labels.on == true")]}),
@@ -349,6 +374,24 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("wrong-type", {"rules": [rule("r", match=at("a"), when='int(job.labels.size) > 5 && job.labels.k == "5"')]}),
+    ("shallow-restriction", {"rules": [rule("no", "deny", at("job.exec.*")), rule("yes", match=at("job.exec.a.b"))]}),
+    *(
+        ("never-holds", {"rules": [rule("r", match=at("a"), when=when)]})
+        for when in (
+            "job.payload.a > 3 && job.payload.a < 5",
+            "job.payload.a > 4 && job.payload.a < 5",
+            "job.payload.a >= 5 && job.payload.a <= 5",
+            "job.payload.a > 5 && job.payload.b < 3",
+            "job.payload.a > 5 || job.payload.a < 3",
+            "job.payload.a == 1 && job.payload.a == 1.0",
+            "job.payload.a == true && job.payload.a != 1",
+            "job.payload.a == 9007199254740993 && job.payload.a == 9007199254740992.0",
+            "has(job.payload.a) && !has(job.payload.b)",
+            "job.payload.a == [1] && job.payload.a == [2]",
+            "job.payload.a > null && job.payload.a < null",
+        )
+    ),
+    ("never-holds", {"rules": [rule("r", "deny", at("a"), when="job.payload.a > 5 && job.payload.a < 3")]}),
     ("wrong-type", {"rules": [rule("r", "deny", at("a"), when="job.capability == null || job.max_attempts > 3")]}),
     ("wrong-type", {"rules": [rule("r", "deny", at("a"), when="timestamp(job.run_at) > now")]}),
     ("allow-everything", {"rules": [rule("r", match=at("job.>")), rule("s", match={"tenants": ["x"]})]}),
@@ -535,6 +578,8 @@ def test_a_hole_that_another_bundle_makes_is_not_the_mistake_of_this_one() -> No
         for findings in (found(no, yes), found(no, other=[yes]))
     ]
     assert severities == [[Severity.ERROR], [Severity.WARNING]]
+    deeper = rule("yes", match=at("job.exec.tools.>"))
+    assert [item.severity for item in found(no, deeper) if item.code == "shallow-restriction"] == [Severity.WARNING]
 
 
 def test_what_bounds_an_allow_of_everything_makes_it_less_bad() -> None:

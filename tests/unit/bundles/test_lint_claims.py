@@ -44,6 +44,11 @@ CONDITIONS = (
     '[1, 2].exists(n, job.labels.k == "x") && job.tenant == "z"',
     'job.capability in [] && job.labels.zzz == "x"',
     'job.actor_type != "x" && job.labels.env != "y"',
+    "job.payload.n > 2 && job.payload.n < 2",
+    "job.payload.n >= 1 && 1 >= job.payload.n && job.payload.n != 1",
+    'job.payload.n == 2 && job.payload.n in [1, "2", true]',
+    "job.payload.n >= 1 && job.payload.n <= 2 && job.payload.n != 1",
+    "has(job.payload.n) && !has(job.payload.n)",
 )
 
 

@@ -31,7 +31,8 @@ CHECKS = (
         "never-holds",
         Severity.ERROR,
         "Conditions that no job can meet: two fields that demand different values of one label, a `not` that takes "
-        "away all of `match`, a `when` that is false whatever the job is, or contradicts `match`",
+        "away all of `match`, a `when` that is false whatever the job is, or contradicts `match` or, in a rule that "
+        "allows, itself",
         "A deny that never holds denies nothing",
         "Correct the value that is wrong, or drop the rule",
     ),
@@ -53,7 +54,7 @@ CHECKS = (
         "shallow-restriction",
         Severity.ERROR,
         "A rule that denies, holds or slows down topics `a.*`, while one that allows reaches deeper with `>`. A "
-        "warning where that is in another bundle",
+        "warning where that is in another bundle, or allows deeper topics only, such as `a.b.>`",
         "`*` is one token: `a.b` is stopped and `a.b.c` passes",
         "Say `a.>` in the restriction; where the deeper topics are meant to pass, allow `a.*.>` by a rule of its own",
     ),

@@ -31,6 +31,7 @@ from holdgate.bundles.lint.expressions import (
 )
 from holdgate.bundles.lint.findings import Finding
 from holdgate.bundles.lint.placed import Placed
+from holdgate.bundles.lint.ranges import field_never_met
 from holdgate.bundles.lint.regions import Region
 from holdgate.kernel.conditions import Condition
 from holdgate.kernel.topics import is_pattern
@@ -114,7 +115,15 @@ def _never_true(item: Placed, condition: Condition, tree: Node) -> str | None:
             what = "what `match` demands" if item.region.is_apart(demanded) else "itself"
             return f"its `when` contradicts {what}; correct one of them"
         region = region.meet(demanded)
-    return "its `when` can never be true; correct it" if region.is_empty else None
+    if region.is_empty:
+        return "its `when` can never be true; correct it"
+    return _never_met(item, tree)
+
+
+def _never_met(item: Placed, tree: Node) -> str | None:
+    """What the `when` of an allow asks of one field that no value is. Elsewhere what fails counts as yes."""
+    path = field_never_met(conjuncts(tree)) if item.allows else None
+    return None if path is None else f"its `when` asks of `{'.'.join(path)}` what no value is; correct it"
 
 
 def _demanded(part: Node, item: Placed) -> Region | None:

@@ -37,7 +37,7 @@ class Together:
     """All rules looked at together: those that can match, and what finds their neighbours.
 
     `passing`: those by which a job can run, since they allow it or let a person release it. `deep`: those that allow
-    topics of any depth.
+    topics by a pattern that ends in `>` or `*`.
     """
 
     alive: Sequence[Placed]
@@ -54,7 +54,7 @@ class Together:
         """Of the rules `alive`."""
         allowing = [item for item in alive if item.allows]
         passing = [item for item in alive if item.allows or item.rule.decision is Verdict.REQUIRE_APPROVAL]
-        deep = [item for item in allowing if any(pattern.endswith(REST) for pattern in item.region.topics)]
+        deep = [item for item in allowing if any(pattern.endswith((REST, ONE)) for pattern in item.region.topics)]
         topics = sum(len(item.region.topics) for item in alive)
         return cls(alive, passing, deep, neighbours, neighbours.budget, context, topics)
 
@@ -162,24 +162,35 @@ def _shallow(item: Placed, together: Together) -> Iterator[Finding]:
             continue
         if not together.budget.spend(together.topics):
             return
-        reaching = (other for other in together.deep if _reaches_past(other, item, pattern, deeper, together))
-        through = next(reaching, None)
+        reaching = (
+            (is_both, other)
+            for is_both in (True, False)  # the worse first
+            for other in together.deep
+            if _reaches_past(other, item, pattern, deeper, together, is_both=is_both)
+        )
+        is_both, through = next(reaching, (False, None))
         if through is not None:
             does = {Verdict.DENY: "denies", Verdict.REQUIRE_APPROVAL: "holds"}.get(rule.decision, "slows down")
             message = (
                 f"{does} `{pattern}`, which is one token deep; `{through.rule.id}` allows what lies deeper, such as "
                 f"`{_example(through, deeper)}`; say `{pattern[:-1]}{REST}`"
             )
-            severity = Severity.ERROR if through.rule.bundle == rule.bundle else Severity.WARNING
+            severity = Severity.ERROR if is_both and through.rule.bundle == rule.bundle else Severity.WARNING
             yield finding("shallow-restriction", rule.bundle, rule.id, message, severity)
 
 
-def _reaches_past(other: Placed, item: Placed, pattern: str, deeper: str, together: Together) -> bool:
-    """Whether `other` allows below `pattern` what `item` is about, both there and one deeper, and nothing stops it."""
-    both = [own for own in other.region.topics if own.endswith(REST) and common_pattern(own, pattern) is not None]
-    if not both:
-        return False
-    below = other.region.at(c for own in both if (c := common_pattern(own, deeper)) is not None)
+def _reaches_past(other: Placed, item: Placed, pattern: str, deeper: str, together: Together, *, is_both: bool) -> bool:
+    """Whether `other` allows below `pattern` what `item` is about, and nothing stops it.
+
+    `is_both`: by one pattern that allows topics of the depth of `pattern`, too; else by one that does not, and is not
+    `deeper` itself, by which an author says that it is meant.
+    """
+    reaching = [
+        own
+        for own in other.region.topics
+        if own != deeper and own.endswith((REST, ONE)) and (common_pattern(own, pattern) is not None) == is_both
+    ]
+    below = other.region.at(c for own in reaching if (c := common_pattern(own, deeper)) is not None)
     if below.is_empty or below.is_apart(item.region.at({REST})):
         return False
     if not together.budget.spend(together.topics * len(below.topics)):
