@@ -63,8 +63,9 @@ class Note:
         return cls(_name_in(headers.get(PUBLISHER, "")), headers.get(ACCEPTED_WIDENING) == "true")
 
 
-def _name_in(text: str) -> str:
-    return "".join(sign for sign in text[: 2 * PUBLISHER_CHARS_MAX] if "!" <= sign <= "~")[:PUBLISHER_CHARS_MAX]
+def _name_in(text: object) -> str:
+    """What of `text` a name may have. A header that is not ASCII is read as an object that is no string."""
+    return "".join(sign for sign in str(text) if "!" <= sign <= "~")[:PUBLISHER_CHARS_MAX]
 
 
 @dataclass(frozen=True, slots=True)
