@@ -140,9 +140,16 @@ def test_a_result_takes_tenant_topic_and_labels_of_what_is_given_and_its_classif
         ("cases:\n  - name: n\n    each: []\n    expect: {verdict: deny}", 3, "empty"),
         ('cases:\n  - {name: "a\\nb", job: {topic: t}, expect: {verdict: deny}}', 2, "one line of 1 to 200"),
         (
-            "cases:\n  - name: n\n    job: {topic: t}\n    expect: {verdict: require_approval, approvers: [{}, {}]}",
+            (
+                "cases:\n  - name: n\n    job: {topic: t}\n    expect:\n      verdict: require_approval\n"
+                "      approvers: [{quorum: 1}, {quorum: 2}]"
+            ),
             4,
             "names its `rule`",
+        ),
+        *(
+            (f"cases:\n  - name: n\n    job: {{topic: t}}\n    expect:\n      verdict: deny\n      {said}", 6, "empty")
+            for said in ("constraints: {}", "approvers: {}", "approvers: [{rule: r}, {}]", "throttle: {}")
         ),
     ],
 )

@@ -7,7 +7,7 @@ expects it. Lists of ids are sets: exactly these, in any order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -37,7 +37,20 @@ class Form(BaseModel):
         return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
 
 
-class _Constraints(Form):
+class _NotEmpty(Form):
+    """What says nothing would pass whatever is decided."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            msg = "empty"
+            raise ValueError(msg)
+        return self
+
+
+class _Constraints(_NotEmpty):
     """`null`: this one is not set. `others: none`: those that are not named are not set."""
 
     max_runtime_s: int | None = None
@@ -50,7 +63,7 @@ class _Constraints(Form):
     others: Literal["none"] | None = None
 
 
-class _OfRule(Form):
+class _OfRule(_NotEmpty):
     rule: RuleId | None = None
 
 
