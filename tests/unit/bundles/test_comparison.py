@@ -150,6 +150,8 @@ def test_who_releases_what_is_over_a_limit_is_looked_up_where_a_decision_does_no
         assert judged(policy(over, hold()), policy(over, hold()), job(), by_record=by_record)[0] is Outcome.SAME
         assert judged(policy(over, LET), policy(over, hold()), job(), by_record=by_record)[0] is Outcome.TIGHTER
         assert judged(policy(over, LET), policy(looser, hold()), job(), by_record=by_record)[0] is Outcome.WIDER
+        renamed = policy(over, {**hold(), "id": "other"})
+        assert judged(policy(over, hold()), renamed, job(), by_record=by_record)[0] is Outcome.SAME
     assert judged(policy(over, hold()), policy(looser, hold()), job())[0] is Outcome.WIDER
 
 
