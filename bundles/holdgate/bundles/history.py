@@ -38,7 +38,8 @@ class Entry:
     """One file that was published; `problem` is the code of what is wrong with it, None where it counts.
 
     `signers` are fingerprint and author name of those whose signature counts. `restores` is the older version that it
-    brings back. `is_signed`: by anybody. Without a `manifest` it is no bundle file at all.
+    brings back, `renews` the version before where it has the same content. `is_signed`: by anybody. Without a
+    `manifest` it is no bundle file at all.
     """
 
     stored: StoredBundle
@@ -47,6 +48,7 @@ class Entry:
     digest: Digest | None = None
     signers: tuple[tuple[str, str], ...] = ()
     restores: int | None = None
+    renews: int | None = None
     is_signed: bool = False
 
     @property
@@ -67,6 +69,7 @@ class Entry:
             "signers": [{"key": key, "author": author} for key, author in self.signers],
             "expires": None if self.manifest is None else self.manifest.expires,
             "restores": self.restores,
+            "renews": self.renews,
             "problem": self.problem,
         }
 
@@ -199,14 +202,21 @@ def _verified_signers(name: str, file: BundleFile, root: Root) -> tuple[str, ...
 
 def restored(manifest: Manifest, past: Sequence[Entry]) -> int | None:
     """The older version whose content `manifest` brings back; None where it is new, or that of the version before."""
-    counted = sorted((entry for entry in past if entry.problem is None), key=lambda entry: entry.version)
-    older = [entry for entry in counted if entry.manifest is not None and entry.version < manifest.version]
-    same = [
-        entry.version
-        for entry in older
-        if entry.manifest is not None and _content(entry.manifest) == _content(manifest)
-    ]
+    older = _older(manifest, past)
+    same = [known.version for known in older if _content(known) == _content(manifest)]
     return None if not same or same[-1] == older[-1].version else same[-1]
+
+
+def renewed(manifest: Manifest, past: Sequence[Entry]) -> int | None:
+    """The version before where `manifest` has its content, as after a rollback to the newest; else None."""
+    older = _older(manifest, past)
+    return older[-1].version if older and _content(older[-1]) == _content(manifest) else None
+
+
+def _older(manifest: Manifest, past: Sequence[Entry]) -> list[Manifest]:
+    """Those of `past` that count and are older than `manifest`, oldest first."""
+    counted = (entry.manifest for entry in past if entry.problem is None and entry.manifest is not None)
+    return sorted((known for known in counted if known.version < manifest.version), key=lambda known: known.version)
 
 
 def _content(manifest: Manifest) -> dict[str, Any]:
@@ -228,7 +238,7 @@ async def _read(store: BundleStore, root: Root, name: str, threads: Executor | N
     async for stored in store.history(name):
         entry = await in_thread(threads, entry_of, stored, root)
         if entry.problem is None and entry.manifest is not None:
-            entry = replace(entry, restores=restored(entry.manifest, entries))
+            entry = replace(entry, restores=restored(entry.manifest, entries), renews=renewed(entry.manifest, entries))
             if entry.version > version:
                 version, data = entry.version, stored.data
         entries.append(entry)

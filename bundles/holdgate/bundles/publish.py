@@ -14,7 +14,7 @@ from typing import Any
 
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.gone import Seen
-from holdgate.bundles.history import Standing, in_thread, restored, standing
+from holdgate.bundles.history import Standing, in_thread, renewed, restored, standing
 from holdgate.bundles.review import Review, require_publishable, review, verify_candidate
 from holdgate.bundles.root import Root
 from holdgate.bundles.store import BundleStore, Note
@@ -36,12 +36,16 @@ class Accept(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What was published: at which revision, whether a widening was accepted, which older version it brings back."""
+    """What was published: at which revision, whether a widening was accepted, which older version it brings back.
+
+    `renews`: the version before where that has the same content.
+    """
 
     review: Review
     revision: int
     accepted_widening: bool
     restores: int | None
+    renews: int | None
 
     @property
     def bundle(self) -> TrustedBundle:
@@ -60,6 +64,7 @@ class Publication:
             "widens": reviewed.diff.widens,
             "accepted_widening": self.accepted_widening,
             "restores": self.restores,
+            "renews": self.renews,
             "tests": len(reviewed.tests.results),
             "findings": [finding.as_dict() for finding in reviewed.findings],
         }
@@ -113,7 +118,8 @@ async def publish(
     note = Note(publisher, accepted_widening=widening)
     name = reviewed.bundle.name
     revision = await store.put(name, data, after_revision=seen.newest, unchanged_since=seen.seq, note=note)
-    return Publication(reviewed, revision, widening, restored(reviewed.bundle.file.manifest, seen.past))
+    manifest = reviewed.bundle.file.manifest
+    return Publication(reviewed, revision, widening, restored(manifest, seen.past), renewed(manifest, seen.past))
 
 
 async def _reviewed(

@@ -255,8 +255,10 @@ async def test_an_older_version_that_comes_back_is_told_as_a_rollback(bench: Ben
     await bench.put(bench.signed(2, CLOSED))
     done = await bench.put(bench.signed(3, OPEN), accept=True)
     assert done.json()["restores"] == 1
-    assert (await bench.put(bench.signed(4, OPEN))).json()["restores"] is None  # renewed, not brought back
+    again = (await bench.put(bench.signed(4, OPEN))).json()
+    assert (again["restores"], again["renews"]) == (None, 3)
     rows = (await bench.get("/house/versions")).json()["items"]
+    assert [row["renews"] for row in rows] == [3, None, None, None]
     assert [(row["version"], row["restores"]) for row in rows] == [(4, None), (3, 1), (2, None), (1, None)]
     kinds = [event["type"] for event in await bench.events() if event["type"] != "bundle.received"]
     assert kinds == ["bundle.published", "bundle.published", "bundle.rolled_back", "bundle.published"]

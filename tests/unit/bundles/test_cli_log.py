@@ -24,7 +24,9 @@ def row(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_line_for_each_version_fits_eighty_columns_and_remarks_stand_below() -> None:
-    noise = row(version=None, signers=[], publisher=None, expires=None, digest=None, problem="bundle_malformed")
+    noise = row(
+        renews=2, version=None, signers=[], publisher=None, expires=None, digest=None, problem="bundle_malformed"
+    )
     lines = narrow_lines([row(accepted_widening=True, restores=1), noise])
     assert lines == [
         "name     version  published (UTC)      by      signed by  expires",
@@ -32,6 +34,7 @@ def test_a_line_for_each_version_fits_eighty_columns_and_remarks_stand_below() -
         "    widening accepted",
         "    brings back 1",
         "refunds  -        2026-11-21 14:30:04  -       -          -",
+        "    the same as 2",
         "    does not count: bundle_malformed",
     ]
     assert max(map(len, lines)) <= 80

@@ -9,7 +9,7 @@ import pytest
 
 from holdgate.bundles.errors import BundleRefused, BundleUnsigned
 from holdgate.bundles.format import BundleFile, parse_bundle, sign_bundle
-from holdgate.bundles.history import Entry, entry_of, restored
+from holdgate.bundles.history import Entry, entry_of, renewed, restored
 from holdgate.bundles.manifest import Manifest
 from holdgate.bundles.rollback import (
     DAY_MS,
@@ -123,6 +123,14 @@ def test_a_version_restores_the_one_that_has_its_files(tmp_path: Path) -> None:
     assert restored(third, entries(first, second)) == 1
     assert restored(third, entries(first)) is None  # renewed, not brought back
     assert restored(third, []) is None
+
+
+def test_a_version_with_the_files_of_the_one_before_renews_it(tmp_path: Path) -> None:
+    first, second = bundle(tmp_path, ALLOW_READS), bundle(tmp_path, HOLD_WRITES, version=2)
+    third = parse_bundle(roll_back(parse_bundle(second), version=3, expires=UNTIL)).manifest
+    assert renewed(third, entries(second, first)) == 2
+    assert renewed(third, entries(first)) is None
+    assert renewed(third, []) is None
 
 
 def test_files_of_a_version_that_did_not_count_are_not_brought_back(tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ def _remarks(row: dict[str, Any]) -> list[str]:
     found = ["widening accepted"] if row["accepted_widening"] else []
     if row["restores"] is not None:
         found.append(f"brings back {row['restores']}")
+    if row.get("renews") is not None:  # an older API does not say
+        found.append(f"the same as {row['renews']}")
     if row["problem"] is not None:
         found.append(f"does not count: {row['problem']}")
     return found

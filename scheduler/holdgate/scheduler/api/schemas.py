@@ -272,6 +272,7 @@ BUNDLE_ROW: dict[str, Schema] = {
     "signers": SIGNERS,
     "expires": nullable(TIME),
     "restores": nullable(COUNT),
+    "renews": nullable(COUNT),
     "problem": nullable(text()),
 }
 BUNDLE_TOLD: dict[str, Schema] = {
@@ -421,6 +422,7 @@ COMPONENTS: dict[str, Schema] = {
             "widens": BOOLEAN,
             "accepted_widening": BOOLEAN,
             "restores": nullable(COUNT),
+            "renews": nullable(COUNT),
             "tests": COUNT,
             "findings": listed(OBJECT),
         }
