@@ -12,13 +12,14 @@ import pytest
 
 from holdgate.bundles import publish as publishing
 from holdgate.bundles.format import build_bundle, sign_bundle
-from holdgate.bundles.keys import load_signer
+from holdgate.bundles.keys import generate, load_signer
+from holdgate.bundles.root import Root
 from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.api.bundles import Candidate
 from holdgate.scheduler.api.problems import Problem
 from holdgate.scheduler.cli import shelf
 from holdgate.scheduler.cli.shelf import PublishedBundles
-from support.api import ApiWorld
+from support.api import ApiWorld, running_api
 from support.waiting import eventually
 
 RULES = 'rules:\n  - {id: closed, decision: deny, reason: closed, match: {topics: ["job.opened.>"]}}\n'
@@ -52,16 +53,20 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     made.may_end.set()
 
 
+def built(folder: Path, rules: str, name: str = "house", version: int = 1) -> bytes:
+    place = folder / f"{name}-{version}"
+    place.mkdir()
+    (place / "rules.yaml").write_text(rules)
+    (place / "bundle.yaml").write_text(
+        f'name: {name}\nversion: {version}\nexpires: "2040-01-01T00:00:00Z"\nrules: [rules.yaml]\n'
+    )
+    return build_bundle(place)
+
+
 @pytest.fixture
 def candidate(api: ApiWorld, tmp_path: Path) -> Candidate:
-    place = tmp_path / "draft"
-    place.mkdir()
-    (place / "rules.yaml").write_text(RULES)
-    (place / "bundle.yaml").write_text(
-        'name: house\nversion: 1\nexpires: "2040-01-01T00:00:00Z"\nrules: [rules.yaml]\n'
-    )
     author = load_signer(api.provisioned.home.key_file("author"))
-    return Candidate("house", sign_bundle(build_bundle(place), author), Tenant("default"))
+    return Candidate("house", sign_bundle(built(tmp_path, RULES), author), Tenant("default"))
 
 
 def bundles_of(api: ApiWorld) -> PublishedBundles:
@@ -128,3 +133,37 @@ async def test_a_file_in_the_store_that_is_of_no_bundle_keeps_nobody_from_publis
     }
     (row,) = await bundles.log("junk")
     assert row["version"] is None
+
+
+async def test_after_a_revocation_the_successor_must_be_meant_and_others_are_told_what_is_gone(
+    nats_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {name: generate(tmp_path / f"{name}.key") for name in ("stays", "gone")}
+    authors = [
+        {"name": name, "public_key": key.public_key.hex(), "scope": {"tenants": ["*"], "topics": [">"]}}
+        for name, key in keys.items()
+    ]
+    allowed = RULES.replace("id: closed, decision: deny", "id: open, decision: allow")
+    async with running_api(nats_url, redis_url, tmp_path / "home", root={"authors": authors}) as api:
+        bundles, client = bundles_of(api), api.client("author")
+
+        async def ask(method: str, path: str, data: bytes, by: str) -> dict[str, Any]:
+            url = f"/api/v1/policy/bundles/{path}"
+            signed = sign_bundle(data, keys[by])
+            reply = await client.request(method, url, content=signed, headers={"content-type": "application/json"})
+            return dict(reply.json())
+
+        await ask("PUT", "all?accept_widening=true", built(tmp_path, allowed, "all"), "stays")
+        assert (await ask("PUT", "house", built(tmp_path, RULES), "gone"))["version"] == 1
+        root = await bundles.root()
+
+        async def without() -> Root:
+            return root.model_copy(update={"authors": root.authors[:1]})
+
+        monkeypatch.setattr(bundles, "root", without)
+        successor = built(tmp_path, "rules: []\n", version=2)
+        assert (await ask("PUT", "house", successor, "stays"))["code"] == "bundle_widening"
+        other = await ask("POST", "other/check", built(tmp_path, "rules: []\n", "other"), "stays")
+        assert other["left_out"]["house"] == "bundle_unknown_key"
+        done = await ask("PUT", "house?accept_widening=true", successor, "stays")
+        assert (done["version"], done["accepted_widening"]) == (2, True)
