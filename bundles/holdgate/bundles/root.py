@@ -222,8 +222,10 @@ class Pins:
             threshold = int(count) if slash else len(keys)
         except ValueError as error:
             raise RootRefused("pins begin with a number and a slash, or with a fingerprint") from error
-        if not keys or not all(map(FINGERPRINT.match, keys)) or not 1 <= threshold <= len(keys):
+        if not keys or not all(map(FINGERPRINT.match, keys)):
             raise RootRefused("pins are fingerprints of root keys, such as `2/ed25519:…,ed25519:…`")
+        if not 1 <= threshold <= len(keys):
+            raise RootRefused(f"the pins want {threshold} signatures of {len(keys)} keys; name 1 to {len(keys)}")
         return cls(keys, threshold)
 
     def __str__(self) -> str:

@@ -200,6 +200,11 @@ def test_pins_that_are_none(text: str) -> None:
         Pins.parse(text.format(**names))
 
 
+def test_pins_that_cannot_be_met_say_so() -> None:
+    with pytest.raises(RootRefused, match="want 2 signatures of 1 keys"):
+        Pins.parse(f"2/{fingerprint(b'a' * 32)}")
+
+
 def test_pins_without_a_number_mean_all_of_them() -> None:
     names = [fingerprint(bytes([number]) * 32) for number in range(3)]
     assert Pins.parse(",".join(names)).threshold == 3
