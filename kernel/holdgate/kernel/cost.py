@@ -36,7 +36,7 @@ Sum: TypeAlias = Mapping[Key, float]
 STEPS_MAX = 10_000
 """The library stops an evaluation after so many steps of all its walks together."""
 BASE_NS, NODE_NS, FUNCTION_NS, ENTRY_NS = 4_000.0, 40.0, 300.0, 250.0
-BYTE_NS, VALUE_NS, APPEND_NS = 1.0, 30.0, 30.0
+BYTE_NS, VALUE_NS, APPEND_NS = 1.0, 30.0, 40.0
 SEARCH_NS, SEARCH_PRODUCT_NS = 5.0, 1 / 64
 """Of a text in another: for a byte of both, and where both are of one letter, of their product."""
 PATTERN_NS, PATTERN_CHAR_NS, INSTRUCTION_NS, CLASS_NS, CLASSES_FROM = 5_000.0, 200.0, 300.0, 1_200.0, 500
@@ -109,6 +109,7 @@ class _Part:
     """A field of the job, or something in one."""
 
 
+_GATHERING: Key = (1, 1, 0, 0, 0)
 _Names: TypeAlias = Mapping[str, _Part]
 _NODE = _Part({ONE: NODE_NS}, {ONE: 8.0}, {ONE: VALUE_NS})
 _FIELD = _Part({ONE: NODE_NS}, _LONGEST, _WALKED, is_field=True)
@@ -230,6 +231,8 @@ def _comprehension(body: bytes, names: _Names, items: list[int]) -> _Part:
     ends = [_part(part_of(body, number), inner, items) for number in (4, 7)]
     longer = 1.0 + walked.additions
     once = _times(_shift(_add(*(step.cost for step in steps)), walks=1), longer)
+    if (gathering := once.get(_GATHERING)) is not None:
+        once = {**once, _GATHERING: gathering * longer}  # each item is copied with all that were gathered before it
     given = _times(_shift(steps[1].whole, beside=1), longer)
     additions = walked.additions + sum(part.additions for part in (*steps, *ends))
     return _Part(_add(walked.cost, *(end.cost for end in ends), once), given, given, additions)

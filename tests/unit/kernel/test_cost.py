@@ -51,6 +51,7 @@ COSTLY: list[tuple[str, dict[str, Any], int]] = [
     ("job.payload.all(x, !job.prompt.matches('xxq'))", {"payload": MANY, "prompt": "x" * 65_000}, 0),
     ("job.payload.map(x, job.prompt + x).size() > 3", {"payload": MANY, "prompt": "x" * 65_000}, 0),
     ("job.payload.map(x, x).size() > 3", {"payload": MANY}, 3),
+    ("(" + "+".join(["job.payload"] * 8) + ").map(x, x).size() > 3", {"payload": MANY[:300]}, 0),
     ("job.payload.all(x, job.payload == job.payload)", {"payload": MANY}, 3),
     ("job.prompt.matches('y[xy]{900}z')", {"prompt": "xyyxy" * 12_000}, 0),
     (r"job.topic.matches('\\pL{20}')", {}, 2),
