@@ -9,7 +9,7 @@ for it: who would have released a job over its rate limit that had to be approve
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from holdgate.bundles.diff.strictness import (
@@ -17,6 +17,7 @@ from holdgate.bundles.diff.strictness import (
     THROTTLE,
     VERDICT,
     Demands,
+    Limit,
     Loosening,
     demands_of,
     limits_of,
@@ -96,10 +97,8 @@ def compare_recorded(
         return _by_verdict(verdict, after.verdict), ()
     rules = _NO_RULES if was is None else _limiting(was, job, terms.throttles)
     limits = limits_of(terms.throttles, terms.approvals, rules)
-    return _judged(
-        Demands(verdict, terms.approvals, limits, terms.constraints),
-        demands_of(after, _limiting(now, job, after.throttles)),
-    )
+    wanted = demands_of(after, _limiting(now, job, after.throttles))
+    return _judged(Demands(verdict, terms.approvals, _with_keys(limits, wanted.limits), terms.constraints), wanted)
 
 
 def is_certain(policy: Policy, job: Job, decision: Decision, missing: frozenset[str]) -> bool:
@@ -153,6 +152,14 @@ def _judged(before: Demands, after: Demands) -> tuple[Outcome, tuple[str, ...]]:
     if STRICTNESS[after.verdict] > STRICTNESS[before.verdict]:
         return outcome, ()
     return outcome, _names(looser)
+
+
+def _with_keys(limits: tuple[Limit, ...], known: tuple[Limit, ...]) -> tuple[Limit, ...]:
+    """A limit that fills the bucket of a known one counts by the same key."""
+    if all(item.key is not None for item in limits):
+        return limits
+    keys = {item.bucket: item.key for item in known}
+    return tuple([item if item.key is not None else replace(item, key=keys.get(item.bucket)) for item in limits])
 
 
 def _names(found: Iterable[Loosening]) -> tuple[str, ...]:

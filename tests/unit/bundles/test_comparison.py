@@ -122,6 +122,8 @@ def test_a_record_does_not_tell_by_what_a_limit_is_counted() -> None:
         assert found[0] is Outcome.OTHER
     assert judged(policy(*by_actor), policy(*by_tenant), job())[0] is Outcome.TIGHTER
     assert judged(policy(*by_tenant), policy(*by_actor), job())[0] is Outcome.WIDER
+    both = policy(slow(), {**slow(key=["tenant"]), "id": "all"}, LET)
+    assert judged(policy(*by_actor), both, job(), by_record=True)[0] is Outcome.TIGHTER
     more = policy(slow(6, key=["tenant"]), LET)
     assert judged(policy(*by_actor), more, job(), by_record=True)[0] is Outcome.WIDER
 

@@ -53,7 +53,7 @@ def is_approval_as_strict(new: ApprovalRequirement, old: ApprovalRequirement) ->
 class Limit:
     """A rate limit: of a rule, or as a decision names it.
 
-    `key` None: the rule is not at hand, and only an equal `bucket` (of one job) tells that two keys are the same.
+    `key` None: the rule is not at hand. Of one job, an equal `bucket` tells that two keys are the same.
     `release` None: nobody releases what is over it, or who would is not known and nobody was asked.
     """
 
@@ -187,7 +187,7 @@ def _before(new: ApprovalRequirement, old: ApprovalRequirement) -> bool:
 def _is_key_as_wide(new: Limit, old: Limit) -> bool | None:
     """Whether no more buckets are counted; None where that cannot be told."""
     if new.key is None or old.key is None:
-        return True if new.bucket == old.bucket else None
+        return None
     return new.key <= old.key
 
 
