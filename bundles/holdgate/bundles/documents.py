@@ -176,7 +176,7 @@ class _Reader:
             _EXPONENT.match(text) is not None
             or _RESOLVER.resolve(yaml.ScalarNode, text, (True, False)) not in _TEXT_TAGS
         ):
-            self._refuse(event, place, "yaml_ambiguous", f"`{text[:32]}` can be read in more than one way; quote it")
+            self._refuse(event, place, "yaml_ambiguous", _ambiguous(text))
         return text
 
     def _check(self, event: Any, place: Place) -> None:
@@ -192,3 +192,13 @@ class _Reader:
 
     def _refuse(self, event: Any, place: Place, code: str, why: str) -> NoReturn:
         raise DocumentInvalid(self._name, [(event.start_mark.line + 1, place, why)], code=code)
+
+
+def _ambiguous(text: str) -> str:
+    """Why a plain word is refused, and what to write: a number that is too long is not mended by quotes."""
+    shown = text[:32]
+    if re.fullmatch(r"-?[0-9]{16,}", text) is not None:
+        return f"`{shown}` is no number that every reader takes for the same; {SAFE_INTEGER_MAX} is the largest"
+    if text.lower().lstrip("+-") in (".nan", ".inf"):
+        return f"`{shown}` is no number; write one in digits, or quote it where a text is meant"
+    return f"`{shown}` can be read in more than one way; quote it"

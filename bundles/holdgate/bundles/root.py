@@ -225,7 +225,9 @@ class Pins:
         if not keys or not all(map(FINGERPRINT.match, keys)):
             raise RootRefused("pins are fingerprints of root keys, such as `2/ed25519:…,ed25519:…`")
         if not 1 <= threshold <= len(keys):
-            raise RootRefused(f"the pins want {threshold} signatures of {len(keys)} keys; name 1 to {len(keys)}")
+            raise RootRefused(
+                f"the pins want {threshold} to have signed, and name {len(keys)}; name more, or want fewer"
+            )
         return cls(keys, threshold)
 
     def __str__(self) -> str:

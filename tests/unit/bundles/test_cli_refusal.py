@@ -40,7 +40,7 @@ def trust(tmp_path: Path) -> list[str]:
         (root_app, ["show", "nowhere"], 1, "root_refused"),
         (policy_app, ["explain", "--rules", "nowhere", "--facts", "nowhere"], 1, "invalid_input"),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_a_program_reads_a_refusal_as_one_object(app: object, command: list[str], exit_code: int, code: str) -> None:
     result = RUN.invoke(app, [*command, "--json"], env={"HOLDGATE_API_KEY": "k"})  # type: ignore[arg-type]

@@ -201,7 +201,7 @@ def test_pins_that_are_none(text: str) -> None:
 
 
 def test_pins_that_cannot_be_met_say_so() -> None:
-    with pytest.raises(RootRefused, match="want 2 signatures of 1 keys"):
+    with pytest.raises(RootRefused, match="want 2 to have signed, and name 1;"):
         Pins.parse(f"2/{fingerprint(b'a' * 32)}")
 
 
