@@ -35,6 +35,7 @@ N = "job.payload.n"
         ("n > 1e3", ["n > 1001.0", "n > 999.0", "n > 10000.0", "n >= 1e3"]),
         ("n > 1e300", ["n >= 1e300"]),
         ("n > 1e-300", ["n >= 1e-300"]),
+        ("n > 5.0000000000000000000000000001", ["n >= 5.0000000000000000000000000001"]),
         ("a-1 in [2]", ["a-2 in [2]", "a-0 in [2]", "a-11 in [2]", "a-1 in [3]", "a-1 in [1]", "a-1 in [20]"]),
         ("a[0]", ["a[1]", "a[-1]", "a[10]"]),
         ("a && b", ["a || b", "b", "a"]),
@@ -151,6 +152,11 @@ def test_a_hint_names_what_a_number_stands_in() -> None:
     assert hints["`size(job.payload.a[1]) < 5` dropped (character 1)"] == (
         "for which only `size(job.payload.a[1]) < 5` is true"
     )
+
+
+def test_a_number_that_is_only_part_of_a_side_is_not_told_as_its_bound() -> None:
+    told = {edit.told_by for edit in edits(f"{N} + 1 < 5") if edit.change.startswith("`1`")}
+    assert told == {f"for which it matters that `1` is not `{other}`" for other in (2, 0, 11)}
 
 
 def test_a_long_part_is_told_in_short() -> None:
