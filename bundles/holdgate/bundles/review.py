@@ -8,7 +8,7 @@ Everything is bounded by the limits on a bundle. No IO; slow enough to be kept o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -212,6 +212,7 @@ def _compared(candidate: Candidate, root: Root) -> Diff:
     if candidate.closed is not None:
         before.append(candidate.closed)
     unsure = tuple(Change(Direction.UNCLEAR, other, "", why) for other, why in candidate.unsure.items())
+    unsure += tuple(_untested(candidate))
     old, new = _by_id(before), _by_id(after)
     changed = sum(old.get(key) != new.get(key) for key in old.keys() | new.keys())
     if changed * (len(old) + len(new)) > COMPARED_MAX:
@@ -219,6 +220,14 @@ def _compared(candidate: Candidate, root: Root) -> Diff:
         return Diff((Change(Direction.UNCLEAR, name, "", what), *unsure))
     found = compare(before, after, default=Verdict(root.default_decision), samples=samples_of(_files(candidate)))
     return Diff((*found.changes, *unsure))
+
+
+def _untested(candidate: Candidate) -> Iterator[Change]:
+    """Tests that the version in force brings and the candidate does not: who takes them away must mean it."""
+    held = candidate.before.bundles.get(candidate.bundle.name)
+    if held is not None and held.file.manifest.tests and not candidate.bundle.file.manifest.tests:
+        what = f"the tests of version {held.floor.version} are gone, and nothing is tested any more"
+        yield Change(Direction.UNCLEAR, candidate.bundle.name, "", what)
 
 
 def _files(candidate: Candidate) -> list[BundleFile]:

@@ -39,14 +39,14 @@ PASSES = "cases:\n  - {name: reads run, job: {topic: job.read.all}, expect: {ver
 FAILS = "cases:\n  - {name: reads stop, job: {topic: job.read.all}, expect: {verdict: deny}}\n"
 
 
-def with_tests(folder: Path, rules: str, tests: str) -> bytes:
+def with_tests(folder: Path, rules: str, tests: str, version: int = 1) -> bytes:
     """A bundle with a file of tests."""
-    place = folder / "tested"
+    place = folder / f"tested-{version}"
     place.mkdir()
     (place / "rules.yaml").write_text(rules)
     (place / "tests.yaml").write_text(tests)
     (place / "bundle.yaml").write_text(
-        'name: house\nversion: 1\nexpires: "2039-01-01T00:00:00Z"\nrules: [rules.yaml]\ntests: [tests.yaml]\n'
+        f'name: house\nversion: {version}\nexpires: "2039-01-01T00:00:00Z"\nrules: [rules.yaml]\ntests: [tests.yaml]\n'
     )
     return signed(build_bundle(place), ["author"])
 
@@ -109,6 +109,12 @@ def test_a_bundle_without_tests_is_told_so_and_not_refused(tmp_path: Path) -> No
     made = reviewed(bundle(tmp_path, ALLOW_READS))
     assert "bundle-untested" in [finding.code for finding in made.findings]
     assert codes(made, accepted=True) == []
+
+
+def test_who_takes_the_tests_of_a_bundle_away_must_mean_it(tmp_path: Path) -> None:
+    held = with_tests(tmp_path, ALLOW_READS, PASSES)
+    assert codes(reviewed(with_tests(tmp_path, ALLOW_READS, PASSES, version=2), {"house": held})) == []
+    assert codes(reviewed(bundle(tmp_path, ALLOW_READS, version=2), {"house": held})) == ["bundle_widening"]
 
 
 def test_an_error_of_the_linter_is_refused(tmp_path: Path) -> None:
