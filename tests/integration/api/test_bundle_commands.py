@@ -21,6 +21,7 @@ from support.waiting import eventually
 OPEN = '  - {id: open, decision: allow, reason: open, match: {topics: ["job.opened.>"]}}\n'
 CLOSED = '  - {id: closed, decision: deny, reason: closed, match: {topics: ["job.opened.>"]}}\n'
 TESTS = "cases:\n  - {name: opened, job: {topic: job.opened.now}, expect: {verdict: allow}}\n"
+SHUT = "cases:\n  - {name: nothing runs, job: {topic: job.opened.now}, expect: {verdict: deny}}\n"
 
 
 @dataclass
@@ -105,7 +106,7 @@ async def test_from_check_to_rollback(author: Author) -> None:
     assert "--accept-widening" in said
     assert (await author.does("publish", first, "--accept-widening"))["version"] == 1
     await author.decides(202)
-    assert (await author.does("publish", author.draft(2, CLOSED)))["accepted_widening"] is False
+    assert (await author.does("publish", author.draft(2, CLOSED, SHUT)))["accepted_widening"] is False
     await author.decides(403)
     assert (await author.is_refused("rollback", "house", "--to", "1", "--key", str(author.key_file))).startswith(
         "bundle_widening: "
@@ -128,7 +129,7 @@ async def test_from_check_to_rollback(author: Author) -> None:
 
 async def test_what_comes_back_is_what_was_signed_byte_for_byte(author: Author) -> None:
     await author.does("publish", author.draft(1, OPEN, TESTS), "--accept-widening")
-    await author.does("publish", author.draft(2, CLOSED))
+    await author.does("publish", author.draft(2, CLOSED, SHUT))
     await author.does(
         "rollback", "house", "--to", "1", "--key", str(author.key_file), "--accept-widening", "-o", "back"
     )
@@ -190,7 +191,7 @@ async def test_over_nats_the_same_is_refused_and_the_user_is_in_the_log(author: 
     done = await author.does("publish", first, "--accept-widening", *there)
     assert (done["version"], done["accepted_widening"]) == (1, True)
     assert (await author.does("publish", first, "--if-newer", *there))["published"] is False
-    await author.does("publish", author.draft(2, CLOSED), *there)
+    await author.does("publish", author.draft(2, CLOSED, SHUT), *there)
     back = await author.does(
         "rollback", "house", "--to", "1", "--key", str(author.key_file), "--accept-widening", *there
     )

@@ -70,10 +70,15 @@ def bench(api: ApiWorld, tmp_path: Path) -> Bench:
     return Bench(api, folder)
 
 
-def author_of(bench: Bench, tenant: str) -> str:
-    """The API key of an author of this tenant."""
-    key, _ = issue_key(bench.api.provisioned.home.api_keys_file, tenant=tenant, actor="writer", roles=["author"])
-    return key
+async def admit_author(bench: Bench, who: str, tenant: str) -> None:
+    """Give `who` the API key of an author of this tenant, and wait until the API knows it."""
+    file = bench.api.provisioned.home.api_keys_file
+    bench.api.keys[who], _ = issue_key(file, tenant=tenant, actor="writer", roles=["author"])
+
+    async def is_known() -> bool:
+        return (await bench.api.client(who).get(SHADOW)).status_code == 200
+
+    await eventually(is_known)
 
 
 def refused(reply: httpx.Response) -> tuple[int, str]:
@@ -238,7 +243,7 @@ async def test_a_shadowed_candidate_is_compared_and_decides_nothing(bench: Bench
     assert (await bench.shadowed())[0]["counts"]["submit"]["tighter"] >= 1
     (told,) = await bench.shadowed("stranger")
     assert (told["counts"]["submit"]["tighter"] >= 1, told["samples"]) == (True, [])
-    bench.api.keys["elsewhere"] = author_of(bench, OTHER_TENANT)
+    await admit_author(bench, "elsewhere", OTHER_TENANT)
     (told,) = await bench.shadowed("elsewhere")
     assert (told["counts"], told["samples"]) == ({}, [])
 
@@ -286,7 +291,7 @@ async def test_only_a_few_candidates_of_an_author_are_shadowed_at_once(bench: Be
 
 
 async def test_a_candidate_of_another_tenant_is_neither_stopped_nor_replaced(bench: Bench) -> None:
-    bench.api.keys["elsewhere"] = author_of(bench, OTHER_TENANT)
+    await admit_author(bench, "elsewhere", OTHER_TENANT)
     rules = "rules: [{id: own, decision: deny, reason: x, match: {tenants: [%s], topics: [job.x]}}]"
     own = bench.signed(rules % "default", scope='{tenants: [default], topics: [">"]}')
     assert (await bench.start(own)).status_code == 200
