@@ -128,9 +128,7 @@ def join_signatures(bundle: BundleFile, others: Iterable[BundleFile]) -> BundleF
     signatures = {signed.key: signed for signed in bundle.signatures}
     for other in others:
         if other.digest != bundle.digest:
-            raise BundleRefused(
-                f"`{other.digest}` is other content than `{bundle.digest}`; let all sign copies of one"
-            )
+            raise BundleRefused(f"`{other.digest}` is other content than `{bundle.digest}`; let all sign copies of one")
         for signed in other.signatures:
             if signatures.setdefault(signed.key, signed).signature != signed.signature:
                 raise BundleRefused(f"two signatures of {signed.key} differ; ask its owner to sign again")
