@@ -6,6 +6,7 @@ Run alone: `python -m bench.replay`. About fifteen seconds; the Redis listens on
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -32,7 +33,6 @@ DECISIONS = 200_000
 STORED = 20_000
 TURNS = 3
 TOPICS = ("job.deploy.apply", "job.deploy.plan", "job.app7.run", "job.report.build", "job.exec.shell")
-PASSWORD = "for-measuring-only"  # noqa: S105  of a server that lives for seconds on loopback
 
 
 def measure(decisions: int = DECISIONS, stored: int = STORED) -> dict[str, Any]:
@@ -102,7 +102,7 @@ async def _enter(jobs: Jobs, policy: Policy, job: Job) -> None:
 def _redis() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="holdgate-bench-") as folder:
         (port,) = free_ports(1)
-        config = RedisConfig(port=port, data_dir=Path(folder) / "redis", password=PASSWORD)
+        config = RedisConfig(port=port, data_dir=Path(folder) / "redis", password=os.urandom(16).hex())
         server = redis_server(config, Path(folder) / "redis.conf")
         process = server.start(Path(folder) / "redis.log")
         try:
