@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -20,21 +19,21 @@ from nats.errors import Error as NatsError
 from holdgate.bundles import metrics
 from holdgate.bundles.chain import RootChain
 from holdgate.bundles.errors import BundleExpired, BundleRefused, RootUnreadable, ShelfUnusable
-from holdgate.bundles.events import ACCEPTED, DROPPED, REFUSED, Events
 from holdgate.bundles.freshness import count_by_freshness, freshness_of, root_freshness
 from holdgate.bundles.lookout import Found, Lookout
+from holdgate.bundles.report import Report
 from holdgate.bundles.root import Pins, Root
 from holdgate.bundles.rootfile import FileStamp, file_stamp, load_chain
 from holdgate.bundles.shelf import Shelf, Versions
 from holdgate.bundles.stamp import StoreState
 from holdgate.bundles.stampstore import StampStore
-from holdgate.bundles.store import BundleStore
+from holdgate.bundles.store import BundleStore, end_hints
 from holdgate.bundles.trusted import MISSING, Floor, TrustedBundle, TrustedSet
 from holdgate.kernel import limits
 from holdgate.kernel.clock import Clock, rfc3339
 from holdgate.kernel.errors import HoldgateError, Unavailable
 from holdgate.kernel.tasks import TaskSet
-from holdgate.kernel.trust import ActivePolicy, PolicyEvent, Trust
+from holdgate.kernel.trust import ActivePolicy, DroppedBundle, PolicyEvent, Trust
 
 log = structlog.get_logger("holdgate.bundles")
 
@@ -49,20 +48,6 @@ END_S = 1.0
 """How often a clock that may be set is asked for the end of a bundle."""
 KEEP_TIME_MS = 180_000
 """How often the time is written to disk, so also how far a clock may go back over a restart without being noticed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """The last thing that went wrong."""
-
-    at_ms: int
-    bundle: str
-    code: str
-    message: str
-
-    def as_dict(self) -> dict[str, object]:
-        """Plain values."""
-        return {"at": rfc3339(self.at_ms), "bundle": self.bundle, "code": self.code, "message": self.message}
 
 
 class BundleActivator:
@@ -85,7 +70,6 @@ class BundleActivator:
         self._lookout = None if store is None else Lookout(store, stamps)
         self._set: TrustedSet | None = None
         self._active: ActivePolicy | None = None
-        self._callbacks: list[Callable[[], None]] = []
         self._tasks = TaskSet(self._failed)
         self._hint = asyncio.Event()
         self._looking = asyncio.Lock()
@@ -96,10 +80,7 @@ class BundleActivator:
         self._kept_ms = 0
         self._read_ms: int | None = None
         self._last_success_ms: int | None = None
-        self._problem: Problem | None = None
-        self._store_problem: Problem | None = None
-        self._events = Events(clock)
-        self._told: dict[str, tuple[object, str]] = {}
+        self._report = Report(clock)
         self._next: tuple[TrustedSet, TrustedSet] | None = None
         self._is_kept = False
 
@@ -109,7 +90,7 @@ class BundleActivator:
         trusted, problems = self._restored()
         self._keep(trusted, {})
         self._remember(stamp, problems.values())
-        self._tell_dropped(problems)
+        self._report.dropped(problems, self._dropped)
         self._swap(trusted)
         self._measure()
 
@@ -128,10 +109,7 @@ class BundleActivator:
         subscription, self._subscription = self._subscription, None
         await self._tasks.close()
         if subscription is not None:
-            try:
-                await subscription.unsubscribe()
-            except NatsError as error:
-                log.debug("the connection ended first", action="policy.stop", error=type(error).__name__)
+            await end_hints(subscription)
 
     @property
     def trusted(self) -> TrustedSet | None:
@@ -146,7 +124,7 @@ class BundleActivator:
     @property
     def epoch_ms(self) -> int:
         """Since when events are counted."""
-        return self._events.epoch_ms
+        return self._report.events.epoch_ms
 
     def current(self) -> ActivePolicy | None:
         """The policy in force."""
@@ -154,23 +132,23 @@ class BundleActivator:
 
     def events(self, after: int) -> Sequence[PolicyEvent]:
         """What happened since the event `after`, as far as it is kept."""
-        return self._events.after(after)
+        return self._report.events.after(after)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call `callback` after every swap and every event."""
-        self._callbacks.append(callback)
+        self._report.on_change(callback)
 
     def status(self) -> dict[str, object]:
         """What an operator wants to know."""
-        trusted, lookout, now_ms = self._set, self._lookout, self._clock.now_ms()
+        trusted, lookout, report, now_ms = self._set, self._lookout, self._report, self._clock.now_ms()
         infos = [] if self._active is None else self._active.bundles
         ended = [] if trusted is None else [bundle.info() for bundle in trusted.ended.values()]
         return {
             "last_success": None if self._last_success_ms is None else rfc3339(self._last_success_ms),
-            "last_error": None if self._problem is None else self._problem.as_dict(),
+            "last_error": None if report.problem is None else report.problem.as_dict(),
             "age_s": None if self._last_success_ms is None else max(0, now_ms - self._last_success_ms) // 1000,
-            "store": "none" if lookout is None else "unavailable" if self._store_problem else "ok",
-            "store_error": None if self._store_problem is None else self._store_problem.as_dict(),
+            "store": "none" if lookout is None else "unavailable" if report.store_problem else "ok",
+            "store_error": None if report.store_problem is None else report.store_problem.as_dict(),
             "store_read": None if self._read_ms is None else rfc3339(self._read_ms),
             "stamp": None if lookout is None else lookout.stamp.as_dict(),
             "clock": "back" if self._is_clock_back() else "ok",
@@ -182,7 +160,7 @@ class BundleActivator:
             "root_freshness": None if trusted is None else str(root_freshness(trusted.root.expires_ms, now_ms)),
             "root_expires": None if trusted is None else trusted.root.expires,
             "default_decision": "deny" if trusted is None else trusted.root.default_decision,
-            "events": self._events.as_dict(),
+            "events": report.events.as_dict(),
         }
 
     async def refresh(self) -> None:
@@ -206,17 +184,16 @@ class BundleActivator:
             trusted, problems = await asyncio.to_thread(self._restored)
         except HoldgateError as error:
             self._remember(stamp, [error])
-            self._note_once("root", error, about=stamp)
+            self._report.standing("root", error, about=stamp)
             return
-        self._told.pop("root", None)
+        self._report.over("root")
         self._remember(stamp, problems.values())
         if self._lookout is not None:
             self._lookout.forget()
-        self._tell_dropped(problems)
-        self._events.add(ACCEPTED, "", version=trusted.root.version)
+        self._report.dropped(problems, self._dropped)
+        self._report.accepted("", trusted.root.version)
         self._is_kept = False
         self._swap(trusted)
-        log.info("a root is in force", action="policy.root", version=trusted.root.version)
         await self._keep_known()
 
     def _remember(self, stamp: FileStamp, problems: Iterable[HoldgateError]) -> None:
@@ -232,11 +209,9 @@ class BundleActivator:
         try:
             found = await lookout.look(trusted, self._now_ms())
         except HoldgateError as error:
-            metrics.RELOADS.labels("unavailable").inc()
-            self._store_problem = Problem(self._clock.now_ms(), "", error.code, str(error))
-            log.warning("the bundle store is away; the policy in force stays", action="policy.store", error=str(error))
+            self._report.store_away(error)
             return
-        self._store_problem, self._read_ms = None, self._clock.now_ms()
+        self._report.store_problem, self._read_ms = None, self._clock.now_ms()
         if found is not None:
             await self._take(lookout, found)
         if self._set is not None:
@@ -250,16 +225,18 @@ class BundleActivator:
         try:
             after, unfit = await asyncio.to_thread(self._placed, trusted, found.bundles)
         except HoldgateError as error:
-            self._note_once("shelf", error)
+            self._report.standing("shelf", error)
             return  # a full disk gets better: the same is found again
         taken = {name: bundle for name, bundle in found.bundles.items() if name not in unfit}
         if taken:
-            self._problem = None
+            self._report.problem = None
         for name, bundle in taken.items():
             lookout.take(name, found.revisions[name], bundle)
             self._tell_taken(name, bundle, has_ended=name in after.ended)
         for name, problem in {**found.refused, **unfit}.items():
-            self._note_news(name, problem, is_news=lookout.refuse(name, found.revisions[name], problem))
+            if lookout.refuse(name, found.revisions[name], problem):
+                metrics.RELOADS.labels("rejected").inc()
+                self._report.refused(name, problem)
         if taken:
             self._swap(after)
         lookout.seq = found.seq
@@ -267,10 +244,9 @@ class BundleActivator:
     def _tell_taken(self, name: str, bundle: TrustedBundle, *, has_ended: bool) -> None:
         metrics.RELOADS.labels("accepted").inc()
         if has_ended:
-            self._note(name, _ended(name), kind=DROPPED)
-            return
-        self._events.add(ACCEPTED, name, version=bundle.floor.version)
-        log.info("a bundle is in force", action="policy.reload", bundle=name, version=bundle.floor.version)
+            self._report.dropped({name: _ended(name)}, ())
+        else:
+            self._report.accepted(name, bundle.floor.version)
 
     def _placed(
         self, trusted: TrustedSet, bundles: Mapping[str, TrustedBundle]
@@ -341,8 +317,11 @@ class BundleActivator:
         self._shelf.keep(versions, files)
         self._kept_ms = self._seen_ms = versions.time_ms
         self._is_kept = True
-        if self._told.pop("shelf", None) is not None and self._problem and self._problem.code == ShelfUnusable.code:
-            self._problem = None
+        self._report.over("shelf", ShelfUnusable.code)
+
+    @property
+    def _dropped(self) -> Sequence[DroppedBundle]:
+        return () if self._set is None else self._set.dropped
 
     @property
     def _store_revision(self) -> int | None:
@@ -364,7 +343,7 @@ class BundleActivator:
         try:
             await asyncio.to_thread(self._keep, trusted, {})
         except HoldgateError as error:
-            self._note_once("shelf", error)
+            self._report.standing("shelf", error)
 
     async def _drop_ended(self, ahead_ms: int = 0) -> None:
         """Drop what has ended; what ends within `ahead_ms` is made ready to be dropped."""
@@ -379,7 +358,8 @@ class BundleActivator:
             before, after = self._next
             if before is self._set:
                 self._seen_ms = self._now_ms()
-                self._tell_dropped({name: _ended(name) for name in before.bundles.keys() - after.bundles.keys()})
+                ended = before.bundles.keys() - after.bundles.keys()
+                self._report.dropped({name: _ended(name) for name in ended}, before.dropped)
                 self._swap(after)
 
     async def _end_always(self) -> None:
@@ -388,7 +368,7 @@ class BundleActivator:
             try:
                 await self._drop_ended(AHEAD_MS)
             except HoldgateError as error:
-                self._note_once("ends", error)
+                self._report.standing("ends", error)
             ends_ms = None if self._set is None else self._set.ends_ms
             left_s = END_S if ends_ms is None else (ends_ms - self._now_ms()) / 1000
             await asyncio.sleep(min(END_S, left_s) if left_s > 0 else END_S)
@@ -404,7 +384,7 @@ class BundleActivator:
         metrics.EXPIRES.set(0 if active is None else active.expires_ms / 1000)
         metrics.RULES.set(0 if active is None else sum(bundle.rules for bundle in active.bundles))
         metrics.DROPPED.set(len(trusted.missing))
-        self._tell()
+        self._report.changed()
 
     def _measure(self) -> None:
         """What changes with time alone."""
@@ -450,39 +430,7 @@ class BundleActivator:
         try:
             await self.refresh()
         except Exception as error:  # noqa: BLE001  whatever happened, a kernel goes on looking for policy
-            self._problem = Problem(self._clock.now_ms(), "", "internal_error", type(error).__name__)
-            metrics.RELOADS.labels("rejected").inc()
-            metrics.count_refused("internal_error")
-
-    def _tell_dropped(self, problems: Mapping[str, HoldgateError]) -> None:
-        """Before the swap: of what was dropped before, for the same reason, was told."""
-        known = set() if self._set is None else {(bundle.name, bundle.code) for bundle in self._set.dropped}
-        for name, error in problems.items():
-            if (name, error.code) not in known:
-                self._note(name, error, kind=DROPPED)
-
-    def _note_news(self, name: str, error: HoldgateError, *, is_news: bool) -> None:
-        if is_news:
-            metrics.RELOADS.labels("rejected").inc()
-            self._note(name, error)
-
-    def _note_once(self, what: str, error: HoldgateError, *, about: object = None) -> None:
-        """What may go wrong at every look is told once, and stays in status as long as it does."""
-        if self._told.get(what) != (about, error.code):
-            self._told[what] = (about, error.code)
-            self._note("", error)
-        self._problem = Problem(self._clock.now_ms(), "", error.code, str(error)[:2000])
-
-    def _note(self, name: str, error: HoldgateError, *, kind: str = REFUSED) -> None:
-        self._problem = Problem(self._clock.now_ms(), name, error.code, str(error)[:2000])
-        metrics.count_refused(error.code)
-        self._events.add(kind, name, code=error.code, message=str(error))
-        log.error("a bundle does not hold", action="policy.reload", bundle=name, kind=kind, code=error.code)
-        self._tell()
-
-    def _tell(self) -> None:
-        for callback in self._callbacks:
-            callback()
+            self._report.failed(error)
 
     def _failed(self, name: str, error: BaseException) -> None:
         log.error("a task of the bundles ended", action="policy.task", task=name, error=type(error).__name__)

@@ -20,7 +20,7 @@ from nats.errors import Error as NatsError
 
 from holdgate.bundles.errors import BundleRefused
 from holdgate.bundles.shadow import Candidate, LiveComparison, ShadowLimits
-from holdgate.bundles.store import BundleStore
+from holdgate.bundles.store import BundleStore, end_hints
 from holdgate.bundles.trusted import TrustedSet
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import HoldgateError
@@ -104,10 +104,7 @@ class BundleShadow:
         subscription, self._subscription = self._subscription, None
         await self._tasks.close()
         if subscription is not None:
-            try:
-                await subscription.unsubscribe()
-            except NatsError as error:
-                log.debug("the connection ended first", action="shadow.stop", error=type(error).__name__)
+            await end_hints(subscription)
 
     @property
     def waiting(self) -> int:

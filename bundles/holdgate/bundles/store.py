@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self, TypeVar
 
+import structlog
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -28,6 +29,8 @@ from holdgate.bundles.errors import BundleConflict, StoreUnavailable
 from holdgate.bundles.format import BUNDLE_BYTES_MAX
 from holdgate.kernel.ids import NAME
 from holdgate.kernel.subjects import BUCKET_POLICY, BUCKET_SHADOW
+
+log = structlog.get_logger("holdgate.bundles")
 
 T = TypeVar("T")
 
@@ -230,6 +233,14 @@ class BundleStore:
 def shadow_store(nc: Nats) -> BundleStore:
     """Where candidates lie that are only watched, each under its bundle's name; none of them can be in force."""
     return BundleStore(nc, bucket=BUCKET_SHADOW, history=1)
+
+
+async def end_hints(subscription: Subscription) -> None:
+    """End what `on_write` began; that the connection ended first is no fault."""
+    try:
+        await subscription.unsubscribe()
+    except NatsError as error:
+        log.debug("the connection ended first", action="policy.stop", error=type(error).__name__)
 
 
 def _require_message_missing(error: NotFoundError) -> None:

@@ -158,11 +158,16 @@ class DispatcherService:
         )
         self.scan = Scan(jobs=jobs, backlog=backlog, board=board)
         self.policy_events = PolicyEvents(nc, kernel, AuditTrail(scripts), clock)
-        self._reaping = Periodic("reaper", self.reaper.run_once, config.reaper_interval_s)
         self._redeciding = Periodic("redecide", self.redecider.run_once, config.redecide_interval_s)
         self._scanning = Periodic("scan", self.scan.run_once, config.scan_interval_s)
-        self._forgetting = Periodic("retention", self.retention.run_once, config.retention_interval_s)
-        self._sweeping = Periodic("lost_results", self.lost_results.run_once, config.retention_interval_s)
+        self._periodic = (
+            self._redeciding,
+            self._scanning,
+            Periodic("reaper", self.reaper.run_once, config.reaper_interval_s),
+            Periodic("retention", self.retention.run_once, config.retention_interval_s),
+            Periodic("lost_results", self.lost_results.run_once, config.retention_interval_s),
+            self.policy_events.duty,
+        )
         self._tasks = TaskSet(_duty_ended)
         self._wakes: Subscription | None = None
 
@@ -173,14 +178,7 @@ class DispatcherService:
         await self.beats.start()
         await self.asks.start()
         await self.policy_events.start()
-        for duty in (
-            self._reaping,
-            self._redeciding,
-            self._scanning,
-            self._forgetting,
-            self._sweeping,
-            self.policy_events.duty,
-        ):
+        for duty in self._periodic:
             self._tasks.start(duty.run(), duty.name)
         self._tasks.start(run_forever("intake", self.intake.run_once), "intake")
         self._tasks.start(run_forever("result_watch", self.result_watch.run_once), "result_watch")
