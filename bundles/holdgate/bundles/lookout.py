@@ -1,8 +1,7 @@
 """What a kernel knows of the bundle store: what lies there, what of it was dealt with, and whether it stands still.
 
 What always holds: a file that was dealt with is not verified again, one that may hold later is; a refusal is news once;
-what is remembered is of names that are in the store now;
-whatever is wrong with one file, the next is looked at.
+what is remembered is of names that are in the store now; whatever is wrong with one file, the next is looked at.
 """
 
 from __future__ import annotations

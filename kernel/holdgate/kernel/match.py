@@ -53,10 +53,6 @@ class Match:
         """Whether every field holds."""
         return all(check(job) for _, check in self.checks)
 
-    def first_failing(self, job: Job) -> str | None:
-        """The first field that does not hold; None when all do."""
-        return next((name for name, check in self.checks if not check(job)), None)
-
     def reads(self) -> frozenset[str]:
         """The fields of the job that are looked at; a label as `labels.<name>`."""
         found = {name for name in _PLAIN_READS if getattr(self, name)}

@@ -5,8 +5,7 @@ HoldgateError
 │   └── ApprovalReasonRequired      a vote without a reason
 ├── NotFound                        nothing of that name in this tenant (404)
 │   ├── JobNotFound
-│   ├── ApprovalNotFound            also: another tenant's
-│   └── ResultNotFound              no result, or none that may be read yet
+│   └── ApprovalNotFound            also: another tenant's
 ├── Forbidden                       known, but may not (403)
 │   ├── ApprovalSelf                the submitter, or someone in its principal chain
 │   └── ApprovalForbidden           lacks the role or name that the rule asks for
@@ -57,12 +56,6 @@ class JobNotFound(NotFound):
     """there is no such job"""
 
     code = "job_not_found"
-
-
-class ResultNotFound(NotFound):
-    """there is no result that can be read"""
-
-    code = "result_not_found"
 
 
 class ApprovalNotFound(NotFound):

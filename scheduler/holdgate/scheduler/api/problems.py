@@ -168,11 +168,6 @@ def invalid_fields(errors: Sequence[tuple[str, str]]) -> Problem:
     return Problem("invalid_input", f"{field}: {detail}" if field else detail, extra={"errors": shown})
 
 
-def status_of(code: str) -> int:
-    """The HTTP status of `code`."""
-    return KINDS[code].status
-
-
 def problem_of(error: HoldgateError) -> Problem:
     """The problem that tells of `error`: its own code or the nearest base's in the table, else `internal_error`."""
     if isinstance(error, Problem):
