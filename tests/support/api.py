@@ -28,9 +28,9 @@ from holdgate.kernel.service import KernelService
 from holdgate.scheduler.api.app import create_app
 from holdgate.scheduler.api.bundles import Candidate
 from holdgate.scheduler.api.deps import Deps
-from holdgate.scheduler.api.keys import issue_key
 from holdgate.scheduler.cli.apiparts import api_deps
 from holdgate.scheduler.cli.http import serving
+from holdgate.scheduler.identity.keys import issue_key
 from holdgate.scheduler.lifecycle import Runtime
 from holdgate.scheduler.settings import ApiSettings
 from holdgate.scheduler.state.connection import Scripts, connect_redis

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from holdgate.scheduler.api.calls import Operation
-from holdgate.scheduler.api.keys import Role, read_keys, revoke_key
 from holdgate.scheduler.api.operations import OPERATIONS
+from holdgate.scheduler.identity.keys import Role, read_keys, revoke_key
 from support.api import ApiWorld
 from support.waiting import eventually
 

@@ -20,9 +20,9 @@ from holdgate.bundles.shadowing import SHADOWS_PER_AUTHOR
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.ids import Tenant
 from holdgate.kernel.records import Verdict
-from holdgate.scheduler.api.keys import issue_key
 from holdgate.scheduler.api.replaying import Pace, Replays, Stopped
 from holdgate.scheduler.api.routes import replay as replay_route
+from holdgate.scheduler.identity.keys import issue_key
 from holdgate.scheduler.state.recorded import RecordedDecisions, Wanted
 from support.api import OTHER_TENANT, ApiWorld
 from support.policies import NOW_MS, job, policy, rule

@@ -12,11 +12,11 @@ from pydantic_core import to_json
 
 from holdgate.kernel.canonical import Json
 from holdgate.kernel.ids import Entropy
-from holdgate.scheduler.api.auth import Principal
 from holdgate.scheduler.api.body import Receive
 from holdgate.scheduler.api.deps import Deps
-from holdgate.scheduler.api.keys import Role
 from holdgate.scheduler.api.problems import PROBLEM_TYPE, Problem, invalid
+from holdgate.scheduler.identity.keys import Role
+from holdgate.scheduler.identity.principals import Principal
 
 Header = tuple[bytes, bytes]
 JSON_TYPE = "application/json"

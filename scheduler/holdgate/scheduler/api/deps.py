@@ -10,7 +10,6 @@ from holdgate.kernel import limits
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.trust import Trust
-from holdgate.scheduler.api.auth import ApiKeys
 from holdgate.scheduler.api.bundles import BundleShelf
 from holdgate.scheduler.api.candidates import Candidates
 from holdgate.scheduler.api.events import EventHub
@@ -19,6 +18,7 @@ from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.gates.approval import ApprovalGate
 from holdgate.scheduler.gates.measure import SecretsMeasure
 from holdgate.scheduler.gates.submit import SubmitGate
+from holdgate.scheduler.identity.principals import ApiKeys
 from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.jobs import Jobs

@@ -19,12 +19,13 @@ import structlog
 from holdgate.kernel.errors import HoldgateError
 from holdgate.scheduler.api import metrics
 from holdgate.scheduler.api.admit import InFlight
-from holdgate.scheduler.api.auth import Principal, authenticate
+from holdgate.scheduler.api.auth import authenticate
 from holdgate.scheduler.api.body import Disconnected, Receive, check_declared, parse_body, read_body
 from holdgate.scheduler.api.calls import Call, Header, Later, Operation, Reply, query_of, reply_problem, trace_id_of
 from holdgate.scheduler.api.deps import Deps
 from holdgate.scheduler.api.problems import Problem, invalid, problem_of
 from holdgate.scheduler.api.send import Send, send_reply
+from holdgate.scheduler.identity.principals import Principal
 
 log = structlog.get_logger("holdgate.api")
 CLIENT_GONE = 499

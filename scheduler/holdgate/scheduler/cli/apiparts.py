@@ -14,10 +14,8 @@ from holdgate.bundles.store import BundleStore, shadow_store
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.permits import Signer
-from holdgate.scheduler.api.auth import ApiKeys
 from holdgate.scheduler.api.deps import ApiLimits, Deps, Probe
 from holdgate.scheduler.api.events import EventHub
-from holdgate.scheduler.api.keys import read_keys
 from holdgate.scheduler.api.replaying import Replays
 from holdgate.scheduler.api.stamping import Stamping
 from holdgate.scheduler.cli.candidates import StoredCandidates
@@ -27,6 +25,8 @@ from holdgate.scheduler.errors import StateUnavailable
 from holdgate.scheduler.gates.approval import ApprovalGate
 from holdgate.scheduler.gates.measure import SecretsMeasure
 from holdgate.scheduler.gates.submit import SubmitGate
+from holdgate.scheduler.identity.keys import read_keys
+from holdgate.scheduler.identity.principals import ApiKeys
 from holdgate.scheduler.settings import ApiSettings
 from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.audit import AuditTrail

@@ -10,7 +10,7 @@ import typer
 
 from holdgate.bundles.cli import keys_app as app
 from holdgate.bundles.cli.refusal import refusals
-from holdgate.scheduler.api.keys import issue_key, read_keys, revoke_key
+from holdgate.scheduler.identity.keys import issue_key, read_keys, revoke_key
 
 __all__ = ["app"]
 

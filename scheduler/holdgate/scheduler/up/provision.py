@@ -23,7 +23,7 @@ from holdgate.bundles.root import AuthorKey, Pins, Root, RootKeys
 from holdgate.kernel.clock import Clock, rfc3339
 from holdgate.kernel.ids import Entropy
 from holdgate.kernel.permits import Signer
-from holdgate.scheduler.api.keys import issue_key, key_sha256, read_keys
+from holdgate.scheduler.identity.keys import issue_key, key_sha256, read_keys
 from holdgate.scheduler.up.access import ACCESS, OPERATOR, worker_access, worker_user
 from holdgate.scheduler.up.access import nats_user as user_of
 from holdgate.scheduler.up.home import Home

@@ -15,7 +15,7 @@ from holdgate.bundles.root import Pins, RootKeys
 from holdgate.bundles.rootfile import load_chain, load_root
 from holdgate.bundles.trusted import TrustedSet, parse_bundle_rules
 from holdgate.kernel.clock import SystemClock
-from holdgate.scheduler.api.keys import key_sha256, read_keys
+from holdgate.scheduler.identity.keys import key_sha256, read_keys
 from holdgate.scheduler.up import plan
 from holdgate.scheduler.up.plan import Ports
 from holdgate.scheduler.up.provision import (

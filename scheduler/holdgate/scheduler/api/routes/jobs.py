@@ -6,14 +6,14 @@ import re
 
 from holdgate.kernel import limits
 from holdgate.kernel.ids import JOB_ID, JobId
-from holdgate.scheduler.api.auth import Principal
 from holdgate.scheduler.api.calls import Call, Later, Reply, reply_json, reply_with
 from holdgate.scheduler.api.events import LOOK_AGAIN_S
-from holdgate.scheduler.api.keys import Role
 from holdgate.scheduler.api.paging import page_of, page_reply
 from holdgate.scheduler.api.problems import Problem, invalid
 from holdgate.scheduler.api.shapes import event_row, job_row, job_whole, result_whole
 from holdgate.scheduler.errors import JobNotFound
+from holdgate.scheduler.identity.keys import Role
+from holdgate.scheduler.identity.principals import Principal
 from holdgate.scheduler.state.jobs import JobFilter, JobView
 from holdgate.scheduler.state.transitions import DEAD, TERMINAL, State
 

@@ -9,10 +9,10 @@ from holdgate.kernel.client import ReplicaStatus
 from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.api.bundles import Candidate
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
-from holdgate.scheduler.api.keys import Role
 from holdgate.scheduler.api.paging import page_reply
 from holdgate.scheduler.api.problems import Problem
 from holdgate.scheduler.api.routes.bundles import BUNDLE_NAME
+from holdgate.scheduler.identity.keys import Role
 
 SAMPLES_MAX = 20
 

@@ -11,11 +11,11 @@ from holdgate.kernel.canonical import canonical_bytes, digest, digest_bytes
 from holdgate.kernel.ids import JobId, new_job_id
 from holdgate.kernel.jobform import NULL_PAYLOAD, Identity, JobForm, parse_form
 from holdgate.kernel.records import Decision, Job, Remediation
-from holdgate.scheduler.api.auth import Principal
 from holdgate.scheduler.api.calls import Call, Header, Reply, reply_json
 from holdgate.scheduler.api.problems import Problem, invalid
 from holdgate.scheduler.api.routes.jobs import require_job
 from holdgate.scheduler.gates.submit import Submitted
+from holdgate.scheduler.identity.principals import Principal
 from holdgate.scheduler.state.jobs import Idempotency, JobView
 from holdgate.scheduler.state.transitions import State
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from holdgate.kernel.errors import InvalidInput
-from holdgate.scheduler.api.auth import ApiKeys, authenticate
-from holdgate.scheduler.api.keys import KeysInvalid, Role, issue_key, read_keys, revoke_key
+from holdgate.scheduler.api.auth import authenticate
 from holdgate.scheduler.api.problems import Problem
+from holdgate.scheduler.identity.keys import KeysInvalid, Role, issue_key, read_keys, revoke_key
+from holdgate.scheduler.identity.principals import ApiKeys
 
 
 class Clock:

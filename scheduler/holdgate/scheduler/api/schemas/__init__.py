@@ -1,0 +1,20 @@
+"""JSON schemas of what goes in and out, as OpenAPI components."""
+
+from __future__ import annotations
+
+from holdgate.scheduler.api.schemas.approvals import APPROVALS_COMPONENTS
+from holdgate.scheduler.api.schemas.decisions import DECISIONS_COMPONENTS
+from holdgate.scheduler.api.schemas.jobs import JOBS_COMPONENTS
+from holdgate.scheduler.api.schemas.policy import POLICY_COMPONENTS
+from holdgate.scheduler.api.schemas.shapes import Schema, ref
+from holdgate.scheduler.api.schemas.system import SYSTEM_COMPONENTS
+
+__all__ = ["COMPONENTS", "ref"]
+
+COMPONENTS: dict[str, Schema] = {
+    **DECISIONS_COMPONENTS,
+    **JOBS_COMPONENTS,
+    **APPROVALS_COMPONENTS,
+    **POLICY_COMPONENTS,
+    **SYSTEM_COMPONENTS,
+}

@@ -1,0 +1,108 @@
+"""Decisions, and why each rule did or did not match."""
+
+from __future__ import annotations
+
+from holdgate.kernel.records import Phase, Verdict
+from holdgate.scheduler.api.schemas.shapes import (
+    BOOLEAN,
+    COUNT,
+    DIGEST,
+    INTEGER,
+    LABELS_OUT,
+    OBJECT,
+    TEXTS,
+    TIME,
+    Schema,
+    listed,
+    nullable,
+    record,
+    ref,
+    text,
+)
+
+_SEEN: dict[str, Schema] = {
+    "wanted": {"anyOf": [TEXTS, BOOLEAN], "description": "What the rule wants; of more than eight values, the first."},
+    "given": {
+        "anyOf": [text(), TEXTS, BOOLEAN, {"type": "null"}],
+        "description": "What the job has there; null: nothing.",
+    },
+}
+_SEEN_FIELDS = listed(record({"field": text(), **_SEEN}))
+_STEP: dict[str, Schema] = {
+    "id": text(),
+    "bundle": text(),
+    "decision": text(enum=[str(item) for item in Verdict]),
+    "matched": {**BOOLEAN, "description": "Whether the rule counts."},
+    "held": {**TEXTS, "description": "Fields that hold, up to the first that does not."},
+    "failed": {
+        **text(),
+        "description": "The first field that does not hold; `not`; `when`; `first-applicable`: an earlier rule counts.",
+    },
+    **_SEEN,
+    "reason": text(),
+    "fields": _SEEN_FIELDS,
+    "not": {**BOOLEAN, "description": "Whether `not` holds, which spares the job."},
+    "spared": _SEEN_FIELDS,
+    "when": record({"text": text(), "result": {**nullable(BOOLEAN), "description": "null: it has no answer"}}),
+    "error": text(),
+    "left_out": {**COUNT, "description": "The last step alone: how many rules the trace does not tell of."},
+}
+TRACE_STEP = record(_STEP, optional=frozenset(_STEP))
+_NAMED: dict[str, Schema] = {"id": text(), "bundle": text(), "decision": text(enum=[str(item) for item in Verdict])}
+COMBINED = record(
+    {
+        "why": text(),
+        "won": listed(record(_NAMED)),
+        "over": listed(record(_NAMED)),
+        "void": listed(record({**_NAMED, "first": text()})),
+        "default": text(enum=[str(item) for item in Verdict]),
+        "constraints": {
+            "type": "object",
+            "additionalProperties": record({"value": {"anyOf": [INTEGER, TEXTS]}, "rules": TEXTS}),
+        },
+    }
+)
+DECISION = record(
+    {
+        "verdict": text(enum=[str(item) for item in Verdict]),
+        "reason": text(),
+        "rules": TEXTS,
+        "deciding": TEXTS,
+        "constraints": OBJECT,
+        "remediations": listed(ref("Remediation")),
+        "approvals": listed(ref("Requirement")),
+        "throttles": listed(OBJECT),
+        "within": nullable(text(enum=[str(item) for item in Verdict])),
+        "snapshot": DIGEST,
+        "job_hash": DIGEST,
+        "phase": text(enum=[str(item) for item in Phase]),
+        "cacheable": BOOLEAN,
+        "errors": TEXTS,
+        "decided_at": TIME,
+        "decided_ms": COUNT,
+        "trace": listed(ref("TraceStep")),
+        "combined": ref("Combined"),
+    },
+    optional=frozenset({"trace", "combined"}),
+)
+DECISIONS_COMPONENTS: dict[str, Schema] = {
+    "Decision": DECISION,
+    "TraceStep": TRACE_STEP,
+    "Combined": COMBINED,
+    "Remediation": record(
+        {"id": text(), "title": text(), "topic": text(), "capability": text(), "labels": LABELS_OUT},
+        optional=frozenset({"topic", "capability", "labels"}),
+    ),
+    "Requirement": record(
+        {
+            "rule": text(),
+            "roles": TEXTS,
+            "names": TEXTS,
+            "quorum": COUNT,
+            "expires_s": COUNT,
+            "escalate_after_s": nullable(COUNT),
+            "signed": BOOLEAN,
+            "reason": text(),
+        }
+    ),
+}
