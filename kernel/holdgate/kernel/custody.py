@@ -27,6 +27,7 @@ from holdgate.kernel.records import (
     Verdict,
     Vote,
 )
+from holdgate.kernel.standing import Ballot, is_useful, missing
 from holdgate.kernel.trust import Trust
 
 DEFAULT_APPROVER_ROLE = "approver"
@@ -127,33 +128,33 @@ def verify_votes(
     decision: Decision,
     trust: Trust,
     now_ms: int,
+    held_ms: int,
 ) -> tuple[Vote, ...]:
     """Those of the request's votes that count, once they meet all `requirements` under `decision.snapshot`.
+
+    `held_ms`: since when the job can have been held, as was signed; votes are judged by when they say they were cast.
 
     VotesInvalid otherwise; its `code` says what is missing. A vote that does not hold counts for nothing; a valid "no"
     ends it, whatever else there is.
     """
     if len(request.votes) > VOTES_MAX:
         raise VotesInvalid(f"more than {VOTES_MAX} votes", code="votes_too_many")
-    counted: list[_Counted] = []
+    counted: list[tuple[Vote, Ballot]] = []
     problem: Forged | None = None
     for signed in request.votes:
         try:
             counted.append(_open_vote(signed, request, decision, trust, now_ms))
         except Forged as error:
             problem = problem or error
-    if any(not item.vote.approve for item in counted):
+    if any(not vote.approve for vote, _ in counted):
         raise VotesInvalid("an approver rejected this job", code="votes_rejected")
+    ballots = [ballot for _, ballot in counted]
     for requirement in requirements:
-        approvers = {item.vote.approver for item in counted if item.fits(requirement)}
-        if len(approvers) < max(requirement.quorum, 1):
+        if lacking := missing(requirement, ballots, held_ms):
             if problem is not None:
                 raise VotesInvalid(str(problem), code=problem.code) from problem
-            raise VotesInvalid(
-                f"`{requirement.rule}` wants {requirement.quorum} approvers, {len(approvers)} voted",
-                code="votes_quorum",
-            )
-    return tuple(item.vote for item in counted)
+            raise VotesInvalid(f"`{requirement.rule}` lacks {lacking} votes", code="votes_quorum")
+    return tuple(vote for vote, ballot in counted if is_useful(requirements, ballot, held_ms))
 
 
 def answer_permit(request: PermitRequest, decision: Decision, trust: Trust, signer: Signer, now_ms: int) -> PermitReply:
@@ -173,31 +174,19 @@ def answer_permit(request: PermitRequest, decision: Decision, trust: Trust, sign
     requirements = required_approvals(decision, admission.outcome)
     if requirements and not request.votes:
         return PermitReply(decision, refusal="needs_approval", message=decision.reason)
+    votes: tuple[Vote, ...] = ()
     try:
         if requirements:
-            verify_votes(requirements, request, decision, trust, now_ms)
+            votes = verify_votes(requirements, request, decision, trust, now_ms, admission.issued_ms)
     except Forged as error:
         return PermitReply(decision, refusal=error.code, message=str(error))
-    permit = _permit(request, decision, now_ms)
+    permit = _permit(request, decision, votes, now_ms)
     return PermitReply(decision, permit=seal(permit, signer), permit_record=permit)
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """A vote whose signature and binding hold, and what its signer may be believed to be."""
-
-    vote: Vote
-    roles: frozenset[str]
-    own_key: bool
-
-    def fits(self, requirement: ApprovalRequirement) -> bool:
-        """Whether this approver may release under `requirement`. One that names nobody is met by nobody."""
-        if requirement.signed and not self.own_key:
-            return False
-        return self.vote.approver in requirement.names or not self.roles.isdisjoint(requirement.roles)
-
-
-def _open_vote(signed: Signed, request: PermitRequest, decision: Decision, trust: Trust, now_ms: int) -> _Counted:
+def _open_vote(
+    signed: Signed, request: PermitRequest, decision: Decision, trust: Trust, now_ms: int
+) -> tuple[Vote, Ballot]:
     job = request.job
     own = trust.approvers.get(signed.key)
     vote = open_signed(signed, Vote, trust.api if own is None else trust.approver_keys)
@@ -213,12 +202,16 @@ def _open_vote(signed: Signed, request: PermitRequest, decision: Decision, trust
         raise VotesInvalid("a vote that has expired", code="votes_expired")
     if vote.issued_ms > now_ms + limits.CLOCK_SKEW_S * 1000:
         raise VotesInvalid("a vote from the future", code="votes_early")
-    if not vote.approver or vote.approver == job.actor or vote.approver in job.principals:
+    person = vote.on_behalf_of or vote.approver
+    if not vote.approver or not {vote.approver, person}.isdisjoint((job.actor, *job.principals)):
         raise VotesInvalid("a vote by the submitter, or by someone it acts for", code="votes_self")
+    if own is not None and (person != vote.approver or vote.grant is not None):
+        raise VotesInvalid("only the api votes for others, or for a grant", code="votes_other_approver")
     if not str(vote.reason or "").strip():
         raise VotesInvalid("a vote without a reason", code="votes_no_reason")
     # A person's own key proves who, not what: the roles it counts for stand in the root.
-    return _Counted(vote, frozenset(vote.roles if own is None else own.roles), own is not None)
+    roles = frozenset(vote.roles if own is None else own.roles)
+    return vote, Ballot(vote.approver, person, roles, vote.issued_ms, own is not None, vote.break_glass)
 
 
 def _untimely(request: PermitRequest, now_ms: int) -> str | None:
@@ -240,7 +233,7 @@ def _check_form(request: PermitRequest) -> None:
         raise Forged("the job is for another pool", code="other_pool")
 
 
-def _permit(request: PermitRequest, decision: Decision, now_ms: int) -> Permit:
+def _permit(request: PermitRequest, decision: Decision, votes: Sequence[Vote], now_ms: int) -> Permit:
     return Permit(
         permit_id=new_permit_id(now_ms),
         job_id=request.job.job_id,
@@ -255,4 +248,5 @@ def _permit(request: PermitRequest, decision: Decision, now_ms: int) -> Permit:
         worker=request.worker,
         issued_ms=now_ms,
         expires_ms=now_ms + limits.PERMIT_LIFETIME_S * 1000,
+        approvers=tuple(vote.approver for vote in votes),
     )

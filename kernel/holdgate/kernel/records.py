@@ -217,9 +217,24 @@ class Remediation:
         return cls(**_known(cls, value))
 
 
+class Severity(StrEnum):
+    """How much harm a rule's author thinks a job could do, least first."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
 @dataclass(frozen=True, slots=True)
 class ApprovalRequirement:
-    """Who must release a job, as one deciding rule demands it. All requirements of a decision must be met."""
+    """Who must release a job, and how, as one deciding rule demands it. All requirements of a decision must be met.
+
+    `escalate_roles` and `escalate_names` may release it too once it was held for `escalate_after_s`. `excluded` are
+    people who may not: the authors of the rule's bundle, where the rule says so. `bulk`: in one act with others;
+    `grants`: by a standing grant; `break_glass`: by two holders of that role. `reading_s` and `confirm`, a text to
+    type, slow the approver down. `definition` is the digest of the rule as it was written, with its bundle's name.
+    """
 
     rule: str
     roles: tuple[str, ...]
@@ -227,8 +242,18 @@ class ApprovalRequirement:
     quorum: int = 1
     expires_s: int = 24 * 3600
     escalate_after_s: int | None = None
+    escalate_roles: tuple[str, ...] = ()
+    escalate_names: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
     signed: bool = False
+    severity: Severity = Severity.MEDIUM
+    bulk: bool = True
+    grants: bool = False
+    break_glass: bool = True
+    reading_s: int = 0
+    confirm: str = ""
     reason: str = ""
+    definition: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -238,7 +263,15 @@ class ApprovalRequirement:
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
         """The requirement of `as_dict`."""
         known = _known(cls, value)
-        return cls(**{**known, "roles": _texts(known["roles"]), "names": _texts(known.get("names", ()))})
+        for name in _REQUIREMENT_TEXTS:
+            known[name] = _texts(known.get(name, ()))
+        try:
+            return cls(**{**known, "severity": Severity(known.get("severity", Severity.MEDIUM))})
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(f"not a requirement record: {error}") from error
+
+
+_REQUIREMENT_TEXTS = ("roles", "names", "escalate_roles", "escalate_names", "excluded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +416,8 @@ class Admission:
 class Vote:
     """Second link: an approver, through the api or with an own key, says yes or no to exactly this job and policy.
 
-    `attempt` is the one that it releases: the attempts that the job had so far, and one.
+    `attempt` is the one that it releases: the attempts that the job had so far, and one. `on_behalf_of`: who delegated
+    it to the approver. `grant`: the standing grant, given by the approver before, for which the api cast it.
     """
 
     job_id: JobId
@@ -397,11 +431,17 @@ class Vote:
     attempt: int
     issued_ms: int
     expires_ms: int
+    on_behalf_of: ActorId | None = None
+    grant: str | None = None
+    break_glass: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Third link: the kernel lets this worker run this attempt of this job, now."""
+    """Third link: the kernel lets this worker run this attempt of this job, now.
+
+    `approvers` are the people whose votes released it, as the kernel verified them.
+    """
 
     permit_id: PermitId
     job_id: JobId
@@ -416,6 +456,7 @@ class Permit:
     worker: WorkerId
     issued_ms: int
     expires_ms: int
+    approvers: tuple[str, ...] = ()
     fail_open: bool = False
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeAlias, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from holdgate.kernel import limits
+from holdgate.kernel.canonical import digest
 from holdgate.kernel.conditions import Condition
 from holdgate.kernel.errors import PolicyInvalid
 from holdgate.kernel.match import Match
@@ -22,6 +23,7 @@ from holdgate.kernel.records import (
     Constraints,
     Over,
     Remediation,
+    Severity,
     Verdict,
 )
 from holdgate.kernel.rules import BundleRules, Combining, OutputRule, OutputVerdict, RateLimit, Rule
@@ -51,6 +53,9 @@ APPROVER_ROLE = "approver"
 """Who releases what a rule holds without saying for whom."""
 THROTTLE_KEYS = ("tenant", "actor", "topic", "capability")
 _QUORUM_MAX = 20
+_READING_S_MAX = 3600
+_ONE_BY_ONE = frozenset({Severity.HIGH, Severity.CRITICAL})
+"""What a rule of this severity holds is not released in bulk, unless the rule says so."""
 _RUNTIME_S_MAX = 30 * 86_400
 
 
@@ -69,7 +74,10 @@ def parse_rules(data: Mapping[str, Any], bundle: str) -> BundleRules:
     return BundleRules(
         name=bundle,
         combining=Combining(document.combining),
-        rules=tuple(rule.frozen(bundle) for rule in document.rules or ()),
+        rules=tuple(
+            rule.frozen(bundle, digest({"bundle": bundle, "rule": written}))
+            for rule, written in zip(document.rules or (), data.get("rules") or (), strict=True)
+        ),
         output_rules=tuple(rule.frozen(bundle) for rule in document.output_rules or ()),
     )
 
@@ -136,38 +144,75 @@ class _RuleMatch(_Match):
     when: ConditionText | None = None
 
 
+class _EscalateTo(_Form):
+    roles: Names | None = None
+    names: Actors | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> _EscalateTo:
+        _refuse_empty(self)
+        return self
+
+
 class _Approvers(_Form):
     roles: Names | None = None
     names: Actors | None = None
     quorum: int = Field(1, ge=1, le=_QUORUM_MAX)
     expires: Seconds | None = None
     escalate_after: Seconds | None = None
+    escalate_to: _EscalateTo | None = None
+    not_author: bool = False
     signed: bool = False
+    bulk: bool | None = None
+    grants: bool = False
+    break_glass: bool = True
+    read_for: Seconds | None = None
+    confirm: Annotated[str, printable(100)] | None = None
 
     @model_validator(mode="after")
     def _can_be_met(self) -> _Approvers:
-        if self.names and not self.roles and self.quorum > len(set(self.names)):
-            msg = "the quorum is larger than the number of names"
-            raise ValueError(msg)
-        if self.escalate_after is not None and _seconds(self.escalate_after) >= self.expires_s():
-            msg = "`escalate_after` is not before the expiry"
-            raise ValueError(msg)
+        problem = next(self._problems(), None)
+        if problem is not None:
+            raise ValueError(problem)
         return self
+
+    def _problems(self) -> Iterator[str]:
+        if self.names and not self.roles and self.quorum > len(set(self.names)):
+            yield "the quorum is larger than the number of names"
+        if self.escalate_after is not None and _seconds(self.escalate_after) >= self.expires_s():
+            yield "`escalate_after` is not before the expiry"
+        if self.escalate_to is not None and self.escalate_after is None:
+            yield "`escalate_to` needs `escalate_after`"
+        if self.read_for is not None and _seconds(self.read_for) > _READING_S_MAX:
+            yield f"`read_for` is longer than {_READING_S_MAX // 60} minutes"
+        if self.signed and self.grants:
+            yield "`grants` do not go with `signed`: a grant is no signature on the job"
 
     def expires_s(self) -> int:
         return ApprovalRequirement("", ()).expires_s if self.expires is None else _seconds(self.expires)
 
-    def requirement(self, rule: str, reason: str) -> ApprovalRequirement:
+    def requirement(self, rule: _Rule, definition: str) -> ApprovalRequirement:
         roles = tuple(self.roles or ())
+        further = self.escalate_to or _EscalateTo.model_construct()
+        severity = Severity(rule.severity or Severity.MEDIUM)
         return ApprovalRequirement(
-            rule=rule,
+            rule=rule.id,
             roles=roles if roles or self.names else (APPROVER_ROLE,),
             names=tuple(self.names or ()),
             quorum=self.quorum,
             expires_s=self.expires_s(),
             escalate_after_s=None if self.escalate_after is None else _seconds(self.escalate_after),
+            escalate_roles=tuple(further.roles or ()),
+            escalate_names=tuple(further.names or ()),
             signed=self.signed,
-            reason=reason,
+            severity=severity,
+            bulk=severity not in _ONE_BY_ONE if self.bulk is None else self.bulk,
+            grants=self.grants,
+            break_glass=self.break_glass,
+            reading_s=0 if self.read_for is None else _seconds(self.read_for),
+            confirm=self.confirm or "",
+            reason=rule.reason,
+            definition=definition,
         )
 
 
@@ -217,6 +262,7 @@ class _Rule(_Form):
     id: RuleId
     decision: Annotated[str, one_of(tuple(Verdict), "decision")]
     reason: Reason
+    severity: Annotated[str, one_of(tuple(Severity), "severity")] | None = None
     match: _RuleMatch | None = None
     unless: _Not | None = Field(None, alias="not")
     when: ConditionText | None = None
@@ -232,7 +278,7 @@ class _Rule(_Form):
             raise ValueError(problem)
         return self
 
-    def frozen(self, bundle: str) -> Rule:
+    def frozen(self, bundle: str, definition: str) -> Rule:
         match = self.match or _RuleMatch()
         unless = self.unless or match.unless
         rate = self.throttle
@@ -246,15 +292,16 @@ class _Rule(_Form):
             when=cast("Condition | None", self.when or match.when),
             constraints=NO_CONSTRAINTS if self.constraints is None else self.constraints.frozen_constraints(),
             remediations=tuple(Remediation(**item.model_dump()) for item in self.remediations or ()),
-            approval=self._approval(),
+            approval=self._approval(definition),
             throttle=None if rate is None else _rate_limit(rate),
         )
 
-    def _approval(self) -> ApprovalRequirement | None:
-        holds = self.decision == Verdict.REQUIRE_APPROVAL or (
-            self.throttle is not None and self.throttle.over == Over.HOLD
-        )
-        return (self.approvers or _Approvers()).requirement(self.id, self.reason) if holds else None
+    def holds(self) -> bool:
+        over_limit = self.throttle is not None and self.throttle.over == Over.HOLD
+        return self.decision == Verdict.REQUIRE_APPROVAL or over_limit
+
+    def _approval(self, definition: str) -> ApprovalRequirement | None:
+        return (self.approvers or _Approvers()).requirement(self, definition) if self.holds() else None
 
 
 class _OutputMatch(_Form):
@@ -320,9 +367,9 @@ def _misfits(rule: _Rule) -> Iterator[str]:
         yield "`when` is said twice: in `match` and beside it"
     if (rule.decision == Verdict.THROTTLE) is not (rule.throttle is not None):
         yield "`throttle` goes with the decision `throttle`, and that with it"
-    holds = rule.throttle is not None and rule.throttle.over == Over.HOLD
-    if rule.approvers is not None and rule.decision != Verdict.REQUIRE_APPROVAL and not holds:
-        yield "`approvers` go with `require_approval`, or with a throttle whose `over` is `hold`"
+    for name in ("approvers", "severity"):
+        if getattr(rule, name) is not None and not rule.holds():
+            yield f"`{name}` goes with `require_approval`, or with a throttle whose `over` is `hold`"
     if rule.decision == Verdict.ALLOW_WITH_CONSTRAINTS and rule.constraints is None:
         yield "`allow_with_constraints` without `constraints`"
     if rule.constraints is not None and rule.decision in (Verdict.ALLOW, Verdict.DENY):

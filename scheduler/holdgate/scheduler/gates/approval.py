@@ -21,6 +21,7 @@ from holdgate.kernel.errors import Forged, InvalidInput, Unavailable
 from holdgate.kernel.ids import ActorId, Digest, JobId, Tenant
 from holdgate.kernel.permits import Signer, seal
 from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Outcome, Phase, Vote
+from holdgate.kernel.standing import Ballot, is_useful
 from holdgate.scheduler.errors import (
     ApprovalExpired,
     ApprovalForbidden,
@@ -40,7 +41,6 @@ from holdgate.scheduler.state.approvals import (
     Redecision,
     VoteRequest,
     VoteResult,
-    may_vote,
 )
 from holdgate.scheduler.state.jobs import Jobs, JobView
 from holdgate.scheduler.state.log import PayloadStore
@@ -132,7 +132,7 @@ class ApprovalGate:
         """The pending approval that this approver may act on; the errors of `errors.APPROVAL_ERRORS`."""
         approval = await self._approvals.require(approver.tenant, job_id)
         verify_pending(approval, self._clock.now_ms())
-        verify_may_vote(approver, approval)
+        verify_may_vote(approver, approval, self._clock.now_ms())
         return approval
 
     async def _open_to(self, approver: Approver, job_id: JobId, shown: Shown) -> ApprovalView:
@@ -234,13 +234,15 @@ def verify_pending(approval: ApprovalView, now_ms: int) -> None:
         raise ApprovalExpired
 
 
-def verify_may_vote(approver: Approver, approval: ApprovalView) -> None:
+def verify_may_vote(approver: Approver, approval: ApprovalView, now_ms: int) -> None:
     """ApprovalSelf, ApprovalForbidden; an empty actor is nobody and matches nobody."""
     if not approver.actor:
         raise ApprovalForbidden
     if approver.actor == approval.actor or approver.actor in approval.principals:
         raise ApprovalSelf
-    if not may_vote(approval.requirements, approver.actor, approver.roles):
+    # Whether it must be signed with an own key is the store's to say, which sees the vote.
+    ballot = Ballot(approver.actor, approver.actor, frozenset(approver.roles), now_ms, own_key=True)
+    if not is_useful(approval.requirements, ballot, approval.created_ms):
         raise ApprovalForbidden
 
 

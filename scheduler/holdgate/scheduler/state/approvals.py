@@ -17,6 +17,7 @@ import structlog
 from holdgate.kernel.custody import effective_verdict, required_approvals
 from holdgate.kernel.ids import ActorId, Digest, JobId, Tenant
 from holdgate.kernel.records import ApprovalRequirement, Decision, Outcome, Signed, Verdict
+from holdgate.kernel.standing import Ballot, all_missing, is_useful
 from holdgate.scheduler.errors import (
     APPROVAL_ERRORS,
     ApprovalNotFound,
@@ -59,6 +60,9 @@ class CastVote:
     cast_ms: int
     signed: Signed
     own_key: bool = False
+    on_behalf_of: ActorId | None = None
+    grant: str | None = None
+    break_glass: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,8 @@ class VoteRequest:
     fresh: Digest
     signed: Signed
     own_key: bool = False
+    on_behalf_of: ActorId | None = None
+    break_glass: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +186,10 @@ class Approvals:
                 cast_ms=now_ms,
                 signed=request.signed,
                 own_key=request.own_key,
+                on_behalf_of=request.on_behalf_of,
+                break_glass=request.break_glass,
             )
-            missing = votes_missing(view.requirements, (*view.votes, mine))
+            missing = votes_missing(view, (*view.votes, mine))
             code, *reply = await self._scripts.run(
                 "vote", tenant, _vote_args(request, mine, view, missing=missing, now_ms=now_ms)
             )
@@ -240,21 +248,15 @@ class Approvals:
         return views
 
 
-def votes_missing(requirements: Sequence[ApprovalRequirement], votes: Sequence[CastVote]) -> int:
-    """How many more approvals are needed until every requirement has its quorum; 0 means released.
-
-    Without a requirement nobody can release: 1.
-    """
-    missing = [
-        max(item.quorum, 1) - len({vote.approver for vote in votes if vote.approve and _fits(item, vote)})
-        for item in requirements
-    ]
-    return max((0, *missing)) if missing else 1
+def ballot_of(vote: CastVote) -> Ballot:
+    """The vote as it counts."""
+    person = vote.on_behalf_of or vote.approver
+    return Ballot(vote.approver, person, frozenset(vote.roles), vote.cast_ms, vote.own_key, vote.break_glass)
 
 
-def may_vote(requirements: Sequence[ApprovalRequirement], approver: ActorId, roles: Sequence[str]) -> bool:
-    """Whether an approver of that name and roles counts towards at least one requirement."""
-    return any(approver in item.names or not set(roles).isdisjoint(item.roles) for item in requirements)
+def votes_missing(view: ApprovalView, votes: Sequence[CastVote]) -> int:
+    """How many more approvals are needed until every requirement has its quorum; 0 means released."""
+    return all_missing(view.requirements, [ballot_of(vote) for vote in votes if vote.approve], view.created_ms)
 
 
 _FIELDS = (
@@ -272,12 +274,6 @@ _FIELDS = (
 )
 
 
-def _fits(requirement: ApprovalRequirement, vote: CastVote) -> bool:
-    if requirement.signed and not vote.own_key:
-        return False
-    return may_vote([requirement], vote.approver, vote.roles)
-
-
 def _vote_args(request: VoteRequest, vote: CastVote, view: ApprovalView, *, missing: int, now_ms: int) -> list[Arg]:
     """Arguments of `vote.lua`, in its order."""
     stored = encoding.StoredVote(
@@ -288,6 +284,9 @@ def _vote_args(request: VoteRequest, vote: CastVote, view: ApprovalView, *, miss
         cast_ms=vote.cast_ms,
         own_key=vote.own_key,
         signed=vote.signed,
+        on_behalf_of=vote.on_behalf_of,
+        grant=vote.grant,
+        break_glass=vote.break_glass,
     )
     details = {
         "approver": vote.approver,
@@ -297,6 +296,8 @@ def _vote_args(request: VoteRequest, vote: CastVote, view: ApprovalView, *, miss
         "snapshot": request.snapshot,
         "round": view.round,
         "own_key": vote.own_key or None,
+        "on_behalf_of": vote.on_behalf_of,
+        "break_glass": vote.break_glass or None,
     }
     return [
         request.job_id,
@@ -309,7 +310,7 @@ def _vote_args(request: VoteRequest, vote: CastVote, view: ApprovalView, *, miss
         # The votes that were counted, not the version beside them: the two were read one after the other.
         len(view.votes),
         int(missing == 0),
-        int(may_vote(view.requirements, request.approver, request.roles)),
+        int(is_useful(view.requirements, ballot_of(vote), view.created_ms)),
         encoding.pack_vote(stored),
         encoding.pack_details(details),
         view.round,
@@ -379,6 +380,9 @@ def _view(job_id: JobId, fields: list[Any], votes: list[bytes], who_data: bytes)
                     cast_ms=vote.cast_ms,
                     signed=vote.signed,
                     own_key=vote.own_key,
+                    on_behalf_of=None if vote.on_behalf_of is None else ActorId(vote.on_behalf_of),
+                    grant=vote.grant,
+                    break_glass=vote.break_glass,
                 )
                 for vote in cast
             ),

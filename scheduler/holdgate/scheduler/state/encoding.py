@@ -114,6 +114,9 @@ class StoredVote:
     cast_ms: int
     own_key: bool
     signed: Signed
+    on_behalf_of: str | None = None
+    grant: str | None = None
+    break_glass: bool = False
 
 
 def pack_vote(vote: StoredVote) -> bytes:
@@ -126,6 +129,9 @@ def pack_vote(vote: StoredVote) -> bytes:
             "reason": vote.reason,
             "cast_ms": vote.cast_ms,
             "own_key": vote.own_key,
+            "on_behalf_of": vote.on_behalf_of,
+            "grant": vote.grant,
+            "break_glass": vote.break_glass,
             "signed": vote.signed.as_dict(),
         }
     )

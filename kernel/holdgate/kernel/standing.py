@@ -1,0 +1,102 @@
+"""Who may release a held job: whether a vote counts towards a requirement, and how many are missing. Pure.
+
+The one place that says so: the approval gate, the store and the kernel all ask here.
+
+What always holds: one person counts once, whether voting in their own name or through somebody they delegated to, and
+nobody casts two; a requirement that names nobody is met by nobody; who is excluded never counts, breaking glass or not;
+where votes must be signed with the approver's own key, no other counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from holdgate.kernel.records import ApprovalRequirement
+
+BREAK_GLASS_ROLE = "break_glass"
+BREAK_GLASS_QUORUM = 2
+"""People who must break the glass together, whatever a rule asks for otherwise."""
+ESCALATION_ROLE = "escalation"
+"""Who may release a job that escalated, where its rule does not say whom it escalates to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """A yes whose signature and binding hold. `person` is who counts: the approver, or who delegated to the approver.
+
+    `roles` are those it counts for; `own_key`: signed with the approver's registered key.
+    """
+
+    approver: str
+    person: str
+    roles: frozenset[str]
+    cast_ms: int
+    own_key: bool = False
+    break_glass: bool = False
+
+
+def counts(requirement: ApprovalRequirement, ballot: Ballot, held_ms: int) -> bool:
+    """Whether `ballot` counts towards the quorum of `requirement`, of a job that is held since `held_ms`."""
+    if not _is_admissible(requirement, ballot):
+        return False
+    if _is_named(ballot, requirement.names, requirement.roles):
+        return True
+    return has_escalated(requirement, held_ms, ballot.cast_ms) and _is_named(
+        ballot, requirement.escalate_names, escalation_roles(requirement)
+    )
+
+
+def breaks_glass(requirement: ApprovalRequirement, ballot: Ballot) -> bool:
+    """Whether `ballot` counts towards releasing the job past the quorum of `requirement`."""
+    return (
+        requirement.break_glass
+        and ballot.break_glass
+        and BREAK_GLASS_ROLE in ballot.roles
+        and _is_admissible(requirement, ballot)
+    )
+
+
+def is_useful(requirements: Sequence[ApprovalRequirement], ballot: Ballot, held_ms: int) -> bool:
+    """Whether `ballot` counts towards at least one of `requirements`."""
+    return any(counts(item, ballot, held_ms) or breaks_glass(item, ballot) for item in requirements)
+
+
+def missing(requirement: ApprovalRequirement, ballots: Sequence[Ballot], held_ms: int) -> int:
+    """How many more votes `requirement` needs; 0: met."""
+    plain = max(requirement.quorum, 1) - _people(item for item in ballots if counts(requirement, item, held_ms))
+    broken = _people(item for item in ballots if breaks_glass(requirement, item))
+    return max(0, min(plain, BREAK_GLASS_QUORUM - broken) if broken else plain)
+
+
+def all_missing(requirements: Sequence[ApprovalRequirement], ballots: Sequence[Ballot], held_ms: int) -> int:
+    """How many more until each of `requirements` is met, at best. Without a requirement nobody can release: 1."""
+    return max((missing(item, ballots, held_ms) for item in requirements), default=1)
+
+
+def has_escalated(requirement: ApprovalRequirement, held_ms: int, now_ms: int) -> bool:
+    """Whether others than those first named may release by now."""
+    after_s = requirement.escalate_after_s
+    return after_s is not None and now_ms >= held_ms + after_s * 1000
+
+
+def escalation_roles(requirement: ApprovalRequirement) -> tuple[str, ...]:
+    """The roles that it escalates to; `escalation` where the rule names nobody."""
+    named = requirement.escalate_roles or requirement.escalate_names
+    return requirement.escalate_roles if named else (ESCALATION_ROLE,)
+
+
+def _is_admissible(requirement: ApprovalRequirement, ballot: Ballot) -> bool:
+    if not ballot.approver or {ballot.approver, ballot.person} & set(requirement.excluded):
+        return False
+    return ballot.own_key or not requirement.signed
+
+
+def _is_named(ballot: Ballot, names: Sequence[str], roles: Sequence[str]) -> bool:
+    return ballot.person in names or not ballot.roles.isdisjoint(roles)
+
+
+def _people(ballots: Iterable[Ballot]) -> int:
+    """Of two votes for one person, or by one, one counts."""
+    listed = list(ballots)
+    return min(len({item.approver for item in listed}), len({item.person for item in listed}))
