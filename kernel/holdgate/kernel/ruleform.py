@@ -15,6 +15,7 @@ from holdgate.kernel import limits
 from holdgate.kernel.canonical import digest
 from holdgate.kernel.conditions import Condition
 from holdgate.kernel.errors import PolicyInvalid
+from holdgate.kernel.ids import Digest
 from holdgate.kernel.match import Match
 from holdgate.kernel.records import (
     ALLOWING,
@@ -75,11 +76,16 @@ def parse_rules(data: Mapping[str, Any], bundle: str) -> BundleRules:
         name=bundle,
         combining=Combining(document.combining),
         rules=tuple(
-            rule.frozen(bundle, digest({"bundle": bundle, "rule": written}))
+            rule.frozen(bundle, definition_of(bundle, written))
             for rule, written in zip(document.rules or (), data.get("rules") or (), strict=True)
         ),
         output_rules=tuple(rule.frozen(bundle) for rule in document.output_rules or ()),
     )
+
+
+def definition_of(bundle: str, written: Any) -> Digest:
+    """The digest that names a rule as it is written, in the bundle of that name."""
+    return digest({"bundle": bundle, "rule": written})
 
 
 class _Form(BaseModel):

@@ -14,8 +14,10 @@ from holdgate.scheduler.api.bundles import BundleShelf
 from holdgate.scheduler.api.candidates import Candidates
 from holdgate.scheduler.api.events import EventHub
 from holdgate.scheduler.api.replaying import Replays
+from holdgate.scheduler.api.ruletexts import RuleTexts
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.gates.approval import ApprovalGate
+from holdgate.scheduler.gates.masking import Masking
 from holdgate.scheduler.gates.measure import SecretsMeasure
 from holdgate.scheduler.gates.submit import SubmitGate
 from holdgate.scheduler.identity.principals import ApiKeys
@@ -52,6 +54,7 @@ class Deps:
     kernel: KernelClient
     submit_gate: SubmitGate
     secrets: SecretsMeasure
+    masking: Masking
     approval_gate: ApprovalGate
     jobs: Jobs
     approvals: Approvals
@@ -60,6 +63,7 @@ class Deps:
     workers: Workers
     audit: AuditTrail
     bundles: BundleShelf
+    rule_texts: RuleTexts
     candidates: Candidates
     replays: Replays
     events: EventHub

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 
@@ -17,12 +18,14 @@ from holdgate.kernel.permits import Signer
 from holdgate.scheduler.api.deps import ApiLimits, Deps, Probe
 from holdgate.scheduler.api.events import EventHub
 from holdgate.scheduler.api.replaying import Replays
+from holdgate.scheduler.api.ruletexts import RuleTexts
 from holdgate.scheduler.api.stamping import Stamping
 from holdgate.scheduler.cli.candidates import StoredCandidates
 from holdgate.scheduler.cli.shelf import PublishedBundles
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.errors import StateUnavailable
 from holdgate.scheduler.gates.approval import ApprovalGate
+from holdgate.scheduler.gates.masking import Masking
 from holdgate.scheduler.gates.measure import SecretsMeasure
 from holdgate.scheduler.gates.submit import SubmitGate
 from holdgate.scheduler.identity.keys import read_keys
@@ -68,6 +71,7 @@ async def api_deps(
                 clock=clock,
             ),
             secrets=SecretsMeasure(),
+            masking=Masking(os.urandom),
             approval_gate=ApprovalGate(
                 kernel=kernel,
                 jobs=jobs,
@@ -84,6 +88,7 @@ async def api_deps(
             workers=Workers(scripts),
             audit=AuditTrail(scripts),
             bundles=bundles,
+            rule_texts=RuleTexts(bundles),
             candidates=StoredCandidates(BundleStore(nc), shadow_store(nc), bundles, clock),
             replays=Replays(RecordedDecisions(scripts)),
             events=events,

@@ -7,6 +7,7 @@ Roles: an empty set is any key; None is no key. An admin may call everything. Wh
 from __future__ import annotations
 
 from holdgate.scheduler.api.calls import Operation
+from holdgate.scheduler.api.operations.approval_facts import APPROVAL_FACTS
 from holdgate.scheduler.api.operations.approvals import APPROVALS
 from holdgate.scheduler.api.operations.jobs import JOBS
 from holdgate.scheduler.api.operations.lists import LISTS
@@ -15,4 +16,4 @@ from holdgate.scheduler.api.operations.system import SYSTEM
 
 __all__ = ["OPERATIONS"]
 
-OPERATIONS: tuple[Operation, ...] = (*JOBS, *APPROVALS, *POLICY, *LISTS, *SYSTEM)
+OPERATIONS: tuple[Operation, ...] = (*JOBS, *APPROVALS, *APPROVAL_FACTS, *POLICY, *LISTS, *SYSTEM)

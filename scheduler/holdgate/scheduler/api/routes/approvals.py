@@ -17,7 +17,8 @@ from holdgate.scheduler.api.routes.jobs import job_id_of
 from holdgate.scheduler.api.shapes import approval_row, approval_whole
 from holdgate.scheduler.errors import ApprovalNotFound, JobNotFound, NotFound
 from holdgate.scheduler.gates.approval import Approver, Shown
-from holdgate.scheduler.state.approvals import ApprovalStatus, VoteResult
+from holdgate.scheduler.state.approvals import ApprovalStatus, ApprovalView, VoteResult
+from holdgate.scheduler.state.jobs import JobView
 
 log = structlog.get_logger("holdgate.api.approvals")
 
@@ -36,11 +37,17 @@ async def get_approval(call: Call) -> Reply:
     deps, tenant, job_id = call.deps, call.principal.tenant, approval_id_of(call)
     approval = await deps.approvals.require(tenant, job_id)
     view = await deps.jobs.require(tenant, job_id)
-    payload = await deps.jobs.payload(tenant, job_id)
-    if payload is None and approval.status is ApprovalStatus.PENDING:
-        payload = await _stored_payload(call, view.job.payload_digest)
+    payload = await payload_of(call, approval, view)
     shown = {**approval_whole(approval_row(approval), view), "payload_shown": payload is not None}
     return reply_with(shown, "payload", payload)
+
+
+async def payload_of(call: Call, approval: ApprovalView, view: JobView) -> bytes | None:
+    """The payload that would be released; None when it is not kept any more, or cannot be had."""
+    payload = await call.deps.jobs.payload(view.job.tenant, view.job.job_id)
+    if payload is None and approval.status is ApprovalStatus.PENDING:
+        return await _stored_payload(call, view.job.payload_digest)
+    return payload
 
 
 async def _stored_payload(call: Call, digest: Digest) -> bytes | None:

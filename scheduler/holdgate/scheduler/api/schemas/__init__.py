@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdgate.scheduler.api.schemas.approval_facts import APPROVAL_FACTS_COMPONENTS
 from holdgate.scheduler.api.schemas.approvals import APPROVALS_COMPONENTS
 from holdgate.scheduler.api.schemas.decisions import DECISIONS_COMPONENTS
 from holdgate.scheduler.api.schemas.jobs import JOBS_COMPONENTS
@@ -15,6 +16,7 @@ COMPONENTS: dict[str, Schema] = {
     **DECISIONS_COMPONENTS,
     **JOBS_COMPONENTS,
     **APPROVALS_COMPONENTS,
+    **APPROVAL_FACTS_COMPONENTS,
     **POLICY_COMPONENTS,
     **SYSTEM_COMPONENTS,
 }

@@ -1,0 +1,55 @@
+"""A held job as a person looks at it first: secrets in it replaced by tags that say what was there.
+
+What always holds: a value that could not be scanned to its end is not shown at all; personal data stays, since who
+decides must see whom it is about. Tags have a key that is made at start and kept nowhere: the same secret has the same
+tag for as long as the process lives. Large values are scanned in a thread, one at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from holdgate.kernel.canonical import Json, canonical_bytes, parse_json
+from holdgate.kernel.errors import MalformedJson
+from holdgate.kernel.ids import Entropy
+from holdgate.scan import SECRETS, Redactor, ScanError, Scanner
+
+INLINE_BYTES_MAX = 16 * 1024
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """Canonical JSON with `count` secrets replaced; None where it could not be scanned, or there was nothing."""
+
+    data: bytes | None
+    count: int = 0
+    scanned: bool = True
+
+
+class Masking:
+    """Masks what submitters send. One per process."""
+
+    def __init__(self, entropy: Entropy) -> None:
+        self._scanner = Scanner()
+        self._redactor = Redactor(entropy(KEY_BYTES))
+        self._turn = asyncio.Lock()
+
+    async def mask(self, payload: bytes | None, prompt: str | None, labels: Mapping[str, str]) -> Masked:
+        """`{"labels", "payload", "prompt"}` as one value, so that a tag means the same secret wherever it stands."""
+        size = len(payload or b"") + len(prompt or "")
+        if size <= INLINE_BYTES_MAX:
+            return self._masked(payload, prompt, labels)
+        async with self._turn:
+            return await asyncio.to_thread(self._masked, payload, prompt, labels)
+
+    def _masked(self, payload: bytes | None, prompt: str | None, labels: Mapping[str, str]) -> Masked:
+        try:
+            parsed: Json = None if payload is None else parse_json(payload)
+            value: Json = {"labels": dict(labels), "payload": parsed, "prompt": prompt}
+            found = [item for item in self._scanner.scan_value(value) if item.category in SECRETS]
+            return Masked(canonical_bytes(self._redactor.redact_value(value, found)), len(found))
+        except (ScanError, MalformedJson):
+            return Masked(None, scanned=False)
