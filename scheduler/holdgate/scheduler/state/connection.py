@@ -24,6 +24,7 @@ from holdgate.kernel.batching import GroupCommit
 from holdgate.kernel.errors import Unavailable
 from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.errors import StateBroken, StateUnavailable
+from holdgate.scheduler.state.counters import lua_buckets
 from holdgate.scheduler.state.transitions import lua_table
 
 Arg: TypeAlias = str | int | float | bytes
@@ -195,7 +196,7 @@ def _mapped(error: redis.exceptions.ResponseError, what: str) -> StateUnavailabl
 
 def _sources() -> dict[str, str]:
     folder = resources.files("holdgate.scheduler.state") / SCRIPTS
-    prelude = lua_table() + (folder / PRELUDE).read_text("utf-8")
+    prelude = lua_table() + lua_buckets() + (folder / PRELUDE).read_text("utf-8")
     return {
         item.name.removesuffix(".lua"): prelude + item.read_text("utf-8")
         for item in folder.iterdir()

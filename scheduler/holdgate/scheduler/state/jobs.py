@@ -365,6 +365,7 @@ def _entry(
         now_ms + expires_s * 1000,
         int(not refused),
         code,
+        decision.verdict,
     ]
     for throttle in submission.throttles:
         interval_us = throttle.per_s * 1_000_000 // max(throttle.limit, 1)

@@ -199,6 +199,7 @@ def _finish_args(request: FinishRequest, now_ms: int) -> list[Arg]:
         request.sealed or b"",
         request.sealed_ref or "",
         pack(request.verdict),
+        request.verdict.get("verdict", ""),
     ]
     if request.to_state is State.QUEUED:
         return args

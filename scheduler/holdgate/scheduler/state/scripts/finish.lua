@@ -1,6 +1,6 @@
 -- The output gate's verdict ends an attempt; the result becomes readable in the same write.
 -- KEYS: slot. ARGV: 1 id, 2 attempt, 3 token, 4 now, 5 to state, 6 code, 7 retry at, 8 details, 9 sealed bytes,
---   10 sealed ref, 11 seal verdict, 12.. pairs: field of the result, value
+--   10 sealed ref, 11 seal verdict, 12 verdict in a word, 13.. pairs: field of the result, value
 -- From: running, finishing. To: succeeded, quarantined, failed, timed_out, cancelled, queued.
 -- Events: job.finishing (where it was not marked before), job.<state>.
 -- Returns: {'finished', state, pool to wake or ''} | {'already', state} | {'stale', state} | {'not_allowed', state}
@@ -29,9 +29,10 @@ if to == 'queued' then
   call('HDEL', job_key(id), 'score')
   return {'finished', to, j[5]}
 end
-if #ARGV > 11 then
+if ARGV[12] ~= '' then count(now, 'output:' .. ARGV[12]) end
+if #ARGV > 12 then
   call('DEL', P .. ':result:' .. id)
-  call('HSET', P .. ':result:' .. id, unpack(ARGV, 12))
+  call('HSET', P .. ':result:' .. id, unpack(ARGV, 13))
 end
 if to == 'quarantined' then
   call('HSET', P .. ':sealed:' .. id, 'sealed', ARGV[9], 'ref', ARGV[10], 'verdict', ARGV[11], 'at', now,

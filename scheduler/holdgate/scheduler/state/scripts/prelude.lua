@@ -1,4 +1,4 @@
--- Put before every script, after the tables ALLOWED and ENDED that are generated from transitions.py.
+-- Put before every script, after the tables ALLOWED and ENDED (from transitions.py) and WAIT_BUCKETS_S (from counters.py).
 -- KEYS[1] is `hg:{tenant}`: it names the slot; every other key is derived from it and lies in the same slot.
 -- A job that waits in `queued` or `scheduled` is in exactly one place, named in its field `at`:
 -- backlog (ready), picked (reserved), due (until a time), parked (until its concurrency key is free).
@@ -18,6 +18,26 @@ local function audit(kind, now, id, who, before, after, details)
   end
 end
 
+-- Counts for the overview, by the minute of the event. A minute is kept an hour longer than anybody can ask for it.
+local STATS_KEPT_S = 90000
+local function count(now, field, by)
+  local minute = P .. ':stats:' .. int(math.floor(tonumber(now) / 60000))
+  by = by or 1
+  if call('HINCRBY', minute, field, int(by)) == by then call('EXPIRE', minute, STATS_KEPT_S) end
+end
+
+-- Counts how long an approval was open, in the first bucket of `WAIT_BUCKETS_S` that it fits in.
+local function count_wait(opened, now)
+  if not opened then return end
+  local waited = math.max(0, tonumber(now) - tonumber(opened))
+  local bucket = 'inf'
+  for _, bound in ipairs(WAIT_BUCKETS_S) do
+    if waited <= bound * 1000 then bucket = bound break end
+  end
+  count(now, 'wait:' .. bucket)
+  count(now, 'wait_ms', waited)
+end
+
 -- Where ended jobs wait to be forgotten: denied ones, which cost their sender nothing, are not kept as long.
 local function ended_in(state) return P .. (state == 'denied' and ':refused' or ':ended') end
 
@@ -31,6 +51,7 @@ local function move(id, before, after, now, who, details, ...)
   if ENDED[before] then call('ZREM', ended_in(before), id) end
   if ENDED[after] then call('ZADD', ended_in(after), now, id) end
   call('HSET', job_key(id), 'state', after, 'updated', now, ...)
+  if ENDED[after] then count(now, 'ended:' .. after) elseif after == 'running' then count(now, 'started') end
   audit('job.' .. after, now, id, who, before, after, details)
 end
 
@@ -97,8 +118,9 @@ end
 -- Ends a pending or released approval.
 local function close_approval(id, status, now)
   call('ZREM', P .. ':approvals_due', id)
-  local found = call('HGET', P .. ':approval:' .. id, 'status')
+  local found, opened = unpack(call('HMGET', P .. ':approval:' .. id, 'status', 'created'))
   if found == 'pending' or found == 'released' then
     call('HSET', P .. ':approval:' .. id, 'status', status, 'resolved', now)
   end
+  if found == 'pending' and (status == 'rejected' or status == 'expired') then count_wait(opened, now) end
 end

@@ -35,6 +35,7 @@ end
 if ARGV[9] == '0' then return {'pending'} end
 call('ZREM', P .. ':approvals_due', id)
 call('HSET', key, 'status', 'released', 'resolved', now)
+count_wait(call('HGET', key, 'created'), now)
 local at = place(id, j[3], j[4], j[5], now)
 move(id, 'held', 'queued', now, j[2], ARGV[12], 'at', at)
 return {'released', j[3], at == 'backlog' and 1 or 0}
