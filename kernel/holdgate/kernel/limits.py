@@ -80,6 +80,27 @@ PERMIT_LIFETIME_S = 30
 CLOCK_SKEW_S = 5
 """How far apart the clocks of two machines may be."""
 
+# Approvals ----------------------------------------------------------------------------------------------------------
+BULK_JOBS_MAX = 100
+"""Held jobs released or rejected in one act: as many as a person can be said to have looked through."""
+DELEGATION_S_MAX = 30 * 24 * 3600
+"""A longer absence is a change of who holds the role."""
+DELEGATIONS_MAX = 50
+"""That one person has given, or was given, at one time; a vote looks through those of its voter."""
+GRANT_S_MAX = 30 * 24 * 3600
+"""What is to hold for longer is a rule, with an author and tests."""
+GRANT_USES_MAX = 1000
+"""Beyond this nobody thinks of single jobs any more: that, too, is a rule. Each use is kept with its job."""
+GRANT_LABELS_MAX = 16
+GRANTS_PER_TOPIC_MAX = 16
+"""Of one agent for one topic at one time: a submit that is held looks through them and checks their signatures."""
+GRANTS_LIVE_MAX = 1000
+"""Of one tenant at one time: a change of policy looks at all of them."""
+ENDED_KEPT_S = 30 * 24 * 3600
+"""How long a grant or delegation is shown after its end; the audit trail tells of it for good."""
+SIMILAR_JOBS_MAX = 20
+"""Past jobs shown beside a held one."""
+
 # Dispatch -----------------------------------------------------------------------------------------------------------
 ASK_JOBS_MAX = 256
 ASK_WAIT_S_MAX = 30
@@ -88,5 +109,6 @@ HEARTBEAT_S = 5
 CONTROL_SUBJECT_BYTES_MAX = 64 * 1024
 
 assert KERNEL_BATCH_MAX >= ASK_JOBS_MAX, "one ask is one kernel call"
+assert BULK_JOBS_MAX <= KERNEL_BATCH_MAX, "one act is one kernel call"
 assert LEASE_S >= 3 * HEARTBEAT_S, "two lost heartbeats must not cost a lease"
 assert INLINE_BYTES_MAX < BODY_BYTES_DEFAULT < ENVELOPE_BYTES_MAX

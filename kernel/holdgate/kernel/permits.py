@@ -20,11 +20,18 @@ from nacl.signing import SigningKey, VerifyKey
 
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.errors import Forged, InvalidInput
+from holdgate.kernel.grants import Delegation, GrantPart
 from holdgate.kernel.records import Admission, Constraints, Outcome, Permit, Signed, Vote
 
-Record = TypeVar("Record", Admission, Vote, Permit)
+Record = TypeVar("Record", Admission, Vote, Permit, GrantPart, Delegation)
 
-DOMAINS: dict[type, str] = {Admission: "admission", Vote: "vote", Permit: "permit"}
+DOMAINS: dict[type, str] = {
+    Admission: "admission",
+    Vote: "vote",
+    Permit: "permit",
+    GrantPart: "grant",
+    Delegation: "delegation",
+}
 _FIELDS = {record: frozenset(item.name for item in fields(record)) for record in DOMAINS}
 
 
@@ -80,7 +87,7 @@ class Keyring:
         return signed.body
 
 
-def seal(record: Admission | Vote | Permit, signer: Signer) -> Signed:
+def seal(record: Admission | Vote | Permit | GrantPart | Delegation, signer: Signer) -> Signed:
     """`record` signed for its own purpose."""
     return signer.sign(DOMAINS[type(record)], canonical_bytes(_plain(record)))
 
@@ -100,7 +107,7 @@ def _input(domain: str, body: bytes) -> bytes:
     return b"holdgate/" + domain.encode() + b"/v1\0" + body
 
 
-def _plain(record: Admission | Vote | Permit) -> dict[str, Any]:
+def _plain(record: Admission | Vote | Permit | GrantPart | Delegation) -> dict[str, Any]:
     return {
         name: value.as_dict() if isinstance(value := getattr(record, name), Constraints) else _listed(value)
         for name in _FIELDS[type(record)]
