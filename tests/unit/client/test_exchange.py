@@ -215,7 +215,7 @@ def test_an_id_cannot_lead_out_of_its_path() -> None:
 
 
 def test_events_are_read_line_by_line_and_other_ones_are_skipped() -> None:
-    reader = EventReader()
+    reader = EventReader("state", JobInfo)
     job = json.dumps({"job_id": "job_1", "topic": "t", "state": "running"})
     lines = [": still here", "", "event: other", "data: {}", "", "event: state", "id: 1", f"data: {job}", ""]
     seen = [found for line in lines if (found := reader.feed(line)) is not None]
@@ -223,7 +223,7 @@ def test_events_are_read_line_by_line_and_other_ones_are_skipped() -> None:
 
 
 def test_an_event_that_is_no_job_is_an_error() -> None:
-    reader = EventReader()
+    reader = EventReader("state", JobInfo)
     reader.feed("event: state")
     reader.feed("data: {")
     with pytest.raises(Unexpected):

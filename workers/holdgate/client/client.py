@@ -11,6 +11,7 @@ from holdgate.client.calls import AwaitedCall, AwaitedJobCall, PlainCall, PlainJ
 from holdgate.client.exchange import Operation
 from holdgate.client.models import Decision, JobInfo, Submitted
 from holdgate.client.operations import Operations
+from holdgate.client.people import Approvals, AsyncApprovals, AwaitedPart, PlainPart
 from holdgate.client.settings import ClientSettings
 from holdgate.client.transport import AwaitedTransport, PlainTransport
 
@@ -116,20 +117,11 @@ class AwaitedSubmit(Generic[P]):
         return call
 
 
-class _Plain:
-    def __init__(self, driver: PlainTransport) -> None:
-        self.driver = driver
-
-
-class _Awaited:
-    def __init__(self, driver: AwaitedTransport) -> None:
-        self.driver = driver
-
-
-class Jobs(_Plain):
+class Jobs(PlainPart):
     """Jobs by id."""
 
     submit = PlainSubmit(Operations.submit)
+    dry_run = PlainCall(Operations.dry_run)
     remediate = PlainSubmit(Operations.remediate)
     get = PlainCall(Operations.get_job)
     list = PlainCall(Operations.list_jobs)
@@ -142,10 +134,11 @@ class Jobs(_Plain):
     timeline = PlainCall(Operations.timeline)
 
 
-class AsyncJobs(_Awaited):
+class AsyncJobs(AwaitedPart):
     """Jobs by id."""
 
     submit = AwaitedSubmit(Operations.submit)
+    dry_run = AwaitedCall(Operations.dry_run)
     remediate = AwaitedSubmit(Operations.remediate)
     get = AwaitedCall(Operations.get_job)
     list = AwaitedCall(Operations.list_jobs)
@@ -158,32 +151,14 @@ class AsyncJobs(_Awaited):
     timeline = AwaitedCall(Operations.timeline)
 
 
-class Approvals(_Plain):
-    """Held jobs. `approve` and `reject` take what `show` returned, so that a vote is about what was seen."""
-
-    list = PlainCall(Operations.list_approvals)
-    show = PlainCall(Operations.show_approval)
-    approve = PlainCall(Operations.approve)
-    reject = PlainCall(Operations.reject)
-
-
-class AsyncApprovals(_Awaited):
-    """Held jobs. `approve` and `reject` take what `show` returned, so that a vote is about what was seen."""
-
-    list = AwaitedCall(Operations.list_approvals)
-    show = AwaitedCall(Operations.show_approval)
-    approve = AwaitedCall(Operations.approve)
-    reject = AwaitedCall(Operations.reject)
-
-
-class Policy(_Plain):
+class Policy(PlainPart):
     """What would be decided."""
 
     simulate = PlainCall(Operations.simulate)
     explain = PlainCall(Operations.explain)
 
 
-class AsyncPolicy(_Awaited):
+class AsyncPolicy(AwaitedPart):
     """What would be decided."""
 
     simulate = AwaitedCall(Operations.simulate)

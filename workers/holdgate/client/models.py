@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Generic, TypeVar
+from base64 import b64encode
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,6 +16,10 @@ Item = TypeVar("Item")
 
 class _Shown(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object of the API, as JSON values."""
+        return self.model_dump(mode="json", exclude_unset=True)
 
 
 class Remediation(_Shown):
@@ -107,7 +113,11 @@ class Output(_Shown):
 
 
 class Approval(_Shown):
-    """A held job as an approver sees it. `job_hash` and `snapshot` are what a vote is bound to."""
+    """A held job as an approver sees it. `job_hash` and `snapshot` are what a vote is bound to.
+
+    `previous` and `changes`: what was decided of it before, and what is other now; `to_sign`: what a vote signed with
+    the caller's own key must say besides.
+    """
 
     job_id: str
     status: str
@@ -115,13 +125,27 @@ class Approval(_Shown):
     snapshot: str
     topic: str = ""
     actor: str = ""
+    principals: tuple[str, ...] = ()
+    severity: str | None = None
+    rules: tuple[str, ...] = ()
+    round: int = 1
+    created_at: datetime | None = None
     expires_at: datetime | None = None
+    deferred_until: datetime | None = None
+    remaining_s: float | None = None
+    escalated: bool = False
     requirements: tuple[dict[str, Any], ...] = ()
     votes: tuple[dict[str, Any], ...] = ()
     job: dict[str, Any] | None = None
     payload: Any = None
+    payload_shown: bool = True
     decision: Decision | None = None
     reason: str | None = None
+    constraints: dict[str, Any] = {}
+    previous: dict[str, Any] | None = None
+    changes: Any = None
+    can_reconfirm: bool = False
+    to_sign: dict[str, Any] | None = None
 
 
 class VoteResult(_Shown):
@@ -133,8 +157,65 @@ class VoteResult(_Shown):
     votes_missing: int = 0
 
 
+class BulkItem(_Shown):
+    """What became of one vote of many: `status`, or the `code` of what it was refused for."""
+
+    job_id: str
+    status: str | None = None
+    code: str | None = None
+    detail: str | None = None
+
+
+class BulkResult(_Shown):
+    """What became of many votes, in the order in which they were given."""
+
+    items: tuple[BulkItem, ...]
+
+
+class ApprovalChange(_Shown):
+    """Something of a held job changed: look again."""
+
+    job_id: str
+    state: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedVote:
+    """A vote signed with an approver's own key: canonical bytes, the key's fingerprint, the signature."""
+
+    body: bytes
+    key: str
+    signature: bytes
+
+    def as_dict(self) -> dict[str, str]:
+        """As the API takes it."""
+        return {
+            "body": b64encode(self.body).decode(),
+            "key": self.key,
+            "signature": b64encode(self.signature).decode(),
+        }
+
+
 class Page(_Shown, Generic[Item]):
     """One page of a list; `next_cursor` is None on the last one."""
 
     items: tuple[Item, ...]
     next_cursor: str | None = None
+
+
+@overload
+def time_text(value: datetime | str) -> str: ...
+
+
+@overload
+def time_text(value: None) -> None: ...
+
+
+def time_text(value: datetime | str | None) -> str | None:
+    """A time as the API takes it; ValueError for one without a zone."""
+    if not isinstance(value, datetime):
+        return value
+    if value.tzinfo is None:
+        msg = "a time needs a zone, such as `datetime.now(UTC)`"
+        raise ValueError(msg)
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

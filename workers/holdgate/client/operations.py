@@ -7,25 +7,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from holdgate.client.approving import ApprovalOperations
 from holdgate.client.errors import JobNotSucceeded, Throttled, WaitTimeout
-from holdgate.client.exchange import Operation, Pause, Request, Retries, json_body, model_of, perform
-from holdgate.client.models import Approval, Cancelled, Decision, JobInfo, Output, Page, Submitted, VoteResult
+from holdgate.client.exchange import Operation, Pause, Request, Retries, model_of, perform
+from holdgate.client.models import Cancelled, Decision, JobInfo, Output, Page, Submitted, time_text
+from holdgate.client.performing import API
 
 POLL_S = 30
 """How long one long poll stays open; a wait is as many of them as it takes."""
 POLL_MARGIN_S = 15
-API = "/api/v1"
 
 
-class Operations:
+class Operations(ApprovalOperations):
     """Builds operations. `new_key` makes idempotency keys."""
 
     def __init__(self, retries: Retries, new_key: Callable[[], str]) -> None:
-        self._retries = retries
+        super().__init__(retries)
         self._new_key = new_key
 
     # Jobs -------------------------------------------------------------------------------------------------------------
@@ -64,13 +65,18 @@ class Operations:
             "pool": pool,
             "priority": priority,
             "concurrency_key": concurrency_key,
-            "run_at": _time(run_at),
-            "deadline": _time(deadline),
+            "run_at": time_text(run_at),
+            "deadline": time_text(deadline),
             "max_attempts": max_attempts,
         }
         headers = {"Idempotency-Key": idempotency_key or self._new_key()}
         reply = yield from self._post(f"{API}/jobs", body, headers=headers)
         return model_of(Submitted, reply)
+
+    def dry_run(self, topic: str, /, **fields: Any) -> Operation[Decision]:
+        """What the submit gate would decide now about a job of the caller's; nothing is stored or counted."""
+        reply = yield from self._post(f"{API}/jobs", {"topic": topic, **fields, "dry_run": True})
+        return model_of(Decision, reply.get("decision") or {})
 
     def remediate(
         self,
@@ -152,31 +158,6 @@ class Operations:
         page = model_of(Page[dict[str, Any]], (yield from self._get(f"{_job(job_id)}/timeline")))
         return page.items
 
-    # Approvals --------------------------------------------------------------------------------------------------------
-
-    def list_approvals(self, *, limit: int = 50, cursor: str | None = None) -> Operation[Page[Approval]]:
-        """One page of the held jobs that wait for approval."""
-        query = {"limit": str(limit), "cursor": cursor}
-        return model_of(Page[Approval], (yield from self._get(f"{API}/approvals", query)))
-
-    def show_approval(self, job_id: str) -> Operation[Approval]:
-        """A held job with all that would be released: job, payload, decision."""
-        return model_of(Approval, (yield from self._get(f"{API}/approvals/{quote(job_id, safe='')}")))
-
-    def approve(self, shown: Approval, *, reason: str) -> Operation[VoteResult]:
-        """Release what was shown: exactly that job under exactly that policy. ApprovalError when it is no longer so."""
-        return (yield from self._vote(shown, "approve", reason))
-
-    def reject(self, shown: Approval, *, reason: str) -> Operation[VoteResult]:
-        """Reject what was shown; one rejection ends it."""
-        return (yield from self._vote(shown, "reject", reason))
-
-    def _vote(self, shown: Approval, verb: str, reason: str) -> Operation[VoteResult]:
-        path = f"{API}/approvals/{quote(shown.job_id, safe='')}"
-        body = {"job_hash": shown.job_hash, "snapshot": shown.snapshot, "reason": reason}
-        # A vote whose reply was lost is not sent again: the second would be refused as a duplicate.
-        return model_of(VoteResult, (yield from self._post(f"{path}/{verb}", body, is_repeatable=False)))
-
     # Policy -----------------------------------------------------------------------------------------------------------
 
     def simulate(self, topic: str, /, **fields: Any) -> Operation[Decision]:
@@ -191,21 +172,6 @@ class Operations:
         """How the system is."""
         return (yield from self._get(f"{API}/status"))
 
-    def _get(self, path: str, query: Mapping[str, str | None] | None = None) -> Operation[dict[str, Any]]:
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        return (yield from perform(Request("GET", path, query=given), self._retries))
-
-    def _post(
-        self,
-        path: str,
-        body: Mapping[str, Any],
-        *,
-        headers: Mapping[str, str] | None = None,
-        is_repeatable: bool = True,
-    ) -> Operation[dict[str, Any]]:
-        request = Request("POST", path, body=json_body(body), headers=headers or {}, is_repeatable=is_repeatable)
-        return (yield from perform(request, self._retries))
-
 
 def events_request(job_id: str, last_event_id: str | None = None) -> Request:
     """The request that opens a job's event stream."""
@@ -213,14 +179,10 @@ def events_request(job_id: str, last_event_id: str | None = None) -> Request:
     return Request("GET", f"{_job(job_id)}/events", headers=headers)
 
 
+def approval_events_request() -> Request:
+    """The request that opens the stream of changes of held jobs."""
+    return Request("GET", f"{API}/approvals/events", headers={"Accept": "text/event-stream"})
+
+
 def _job(job_id: str) -> str:
     return f"{API}/jobs/{quote(job_id, safe='')}"
-
-
-def _time(value: datetime | str | None) -> str | None:
-    if not isinstance(value, datetime):
-        return value
-    if value.tzinfo is None:
-        msg = "a time needs a zone, such as `datetime.now(UTC)`"
-        raise ValueError(msg)
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,27 +1,31 @@
-"""Server-Sent Events (HTML standard, section 9.2), as far as the job stream uses them; without IO."""
+"""Server-Sent Events (HTML standard, section 9.2), as far as the API's streams use them; without IO."""
 
 from __future__ import annotations
 
 import json
+from typing import Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from holdgate.client.errors import Unexpected
-from holdgate.client.models import JobInfo
+
+Told = TypeVar("Told", bound=BaseModel)
 
 DATA_CHARS_MAX = 4 * 1024 * 1024
 
 
-class EventReader:
-    """Takes the lines of a stream and gives the job at each `state` event."""
+class EventReader(Generic[Told]):
+    """Takes the lines of a stream and gives what each event of the name `event` tells, as `kind`."""
 
-    def __init__(self) -> None:
+    def __init__(self, event: str, kind: type[Told]) -> None:
+        self._wanted = event
+        self._kind = kind
         self._event = ""
         self._data: list[str] = []
         self._chars = 0
 
-    def feed(self, line: str) -> JobInfo | None:
-        """The job, when `line` ends an event that tells of its state; Unexpected when the event is not one."""
+    def feed(self, line: str) -> Told | None:
+        """What is told, when `line` ends such an event; Unexpected when it is not a `kind`."""
         if not line:
             return self._dispatch()
         name, _, value = line.partition(":")
@@ -35,15 +39,15 @@ class EventReader:
             self._data.append(value)
         return None
 
-    def _dispatch(self) -> JobInfo | None:
+    def _dispatch(self) -> Told | None:
         event, data = self._event, "\n".join(self._data)
         self._event, self._data, self._chars = "", [], 0
-        if event != "state" or not data:
+        if event != self._wanted or not data:
             return None
         try:
-            return JobInfo.model_validate(json.loads(data))
+            return self._kind.model_validate(json.loads(data))
         except (ValueError, ValidationError) as error:
-            raise _unexpected("an event that is not a job") from error
+            raise _unexpected(f"an event that is not a {self._kind.__name__}") from error
 
 
 def _unexpected(detail: str) -> Unexpected:

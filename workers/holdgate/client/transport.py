@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeVar
 
 import httpx
+from pydantic import BaseModel
 
 from holdgate.client.errors import Unavailable
 from holdgate.client.exchange import Lost, Operation, Pause, Reply, Request, Retries, refusal_of
-from holdgate.client.models import JobInfo
-from holdgate.client.operations import Operations, events_request
+from holdgate.client.models import ApprovalChange, JobInfo
+from holdgate.client.operations import Operations, approval_events_request, events_request
 from holdgate.client.settings import ClientSettings
 from holdgate.client.sse import EventReader
 from holdgate.kernel.ids import new_token
 
 Value = TypeVar("Value")
+Told = TypeVar("Told", bound=BaseModel)
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 REOPEN_S = 0.5
 STREAM_QUIET_S = 45.0
@@ -59,20 +63,33 @@ class PlainTransport:
 
     def events(self, job_id: str) -> Iterator[JobInfo]:
         """The job at each change until it has ended; opens the stream again when it breaks."""
+        look = partial(self.operations.get_job, job_id)
+        for job in self._stream(events_request(job_id), "state", JobInfo, look):
+            yield job
+            if job.has_ended:
+                return
+
+    def approval_events(self) -> Iterator[ApprovalChange]:
+        """Each change of a held job, without end; opens the stream again when it breaks."""
+        look = partial(self.operations.list_approvals, limit=1)
+        return self._stream(approval_events_request(), "changed", ApprovalChange, look)
+
+    def _stream(
+        self, request: Request, event: str, kind: type[Told], look: Callable[[], Operation[Any]]
+    ) -> Iterator[Told]:
+        """What the events tell. When it breaks, `look` tries for as long as is allowed, then says what is wrong."""
         while True:
-            reader = EventReader()
+            reader = EventReader(event, kind)
             try:
-                with self._http.stream(**_arguments(events_request(job_id)), timeout=STREAM_QUIET_S) as response:
+                with self._http.stream(**_arguments(request), timeout=STREAM_QUIET_S) as response:
                     if response.status_code != httpx.codes.OK:
                         response.read()
                         raise refusal_of(_reply(response))
                     for line in response.iter_lines():
-                        if (job := reader.feed(line)) is not None:
-                            yield job
-                            if job.has_ended:
-                                return
+                        if (told := reader.feed(line)) is not None:
+                            yield told
             except (httpx.TransportError, Unavailable):
-                self.drive(self.operations.get_job(job_id))  # tries for as long as was allowed, then says so
+                self.drive(look())
             time.sleep(REOPEN_S)
 
 
@@ -110,20 +127,34 @@ class AwaitedTransport:
 
     async def events(self, job_id: str) -> AsyncIterator[JobInfo]:
         """The job at each change until it has ended; opens the stream again when it breaks."""
+        look = partial(self.operations.get_job, job_id)
+        async with aclosing(self._stream(events_request(job_id), "state", JobInfo, look)) as told:
+            async for job in told:
+                yield job
+                if job.has_ended:
+                    return
+
+    def approval_events(self) -> AsyncIterator[ApprovalChange]:
+        """Each change of a held job, without end; opens the stream again when it breaks."""
+        look = partial(self.operations.list_approvals, limit=1)
+        return self._stream(approval_events_request(), "changed", ApprovalChange, look)
+
+    async def _stream(
+        self, request: Request, event: str, kind: type[Told], look: Callable[[], Operation[Any]]
+    ) -> AsyncGenerator[Told, None]:
+        """What the events tell. When it breaks, `look` tries for as long as is allowed, then says what is wrong."""
         while True:
-            reader = EventReader()
+            reader = EventReader(event, kind)
             try:
-                async with self._http.stream(**_arguments(events_request(job_id)), timeout=STREAM_QUIET_S) as response:
+                async with self._http.stream(**_arguments(request), timeout=STREAM_QUIET_S) as response:
                     if response.status_code != httpx.codes.OK:
                         await response.aread()
                         raise refusal_of(_reply(response))
                     async for line in response.aiter_lines():
-                        if (job := reader.feed(line)) is not None:
-                            yield job
-                            if job.has_ended:
-                                return
+                        if (told := reader.feed(line)) is not None:
+                            yield told
             except (httpx.TransportError, Unavailable):
-                await self.drive(self.operations.get_job(job_id))  # tries for as long as was allowed, then says so
+                await self.drive(look())
             await asyncio.sleep(REOPEN_S)
 
 
