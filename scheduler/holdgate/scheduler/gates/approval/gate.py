@@ -8,74 +8,30 @@ saying no is always possible.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
-
 import structlog
 
-from holdgate.kernel import limits
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.errors import Forged, InvalidInput, Unavailable
-from holdgate.kernel.ids import ActorId, Digest, JobId, Tenant
+from holdgate.kernel.errors import Forged, Unavailable
+from holdgate.kernel.ids import JobId, Tenant
 from holdgate.kernel.permits import Signer, seal
 from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Outcome, Phase, Vote
-from holdgate.kernel.standing import Ballot, is_useful
-from holdgate.scheduler.errors import (
-    ApprovalExpired,
-    ApprovalForbidden,
-    ApprovalReasonRequired,
-    ApprovalResolved,
-    ApprovalSelf,
-    ApprovalStaleJob,
-    ApprovalStalePolicy,
-    NotFound,
-    StateBroken,
+from holdgate.scheduler.errors import ApprovalStaleJob, ApprovalStalePolicy, NotFound, StateBroken
+from holdgate.scheduler.gates.approval.checks import (
+    Approver,
+    Shown,
+    verify_may_vote,
+    verify_pending,
+    verify_reason,
 )
 from holdgate.scheduler.gates.dispatch import approvals_of, outcome_of
-from holdgate.scheduler.state.approvals import (
-    Approvals,
-    ApprovalStatus,
-    ApprovalView,
-    Redecision,
-    VoteRequest,
-    VoteResult,
-)
+from holdgate.scheduler.gates.hints import Hints
+from holdgate.scheduler.state.approvals import Approvals, ApprovalView, Redecision, VoteRequest, VoteResult
 from holdgate.scheduler.state.jobs import Jobs, JobView
 from holdgate.scheduler.state.log import PayloadStore
 from holdgate.scheduler.state.transitions import State
 
 log = structlog.get_logger("holdgate.gates.approval")
-
-
-class Hints(Protocol):
-    """Tells who waits that there is something to look at; never fails its caller."""
-
-    async def ready(self, tenant: str, pools: Iterable[str]) -> None:
-        """Jobs of `tenant` became ready in `pools`."""
-        ...
-
-    async def changed(self, tenant: str, job_ids: Iterable[str], state: State) -> None:
-        """These jobs came to `state`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Approver:
-    """Who votes, as the API authenticated them."""
-
-    tenant: Tenant
-    actor: ActorId
-    roles: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What the approver was shown and sends back."""
-
-    job_hash: Digest
-    snapshot: Digest
 
 
 class ApprovalGate:
@@ -214,36 +170,6 @@ class ApprovalGate:
         if pool is not None:
             await self._hints.ready(tenant, [pool])
         await self._hints.changed(tenant, [job_id], state)
-
-
-def verify_reason(reason: str) -> None:
-    """ApprovalReasonRequired when there is none; InvalidInput when it is too long."""
-    if not reason.strip():
-        raise ApprovalReasonRequired
-    if len(reason) > limits.REASON_CHARS_MAX:
-        raise InvalidInput(f"`reason` is over {limits.REASON_CHARS_MAX} characters")
-
-
-def verify_pending(approval: ApprovalView, now_ms: int) -> None:
-    """ApprovalResolved or ApprovalExpired unless a vote may still count."""
-    if approval.status is ApprovalStatus.EXPIRED:
-        raise ApprovalExpired
-    if approval.status is not ApprovalStatus.PENDING:
-        raise ApprovalResolved
-    if approval.expires_ms <= now_ms:
-        raise ApprovalExpired
-
-
-def verify_may_vote(approver: Approver, approval: ApprovalView, now_ms: int) -> None:
-    """ApprovalSelf, ApprovalForbidden; an empty actor is nobody and matches nobody."""
-    if not approver.actor:
-        raise ApprovalForbidden
-    if approver.actor == approval.actor or approver.actor in approval.principals:
-        raise ApprovalSelf
-    # Whether it must be signed with an own key is the store's to say, which sees the vote.
-    ballot = Ballot(approver.actor, approver.actor, frozenset(approver.roles), now_ms, own_key=True)
-    if not is_useful(approval.requirements, ballot, approval.created_ms):
-        raise ApprovalForbidden
 
 
 def _decides_otherwise(fresh: Decision, required: tuple[ApprovalRequirement, ...], approval: ApprovalView) -> bool:

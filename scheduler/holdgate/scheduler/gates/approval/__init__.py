@@ -1,0 +1,23 @@
+"""The approval gate: a person releases or rejects exactly the job and the policy that they were shown."""
+
+from __future__ import annotations
+
+from holdgate.scheduler.gates.approval.checks import (
+    Approver,
+    Shown,
+    verify_may_vote,
+    verify_pending,
+    verify_reason,
+)
+from holdgate.scheduler.gates.approval.gate import ApprovalGate
+from holdgate.scheduler.gates.hints import Hints
+
+__all__ = [
+    "ApprovalGate",
+    "Approver",
+    "Hints",
+    "Shown",
+    "verify_may_vote",
+    "verify_pending",
+    "verify_reason",
+]
