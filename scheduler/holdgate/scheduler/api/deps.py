@@ -21,11 +21,13 @@ from holdgate.scheduler.gates.masking import Masking
 from holdgate.scheduler.gates.measure import SecretsMeasure
 from holdgate.scheduler.gates.submit import SubmitGate
 from holdgate.scheduler.identity.principals import ApiKeys
+from holdgate.scheduler.identity.sessions import Sessions
 from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.log import PayloadStore
 from holdgate.scheduler.state.results import Results
+from holdgate.scheduler.state.stats import Stats
 from holdgate.scheduler.state.workers import Workers
 
 Probe = Callable[[], Awaitable[str | None]]
@@ -51,6 +53,7 @@ class Deps:
     """Everything the routes use. Nothing here is made by the API itself."""
 
     keys: ApiKeys
+    sessions: Sessions
     kernel: KernelClient
     submit_gate: SubmitGate
     secrets: SecretsMeasure
@@ -61,6 +64,7 @@ class Deps:
     results: Results
     payloads: PayloadStore
     workers: Workers
+    stats: Stats
     audit: AuditTrail
     bundles: BundleShelf
     rule_texts: RuleTexts

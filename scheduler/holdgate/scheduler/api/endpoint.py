@@ -23,6 +23,7 @@ from holdgate.scheduler.api.auth import authenticate
 from holdgate.scheduler.api.body import Disconnected, Receive, check_declared, parse_body, read_body
 from holdgate.scheduler.api.calls import Call, Header, Later, Operation, Reply, query_of, reply_problem, trace_id_of
 from holdgate.scheduler.api.deps import Deps
+from holdgate.scheduler.api.inside import principal_inside
 from holdgate.scheduler.api.problems import Problem, invalid, problem_of
 from holdgate.scheduler.api.send import Send, send_reply
 from holdgate.scheduler.identity.principals import Principal
@@ -74,7 +75,7 @@ class Endpoint:
             return reply_problem(Problem("internal_error"), trace_id)
 
     async def _reply(self, scope: Mapping[str, Any], receive: Receive, headers: list[Header], trace_id: str) -> Reply:
-        caller = None if self.operation.roles is None else self._authorized(headers)
+        caller = None if self.operation.roles is None else self._authorized(scope, headers)
         tenant = caller.tenant if caller else ""
         self._in_flight.enter(tenant)
         try:
@@ -88,8 +89,8 @@ class Endpoint:
             self._in_flight.leave(tenant)
         return await reply.make() if isinstance(reply, Later) else reply
 
-    def _authorized(self, headers: list[Header]) -> Principal:
-        caller = authenticate(headers, self._deps.keys)
+    def _authorized(self, scope: Mapping[str, Any], headers: list[Header]) -> Principal:
+        caller = principal_inside(scope) or authenticate(headers, self._deps.keys)
         roles = self.operation.roles
         if roles and not caller.has(*roles):
             names = ", ".join(sorted(roles))

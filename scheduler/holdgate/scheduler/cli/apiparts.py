@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 
 from nats.aio.client import Client as Nats
@@ -14,7 +14,7 @@ from holdgate.bundles.stampstore import StampStore
 from holdgate.bundles.store import BundleStore, shadow_store
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import SystemClock
-from holdgate.kernel.permits import Signer
+from holdgate.kernel.permits import Keyring, Signer
 from holdgate.scheduler.api.deps import ApiLimits, Deps, Probe
 from holdgate.scheduler.api.events import EventHub
 from holdgate.scheduler.api.replaying import Replays
@@ -30,6 +30,7 @@ from holdgate.scheduler.gates.measure import SecretsMeasure
 from holdgate.scheduler.gates.submit import SubmitGate
 from holdgate.scheduler.identity.keys import read_keys
 from holdgate.scheduler.identity.principals import ApiKeys
+from holdgate.scheduler.identity.sessions import Sessions
 from holdgate.scheduler.settings import ApiSettings
 from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.audit import AuditTrail
@@ -38,6 +39,7 @@ from holdgate.scheduler.state.jobs import Jobs, StateLimits
 from holdgate.scheduler.state.log import JobLog, PayloadStore
 from holdgate.scheduler.state.recorded import RecordedDecisions
 from holdgate.scheduler.state.results import Results
+from holdgate.scheduler.state.stats import Stats
 from holdgate.scheduler.state.workers import Workers
 
 
@@ -54,12 +56,14 @@ async def api_deps(
     events, hints = EventHub(nc), Hints(nc)
     bundles = PublishedBundles(BundleStore(nc), settings, clock)
     stamping = Stamping(BundleStore(nc), StampStore(nc), signer, clock, bundles.root)
+    keys = ApiKeys(settings.api_keys_file, clock)
     await kernel.start()
     await events.start()
     await stamping.start()
     try:
         yield Deps(
-            keys=ApiKeys(settings.api_keys_file, clock),
+            keys=keys,
+            sessions=Sessions(signer, _api_keyring(trust), keys, clock, os.urandom),
             kernel=kernel,
             submit_gate=SubmitGate(
                 kernel=kernel,
@@ -86,6 +90,7 @@ async def api_deps(
             results=Results(scripts),
             payloads=payloads,
             workers=Workers(scripts),
+            stats=Stats(scripts),
             audit=AuditTrail(scripts),
             bundles=bundles,
             rule_texts=RuleTexts(bundles),
@@ -105,6 +110,14 @@ async def api_deps(
         await events.stop()
         await job_log.close()
         await kernel.stop()
+
+
+def _api_keyring(trust: RootFile) -> Callable[[], Keyring | None]:
+    def keyring() -> Keyring | None:
+        present = trust()
+        return None if present is None else present.api
+
+    return keyring
 
 
 def _redis_probe(scripts: Scripts) -> Probe:

@@ -45,6 +45,7 @@ class ApiKeys:
         self._checked_ms: int | None = None
         self._stamp: tuple[int, int, int] | None = None
         self._found: dict[str, tuple[bytes, Principal]] = {}
+        self._by_id: dict[str, Principal | None] = {}
         self.failure: str | None = None
 
     def principal_of(self, key: bytes) -> Principal | None:
@@ -58,6 +59,16 @@ class ApiKeys:
             return None
         return found[1]
 
+    def principal_by_id(self, key_id: str) -> Principal | None:
+        """The holder of the key that is named `key_id`; None when it was revoked or when two keys have that name.
+
+        For somebody who has shown the key before. KeysInvalid when the file does not load.
+        """
+        self._reload_if_changed()
+        if self.failure is not None:
+            raise KeysInvalid("the file of API keys does not load")
+        return self._by_id.get(key_id)
+
     def _reload_if_changed(self) -> None:
         now_ms = self._clock.now_ms()
         if self._checked_ms is not None and 0 <= now_ms - self._checked_ms < RELOAD_EVERY_MS:
@@ -69,10 +80,12 @@ class ApiKeys:
             if stamp == self._stamp and self.failure is None:
                 return
             self._found = _by_digest(read_keys(self._path))
+            self._by_id = _by_id(principal for _, principal in self._found.values())
             self._stamp = stamp
             self.failure = None
         except (OSError, KeysInvalid) as error:
             self._found = {}
+            self._by_id = {}
             self._stamp = None
             self.failure = str(error)
 
@@ -93,3 +106,10 @@ def _by_digest(records: Iterable[KeyRecord]) -> dict[str, tuple[bytes, Principal
         for record in records
         if not record.disabled
     }
+
+
+def _by_id(principals: Iterable[Principal]) -> dict[str, Principal | None]:
+    found: dict[str, Principal | None] = {}
+    for principal in principals:
+        found[principal.key_id] = None if principal.key_id in found else principal
+    return found
