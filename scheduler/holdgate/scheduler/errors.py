@@ -5,10 +5,15 @@ HoldgateError
 │   └── ApprovalReasonRequired      a vote without a reason
 ├── NotFound                        nothing of that name in this tenant (404)
 │   ├── JobNotFound
-│   └── ApprovalNotFound            also: another tenant's
+│   ├── ApprovalNotFound            also: another tenant's
+│   ├── GrantNotFound
+│   └── DelegationNotFound
 ├── Forbidden                       known, but may not (403)
 │   ├── ApprovalSelf                the submitter, or someone in its principal chain
-│   └── ApprovalForbidden           lacks the role or name that the rule asks for
+│   ├── ApprovalForbidden           lacks the role or name that the rule asks for
+│   ├── BulkForbidden               a deciding rule wants each job looked at by itself
+│   ├── GrantForbidden              a deciding rule takes no standing grants
+│   └── DelegationForbidden         roles that are not theirs, or to themselves
 ├── Conflict                        the state is not as the caller believes (409)
 │   ├── WrongState                  not possible from the state the job is in
 │   ├── IdempotencyConflict         the same key with another body
@@ -16,7 +21,13 @@ HoldgateError
 │   ├── ApprovalExpired             too late
 │   ├── ApprovalStalePolicy         the policy is not the one that was shown
 │   ├── ApprovalStaleJob            the job is not the one that was shown
-│   └── ApprovalDuplicateVote       has voted already
+│   ├── ApprovalDuplicateVote       has voted already
+│   ├── BulkMixed                   the jobs are not of one kind
+│   ├── GrantStale                  the terms are not those that were shown
+│   ├── GrantEnded                  used up, over, revoked or refused
+│   ├── GrantLimit                  as many as there may be at one time
+│   ├── DelegationEnded             over, or revoked
+│   └── DelegationLimit             as many as there may be at one time
 ├── Limited                         come back later (429); carries `retry_after_ms`
 │   ├── Throttled                   a rate limit of the policy
 │   └── QueueFull                   the tenant's queue is full
@@ -30,6 +41,8 @@ HoldgateError
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from holdgate.kernel.errors import HoldgateError, InvalidInput, Unavailable
 
@@ -64,6 +77,18 @@ class ApprovalNotFound(NotFound):
     code = "approval_not_found"
 
 
+class GrantNotFound(NotFound):
+    """there is no such grant"""
+
+    code = "grant_not_found"
+
+
+class DelegationNotFound(NotFound):
+    """there is no such delegation"""
+
+    code = "delegation_not_found"
+
+
 class Forbidden(HoldgateError):
     """that is not allowed to this key"""
 
@@ -80,6 +105,24 @@ class ApprovalForbidden(Forbidden):
     """the rule that holds this job asks for another role or name"""
 
     code = "approval_forbidden"
+
+
+class BulkForbidden(Forbidden):
+    """the rule that holds these jobs wants each of them looked at by itself"""
+
+    code = "bulk_forbidden"
+
+
+class GrantForbidden(Forbidden):
+    """a rule that holds this job takes no standing grants; release the job by itself"""
+
+    code = "grant_forbidden"
+
+
+class DelegationForbidden(Forbidden):
+    """nobody delegates roles that they do not hold, roles of the API but `approver`, or anything to themselves"""
+
+    code = "delegation_forbidden"
 
 
 class ApprovalReasonRequired(InvalidInput):
@@ -138,6 +181,49 @@ class ApprovalDuplicateVote(Conflict):
     """this approver has voted already"""
 
     code = "approval_duplicate_vote"
+
+
+class BulkMixed(Conflict):
+    """these jobs are not held by the same rules, on the same topic and of the same shape; leave the named ones out
+
+    `job_ids` are the odd ones.
+    """
+
+    code = "bulk_mixed"
+
+    def __init__(self, job_ids: Sequence[str] = ()) -> None:
+        self.job_ids = tuple(job_ids)
+        super().__init__((type(self).__doc__ or "").partition("\n")[0])
+
+
+class GrantStale(Conflict):
+    """the terms of the grant are not those that were shown; look again"""
+
+    code = "grant_stale"
+
+
+class GrantEnded(Conflict):
+    """this grant is used up, over, revoked or refused"""
+
+    code = "grant_ended"
+
+
+class GrantLimit(Conflict):
+    """there are as many grants as there may be at one time; revoke one first"""
+
+    code = "grant_limit"
+
+
+class DelegationEnded(Conflict):
+    """this delegation is over or revoked"""
+
+    code = "delegation_ended"
+
+
+class DelegationLimit(Conflict):
+    """there are as many delegations by or to this person as there may be at one time; revoke one first"""
+
+    code = "delegation_limit"
 
 
 class Limited(HoldgateError):
