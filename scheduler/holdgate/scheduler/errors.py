@@ -2,12 +2,16 @@
 
 HoldgateError
 ├── InvalidInput
-│   └── ApprovalReasonRequired      a vote without a reason
+│   ├── ApprovalReasonRequired      a vote without a reason
+│   ├── ApprovalConfirmationRequired the text that the rule wants typed is not there, or another
+│   ├── ApprovalSignatureRequired   the rule wants the vote signed with the approver's own key
+│   └── ApprovalSignatureInvalid    the signed vote does not hold, or says something else than was shown
 ├── NotFound                        nothing of that name in this tenant (404)
 │   ├── JobNotFound
 │   ├── ApprovalNotFound            also: another tenant's
 │   ├── GrantNotFound
-│   └── DelegationNotFound
+│   ├── DelegationNotFound
+│   └── QuarantineNotFound          also: another tenant's
 ├── Forbidden                       known, but may not (403)
 │   ├── ApprovalSelf                the submitter, or someone in its principal chain
 │   ├── ApprovalForbidden           lacks the role or name that the rule asks for
@@ -27,7 +31,11 @@ HoldgateError
 │   ├── GrantEnded                  used up, over, revoked or refused
 │   ├── GrantLimit                  as many as there may be at one time
 │   ├── DelegationEnded             over, or revoked
-│   └── DelegationLimit             as many as there may be at one time
+│   ├── DelegationLimit             as many as there may be at one time
+│   ├── QuarantineResolved          released, destroyed, or never kept
+│   ├── QuarantineStale             the sealed bytes are not those that were shown
+│   ├── QuarantineUnopenable        altered, gone, or sealed to another key
+│   └── QuarantineSealedElsewhere   the key that opens it is not here
 ├── Limited                         come back later (429); carries `retry_after_ms`
 │   ├── Throttled                   a rate limit of the policy
 │   └── QueueFull                   the tenant's queue is full
@@ -131,6 +139,24 @@ class ApprovalReasonRequired(InvalidInput):
     code = "approval_reason_required"
 
 
+class ApprovalConfirmationRequired(InvalidInput):
+    """the rule wants a text typed to release this job; send it as `confirm`, as `GET /approvals/{job_id}` shows it"""
+
+    code = "approval_confirmation_required"
+
+
+class ApprovalSignatureRequired(InvalidInput):
+    """the rule wants this vote signed with the approver's own key; send it as `vote`"""
+
+    code = "approval_signature_required"
+
+
+class ApprovalSignatureInvalid(InvalidInput):
+    """the signed vote does not hold; sign what `GET /approvals/{job_id}` shows as `to_sign`"""
+
+    code = "approval_signature_invalid"
+
+
 class Conflict(HoldgateError):
     """the state is not as the request supposes"""
 
@@ -175,6 +201,16 @@ class ApprovalStaleJob(Conflict):
     """the job is not the one that was shown; look again"""
 
     code = "approval_stale_job"
+
+
+class ApprovalTooSoon(Conflict):
+    """the rule wants the job read for a while before it is released; reject it now, or approve later"""
+
+    code = "approval_too_soon"
+
+    def __init__(self, message: str | None = None, *, retry_after_ms: int) -> None:
+        self.retry_after_ms = retry_after_ms
+        super().__init__(message)
 
 
 class ApprovalDuplicateVote(Conflict):
@@ -224,6 +260,36 @@ class DelegationLimit(Conflict):
     """there are as many delegations by or to this person as there may be at one time; revoke one first"""
 
     code = "delegation_limit"
+
+
+class QuarantineNotFound(NotFound):
+    """there is no such quarantined output"""
+
+    code = "quarantine_not_found"
+
+
+class QuarantineResolved(Conflict):
+    """this output was released or destroyed already, or was never kept"""
+
+    code = "quarantine_resolved"
+
+
+class QuarantineStale(Conflict):
+    """the sealed output is not the one that was shown; look again"""
+
+    code = "quarantine_stale"
+
+
+class QuarantineUnopenable(Conflict):
+    """what is sealed is not what the output gate sealed, or it is sealed to another key"""
+
+    code = "quarantine_unopenable"
+
+
+class QuarantineSealedElsewhere(Conflict):
+    """the quarantine key is not here; open it where the key is, or give the api `HOLDGATE_QUARANTINE_KEY_FILE`"""
+
+    code = "quarantine_sealed_elsewhere"
 
 
 class Limited(HoldgateError):
@@ -279,6 +345,9 @@ APPROVAL_ERRORS: dict[str, type[HoldgateError]] = {
         ApprovalSelf,
         ApprovalForbidden,
         ApprovalReasonRequired,
+        ApprovalConfirmationRequired,
+        ApprovalSignatureRequired,
+        ApprovalSignatureInvalid,
         ApprovalResolved,
         ApprovalExpired,
         ApprovalStalePolicy,
@@ -286,4 +355,10 @@ APPROVAL_ERRORS: dict[str, type[HoldgateError]] = {
         ApprovalDuplicateVote,
     )
 }
-"""The typed errors of a vote by their stable code."""
+"""The typed errors of a vote by their stable code; `ApprovalTooSoon` says more than its code, and is raised apart."""
+
+QUARANTINE_ERRORS: dict[str, type[HoldgateError]] = {
+    error.code: error
+    for error in (QuarantineNotFound, QuarantineResolved, QuarantineStale, ApprovalSelf, ApprovalDuplicateVote)
+}
+"""The typed errors of a vote on a sealed output that the script gives, by their stable code."""

@@ -69,6 +69,10 @@ KINDS: Mapping[str, Kind] = {
     "approval_forbidden": Kind(403, "The deciding rule does not name this approver"),
     "approval_duplicate_vote": Kind(409, "This approver has voted already"),
     "approval_reason_required": Kind(422, "A reason is needed"),
+    "approval_confirmation_required": Kind(422, "The rule wants a text typed"),
+    "approval_signature_required": Kind(422, "The rule wants the vote signed with the approver's own key"),
+    "approval_signature_invalid": Kind(422, "The signed vote does not hold, or says something else"),
+    "approval_too_soon": Kind(409, "The rule wants the job read for a while first", 1),
     "bulk_mixed": Kind(409, "The jobs are not of one kind"),
     "bulk_forbidden": Kind(403, "The deciding rule wants each job looked at by itself"),
     "grant_not_found": Kind(404, "There is no such grant"),
@@ -80,6 +84,12 @@ KINDS: Mapping[str, Kind] = {
     "delegation_forbidden": Kind(403, "That cannot be delegated by this person"),
     "delegation_ended": Kind(409, "The delegation is over"),
     "delegation_limit": Kind(409, "There are as many delegations as there may be"),
+    # Quarantine
+    "quarantine_not_found": Kind(404, "There is no such quarantined output"),
+    "quarantine_resolved": Kind(409, "The output was released, destroyed, or never kept"),
+    "quarantine_stale": Kind(409, "The sealed output is not the one that was shown"),
+    "quarantine_unopenable": Kind(409, "The sealed output cannot be opened"),
+    "quarantine_sealed_elsewhere": Kind(409, "The key that opens it is not here"),
     # Policy
     "policy_invalid": Kind(422, "The rules do not load"),
     "bundle_refused": Kind(422, "The bundle is refused"),
