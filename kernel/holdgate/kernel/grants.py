@@ -80,7 +80,10 @@ class GrantTerms:
 
 @dataclass(frozen=True, slots=True)
 class GrantPart:
-    """An approver gives their part of a standing grant: the api signs it for the approver it authenticated."""
+    """An approver gives their part of a standing grant: the api signs it for the approver it authenticated.
+
+    `keyed`: the roles came from API keys, and count as long as these do.
+    """
 
     grant_id: GrantId
     grant_digest: Digest
@@ -90,11 +93,15 @@ class GrantPart:
     reason: str
     issued_ms: int
     expires_ms: int
+    keyed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """`delegator` lets `delegate` vote in these roles of theirs until `expires_ms`; the api signs for the delegator."""
+    """`delegator` lets `delegate` vote in these roles of theirs until `expires_ms`; the api signs for the delegator.
+
+    `keyed`: the roles came from API keys, and count as long as these do.
+    """
 
     delegation_id: DelegationId
     tenant: Tenant
@@ -104,6 +111,7 @@ class Delegation:
     reason: str
     issued_ms: int
     expires_ms: int
+    keyed: bool
 
 
 def rules_of(requirements: tuple[ApprovalRequirement, ...]) -> tuple[tuple[str, str], ...]:

@@ -7,3 +7,9 @@ from prometheus_client import Counter
 INPUT_FAIL_OPEN = Counter(
     "holdgate_input_fail_open_total", "Jobs accepted without a decision because the signed root says submit fails open."
 )
+RECORDS_FORGED = Counter(
+    "holdgate_forged_records_total", "Stored grants and delegations that are not what the api signed.", ["kind"]
+)
+for _kind in ("grant", "delegation"):
+    RECORDS_FORGED.labels(_kind)
+GRANTS_USED = Counter("holdgate_grants_used_total", "Jobs that a standing grant released.")

@@ -46,6 +46,7 @@ class ApiKeys:
         self._stamp: tuple[int, int, int] | None = None
         self._found: dict[str, tuple[bytes, Principal]] = {}
         self._by_id: dict[str, Principal | None] = {}
+        self._roles: dict[tuple[Tenant, ActorId], frozenset[str]] = {}
         self.failure: str | None = None
 
     def principal_of(self, key: bytes) -> Principal | None:
@@ -69,6 +70,16 @@ class ApiKeys:
             raise KeysInvalid("the file of API keys does not load")
         return self._by_id.get(key_id)
 
+    def roles_of(self, tenant: Tenant, actor: ActorId) -> frozenset[str] | None:
+        """The roles that the enabled keys of a person hold together; None where the file has no key of theirs.
+
+        KeysInvalid when the file does not load.
+        """
+        self._reload_if_changed()
+        if self.failure is not None:
+            raise KeysInvalid("the file of API keys does not load")
+        return self._roles.get((tenant, actor))
+
     def _reload_if_changed(self) -> None:
         now_ms = self._clock.now_ms()
         if self._checked_ms is not None and 0 <= now_ms - self._checked_ms < RELOAD_EVERY_MS:
@@ -79,13 +90,16 @@ class ApiKeys:
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
             if stamp == self._stamp and self.failure is None:
                 return
-            self._found = _by_digest(read_keys(self._path))
+            records = read_keys(self._path)
+            self._found = _by_digest(records)
+            self._roles = _by_person(records)
             self._by_id = _by_id(principal for _, principal in self._found.values())
             self._stamp = stamp
             self.failure = None
         except (OSError, KeysInvalid) as error:
             self._found = {}
             self._by_id = {}
+            self._roles = {}
             self._stamp = None
             self.failure = str(error)
 
@@ -112,4 +126,13 @@ def _by_id(principals: Iterable[Principal]) -> dict[str, Principal | None]:
     found: dict[str, Principal | None] = {}
     for principal in principals:
         found[principal.key_id] = None if principal.key_id in found else principal
+    return found
+
+
+def _by_person(records: Iterable[KeyRecord]) -> dict[tuple[Tenant, ActorId], frozenset[str]]:
+    """Whose keys are all disabled holds nothing, which is not the same as having none."""
+    found: dict[tuple[Tenant, ActorId], frozenset[str]] = {}
+    for record in records:
+        person = (record.tenant, record.actor)
+        found[person] = found.get(person, frozenset()) | frozenset(() if record.disabled else record.roles)
     return found
