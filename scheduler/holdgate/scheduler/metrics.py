@@ -70,6 +70,7 @@ DUTIES = (
     "lost_results",
     "policy_events",
     "stamp",
+    "sample",
 )
 AUDIT_REASONS = ("audit_gap", "archive_broken", "state_unavailable", "os_error")
 

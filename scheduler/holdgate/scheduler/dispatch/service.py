@@ -10,6 +10,7 @@
     retention     ended jobs are deleted after their time
     lost-results  finishing jobs whose result is in no log any more
     policy-events what kernels accept and refuse comes into the audit trail
+    sample        how many jobs wait and run, how the kernels are, for the overview
 
 What always holds: this process decides nothing. Killed at any moment it leaves nothing that another one, or itself
 after a restart, does not pick up.
@@ -48,6 +49,8 @@ from holdgate.scheduler.dispatch.reaper import Reaper, ReaperState
 from holdgate.scheduler.dispatch.redecide import Redecider
 from holdgate.scheduler.dispatch.result_watch import ResultWatch
 from holdgate.scheduler.dispatch.retention import Retention
+from holdgate.scheduler.dispatch.sampling import INTERVAL_S as SAMPLE_INTERVAL_S
+from holdgate.scheduler.dispatch.sampling import Sampler
 from holdgate.scheduler.dispatch.scan import Scan
 from holdgate.scheduler.gates.dispatch import DispatchGate
 from holdgate.scheduler.gates.trust import TrustInForce
@@ -60,6 +63,7 @@ from holdgate.scheduler.state.leases import Leases
 from holdgate.scheduler.state.log import JobLog, PayloadStore
 from holdgate.scheduler.state.pull import PullReader
 from holdgate.scheduler.state.results import Results
+from holdgate.scheduler.state.stats import Stats
 from holdgate.scheduler.state.workers import Workers
 
 log = structlog.get_logger(__name__)
@@ -157,6 +161,7 @@ class DispatcherService:
             kernel=kernel, jobs=jobs, approvals=approvals, payloads=payloads, board=board, hints=hints, clock=clock
         )
         self.scan = Scan(jobs=jobs, backlog=backlog, board=board)
+        self.sampler = Sampler(jobs=jobs, stats=Stats(scripts), kernel=kernel, clock=clock)
         self.policy_events = PolicyEvents(nc, kernel, AuditTrail(scripts), clock)
         self._redeciding = Periodic("redecide", self.redecider.run_once, config.redecide_interval_s)
         self._scanning = Periodic("scan", self.scan.run_once, config.scan_interval_s)
@@ -167,6 +172,7 @@ class DispatcherService:
             Periodic("retention", self.retention.run_once, config.retention_interval_s),
             Periodic("lost_results", self.lost_results.run_once, config.retention_interval_s),
             self.policy_events.duty,
+            Periodic("sample", self.sampler.run_once, SAMPLE_INTERVAL_S),
         )
         self._tasks = TaskSet(_duty_ended)
         self._wakes: Subscription | None = None

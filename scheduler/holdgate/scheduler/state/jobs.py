@@ -111,11 +111,18 @@ class AcceptResult:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs to list; None means any."""
+    """Which jobs to list; None means any. `id_prefix` is how the id begins; `label` a key and its value."""
 
     state: State | None = None
     topic: str | None = None
     actor: ActorId | None = None
+    id_prefix: str | None = None
+    label: tuple[str, str] | None = None
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether jobs have to be read to know which ones fit."""
+        return any(item is not None for item in (self.topic, self.actor, self.label))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +215,9 @@ class Jobs:
     async def list_jobs(self, tenant: Tenant, wanted: JobFilter, limit: int, cursor: str | None = None) -> JobPage:
         """Newest first. `cursor` is the one of the page before."""
         found: list[JobView] = []
-        filtered = wanted.topic is not None or wanted.actor is not None
         for _ in range(SCAN_PAGES_MAX):
-            page = SCAN_PAGE if filtered else limit + 1
-            job_ids = await self.ids(tenant, wanted.state, page, cursor)
+            page = SCAN_PAGE if wanted.looks_inside else limit + 1
+            job_ids = await self.ids(tenant, wanted.state, page, cursor, prefix=wanted.id_prefix or "")
             for view in await self.get_many(tenant, job_ids):
                 if view is None or not _fits(view, wanted):
                     continue
@@ -223,14 +229,18 @@ class Jobs:
             cursor = job_ids[-1]
         return JobPage(tuple(found), cursor)
 
-    async def ids(self, tenant: Tenant, state: State | None, limit: int, cursor: str | None = None) -> list[JobId]:
-        """Ids of jobs in `state` (any when None) older than `cursor`, newest first."""
+    async def ids(
+        self, tenant: Tenant, state: State | None, limit: int, cursor: str | None = None, *, prefix: str = ""
+    ) -> list[JobId]:
+        """Ids of jobs in `state` (any when None) that begin with `prefix`, older than `cursor`, newest first."""
         if cursor is not None and JOB_ID.match(cursor) is None:
             raise InvalidInput("`cursor` is not one that a list gave")
-        start = "+" if cursor is None else f"({cursor}"
+        end = f"{prefix}~"  # after every id that begins so: an id has no `~`
+        before = min(end, cursor or end) if prefix else cursor
+        start, stop = "+" if before is None else f"({before}", f"[{prefix}" if prefix else "-"
         states = list(State) if state is None else [state]
         replies = await self._scripts.commands(
-            [("ZREVRANGEBYLEX", key(tenant, "state", one), start, "-", "LIMIT", 0, limit) for one in states]
+            [("ZREVRANGEBYLEX", key(tenant, "state", one), start, stop, "LIMIT", 0, limit) for one in states]
         )
         merged = heapq.merge(*replies, reverse=True)
         return [JobId(found.decode()) for found, _ in zip(merged, range(limit), strict=False)]
@@ -391,4 +401,6 @@ def _accept_result(job_id: JobId, reply: list[Any]) -> AcceptResult:
 
 
 def _fits(view: JobView, wanted: JobFilter) -> bool:
-    return wanted.topic in (None, view.job.topic) and wanted.actor in (None, view.job.actor)
+    job = view.job
+    has_label = wanted.label is None or job.labels.get(wanted.label[0]) == wanted.label[1]
+    return wanted.topic in (None, job.topic) and wanted.actor in (None, job.actor) and has_label

@@ -11,9 +11,10 @@ from holdgate.scheduler.api.operations.approval_facts import APPROVAL_FACTS
 from holdgate.scheduler.api.operations.approvals import APPROVALS
 from holdgate.scheduler.api.operations.jobs import JOBS
 from holdgate.scheduler.api.operations.lists import LISTS
+from holdgate.scheduler.api.operations.overview import OVERVIEW
 from holdgate.scheduler.api.operations.policy import POLICY
 from holdgate.scheduler.api.operations.system import SYSTEM
 
 __all__ = ["OPERATIONS"]
 
-OPERATIONS: tuple[Operation, ...] = (*JOBS, *APPROVALS, *APPROVAL_FACTS, *POLICY, *LISTS, *SYSTEM)
+OPERATIONS: tuple[Operation, ...] = (*JOBS, *APPROVALS, *APPROVAL_FACTS, *POLICY, *LISTS, *OVERVIEW, *SYSTEM)

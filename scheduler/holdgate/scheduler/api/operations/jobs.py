@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from holdgate.scheduler.api.calls import Operation
 from holdgate.scheduler.api.operations.terms import (
+    ACTOR,
     AGENT,
     AGENT_OPERATOR,
     API,
+    ID_BEGINS,
     IDEMPOTENCY,
     JOB_ERRORS,
+    LABEL,
     OPERATOR,
     PAGE,
     SEES_JOBS,
@@ -30,7 +33,7 @@ JOBS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", f"{API}/jobs", "listJobs", "Jobs, newest first", jobs.list_jobs, "jobs", SEES_JOBS,
-        reply="JobPage", query=(*PAGE, STATE, TOPIC), errors=("bad_cursor", *STATE_ERRORS),
+        reply="JobPage", query=(*PAGE, STATE, TOPIC, ACTOR, LABEL, ID_BEGINS), errors=("bad_cursor", *STATE_ERRORS),
     ),
     Operation(
         "GET", f"{API}/jobs/{{job_id}}", "getJob", "One job", jobs.get_job, "jobs", SEES_JOBS,

@@ -22,6 +22,7 @@ SEES_BUNDLES = frozenset({Role.AUTHOR, Role.OPERATOR, Role.AUDITOR})
 SEES_SHADOWS = frozenset({Role.AUTHOR, Role.OPERATOR})
 SEES_SYSTEM = frozenset({Role.OPERATOR, Role.AUDITOR})
 AUDITOR = frozenset({Role.AUDITOR})
+SEES_OVERVIEW = frozenset({Role.APPROVER, Role.OPERATOR, Role.AUDITOR, Role.AUTHOR})
 
 PAGE = (
     Query(
@@ -40,6 +41,19 @@ DEAD_STATE = Query(
     "state", {"type": "string", "enum": sorted(map(str, DEAD)), "default": "failed"}, "Which of the two lists."
 )
 TOPIC = Query("topic", {"type": "string", "maxLength": limits.TOPIC_CHARS_MAX}, "Only jobs of exactly this topic.")
+ID_BEGINS = Query(
+    "id", {"type": "string", "pattern": "^job_[0-9a-f-]{0,36}$"}, "Only jobs whose id is this or begins with it."
+)
+ACTOR = Query("actor", {"type": "string", "maxLength": 128}, "Only jobs that this actor submitted.")
+LABEL = Query(
+    "label",
+    {
+        "type": "string",
+        "pattern": "^[^=]+=",
+        "maxLength": limits.LABEL_KEY_CHARS_MAX + limits.LABEL_VALUE_CHARS_MAX + 1,
+    },
+    "Only jobs with this label, as `key=value`.",
+)
 WAIT = Query(
     "wait",
     {"type": "string", "pattern": "^([0-9]|[1-5][0-9]|60)s$"},

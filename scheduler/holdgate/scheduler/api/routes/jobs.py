@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from holdgate.kernel import limits
-from holdgate.kernel.ids import JOB_ID, JobId
+from holdgate.kernel.ids import JOB_ID, ActorId, JobId
 from holdgate.scheduler.api.calls import Call, Later, Reply, reply_json, reply_with
 from holdgate.scheduler.api.events import LOOK_AGAIN_S
 from holdgate.scheduler.api.paging import page_of, page_reply
@@ -21,17 +21,16 @@ SEES_ALL = (Role.APPROVER, Role.OPERATOR, Role.AUDITOR)
 """Roles that see every job of their tenant; an agent sees those that it submitted or that were submitted for it."""
 READS_ALL = (Role.OPERATOR,)
 """Roles that read the results of every job of their tenant."""
+ID_PREFIX = re.compile(r"job_[0-9a-f-]{0,36}\Z", re.ASCII)
 _WAIT = re.compile(r"([0-9]{1,3})s?\Z", re.ASCII)
 
 
 async def list_jobs(call: Call) -> Reply:
     """`GET /jobs`"""
     page, principal = page_of(call.query), call.principal
-    wanted = JobFilter(
-        state=_state(call.query.get("state")),
-        topic=call.query.get("topic"),
-        actor=None if principal.has(*SEES_ALL) else principal.actor,
-    )
+    wanted = _filter(call)
+    if wanted.actor != principal.actor and not principal.has(*SEES_ALL):
+        return reply_json(page_reply([], None))
     found = await call.deps.jobs.list_jobs(principal.tenant, wanted, page.limit, page.after)
     return reply_json(page_reply([job_row(view) for view in found.items], found.cursor))
 
@@ -143,6 +142,34 @@ def job_id_of(call: Call) -> JobId:
     if JOB_ID.match(text) is None:
         raise JobNotFound
     return JobId(text)
+
+
+def _filter(call: Call) -> JobFilter:
+    """What the query asks for; who does not see every job asks for its own unless it names another actor."""
+    query, principal = call.query, call.principal
+    anyone = None if principal.has(*SEES_ALL) else principal.actor
+    return JobFilter(
+        state=_state(query.get("state")),
+        topic=query.get("topic"),
+        actor=ActorId(query["actor"]) if "actor" in query else anyone,
+        id_prefix=_id_prefix(query.get("id")),
+        label=_label(query.get("label")),
+    )
+
+
+def _id_prefix(text: str | None) -> str | None:
+    if text is not None and ID_PREFIX.match(text) is None:
+        raise invalid("id", "a job id or its beginning is expected, such as `job_0192`")
+    return text
+
+
+def _label(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise invalid("label", "`key=value` is expected")
+    return name, value
 
 
 def _reason(call: Call) -> str:

@@ -6,6 +6,7 @@ from holdgate.scheduler.api.schemas.approval_facts import APPROVAL_FACTS_COMPONE
 from holdgate.scheduler.api.schemas.approvals import APPROVALS_COMPONENTS
 from holdgate.scheduler.api.schemas.decisions import DECISIONS_COMPONENTS
 from holdgate.scheduler.api.schemas.jobs import JOBS_COMPONENTS
+from holdgate.scheduler.api.schemas.overview import OVERVIEW_COMPONENTS
 from holdgate.scheduler.api.schemas.policy import POLICY_COMPONENTS
 from holdgate.scheduler.api.schemas.shapes import Schema, ref
 from holdgate.scheduler.api.schemas.system import SYSTEM_COMPONENTS
@@ -17,6 +18,7 @@ COMPONENTS: dict[str, Schema] = {
     **JOBS_COMPONENTS,
     **APPROVALS_COMPONENTS,
     **APPROVAL_FACTS_COMPONENTS,
+    **OVERVIEW_COMPONENTS,
     **POLICY_COMPONENTS,
     **SYSTEM_COMPONENTS,
 }

@@ -1,0 +1,55 @@
+"""Looks at what is not an event: how many jobs wait and run, and how the kernels are.
+
+What always holds: it changes no job; that nobody looked shows as a gap, not as an empty queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from holdgate.kernel.breaker import BreakerState
+from holdgate.kernel.client import KernelClient, ReplicaStatus
+from holdgate.kernel.clock import Clock
+from holdgate.kernel.errors import KernelUnavailable
+from holdgate.scheduler.state.jobs import Jobs
+from holdgate.scheduler.state.stats import KernelSample, Stats
+
+INTERVAL_S = 10.0
+AT_ONCE = 64
+"""Tenants looked at together: their calls share a write, and others' calls get in between."""
+
+
+class Sampler:
+    """`run_once` looks once at every tenant and at the kernels."""
+
+    def __init__(self, *, jobs: Jobs, stats: Stats, kernel: KernelClient, clock: Clock) -> None:
+        self._jobs = jobs
+        self._stats = stats
+        self._kernel = kernel
+        self._clock = clock
+
+    async def run_once(self) -> None:
+        """StateUnavailable: the next look will do."""
+        await self._stats.sample_kernels(await self._look_at_kernels(), self._clock.now_ms())
+        tenants = await self._jobs.tenants()
+        for first in range(0, len(tenants), AT_ONCE):
+            now_ms = self._clock.now_ms()
+            await asyncio.gather(*(self._stats.sample(tenant, now_ms) for tenant in tenants[first : first + AT_ONCE]))
+
+    async def _look_at_kernels(self) -> KernelSample:
+        try:
+            heard = await self._kernel.status()
+        except KernelUnavailable:
+            heard = []
+        return sample_of(heard, breaker=self._kernel.breaker_state)
+
+
+def sample_of(heard: Sequence[ReplicaStatus], *, breaker: BreakerState) -> KernelSample:
+    """What these answers say together. Without any there is nobody to disagree."""
+    return KernelSample(
+        replicas=len(heard),
+        has_policy=bool(heard) and all(status.policy for status in heard),
+        agree=len({status.snapshot for status in heard}) <= 1,
+        breaker_closed=breaker is BreakerState.CLOSED,
+    )

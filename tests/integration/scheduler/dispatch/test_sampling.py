@@ -1,0 +1,41 @@
+"""What is looked at now and then: levels of every tenant, and how the kernels are."""
+
+from __future__ import annotations
+
+from holdgate.kernel.breaker import BreakerState
+from holdgate.kernel.canonical import digest
+from holdgate.kernel.client import ReplicaStatus
+from holdgate.scheduler.dispatch.sampling import sample_of
+from holdgate.scheduler.state.stats import WINDOWS, Stats
+from support.dispatching import Stage
+
+
+async def _health(stage: Stage) -> dict[str, int]:
+    return (await Stats(stage.scripts).read_system(WINDOWS["1h"], stage.clock.now_ms()))[-1].counts
+
+
+async def test_a_look_finds_the_kernels_that_answer(stage: Stage) -> None:
+    """And that none does when none is there: the look itself goes well."""
+    before = (await _health(stage)).get("down", 0)
+    await stage.dispatcher.sampler.run_once()
+    found = await _health(stage)
+    assert found["replicas"] == 1
+    assert found.get("down", 0) == before
+    await stage.kernel.stop()
+    await stage.dispatcher.sampler.run_once()
+    found = await _health(stage)
+    assert (found["replicas"], found["down"]) == (0, before + 1)
+    await stage.kernel.start()
+
+
+def _replica(name: str, snapshot: str, *, policy: bool = True) -> ReplicaStatus:
+    return ReplicaStatus(name, digest(snapshot), policy, "", 1, 1, (), {})
+
+
+def test_kernels_that_decide_by_different_policies_disagree() -> None:
+    """One without a policy means that some decisions are denials for want of one."""
+    assert sample_of([_replica("a", "x"), _replica("b", "x")], breaker=BreakerState.CLOSED).is_well
+    assert not sample_of([_replica("a", "x"), _replica("b", "y")], breaker=BreakerState.CLOSED).agree
+    assert not sample_of([_replica("a", "x"), _replica("b", "x", policy=False)], breaker=BreakerState.CLOSED).has_policy
+    assert not sample_of([_replica("a", "x")], breaker=BreakerState.OPEN).breaker_closed
+    assert not sample_of([], breaker=BreakerState.CLOSED).is_well
