@@ -8,6 +8,7 @@ from holdgate.scheduler.state.stats import KernelSample
 from holdgate.scheduler.state.transitions import State
 from support.api import ApiWorld
 
+
 @pytest.mark.parametrize("who", ["approver", "operator", "auditor", "author"])
 async def test_what_was_submitted_is_in_the_last_step(api: ApiWorld, who: str) -> None:
     """Each of these roles sees it; an agent does not."""
