@@ -17,6 +17,7 @@ from holdgate.scheduler.api.replaying import Replays
 from holdgate.scheduler.api.ruletexts import RuleTexts
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.gates.approval import ApprovalGate
+from holdgate.scheduler.gates.delegations import DelegationGate
 from holdgate.scheduler.gates.masking import Masking
 from holdgate.scheduler.gates.measure import SecretsMeasure
 from holdgate.scheduler.gates.submit import SubmitGate
@@ -24,6 +25,7 @@ from holdgate.scheduler.identity.principals import ApiKeys
 from holdgate.scheduler.identity.sessions import Sessions
 from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.audit import AuditTrail
+from holdgate.scheduler.state.delegations import Delegations
 from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.log import PayloadStore
 from holdgate.scheduler.state.results import Results
@@ -59,8 +61,10 @@ class Deps:
     secrets: SecretsMeasure
     masking: Masking
     approval_gate: ApprovalGate
+    delegation_gate: DelegationGate
     jobs: Jobs
     approvals: Approvals
+    delegations: Delegations
     results: Results
     payloads: PayloadStore
     workers: Workers

@@ -25,6 +25,7 @@ from holdgate.scheduler.cli.shelf import PublishedBundles
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.errors import StateUnavailable
 from holdgate.scheduler.gates.approval import ApprovalGate
+from holdgate.scheduler.gates.delegations import DelegationGate
 from holdgate.scheduler.gates.masking import Masking
 from holdgate.scheduler.gates.measure import SecretsMeasure
 from holdgate.scheduler.gates.submit import SubmitGate
@@ -35,6 +36,7 @@ from holdgate.scheduler.settings import ApiSettings
 from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.connection import Scripts
+from holdgate.scheduler.state.delegations import Delegations
 from holdgate.scheduler.state.jobs import Jobs, StateLimits
 from holdgate.scheduler.state.log import JobLog, PayloadStore
 from holdgate.scheduler.state.recorded import RecordedDecisions
@@ -57,6 +59,10 @@ async def api_deps(
     bundles = PublishedBundles(BundleStore(nc), settings, clock)
     stamping = Stamping(BundleStore(nc), StampStore(nc), signer, clock, bundles.root)
     keys = ApiKeys(settings.api_keys_file, clock)
+    delegations = Delegations(scripts)
+    delegation_gate = DelegationGate(
+        delegations=delegations, signer=signer, trust=trust, roles_now=keys.roles_of, clock=clock
+    )
     await kernel.start()
     await events.start()
     await stamping.start()
@@ -85,8 +91,10 @@ async def api_deps(
                 hints=hints,
                 clock=clock,
             ),
+            delegation_gate=delegation_gate,
             jobs=jobs,
             approvals=approvals,
+            delegations=delegations,
             results=Results(scripts),
             payloads=payloads,
             workers=Workers(scripts),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from holdgate.scheduler.api.calls import Operation
 from holdgate.scheduler.api.operations.approval_facts import APPROVAL_FACTS
 from holdgate.scheduler.api.operations.approvals import APPROVALS
+from holdgate.scheduler.api.operations.delegations import DELEGATIONS
 from holdgate.scheduler.api.operations.jobs import JOBS
 from holdgate.scheduler.api.operations.lists import LISTS
 from holdgate.scheduler.api.operations.overview import OVERVIEW
@@ -17,4 +18,13 @@ from holdgate.scheduler.api.operations.system import SYSTEM
 
 __all__ = ["OPERATIONS"]
 
-OPERATIONS: tuple[Operation, ...] = (*JOBS, *APPROVALS, *APPROVAL_FACTS, *POLICY, *LISTS, *OVERVIEW, *SYSTEM)
+OPERATIONS: tuple[Operation, ...] = (
+    *JOBS,
+    *APPROVALS,
+    *APPROVAL_FACTS,
+    *DELEGATIONS,
+    *POLICY,
+    *LISTS,
+    *OVERVIEW,
+    *SYSTEM,
+)
