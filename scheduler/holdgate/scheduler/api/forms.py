@@ -35,9 +35,10 @@ def text_of(body: Mapping[str, Any], name: str, chars_max: int) -> str:
 def texts_of(body: Mapping[str, Any], name: str, most: int) -> tuple[str, ...]:
     """A list of at most `most` different texts of at most 128 characters."""
     value = body.get(name)
-    fits = isinstance(value, list) and len(value) <= most
-    if not fits or not all(isinstance(item, str) and 1 <= len(item) <= limits.LABEL_KEY_CHARS_MAX for item in value):
+    if not isinstance(value, list) or len(value) > most:
         raise invalid(name, f"a list of at most {most} texts is expected")
+    if not all(isinstance(item, str) and 1 <= len(item) <= limits.LABEL_KEY_CHARS_MAX for item in value):
+        raise invalid(name, f"texts of at most {limits.LABEL_KEY_CHARS_MAX} characters are expected")
     if len(set(value)) != len(value):
         raise invalid(name, "names something twice")
     return tuple(value)

@@ -13,6 +13,8 @@ from holdgate.scheduler.api.schemas import COMPONENTS, ref
 _IN_PATH = re.compile(r"\{(\w+)\}")
 _PATH_SCHEMAS: dict[str, dict[str, Any]] = {
     "job_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^/]+$"},
+    "grant_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^/]+$"},
+    "delegation_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^/]+$"},
     "name": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"},
     "version": {"type": "string", "minLength": 1, "maxLength": 16, "pattern": "^[1-9][0-9]{0,15}$"},
 }

@@ -7,8 +7,6 @@ from holdgate.scheduler.api.operations.terms import API, APPROVER, PAGE, SEES_AP
 from holdgate.scheduler.api.routes import delegations
 from holdgate.scheduler.identity.keys import Role
 
-_ERRORS = ("keys_unavailable", *STATE_ERRORS)
-
 # One row a call; read across, not down.
 # fmt: off
 DELEGATIONS: tuple[Operation, ...] = (
@@ -19,7 +17,7 @@ DELEGATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", f"{API}/delegations", "giveDelegation", "Let somebody vote for you", delegations.give_delegation,
         "approvals", APPROVER, reply="Delegation", status=201, request="DelegationForm",
-        errors=("approval_reason_required", "delegation_forbidden", "delegation_limit", *_ERRORS),
+        errors=("approval_reason_required", "delegation_forbidden", "delegation_limit", *STATE_ERRORS),
     ),
     Operation(
         "DELETE", f"{API}/delegations/{{delegation_id}}", "revokeDelegation", "End a delegation",
