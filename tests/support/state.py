@@ -27,6 +27,7 @@ from holdgate.scheduler.state.backlog import Backlog, Picked, StartRequest, Star
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.jobs import AcceptResult, Idempotency, Jobs, StateLimits, Submission
 from holdgate.scheduler.state.leases import Leases
+from holdgate.scheduler.state.quarantine import Quarantine
 from holdgate.scheduler.state.results import FinishRequest, Results
 from holdgate.scheduler.state.transitions import State
 from holdgate.scheduler.state.workers import Workers
@@ -115,6 +116,7 @@ class World:
         self.backlog = Backlog(self.scripts)
         self.leases = Leases(self.scripts)
         self.results = Results(self.scripts)
+        self.quarantine = Quarantine(self.scripts)
         self.approvals = Approvals(self.scripts)
         self.audit = AuditTrail(self.scripts)
         self.workers = Workers(self.scripts)

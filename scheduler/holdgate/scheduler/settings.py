@@ -92,6 +92,9 @@ class ApiSettings(Stateful, Signing):
         limits.BODY_BYTES_DEFAULT, ge=1024, lt=limits.ENVELOPE_BYTES_MAX, description="largest request body"
     )
     queue_jobs_max: int = Field(100_000, ge=1, description="jobs of one tenant that may wait or run at once")
+    quarantine_key_file: Path | None = Field(
+        None, description="the key that opens quarantined output, mode 0600; without it nothing is released here"
+    )
 
 
 class DispatcherSettings(Stateful, Signing):

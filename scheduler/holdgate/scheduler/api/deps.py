@@ -20,6 +20,7 @@ from holdgate.scheduler.gates.approval import ApprovalGate
 from holdgate.scheduler.gates.delegations import DelegationGate
 from holdgate.scheduler.gates.masking import Masking
 from holdgate.scheduler.gates.measure import SecretsMeasure
+from holdgate.scheduler.gates.quarantine import QuarantineGate
 from holdgate.scheduler.gates.submit import SubmitGate
 from holdgate.scheduler.identity.principals import ApiKeys
 from holdgate.scheduler.identity.sessions import Sessions
@@ -28,7 +29,6 @@ from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.delegations import Delegations
 from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.log import PayloadStore
-from holdgate.scheduler.state.results import Results
 from holdgate.scheduler.state.stats import Stats
 from holdgate.scheduler.state.workers import Workers
 
@@ -65,7 +65,7 @@ class Deps:
     jobs: Jobs
     approvals: Approvals
     delegations: Delegations
-    results: Results
+    quarantine: QuarantineGate
     payloads: PayloadStore
     workers: Workers
     stats: Stats

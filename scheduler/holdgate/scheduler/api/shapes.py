@@ -8,7 +8,6 @@ from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.records import Job
 from holdgate.scheduler.state.approvals import ApprovalView
 from holdgate.scheduler.state.jobs import JobView, ResultView
-from holdgate.scheduler.state.results import QuarantineItem
 from holdgate.scheduler.state.workers import PoolView, WorkerView
 
 
@@ -131,17 +130,6 @@ def result_whole(result: ResultView) -> dict[str, Any]:
         "logs": list(result.logs),
         "error": result.error,
         "finished_at": rfc3339(result.finished_ms),
-    }
-
-
-def quarantine_row(item: QuarantineItem) -> dict[str, Any]:
-    """A sealed output: the verdict with its findings, never content."""
-    return {
-        "job_id": item.job_id,
-        "attempt": item.attempt,
-        "verdict": item.verdict,
-        "sealed": item.sealed is not None or item.sealed_ref is not None,
-        "quarantined_at": rfc3339(item.quarantined_ms),
     }
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from nats.aio.client import Client as Nats
 
+from holdgate.bundles.keys import load_quarantine
 from holdgate.bundles.rootfile import RootFile
 from holdgate.bundles.stampstore import StampStore
 from holdgate.bundles.store import BundleStore, shadow_store
@@ -28,6 +29,7 @@ from holdgate.scheduler.gates.approval import ApprovalGate
 from holdgate.scheduler.gates.delegations import DelegationGate
 from holdgate.scheduler.gates.masking import Masking
 from holdgate.scheduler.gates.measure import SecretsMeasure
+from holdgate.scheduler.gates.quarantine import QuarantineGate
 from holdgate.scheduler.gates.submit import SubmitGate
 from holdgate.scheduler.identity.keys import read_keys
 from holdgate.scheduler.identity.principals import ApiKeys
@@ -39,8 +41,8 @@ from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.delegations import Delegations
 from holdgate.scheduler.state.jobs import Jobs, StateLimits
 from holdgate.scheduler.state.log import JobLog, PayloadStore
+from holdgate.scheduler.state.quarantine import Quarantine
 from holdgate.scheduler.state.recorded import RecordedDecisions
-from holdgate.scheduler.state.results import Results
 from holdgate.scheduler.state.stats import Stats
 from holdgate.scheduler.state.workers import Workers
 
@@ -95,7 +97,13 @@ async def api_deps(
             jobs=jobs,
             approvals=approvals,
             delegations=delegations,
-            results=Results(scripts),
+            quarantine=QuarantineGate(
+                items=Quarantine(scripts),
+                payloads=payloads,
+                hints=hints,
+                clock=clock,
+                key=None if settings.quarantine_key_file is None else load_quarantine(settings.quarantine_key_file),
+            ),
             payloads=payloads,
             workers=Workers(scripts),
             stats=Stats(scripts),

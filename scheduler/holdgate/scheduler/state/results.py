@@ -14,9 +14,8 @@ from typing import Any
 
 from holdgate.kernel.ids import JobId, LeaseToken, Tenant
 from holdgate.kernel.wire import pack
-from holdgate.scheduler.errors import StateBroken
 from holdgate.scheduler.state import encoding
-from holdgate.scheduler.state.connection import Arg, Scripts, key
+from holdgate.scheduler.state.connection import Arg, Scripts
 from holdgate.scheduler.state.transitions import State
 
 RESULT_LOST = "result_lost"
@@ -100,18 +99,6 @@ class RunningFacts:
     permit_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class QuarantineItem:
-    """A sealed output; `sealed` opens only with the quarantine private key."""
-
-    job_id: JobId
-    attempt: int
-    verdict: dict[str, Any]
-    sealed: bytes | None
-    sealed_ref: str | None
-    quarantined_ms: int
-
-
 class Results:
     """The results of a tenant."""
 
@@ -154,33 +141,6 @@ class Results:
             *(self._scripts.run("finish", tenant, _finish_args(request, now_ms)) for request in requests)
         )
         return [_finish_result(request.job_id, reply) for request, reply in zip(requests, replies, strict=True)]
-
-    async def quarantined(
-        self, tenant: Tenant, limit: int, cursor: str | None = None
-    ) -> tuple[list[QuarantineItem], str | None]:
-        """Sealed outputs without their bytes, newest first, and the next cursor."""
-        start = "+" if cursor is None else f"({cursor}"
-        found = await self._scripts.command(
-            "ZREVRANGEBYLEX", key(tenant, "state", State.QUARANTINED), start, "-", "LIMIT", 0, limit + 1
-        )
-        job_ids = [JobId(job_id.decode()) for job_id in found[:limit]]
-        records = await self._scripts.commands(
-            [("HMGET", key(tenant, "sealed", job_id), *_SEALED_FIELDS) for job_id in job_ids]
-        )
-        items = [
-            _quarantine_item(job_id, None, fields)
-            for job_id, fields in zip(job_ids, records, strict=True)
-            if fields[0] is not None
-        ]
-        return items, job_ids[-1] if len(found) > limit else None
-
-    async def quarantine_item(self, tenant: Tenant, job_id: JobId) -> QuarantineItem | None:
-        """One sealed output with its bytes."""
-        sealed, *fields = await self._scripts.command("HMGET", key(tenant, "sealed", job_id), "sealed", *_SEALED_FIELDS)
-        return None if fields[0] is None else _quarantine_item(job_id, sealed, fields)
-
-
-_SEALED_FIELDS = ("verdict", "ref", "at", "attempt")
 
 
 def _finish_args(request: FinishRequest, now_ms: int) -> list[Arg]:
@@ -243,18 +203,4 @@ def _facts(fields: list[Any]) -> RunningFacts | None:
         max_output_bytes=constraints.max_output_bytes,
         worker=worker.decode() if worker else None,
         permit_id=permit.decode() if permit else None,
-    )
-
-
-def _quarantine_item(job_id: JobId, sealed: bytes | None, fields: list[Any]) -> QuarantineItem:
-    verdict, ref, at, attempt = fields
-    if verdict is None or at is None or attempt is None:
-        raise StateBroken("a sealed output cannot be read")
-    return QuarantineItem(
-        job_id=job_id,
-        attempt=int(attempt),
-        verdict=encoding.unpack_stored(verdict),
-        sealed=sealed or None,
-        sealed_ref=ref.decode() or None,
-        quarantined_ms=int(at),
     )

@@ -53,7 +53,12 @@ def process_specs(home: Home, pins: str, ports: Ports, workers: int, environment
     }
     own = {
         "kernel": {"kernel_dir": str(home.path / "kernel")},
-        "api": {**stateful, "api_listen": f"{HOST}:{ports.api}", "api_keys_file": str(home.api_keys_file)},
+        "api": {
+            **stateful,
+            "api_listen": f"{HOST}:{ports.api}",
+            "api_keys_file": str(home.api_keys_file),
+            "quarantine_key_file": str(home.key_file("quarantine")),
+        },
         "dispatcher": stateful,
         "output-gate": {
             **stateful,

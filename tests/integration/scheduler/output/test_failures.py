@@ -164,7 +164,7 @@ async def test_a_scan_that_hangs_is_ended_and_its_text_is_quarantined_in_the_end
         await service.run_once()
         assert await gate.result(job_id) is None or await gate.state(job_id) is State.QUARANTINED
     assert failures("scan_timed_out") == before + 4
-    item = await gate.world.results.quarantine_item(TENANT, job_id)
+    item = await gate.world.quarantine.get(TENANT, job_id)
     assert item is not None
     assert item.verdict["findings"][0]["detector"] == "unscannable"
 
@@ -326,7 +326,7 @@ async def test_without_a_quarantine_key_the_output_is_dropped_and_not_shown(gate
     job_id, _ = await gate.ran({"key": MADE.pem()})
     await gate.judge(gate.service(quarantine=False))
     assert await gate.state(job_id) is State.QUARANTINED
-    item = await gate.world.results.quarantine_item(TENANT, job_id)
+    item = await gate.world.quarantine.get(TENANT, job_id)
     assert item is not None
     assert item.sealed is None
     assert item.verdict["sealed"] is False

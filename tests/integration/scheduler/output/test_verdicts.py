@@ -70,7 +70,7 @@ async def test_a_private_key_is_sealed_and_only_the_private_key_opens_it(gate: G
     assert await gate.state(job_id) is State.QUARANTINED
     result = await gate.result(job_id)
     assert result is None or (result.value is None and result.logs == ())
-    item = await gate.world.results.quarantine_item(TENANT, job_id)
+    item = await gate.world.quarantine.get(TENANT, job_id)
     assert item is not None
     assert item.sealed is not None
     assert pem[40:80].encode() not in item.sealed
@@ -201,7 +201,7 @@ async def test_an_output_that_is_not_json_is_quarantined(gate: Gate) -> None:
     job_id, _ = await gate.ran(b'{"a":1,"a":2}')
     await gate.judge()
     assert await gate.state(job_id) is State.QUARANTINED
-    item = await gate.world.results.quarantine_item(TENANT, job_id)
+    item = await gate.world.quarantine.get(TENANT, job_id)
     assert item is not None
     assert item.verdict["findings"][0]["detector"] == "unscannable"
 

@@ -57,12 +57,12 @@ async def test_a_quarantined_output_is_kept_sealed_and_not_readable(world: World
     result = await world.jobs.result(TENANT, picked.job.job_id)
     assert result is not None
     assert (result.state, result.value, result.logs, result.error) == (State.QUARANTINED, None, (), None)
-    [item], cursor = await world.results.quarantined(TENANT, 10)
+    [item], cursor = await world.quarantine.list_items(TENANT, 10)
     assert (item.job_id, item.sealed, item.verdict, cursor) == (picked.job.job_id, None, verdict, None)
-    whole = await world.results.quarantine_item(TENANT, picked.job.job_id)
+    whole = await world.quarantine.get(TENANT, picked.job.job_id)
     assert whole is not None
     assert whole.sealed == b"SEALED"
-    assert await world.results.quarantine_item(TENANT, await world.queued()) is None
+    assert await world.quarantine.get(TENANT, await world.queued()) is None
 
 
 async def test_what_the_output_gate_needs_to_know_is_under_the_decision_at_hand_off(world: World) -> None:

@@ -14,6 +14,7 @@ from holdgate.scheduler.api.operations.jobs import JOBS
 from holdgate.scheduler.api.operations.lists import LISTS
 from holdgate.scheduler.api.operations.overview import OVERVIEW
 from holdgate.scheduler.api.operations.policy import POLICY
+from holdgate.scheduler.api.operations.quarantine import QUARANTINE
 from holdgate.scheduler.api.operations.system import SYSTEM
 
 __all__ = ["OPERATIONS"]
@@ -25,6 +26,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *DELEGATIONS,
     *POLICY,
     *LISTS,
+    *QUARANTINE,
     *OVERVIEW,
     *SYSTEM,
 )

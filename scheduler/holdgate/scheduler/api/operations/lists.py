@@ -8,7 +8,6 @@ from holdgate.scheduler.api.operations.terms import (
     AUDITOR,
     DEAD_STATE,
     PAGE,
-    SEES_APPROVALS,
     SEES_SYSTEM,
     STATE_ERRORS,
 )
@@ -28,11 +27,6 @@ LISTS: tuple[Operation, ...] = (
     Operation(
         "GET", f"{API}/pools", "listPools", "Pools with live workers", records.list_pools, "operation", SEES_SYSTEM,
         reply="PoolPage", errors=STATE_ERRORS,
-    ),
-    Operation(
-        "GET", f"{API}/quarantine", "listQuarantine", "Sealed outputs: findings, never content",
-        records.list_quarantine, "operation", SEES_APPROVALS, reply="QuarantinePage", query=PAGE,
-        errors=("bad_cursor", *STATE_ERRORS),
     ),
     Operation(
         "GET", f"{API}/audit/events", "listEvents", "Audit events in order", records.list_events, "audit", AUDITOR,

@@ -1,11 +1,11 @@
-"""Lists for those who run and check the system: audit events, workers, pools, quarantined outputs."""
+"""Lists for those who run and check the system: audit events, workers, pools."""
 
 from __future__ import annotations
 
 from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
 from holdgate.scheduler.api.paging import SEQ, page_of, page_reply
-from holdgate.scheduler.api.shapes import event_row, pool_row, quarantine_row, worker_row
+from holdgate.scheduler.api.shapes import event_row, pool_row, worker_row
 from holdgate.scheduler.state.audit import SYSTEM
 
 
@@ -39,10 +39,3 @@ async def list_pools(call: Call) -> Reply:
     """`GET /pools`"""
     found = await call.deps.workers.list_pools(call.deps.clock.now_ms())
     return reply_json(page_reply([pool_row(pool) for pool in found], None))
-
-
-async def list_quarantine(call: Call) -> Reply:
-    """`GET /quarantine`: findings, never content"""
-    page = page_of(call.query)
-    found, after = await call.deps.results.quarantined(call.principal.tenant, page.limit, page.after)
-    return reply_json(page_reply([quarantine_row(item) for item in found], after))

@@ -9,6 +9,7 @@ from holdgate.scheduler.api.schemas.delegations import DELEGATIONS_COMPONENTS
 from holdgate.scheduler.api.schemas.jobs import JOBS_COMPONENTS
 from holdgate.scheduler.api.schemas.overview import OVERVIEW_COMPONENTS
 from holdgate.scheduler.api.schemas.policy import POLICY_COMPONENTS
+from holdgate.scheduler.api.schemas.quarantine import QUARANTINE_COMPONENTS
 from holdgate.scheduler.api.schemas.shapes import Schema, ref
 from holdgate.scheduler.api.schemas.system import SYSTEM_COMPONENTS
 
@@ -22,5 +23,6 @@ COMPONENTS: dict[str, Schema] = {
     **DELEGATIONS_COMPONENTS,
     **OVERVIEW_COMPONENTS,
     **POLICY_COMPONENTS,
+    **QUARANTINE_COMPONENTS,
     **SYSTEM_COMPONENTS,
 }

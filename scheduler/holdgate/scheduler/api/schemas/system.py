@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from holdgate.scheduler.api.problems import KINDS
 from holdgate.scheduler.api.schemas.shapes import (
-    BOOLEAN,
     CHECKS,
     COUNT,
     ID_OUT,
@@ -61,15 +60,11 @@ SYSTEM_COMPONENTS: dict[str, Schema] = {
             {"pool": text(), "workers": COUNT, "capacity": COUNT, "busy": COUNT, "topics": TEXTS, "capabilities": TEXTS}
         )
     ),
-    "QuarantinePage": page(
-        record({"job_id": ID_OUT, "attempt": COUNT, "verdict": OBJECT, "sealed": BOOLEAN, "quarantined_at": TIME})
-    ),
     "Health": record({"status": {"const": "ok"}}),
     "Ready": record({"status": text(enum=["ready", "degraded"]), "checks": CHECKS}),
     "Status": record(
         {"version": text(), "tenant": text(), "time": TIME, "checks": CHECKS, "jobs": OBJECT}, closed=False
     ),
     "Description": OBJECT,
-    "Page": text(),
     "Stream": text(),
 }

@@ -18,6 +18,7 @@ from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.ids import Entropy
 from holdgate.kernel.output import OutputDecision
+from holdgate.kernel.records import Severity
 from holdgate.kernel.rules import OutputVerdict
 from holdgate.scan.errors import (
     EngineFailed,
@@ -36,6 +37,7 @@ from holdgate.scheduler.state.log import PayloadStore
 from holdgate.scheduler.state.results import FinishRequest, RunningFacts
 from holdgate.scheduler.state.transitions import State
 
+_SEVERITIES = [str(severity) for severity in Severity]
 POISON_DELIVERIES = 5
 """A text that ended its scanner this often by itself (killed, out of time) counts as one that cannot be scanned."""
 
@@ -121,7 +123,11 @@ class Judge:
             verdict=self._record(inspected, decision, verdict, reason),
             code=None if to_state is State.SUCCEEDED else _code(item.message, output, quarantined=quarantined),
             retry_at_ms=self._retry_at(item) if to_state is State.QUEUED else None,
-            event={"findings": inspected.inspection.total, "categories": sorted({kind[1] for kind in inspected.kinds})},
+            event={
+                "findings": inspected.inspection.total,
+                "categories": sorted({kind[1] for kind in inspected.kinds}),
+                "severity": _worst(inspected.kinds),
+            },
         )
         if quarantined:
             return await self._quarantine(item, request)
@@ -149,7 +155,11 @@ class Judge:
             "output": message.output.as_dict(),
         }
         sealed = await asyncio.to_thread(self._sealer.seal, content)
-        request = replace(request, verdict={**request.verdict, "sealed": True, "sealed_digest": sealed.digest})
+        request = replace(
+            request,
+            verdict={**request.verdict, "sealed": True, "sealed_digest": sealed.digest},
+            event={**request.event, "sealed_digest": sealed.digest},
+        )
         if len(sealed.data) > limits.INLINE_BYTES_MAX:
             return replace(request, sealed_ref=await self._store.put(sealed.data))
         return replace(request, sealed=sealed.data)
@@ -174,6 +184,7 @@ class Judge:
             "snapshot": decision.snapshot,
             "findings": [*whole, *described],
             "findings_total": inspected.inspection.total + len(whole),
+            "severity": _worst(inspected.kinds),
             "decided_ms": self._clock.now_ms(),
         }
 
@@ -191,6 +202,11 @@ def _inspected(item: Item, result: Inspection | ScanError) -> Inspected | ScanEr
     if isinstance(result, ScanError):
         return result
     return Inspected(item, result, verdicts.kinds_to_decide(item.message, item.facts, result))
+
+
+def _worst(kinds: Sequence[FindingKind]) -> str | None:
+    """The gravest severity among `kinds`; None where there are none."""
+    return max((kind[2] for kind in kinds), key=_SEVERITIES.index, default=None)
 
 
 def _code(message: ResultMessage, output: Output, *, quarantined: bool) -> str:

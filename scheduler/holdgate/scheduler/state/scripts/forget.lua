@@ -14,8 +14,12 @@ for _, id in ipairs(call('ZRANGEBYSCORE', list, '-inf', '(' .. ARGV[1], 'LIMIT',
     call('SREM', P .. ':unwanted:' .. pool, id)
     call('ZREM', P .. ':deadlines', id)
     call('ZREM', P .. ':approvals_due', id)
+    if state == 'quarantined' then
+      local object = call('HGET', P .. ':sealed:' .. id, 'ref')
+      if object and object ~= '' then call('SADD', P .. ':doomed', object) end
+    end
     call('UNLINK', job_key(id), P .. ':timeline:' .. id, P .. ':decisions:' .. id, P .. ':result:' .. id,
-      P .. ':sealed:' .. id, P .. ':approval:' .. id, P .. ':votes:' .. id)
+      P .. ':sealed:' .. id, P .. ':sealed_votes:' .. id, P .. ':approval:' .. id, P .. ':votes:' .. id)
     count = count + 1
   end
 end

@@ -1,0 +1,45 @@
+"""Quarantine: sealed outputs, and the votes on them."""
+
+from __future__ import annotations
+
+from holdgate.scheduler.api.calls import Operation
+from holdgate.scheduler.api.operations.terms import API, APPROVER, PAGE, SEES_APPROVALS, STATE_ERRORS
+from holdgate.scheduler.api.routes import quarantine
+
+SEALED_ERRORS = (
+    "quarantine_not_found",
+    "quarantine_resolved",
+    "quarantine_stale",
+    "approval_self",
+    "approval_forbidden",
+    "approval_duplicate_vote",
+    "approval_reason_required",
+    *STATE_ERRORS,
+)
+
+# One row a call; read across, not down.
+# fmt: off
+QUARANTINE: tuple[Operation, ...] = (
+    Operation(
+        "GET", f"{API}/quarantine", "listQuarantine", "Sealed outputs: findings, never content",
+        quarantine.list_quarantine, "quarantine", SEES_APPROVALS, reply="QuarantinePage", query=PAGE,
+        errors=("bad_cursor", *STATE_ERRORS),
+    ),
+    Operation(
+        "GET", f"{API}/quarantine/{{job_id}}", "getQuarantine", "One sealed output, its findings and votes",
+        quarantine.get_quarantine, "quarantine", SEES_APPROVALS, reply="Quarantined",
+        errors=("quarantine_not_found", *STATE_ERRORS),
+    ),
+    Operation(
+        "POST", f"{API}/quarantine/{{job_id}}/release", "releaseQuarantined",
+        "Make exactly what was sealed readable; nothing runs again", quarantine.release, "quarantine", APPROVER,
+        reply="QuarantineActed", request="QuarantineForm",
+        errors=(*SEALED_ERRORS, "quarantine_sealed_elsewhere", "quarantine_unopenable", "log_unavailable"),
+    ),
+    Operation(
+        "POST", f"{API}/quarantine/{{job_id}}/destroy", "destroyQuarantined", "Delete what is sealed; its record stays",
+        quarantine.destroy, "quarantine", APPROVER, reply="QuarantineActed", request="QuarantineForm",
+        errors=SEALED_ERRORS,
+    ),
+)
+# fmt: on
