@@ -272,7 +272,12 @@ def test_into_how_many_bundles_rules_are_put_never_matters(parts: list[dict[str,
     rules = numbered(parts)
     bundles = [parse_rules({"rules": rules[n::count]}, f"b{n}") for n in range(count)]
     apart = compile_policy(bundles, snapshot=SNAPSHOT)
-    assert decide(apart, asked) == decide(compiled(rules), asked)
+    assert undefined(decide(apart, asked)) == undefined(decide(compiled(rules), asked))
+
+
+def undefined(decision: Decision) -> Decision:
+    """The decision without the digests of its rules, which name their bundle."""
+    return replace(decision, approvals=tuple(replace(item, definition="") for item in decision.approvals))
 
 
 def own(rule: dict[str, Any], tenant: str) -> bool:

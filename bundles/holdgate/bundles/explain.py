@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from holdgate.kernel.records import ApprovalRequirement, Decision, Throttle, Verdict
+from holdgate.kernel.standing import escalation_roles
 from holdgate.kernel.trace import FIRST_APPLICABLE, NOT, WHEN
 
 NEAR_MAX = 10
@@ -69,8 +70,27 @@ def _summary(decision: Decision, combined: Mapping[str, Any]) -> Iterator[str]:
 
 def _approval(item: ApprovalRequirement) -> str:
     who = " or ".join([*(f"role {role}" for role in item.roles), *item.names])
-    signed = ", with their own keys" if item.signed else ""
-    return f"released by {item.quorum} of {who}{signed}, within {item.expires_s} s ({item.rule})"
+    more = "".join(f", {text}" for text in _manner(item))
+    return f"released by {item.quorum} of {who}{more}, within {item.expires_s} s ({item.rule})"
+
+
+def _manner(item: ApprovalRequirement) -> Iterator[str]:
+    """How it is released, as far as that is not as ever."""
+    if item.signed:
+        yield "with their own keys"
+    if item.not_author:
+        yield " ".join(["not by who signed the bundle", *([f"({', '.join(item.excluded)})"] if item.excluded else [])])
+    if item.escalate_after_s is not None:
+        further = " or ".join([*(f"role {role}" for role in escalation_roles(item)), *item.escalate_names])
+        yield f"after {item.escalate_after_s} s by {further} too"
+    if item.reading_s:
+        yield f"read for {item.reading_s} s"
+    if item.confirm:
+        yield f"by typing `{item.confirm}`"
+    if item.grants:
+        yield "or by a standing grant"
+    if not item.break_glass:
+        yield "never by breaking glass"
 
 
 def _throttle(item: Throttle) -> str:

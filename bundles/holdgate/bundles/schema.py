@@ -65,7 +65,7 @@ def _rules() -> Schema:
     schema = _tidied(RulesDocument, "Rules of a policy bundle.")
     kinds = schema["$defs"]
     schema["anyOf"] = [{"required": ["rules"]}, {"required": ["output_rules"]}]
-    for name in ("Not", "Mcp", "Constraints"):
+    for name in ("Not", "Mcp", "Constraints", "EscalateTo"):
         kinds[name]["minProperties"] = 1
     kinds["Remediation"]["anyOf"] = [{"required": [name]} for name in ("topic", "capability", "labels")]
     kinds["Rule"]["allOf"] = list(_relations())
@@ -110,6 +110,7 @@ def _relations() -> Iterator[Schema]:
         ([Verdict.ALLOW, Verdict.DENY], "constraints"),
         (allowing, "remediations"),
         ([*allowing, Verdict.DENY], "approvers"),
+        ([*allowing, Verdict.DENY], "severity"),
         ([verdict for verdict in Verdict if verdict is not Verdict.THROTTLE], "throttle"),
     ):
         yield {**_if_decision(*decisions), "then": {"properties": {without: False}}}

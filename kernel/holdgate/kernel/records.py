@@ -230,10 +230,11 @@ class Severity(StrEnum):
 class ApprovalRequirement:
     """Who must release a job, and how, as one deciding rule demands it. All requirements of a decision must be met.
 
-    `escalate_roles` and `escalate_names` may release it too once it was held for `escalate_after_s`. `excluded` are
-    people who may not: the authors of the rule's bundle, where the rule says so. `bulk`: in one act with others;
-    `grants`: by a standing grant; `break_glass`: by two holders of that role. `reading_s` and `confirm`, a text to
-    type, slow the approver down. `definition` is the digest of the rule as it was written, with its bundle's name.
+    `escalate_roles` and `escalate_names` may release it too once it was held for `escalate_after_s`. `not_author`: who
+    signed the rule's bundle may not; `excluded` are their names, wherever signatures were verified. `bulk`: in one act
+    with others; `grants`: by a standing grant; `break_glass`: by two holders of that role. `reading_s` and `confirm`, a
+    text to type, slow the approver down. `definition` is the digest of the rule as it was written, with its bundle's
+    name.
     """
 
     rule: str
@@ -244,6 +245,7 @@ class ApprovalRequirement:
     escalate_after_s: int | None = None
     escalate_roles: tuple[str, ...] = ()
     escalate_names: tuple[str, ...] = ()
+    not_author: bool = False
     excluded: tuple[str, ...] = ()
     signed: bool = False
     severity: Severity = Severity.MEDIUM

@@ -210,6 +210,7 @@ class _Approvers(_Form):
             escalate_after_s=None if self.escalate_after is None else _seconds(self.escalate_after),
             escalate_roles=tuple(further.roles or ()),
             escalate_names=tuple(further.names or ()),
+            not_author=self.not_author,
             signed=self.signed,
             severity=severity,
             bulk=severity not in _ONE_BY_ONE if self.bulk is None else self.bulk,

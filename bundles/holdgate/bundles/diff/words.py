@@ -13,6 +13,8 @@ from holdgate.kernel.rules import OutputRule, Rule
 ITEMS_MAX = 5
 """Values of a list that a line shows."""
 CHARS_MAX = 120
+_OF_THE_RULE = ("`approvers.rule`", "`approvers.reason`", "`approvers.definition`")
+"""What a demand says of the rule that makes it, which is told of the rule itself."""
 _SHOWN = ("decision", "when", "approval", "throttle", "remediations", "reason")
 
 
@@ -60,7 +62,7 @@ def _part(name: str, was: Any, now: Any) -> Iterator[str]:
         kind = type(was)
         title = "approvers." if name == "approval" else "throttle."
         for line in _fields(was, now, title, kind):
-            if not line.startswith(("`approvers.rule`", "`approvers.reason`")):
+            if not line.startswith(_OF_THE_RULE):
                 yield line
     elif name in ("approval", "throttle", "remediations"):
         title = "approvers" if name == "approval" else name

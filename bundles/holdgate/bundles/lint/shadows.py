@@ -7,7 +7,7 @@ rate limit of any job.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 from holdgate.bundles.lint.budget import Budget
@@ -19,6 +19,9 @@ from holdgate.kernel.policy import STRICTNESS
 from holdgate.kernel.records import ApprovalRequirement, Verdict
 from holdgate.kernel.rules import Rule
 from holdgate.kernel.topics import ONE, REST
+
+_OF_THE_RULE = frozenset({"rule", "reason", "definition"})
+"""Fields of a demand that say which rule it is of."""
 
 
 @dataclass(slots=True)
@@ -135,14 +138,8 @@ def _demand(approval: ApprovalRequirement | None) -> tuple[object, ...] | None:
     """What is demanded, without the rule that does."""
     if approval is None:
         return None
-    return (
-        frozenset(approval.roles),
-        frozenset(approval.names),
-        approval.quorum,
-        approval.expires_s,
-        approval.escalate_after_s,
-        approval.signed,
-    )
+    own = [getattr(approval, item.name) for item in fields(approval) if item.name not in _OF_THE_RULE]
+    return tuple(frozenset(value) if isinstance(value, tuple) else value for value in own)
 
 
 def _shadowed(inner: Placed, outers: Sequence[Placed]) -> list[Finding]:

@@ -12,14 +12,15 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from holdgate.kernel.output import OutputDecision
-from holdgate.kernel.records import ApprovalRequirement, Constraints, Decision, Over, Verdict
+from holdgate.kernel.records import ApprovalRequirement, Constraints, Decision, Over, Severity, Verdict
 from holdgate.kernel.rules import OutputVerdict, RateLimit
 from holdgate.kernel.ruletypes import SOME, Reason, RuleId, Seconds, Value, one_of
+from holdgate.kernel.standing import escalation_roles
 
 SHOWN_MAX = 10
 """Items of a list that a problem shows."""
 OTHERS = "others"
-_TIMES = ("expires", "escalate_after", "per")
+_TIMES = ("expires", "escalate_after", "read_for", "per")
 Ids: TypeAlias = Annotated[list[RuleId], Field(max_length=1000)]
 Texts: TypeAlias = Annotated[list[Value], Field(max_length=1000)]
 VerdictText: TypeAlias = Annotated[str, one_of(tuple(Verdict), "verdict")]
@@ -67,13 +68,26 @@ class _OfRule(_NotEmpty):
     rule: RuleId | None = None
 
 
+class _EscalateTo(_NotEmpty):
+    roles: Texts | None = None
+    names: Texts | None = None
+
+
 class _Approvers(_OfRule):
     roles: Texts | None = None
     names: Texts | None = None
     quorum: int | None = None
     expires: Seconds | None = None
     escalate_after: Seconds | None = None
+    escalate_to: _EscalateTo | None = None
+    not_author: bool | None = None
     signed: bool | None = None
+    severity: Annotated[str, one_of(tuple(Severity), "severity")] | None = None
+    bulk: bool | None = None
+    grants: bool | None = None
+    break_glass: bool | None = None
+    read_for: Seconds | None = None
+    confirm: Value | None = None
 
 
 class _Throttle(_OfRule):
@@ -192,9 +206,19 @@ def _of_rules(name: str, wanted: Sequence[_OfRule] | None, got: Mapping[str, Map
             yield f"{name}: expected of `{rule}`, got of {_shown(sorted(got))}"
             continue
         for field, value in item.said().items():
-            value = sorted(set(value)) if isinstance(value, list) else _seconds(value) if field in _TIMES else value
-            if field != "rule" and got[rule][field] != value:
-                yield f"{name}.{field} of `{rule}`: expected {_shown(value)}, got {_shown(got[rule][field])}"
+            if field != "rule":
+                yield from _demand(f"{name}.{field}", rule, value, got[rule][field])
+
+
+def _demand(name: str, rule: str, value: Any, got: Any) -> Iterator[str]:
+    if isinstance(value, Form):
+        for field, part in value.said().items():
+            yield from _demand(f"{name}.{field}", rule, part, got[field])
+        return
+    field = name.rpartition(".")[2]
+    value = sorted(set(value)) if isinstance(value, list) else _seconds(value) if field in _TIMES else value
+    if got != value:
+        yield f"{name} of `{rule}`: expected {_shown(value)}, got {_shown(got)}"
 
 
 def _limit(value: Any) -> str:
@@ -212,7 +236,15 @@ def _approval(item: ApprovalRequirement) -> dict[str, Any]:
         "quorum": item.quorum,
         "expires": _seconds(item.expires_s),
         "escalate_after": _seconds(item.escalate_after_s),
+        "escalate_to": {"roles": sorted(escalation_roles(item)), "names": sorted(item.escalate_names)},
+        "not_author": item.not_author,
         "signed": item.signed,
+        "severity": str(item.severity),
+        "bulk": item.bulk,
+        "grants": item.grants,
+        "break_glass": item.break_glass,
+        "read_for": _seconds(item.reading_s or None),
+        "confirm": item.confirm or None,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdgate.kernel.records import Phase, Verdict
+from holdgate.kernel.records import Phase, Severity, Verdict
 from holdgate.scheduler.api.schemas.shapes import (
     BOOLEAN,
     COUNT,
@@ -101,8 +101,19 @@ DECISIONS_COMPONENTS: dict[str, Schema] = {
             "quorum": COUNT,
             "expires_s": COUNT,
             "escalate_after_s": nullable(COUNT),
-            "signed": BOOLEAN,
+            "escalate_roles": {**TEXTS, "description": "Who may release it too once it escalated."},
+            "escalate_names": TEXTS,
+            "not_author": {**BOOLEAN, "description": "Whether who signed the rule's bundle may not release it."},
+            "excluded": {**TEXTS, "description": "People who may not release it, whatever their roles."},
+            "signed": {**BOOLEAN, "description": "Whether votes must be signed with the approver's own key."},
+            "severity": text(enum=[str(item) for item in Severity]),
+            "bulk": {**BOOLEAN, "description": "Whether it may be released in one act with others."},
+            "grants": {**BOOLEAN, "description": "Whether a standing grant may release it."},
+            "break_glass": {**BOOLEAN, "description": "Whether two holders of `break_glass` may release it."},
+            "reading_s": {**COUNT, "description": "How long an approver looks at it first."},
+            "confirm": {**text(), "description": "What an approver types to release it; empty: nothing."},
             "reason": text(),
+            "definition": {**text(), "description": "Digest of the rule as it was written, and of its bundle's name."},
         }
     ),
 }
