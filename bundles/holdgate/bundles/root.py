@@ -30,7 +30,7 @@ from holdgate.kernel.clock import parse_rfc3339
 from holdgate.kernel.ids import ActorId, Digest
 from holdgate.kernel.permits import Keyring, fingerprint
 from holdgate.kernel.topics import is_pattern
-from holdgate.kernel.trust import ApproverKey, FailModes, Trust
+from holdgate.kernel.trust import ApproverKey, ApproverScope, FailModes, Trust
 
 FORMAT = "holdgate-root/1"
 KEYS_MAX = 1000
@@ -199,6 +199,10 @@ class Root(_Strict):
                 for raw in [bytes.fromhex(approver.public_key)]
             },
             approver_keys=_keyring([approver.public_key for approver in self.approvers]),
+            approver_roles={
+                role.name: ApproverScope(tuple(role.scope.tenants), tuple(role.scope.topics), role.quorum_min)
+                for role in self.approver_roles
+            },
             fail_modes=FailModes(self.fail_modes.submit == "open", self.fail_modes.dispatch == "open"),
             default_decision=self.default_decision,
             quarantine_key=None if self.quarantine_key is None else bytes.fromhex(self.quarantine_key),

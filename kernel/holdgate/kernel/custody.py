@@ -3,7 +3,7 @@
 What always holds: a permit is signed only for a job whose admission an api key of the root signed, byte for byte this
 job, for this tenant, actor and principals, and neither before its time nor after its deadline; a held job only with the
 votes that the rules of *now* demand, given for this attempt of this job under the snapshot of *now*, by people who are
-neither its author nor anyone it acts for.
+neither its author nor anyone it acts for. What is wrong with a vote never is told as something wrong with the job.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from holdgate.kernel import limits
 from holdgate.kernel.errors import Forged, InvalidInput
 from holdgate.kernel.ids import NAME, WorkerId, new_permit_id
-from holdgate.kernel.permits import Signer, open_signed, seal
+from holdgate.kernel.permits import Keyring, Signer, open_signed, seal
 from holdgate.kernel.records import (
     Admission,
     ApprovalRequirement,
@@ -61,7 +61,7 @@ class PermitReply:
     deadline_passed  it did not start in time, and never will: queued → expired
     needs_approval   held by the rules of now, and no votes: queued → held
     votes_*          there are votes, but they do not hold (a suffix says which check): queued → held, votes void
-    forged_*         the admission or the job is not what the api signed: nothing may run; an alarm
+    forged_*         the admission or the job is not what the api signed: nothing may run; an alarm. Never for a vote
     invalid_*        the request itself is malformed
 
     `permit_record` is what `permit` says, on the kernel's own side only.
@@ -189,16 +189,16 @@ def _open_vote(
 ) -> tuple[Vote, Ballot]:
     job = request.job
     own = trust.approvers.get(signed.key)
-    vote = open_signed(signed, Vote, trust.api if own is None else trust.approver_keys)
+    vote = _typed_vote(signed, trust.api if own is None else trust.approver_keys)
     if own is not None and vote.approver != own.actor:
         raise VotesInvalid("a vote signed with somebody else's key", code="votes_other_approver")
     if (vote.job_id, vote.job_hash, vote.tenant) != (job.job_id, decision.job_hash, job.tenant):
         raise VotesInvalid("a vote for another job", code="votes_other_job")
-    if type(vote.attempt) is not int or vote.attempt != request.attempt:
+    if vote.attempt != request.attempt:
         raise VotesInvalid("a vote for another attempt", code="votes_other_attempt")
     if vote.snapshot != decision.snapshot:
         raise VotesInvalid("a vote given under another policy", code="votes_stale_policy")
-    if type(vote.issued_ms) is not int or type(vote.expires_ms) is not int or now_ms >= vote.expires_ms:
+    if now_ms >= vote.expires_ms:
         raise VotesInvalid("a vote that has expired", code="votes_expired")
     if vote.issued_ms > now_ms + limits.CLOCK_SKEW_S * 1000:
         raise VotesInvalid("a vote from the future", code="votes_early")
@@ -207,11 +207,39 @@ def _open_vote(
         raise VotesInvalid("a vote by the submitter, or by someone it acts for", code="votes_self")
     if own is not None and (person != vote.approver or vote.grant is not None):
         raise VotesInvalid("only the api votes for others, or for a grant", code="votes_other_approver")
-    if not str(vote.reason or "").strip():
+    if not vote.reason.strip():
         raise VotesInvalid("a vote without a reason", code="votes_no_reason")
     # A person's own key proves who, not what: the roles it counts for stand in the root.
-    roles = frozenset(vote.roles if own is None else own.roles)
-    return vote, Ballot(vote.approver, person, roles, vote.issued_ms, own is not None, vote.break_glass)
+    roles = trust.roles_that_count(vote.roles if own is None else own.roles, job.tenant, job.topic)
+    return vote, Ballot(
+        approver=vote.approver,
+        person=person,
+        roles=roles,
+        cast_ms=vote.issued_ms,
+        own_key=own is not None,
+        break_glass=vote.break_glass,
+        by_grant=vote.grant is not None,
+    )
+
+
+def _typed_vote(signed: Signed, keyring: Keyring) -> Vote:
+    """The vote inside, with fields of their types: whoever has a key can sign anything with it."""
+    try:
+        vote = open_signed(signed, Vote, keyring)
+    except Forged as error:
+        code = "votes_malformed" if error.code == Forged.code else f"votes_{error.code}"
+        raise VotesInvalid(str(error), code=code) from error
+    except InvalidInput as error:
+        raise VotesInvalid(f"not a vote: {error}", code="votes_malformed") from error
+    texts = (vote.approver, vote.reason, vote.on_behalf_of or "", vote.grant or "")
+    if not (
+        type(vote.roles) is tuple
+        and all(type(text) is str for text in (*texts, *vote.roles))
+        and all(type(number) is int for number in (vote.attempt, vote.issued_ms, vote.expires_ms))
+        and type(vote.approve) is type(vote.break_glass) is bool
+    ):
+        raise VotesInvalid("a vote with fields of other types", code="votes_malformed")
+    return vote
 
 
 def _untimely(request: PermitRequest, now_ms: int) -> str | None:
@@ -248,5 +276,5 @@ def _permit(request: PermitRequest, decision: Decision, votes: Sequence[Vote], n
         worker=request.worker,
         issued_ms=now_ms,
         expires_ms=now_ms + limits.PERMIT_LIFETIME_S * 1000,
-        approvers=tuple(vote.approver for vote in votes),
+        approvers=tuple(dict.fromkeys(vote.approver for vote in votes)),
     )

@@ -4,12 +4,14 @@ The one place that says so: the approval gate, the store and the kernel all ask 
 
 What always holds: one person counts once, whether voting in their own name or through somebody they delegated to, and
 nobody casts two; a requirement that names nobody is met by nobody; who is excluded never counts, breaking glass or not;
-where votes must be signed with the approver's own key, no other counts.
+where votes must be signed with the approver's own key, no other counts, and where the rule takes no standing grants, no
+vote for one does; a vote that breaks the glass counts for nothing else, for it was cast without reading time and typed
+text; one more vote never makes more missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from holdgate.kernel.records import ApprovalRequirement
@@ -25,7 +27,8 @@ ESCALATION_ROLE = "escalation"
 class Ballot:
     """A yes whose signature and binding hold. `person` is who counts: the approver, or who delegated to the approver.
 
-    `roles` are those it counts for; `own_key`: signed with the approver's registered key.
+    `roles` are those it counts for; `own_key`: signed with the approver's registered key; `by_grant`: cast by the api
+    for a standing grant.
     """
 
     approver: str
@@ -34,11 +37,12 @@ class Ballot:
     cast_ms: int
     own_key: bool = False
     break_glass: bool = False
+    by_grant: bool = False
 
 
 def counts(requirement: ApprovalRequirement, ballot: Ballot, held_ms: int) -> bool:
     """Whether `ballot` counts towards the quorum of `requirement`, of a job that is held since `held_ms`."""
-    if not _is_admissible(requirement, ballot):
+    if ballot.break_glass or not _is_admissible(requirement, ballot):
         return False
     if _is_named(ballot, requirement.names, requirement.roles):
         return True
@@ -89,6 +93,8 @@ def escalation_roles(requirement: ApprovalRequirement) -> tuple[str, ...]:
 def _is_admissible(requirement: ApprovalRequirement, ballot: Ballot) -> bool:
     if not ballot.approver or {ballot.approver, ballot.person} & set(requirement.excluded):
         return False
+    if ballot.by_grant and not requirement.grants:
+        return False
     return ballot.own_key or not requirement.signed
 
 
@@ -97,6 +103,19 @@ def _is_named(ballot: Ballot, names: Sequence[str], roles: Sequence[str]) -> boo
 
 
 def _people(ballots: Iterable[Ballot]) -> int:
-    """Of two votes for one person, or by one, one counts."""
-    listed = list(ballots)
-    return min(len({item.approver for item in listed}), len({item.person for item in listed}))
+    """The most votes of which no two are by one approver, or for one person."""
+    for_whom: dict[str, set[str]] = {}
+    for ballot in ballots:
+        for_whom.setdefault(ballot.approver, set()).add(ballot.person)
+    caster: dict[str, str] = {}
+    return sum(_casts(approver, for_whom, caster, set()) for approver in for_whom)
+
+
+def _casts(approver: str, for_whom: Mapping[str, set[str]], caster: dict[str, str], seen: set[str]) -> bool:
+    """Whether `approver` can vote for somebody as well, others changing for whom they do (an augmenting path)."""
+    for person in for_whom[approver] - seen:
+        seen.add(person)
+        if person not in caster or _casts(caster[person], for_whom, caster, seen):
+            caster[person] = approver
+            return True
+    return False

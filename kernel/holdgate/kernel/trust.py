@@ -5,7 +5,7 @@ What always holds: the kernel's service never knows how a policy was found; what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,6 +13,8 @@ from holdgate.kernel.canonical import digest
 from holdgate.kernel.ids import ActorId, Digest
 from holdgate.kernel.permits import Keyring
 from holdgate.kernel.policy import Policy
+from holdgate.kernel.standing import BREAK_GLASS_QUORUM, BREAK_GLASS_ROLE
+from holdgate.kernel.topics import matches
 
 NO_POLICY_SNAPSHOT: Digest = digest({"policy": None})
 """What a kernel without a valid policy names as its snapshot: every decision under it is deny."""
@@ -28,6 +30,20 @@ class ApproverKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ApproverScope:
+    """Where the root lets a role approve, and from how many people at least. `*` is every tenant."""
+
+    tenants: tuple[str, ...]
+    topics: tuple[str, ...]
+    quorum_min: int = 1
+
+    def covers(self, tenant: str, topic: str) -> bool:
+        """Whether a job of `tenant` on `topic` is within it."""
+        is_tenant = "*" in self.tenants or tenant in self.tenants
+        return is_tenant and any(matches(pattern, topic) for pattern in self.topics)
+
+
+@dataclass(frozen=True, slots=True)
 class FailModes:
     """What the gates do without a kernel: True lets jobs through. Only the signed root says so."""
 
@@ -39,7 +55,8 @@ class FailModes:
 class Trust:
     """The trust root as the gates use it.
 
-    `approvers` is by fingerprint of the key, `approver_keys` holds the same keys. `quarantine_key` is an X25519 public
+    `approvers` is by fingerprint of the key, `approver_keys` holds the same keys. `approver_roles` is by role; empty:
+    the root leaves it to the rules who approves. `quarantine_key` is an X25519 public
     key, 32 bytes, or None where sealing is not set up (quarantined output is then dropped, never shown).
     """
 
@@ -52,9 +69,24 @@ class Trust:
     auditor: Keyring
     approvers: Mapping[str, ApproverKey] = field(default_factory=dict)
     approver_keys: Keyring = field(default_factory=lambda: Keyring(()))
+    approver_roles: Mapping[str, ApproverScope] = field(default_factory=dict)
     fail_modes: FailModes = FailModes()
     default_decision: str = "deny"
     quarantine_key: bytes | None = None
+
+    def roles_that_count(self, roles: Iterable[str], tenant: str, topic: str) -> frozenset[str]:
+        """Those of an approver's `roles` in which they may release a job of `tenant` on `topic`.
+
+        Rules name none that the root does not (`bundles.reach`); this keeps out the roles that no rule needs to name.
+        """
+        allowed = self.approver_roles
+        if not allowed:
+            return frozenset(roles)
+        within = {role for role in roles if role in allowed and allowed[role].covers(tenant, topic)}
+        glass = allowed.get(BREAK_GLASS_ROLE)
+        if glass is not None and glass.quorum_min > BREAK_GLASS_QUORUM:
+            within.discard(BREAK_GLASS_ROLE)
+        return frozenset(within)
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,15 +232,27 @@ FORGED_VOTES: dict[str, tuple[dict[str, Any], str]] = {
     "without a reason": ({"reason": " "}, "votes_no_reason"),
     "for the attempt before": ({"attempt": 0}, "votes_other_attempt"),
     "for a later attempt": ({"attempt": 2}, "votes_other_attempt"),
-    "an attempt of another type": ({"attempt": True}, "votes_other_attempt"),
+    "an attempt of another type": ({"attempt": True}, "votes_malformed"),
     "expired": ({"expires_ms": NOW_MS}, "votes_expired"),
-    "expiry of another type": ({"expires_ms": "never"}, "votes_expired"),
+    "expiry of another type": ({"expires_ms": "never"}, "votes_malformed"),
     "from the future": ({"issued_ms": NOW_MS + 60_000}, "votes_early"),
-    "signed by a stranger": ({"by": "mallory"}, "unknown_key"),
-    "signed by the kernel": ({"by": "kernel"}, "unknown_key"),
-    "signed by the dispatcher": ({"by": "dispatcher"}, "unknown_key"),
+    "signed by a stranger": ({"by": "mallory"}, "votes_unknown_key"),
+    "signed by the kernel": ({"by": "kernel"}, "votes_unknown_key"),
+    "signed by the dispatcher": ({"by": "dispatcher"}, "votes_unknown_key"),
     "own key, another's name": ({"by": "dana", "approver": "erin"}, "votes_other_approver"),
     "own key, a role it does not hold": ({"by": "carl", "approver": "carl"}, "votes_quorum"),
+    "own key, for somebody else": ({"by": "dana", "approver": "dana", "on_behalf_of": "erin"}, "votes_other_approver"),
+    "own key, for a grant": ({"by": "dana", "approver": "dana", "grant": "grant_1"}, "votes_other_approver"),
+    "for the submitter": ({"on_behalf_of": "agent"}, "votes_self"),
+    "by the submitter, for somebody else": ({"approver": "agent", "on_behalf_of": "erin"}, "votes_self"),
+    "for a grant that the rule does not take": ({"grant": "grant_1"}, "votes_quorum"),
+    "breaking the glass alone": ({"break_glass": True, "roles": ("release-manager", "break_glass")}, "votes_quorum"),
+    "breaking the glass with a word": ({"break_glass": "yes"}, "votes_malformed"),
+    "a yes of another type": ({"approve": 1}, "votes_malformed"),
+    "a role that is no text": ({"roles": (1,)}, "votes_malformed"),
+    "roles that are no list": ({"roles": "release-manager"}, "votes_malformed"),
+    "for a list of people": ({"on_behalf_of": ("erin",)}, "votes_malformed"),
+    "by a list of people": ({"approver": ("erin",)}, "votes_malformed"),
 }
 
 
@@ -266,13 +278,23 @@ def test_a_byte_of_a_vote_changed_releases_nothing(trust: Trust) -> None:
         body = bytearray(good.body)
         body[position] ^= 1
         reply = answer(trust, held, decision, replace(good, body=bytes(body)))
-        assert (reply.permit, reply.refusal) == (None, "bad_signature")
+        assert (reply.permit, reply.refusal) == (None, "votes_bad_signature")
 
 
 def test_an_admission_is_no_vote(trust: Trust) -> None:
     held = job()
     decision = decided(held, Verdict.REQUIRE_APPROVAL)
-    assert answer(trust, held, decision, admission(held, decision)).refusal == "bad_signature"
+    assert answer(trust, held, decision, admission(held, decision)).refusal == "votes_bad_signature"
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"not JSON", b'{"approve":true}'])
+def test_what_is_signed_as_a_vote_and_is_none_holds_the_job_and_does_not_end_it(trust: Trust, body: bytes) -> None:
+    """A refusal that begins with `forged` would deny the job."""
+    held = job()
+    decision = decided(held, Verdict.REQUIRE_APPROVAL)
+    for name in ("api", "dana"):
+        reply = answer(trust, held, decision, signer(name).sign("vote", body))
+        assert (reply.permit, reply.refusal) == (None, "votes_malformed")
 
 
 def test_a_no_ends_it_whatever_else_there_is(trust: Trust) -> None:
