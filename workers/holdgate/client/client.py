@@ -133,6 +133,10 @@ class Jobs(PlainPart):
     decisions = PlainCall(Operations.decisions)
     timeline = PlainCall(Operations.timeline)
 
+    def events(self, job_id: str) -> Iterator[JobInfo]:
+        """The job at each change until it has ended."""
+        return self.driver.events(job_id)
+
 
 class AsyncJobs(AwaitedPart):
     """Jobs by id."""
@@ -149,6 +153,10 @@ class AsyncJobs(AwaitedPart):
     retry = AwaitedCall(Operations.retry)
     decisions = AwaitedCall(Operations.decisions)
     timeline = AwaitedCall(Operations.timeline)
+
+    def events(self, job_id: str) -> AsyncIterator[JobInfo]:
+        """The job at each change until it has ended."""
+        return self.driver.events(job_id)
 
 
 class Policy(PlainPart):

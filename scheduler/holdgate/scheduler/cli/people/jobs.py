@@ -1,0 +1,164 @@
+"""`holdgate jobs …`: submit, look at, follow, cancel and retry jobs, and read their results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from holdgate.client.models import JobInfo, Output
+from holdgate.kernel.clock import SystemClock
+from holdgate.scheduler.cli.people.connection import Session, calls_api
+from holdgate.scheduler.cli.people.exits import Exit, exit_of_state, help_text
+from holdgate.scheduler.cli.people.output import Out, json_text
+from holdgate.scheduler.cli.people.submit import submit_command
+from holdgate.scheduler.cli.people.times import clock_text, in_words, seconds_of
+from holdgate.scheduler.cli.people.watch import watch_command
+from holdgate.scheduler.state.transitions import State
+
+app = typer.Typer(help="Submit and follow jobs.", no_args_is_help=True, add_completion=False, epilog=help_text())
+app.command("submit")(submit_command)
+app.command("watch")(watch_command)
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id")]
+Limit = Annotated[int, typer.Option(min=1, help="How many at most")]
+Timeout = Annotated[str | None, typer.Option(help="How long to wait at most, such as `30s`; else for ever")]
+COLUMNS = ("job", "state", "topic", "actor", "age", "waits for")
+PAGE = 100
+
+
+@app.command("list")
+@calls_api("agent")
+def list_command(
+    session: Session,
+    state: Annotated[State | None, typer.Option(help="Only those in it")] = None,
+    topic: Annotated[str | None, typer.Option(help="Only those of it")] = None,
+    limit: Limit = 50,
+) -> None:
+    """List jobs, newest first: yours, or with an operator's key all of the tenant."""
+    found = _jobs(session, None if state is None else str(state), topic, limit)
+    if session.out.as_json:
+        for job in found:
+            session.out.line(job.as_dict())
+        return
+    now_ms = SystemClock().now_ms()
+    session.out.table(COLUMNS, [_row(job, now_ms) for job in found])
+
+
+@app.command("show")
+@calls_api("agent")
+def show_command(session: Session, job_id: JobId) -> None:
+    """Show a job: what it asks for, where it stands, what was decided about it, and what happened to it."""
+    job = session.client.jobs.get(job_id)
+    timeline, decisions = session.client.jobs.timeline(job_id), session.client.jobs.decisions(job_id)
+    if session.out.as_json:
+        told = {"timeline": list(timeline), "decisions": [item.as_dict() for item in decisions]}
+        session.out.document({**job.as_dict(), **told})
+        return
+    session.out.facts(_facts(job))
+    session.out.say("")
+    rows = [(clock_text(item.get("time")), item.get("type"), _what(item)) for item in timeline]
+    session.out.table(("time", "event", "by or because of"), rows)
+
+
+@app.command("cancel")
+@calls_api("agent")
+def cancel_command(
+    session: Session, job_id: JobId, reason: Annotated[str | None, typer.Option(help="Why")] = None
+) -> None:
+    """Cancel a job: at once where it does not run, else its worker is told."""
+    done = session.client.jobs.cancel(job_id, reason=reason)
+    if session.out.as_json:
+        session.out.document(done.as_dict())
+    else:
+        asked = ", its worker is told to stop" if done.cancel_requested else ""
+        session.out.say(f"{done.job_id} is {done.state}{asked}")
+
+
+@app.command("retry")
+@calls_api("operator")
+def retry_command(session: Session, job_id: JobId) -> None:
+    """Queue a job of the dead-letter list again, as a new attempt through the dispatch gate."""
+    job = session.client.jobs.retry(job_id)
+    if session.out.as_json:
+        session.out.document(job.as_dict())
+    else:
+        session.out.say(f"{job.job_id} is {job.state} again")
+
+
+@app.command("result")
+@calls_api("agent")
+def result_command(
+    session: Session,
+    job_id: JobId,
+    wait: Annotated[bool, typer.Option("--wait", help="Until the job has ended")] = False,
+    timeout: Timeout = None,
+) -> Exit:
+    """Print what the output gate let through: the value; with `--json` logs, error and verdict, too."""
+    if wait:
+        job = session.client.jobs.wait(job_id, None if timeout is None else seconds_of(timeout))
+        if job.state not in {"succeeded", "quarantined", "failed", "timed_out"}:
+            session.out.document(job.as_dict()) if session.out.as_json else session.out.say(f"{job.job_id} {job.state}")
+            return exit_of_state(job.state)
+    output = session.client.jobs.output(job_id)
+    print_output(session.out, output)
+    return exit_of_state(output.state)
+
+
+def print_output(out: Out, output: Output) -> None:
+    """The value; of a job that failed its error."""
+    if out.as_json:
+        out.document(output.as_dict())
+    elif output.error is not None and output.state != "succeeded":
+        out.say(f"{output.error.type}: {output.error.message}", style="red")
+    else:
+        out.lines(json_text(output.value))
+
+
+def _jobs(session: Session, state: str | None, topic: str | None, limit: int) -> Iterator[JobInfo]:
+    cursor = None
+    while limit > 0:
+        page = session.client.jobs.list(state=state, topic=topic, limit=min(limit, PAGE), cursor=cursor)
+        yield from page.items
+        limit -= len(page.items)
+        if (cursor := page.next_cursor) is None:
+            return
+
+
+def _row(job: JobInfo, now_ms: int) -> tuple[object, ...]:
+    age = None if job.created_at is None else in_words(now_ms / 1000 - job.created_at.timestamp())
+    return job.job_id, job.state, job.topic, job.actor, age, job.waiting_reason or job.code
+
+
+def _facts(job: JobInfo) -> list[tuple[str, object]]:
+    more = job.as_dict()
+    decision = job.decision
+    facts: list[tuple[str, object]] = [
+        ("job", job.job_id),
+        ("state", job.state),
+        ("topic", job.topic),
+        ("actor", " for ".join([job.actor, *reversed(more.get("principals") or [])])),
+        ("labels", "\n".join(f"{name}={value}" for name, value in job.labels.items())),
+        ("capability", more.get("capability")),
+        ("risk tags", ", ".join(more.get("risk_tags") or [])),
+        ("prompt", job.prompt),
+        ("attempt", job.attempt),
+        ("waits for", job.waiting_reason),
+        ("code", job.code),
+        ("reason", job.reason),
+        ("worker", more.get("worker")),
+        ("created", clock_text(job.created_at)),
+        ("ended", None if job.ended_at is None else clock_text(job.ended_at)),
+        ("verdict", None if decision is None else decision.verdict),
+        ("because", None if decision is None else decision.reason),
+        ("rules", None if decision is None else ", ".join(decision.rules)),
+        ("job hash", more.get("job_hash")),
+        ("snapshot", None if decision is None else decision.snapshot),
+    ]
+    return [(name, value) for name, value in facts if value not in (None, "")]
+
+
+def _what(event: dict[str, object]) -> str:
+    """What an event says beside its kind, as far as it says it."""
+    names = ("actor", "worker", "verdict", "code", "reason")
+    return "  ".join(str(event[name]) for name in names if event.get(name) not in (None, ""))

@@ -1,0 +1,53 @@
+"""Votes signed with an approver's own key, for `--sign`.
+
+What always holds: what is signed is the kernel's record of a vote, made of what was shown and of what the API asks for
+besides in `to_sign`; job hash and snapshot come from what was shown and from nowhere else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from holdgate.bundles.cli.signing import PassphraseFrom
+from holdgate.bundles.keys import load_signer
+from holdgate.client.models import Approval, SignedVote
+from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.ids import ActorId, Digest, JobId, Tenant
+from holdgate.kernel.permits import seal
+from holdgate.kernel.records import Vote
+
+
+def signed_with(file: Path, passphrase: PassphraseFrom, shown: Approval, reason: str) -> SignedVote:
+    """A yes to what was shown, signed with the key in `file`."""
+    signer = load_signer(file, passphrase.known)
+    signed = seal(vote_of(shown, reason, SystemClock().now_ms()), signer)
+    return SignedVote(signed.body, signed.key, signed.signature)
+
+
+def vote_of(shown: Approval, reason: str, now_ms: int) -> Vote:
+    """The record; InvalidInput where the API does not say what it has to hold."""
+    asked = shown.to_sign
+    if not asked:
+        raise InvalidInput(f"nothing of `{shown.job_id}` can be signed: it is {shown.status}")
+    try:
+        return Vote(
+            job_id=JobId(shown.job_id),
+            job_hash=Digest(shown.job_hash),
+            snapshot=Digest(shown.snapshot),
+            tenant=Tenant(asked["tenant"]),
+            approver=ActorId(asked["approver"]),
+            roles=_roles(asked),
+            approve=True,
+            reason=reason,
+            attempt=int(asked["attempt"]),
+            issued_ms=now_ms,
+            expires_ms=int(asked["expires_ms"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput("the API does not say what a vote must hold; is it of this version?") from error
+
+
+def _roles(asked: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(role) for role in asked.get("roles") or ())
