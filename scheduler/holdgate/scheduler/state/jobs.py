@@ -19,6 +19,8 @@ from holdgate.kernel.ids import JOB_ID, ActorId, JobId, Tenant
 from holdgate.kernel.records import Decision, Job, Outcome, Over, Signed, Throttle
 from holdgate.scheduler.errors import JobNotFound, WrongState
 from holdgate.scheduler.state import encoding
+from holdgate.scheduler.state.approvals.demands import escalates_ms
+from holdgate.scheduler.state.approvals.shape import job_shape
 from holdgate.scheduler.state.backlog import BOOST_MS
 from holdgate.scheduler.state.connection import INDEX, Arg, Scripts, key
 from holdgate.scheduler.state.transitions import State
@@ -376,6 +378,8 @@ def _entry(
         int(not refused),
         code,
         decision.verdict,
+        escalates_ms(requirements, now_ms) or 0,
+        job_shape(job) if requirements else "",
     ]
     for throttle in submission.throttles:
         interval_us = throttle.per_s * 1_000_000 // max(throttle.limit, 1)

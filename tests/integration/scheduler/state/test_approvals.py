@@ -17,6 +17,7 @@ from holdgate.scheduler.errors import (
     ApprovalReasonRequired,
     ApprovalResolved,
     ApprovalSelf,
+    ApprovalSignatureRequired,
     ApprovalStaleJob,
     ApprovalStalePolicy,
     HoldgateError,
@@ -142,8 +143,19 @@ async def test_votes_at_the_same_moment_are_all_counted_and_release_once(world: 
 async def test_a_rule_that_wants_own_keys_is_not_met_by_votes_the_api_signed(world: World) -> None:
     """`signed: true` counts only votes by the approver's own key."""
     job = await held_by(world, ApprovalRequirement(rule="a", roles=("release-manager",), signed=True))
-    assert (await world.vote(job, "ada")).status is ApprovalStatus.PENDING
-    assert (await world.vote(job, "bob", own_key=True)).status is ApprovalStatus.RELEASED
+    with pytest.raises(ApprovalSignatureRequired):
+        await world.vote(job, "ada")
+    with pytest.raises(ApprovalForbidden):
+        await world.vote(job, "ada", own_key=True, roles=("intern",))
+    assert (await world.vote(job, "ada", own_key=True)).status is ApprovalStatus.RELEASED
+
+
+async def test_a_no_needs_no_signature_also_where_the_rule_wants_votes_signed(world: World) -> None:
+    """Saying no is always possible for who may vote."""
+    job = await held_by(world, ApprovalRequirement(rule="a", roles=("release-manager",), signed=True))
+    with pytest.raises(ApprovalForbidden):
+        await world.vote(job, "ada", approve=False, roles=("intern",))
+    assert (await world.vote(job, "ada", approve=False)).status is ApprovalStatus.REJECTED
 
 
 async def test_an_approval_that_nobody_decided_expires(world: World) -> None:
@@ -186,7 +198,8 @@ async def test_a_changed_policy_that_still_holds_voids_votes_and_asks_again(worl
     released = await world.vote(job, "ada", snapshot=NEW_SNAPSHOT, fresh=NEW_SNAPSHOT)
     assert released.status is ApprovalStatus.RELEASED
     kinds = [event["type"] for event in await world.jobs.timeline(TENANT, job.job_id)]
-    assert kinds[-5:] == ["approval.vote", "approval.stale", "approval.requested", "approval.vote", "job.queued"]
+    voted = ["approval.vote", "approval.released", "job.queued"]
+    assert kinds[-6:] == ["approval.vote", "approval.stale", "approval.requested", *voted]
     assert [item.snapshot for item in await world.jobs.decisions(TENANT, job.job_id)] == [SNAPSHOT, NEW_SNAPSHOT]
 
 

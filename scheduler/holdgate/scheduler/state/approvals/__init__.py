@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+from holdgate.scheduler.state.approvals.listing import ApprovalFilter, Order, Viewer
 from holdgate.scheduler.state.approvals.records import (
     ApprovalStatus,
     ApprovalView,
     CastVote,
+    HeldChange,
+    PastRound,
     Redecision,
     VoteRequest,
     VoteResult,
     ballot_of,
     votes_missing,
 )
+from holdgate.scheduler.state.approvals.shape import job_shape
 from holdgate.scheduler.state.approvals.store import Approvals
 
 __all__ = [
+    "ApprovalFilter",
     "ApprovalStatus",
     "ApprovalView",
     "Approvals",
     "CastVote",
+    "HeldChange",
+    "Order",
+    "PastRound",
     "Redecision",
+    "Viewer",
     "VoteRequest",
     "VoteResult",
     "ballot_of",
+    "job_shape",
     "votes_missing",
 ]

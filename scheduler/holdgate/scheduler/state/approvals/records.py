@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from holdgate.kernel.ids import ActorId, Digest, JobId
-from holdgate.kernel.records import ApprovalRequirement, Decision, Outcome, Signed
-from holdgate.kernel.standing import Ballot, all_missing
+from holdgate.kernel.records import ApprovalRequirement, Decision, Outcome, Severity, Signed
+from holdgate.kernel.standing import Ballot, all_missing, has_escalated
+from holdgate.scheduler.state.approvals import demands
+from holdgate.scheduler.state.approvals.shape import shape_of
 from holdgate.scheduler.state.transitions import State
 
 
@@ -43,7 +45,10 @@ class CastVote:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalView:
-    """An approval as it stands. `round` counts how often approvers were asked (policy changes void votes)."""
+    """An approval as it stands. `round` counts how often approvers were asked (policy changes void votes).
+
+    `job_shape` is what `shape` is made of beside the rules; '' where it is not known.
+    """
 
     job_id: JobId
     status: ApprovalStatus
@@ -61,12 +66,77 @@ class ApprovalView:
     resolved_ms: int | None = None
     previous_snapshot: Digest | None = None
     deferred_until_ms: int | None = None
+    escalated_ms: int | None = None
+    job_shape: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        """The gravest of its rules."""
+        return demands.severity_of(self.requirements)
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Ids of the rules that hold the job."""
+        return demands.rules_of(self.requirements)
+
+    @property
+    def reason(self) -> str:
+        """Why they hold it."""
+        return demands.reason_of(self.requirements)
+
+    @property
+    def shape(self) -> str:
+        """What it has in common with others that one look can decide together (`approvals.shape`)."""
+        return shape_of(self.job_shape, self.rules)
+
+    @property
+    def reading_s(self) -> int:
+        """How long an approver must have had it before them."""
+        return demands.reading_s_of(self.requirements)
+
+    @property
+    def confirm(self) -> str:
+        """The text to type; '' for none."""
+        return demands.confirm_of(self.requirements)
+
+    def has_escalated(self, now_ms: int) -> bool:
+        """Whether others than those first named may vote by now."""
+        return any(has_escalated(item, self.created_ms, now_ms) for item in self.requirements)
+
+
+@dataclass(frozen=True, slots=True)
+class PastRound:
+    """What approvers were asked, and said, before the present round: the last one in which anybody voted, or the one
+    before. `decision` is what the kernel had said of the job; `status` how the round stood when it ended."""
+
+    status: ApprovalStatus
+    job_hash: Digest
+    snapshot: Digest
+    requirements: tuple[ApprovalRequirement, ...]
+    round: int
+    created_ms: int
+    ended_ms: int
+    decision: Decision
+    votes: tuple[CastVote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldChange:
+    """Something of a held job changed. `seq` is that of the audit event."""
+
+    seq: int
+    job_id: JobId
+    state: State
 
 
 @dataclass(frozen=True, slots=True)
 class VoteRequest:
     """A vote to cast. `job_hash` and `snapshot` are as the approver was shown; `fresh` is the snapshot under which the
-    kernel holds the job at this moment; `signed` is the sealed `Vote`, by the approver's `own_key` or by the api."""
+    kernel holds the job at this moment; `signed` is the sealed `Vote`, by the approver's `own_key` or by the api.
+
+    `confirm` is what the approver typed. `has_read`: in an earlier round, under rules of the same definition.
+    `details` go on the record with the vote.
+    """
 
     job_id: JobId
     approver: ActorId
@@ -80,16 +150,23 @@ class VoteRequest:
     own_key: bool = False
     on_behalf_of: ActorId | None = None
     break_glass: bool = False
+    confirm: str = ""
+    has_read: bool = False
+    details: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class VoteResult:
-    """`status` after the vote: PENDING (more votes needed), RELEASED (wake `pool`) or REJECTED."""
+    """`status` after the vote: PENDING (more votes needed), RELEASED (wake `pool`) or REJECTED.
+
+    `broke_glass`: released by two who broke the glass, without whom the quorum was not met.
+    """
 
     status: ApprovalStatus
     state: State
     pool: str | None = None
     votes_missing: int = 0
+    broke_glass: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +174,8 @@ class Redecision:
     """The kernel decided again on a job that is held, or queued and picked (`reservation`).
 
     deny → DENIED, with `code`; somebody must release it (`custody.required_approvals(decision, outcome)`) → HELD under
-    a new approval of `decision.snapshot`; otherwise → QUEUED. `outcome` is the one of the job's admission.
+    a new approval of `decision.snapshot`; otherwise → QUEUED. `outcome` is the one of the job's admission. `job_shape`
+    is needed where the job may become held for the first time.
     """
 
     job_id: JobId
@@ -105,6 +183,7 @@ class Redecision:
     reservation: str | None = None
     outcome: Outcome | None = None
     code: str = "denied"
+    job_shape: str = ""
 
 
 def ballot_of(vote: CastVote) -> Ballot:

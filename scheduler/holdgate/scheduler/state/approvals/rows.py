@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgpack
+
 from holdgate.kernel.custody import effective_verdict, required_approvals
 from holdgate.kernel.ids import ActorId, Digest, JobId
 from holdgate.kernel.records import Verdict
-from holdgate.kernel.standing import is_useful
-from holdgate.scheduler.errors import APPROVAL_ERRORS, StateBroken
+from holdgate.scheduler.errors import StateBroken
 from holdgate.scheduler.state import encoding
+from holdgate.scheduler.state.approvals.demands import escalates_ms
 from holdgate.scheduler.state.approvals.records import (
     ApprovalStatus,
     ApprovalView,
     CastVote,
+    HeldChange,
+    PastRound,
     Redecision,
-    VoteRequest,
-    VoteResult,
-    ballot_of,
 )
 from holdgate.scheduler.state.connection import Arg
 from holdgate.scheduler.state.transitions import State
@@ -34,62 +35,9 @@ FIELDS = (
     "resolved",
     "previous",
     "deferred",
+    "escalated",
+    "shape",
 )
-
-
-def vote_args(request: VoteRequest, vote: CastVote, view: ApprovalView, *, missing: int, now_ms: int) -> list[Arg]:
-    """Arguments of `vote.lua`, in its order."""
-    stored = encoding.StoredVote(
-        approver=vote.approver,
-        roles=vote.roles,
-        approve=vote.approve,
-        reason=vote.reason,
-        cast_ms=vote.cast_ms,
-        own_key=vote.own_key,
-        signed=vote.signed,
-        on_behalf_of=vote.on_behalf_of,
-        grant=vote.grant,
-        break_glass=vote.break_glass,
-    )
-    details = {
-        "approver": vote.approver,
-        "roles": list(vote.roles),
-        "approve": vote.approve,
-        "reason": vote.reason,
-        "snapshot": request.snapshot,
-        "round": view.round,
-        "own_key": vote.own_key or None,
-        "on_behalf_of": vote.on_behalf_of,
-        "break_glass": vote.break_glass or None,
-    }
-    return [
-        request.job_id,
-        now_ms,
-        request.approver,
-        int(request.approve),
-        request.job_hash,
-        request.snapshot,
-        request.fresh,
-        # The votes that were counted, not the version beside them: the two were read one after the other.
-        len(view.votes),
-        int(missing == 0),
-        int(is_useful(view.requirements, ballot_of(vote), view.created_ms)),
-        encoding.pack_vote(stored),
-        encoding.pack_details(details),
-        view.round,
-    ]
-
-
-def vote_result(code: bytes, reply: list[Any], missing: int) -> VoteResult:
-    match code:
-        case b"pending":
-            return VoteResult(ApprovalStatus.PENDING, State.HELD, votes_missing=missing)
-        case b"rejected":
-            return VoteResult(ApprovalStatus.REJECTED, State.DENIED)
-        case b"released":
-            return VoteResult(ApprovalStatus.RELEASED, State.QUEUED, reply[0].decode() if reply[1] else None)
-        case _:
-            raise APPROVAL_ERRORS[code.decode()]
 
 
 def redecide_args(request: Redecision, now_ms: int) -> list[Arg]:
@@ -113,45 +61,84 @@ def redecide_args(request: Redecision, now_ms: int) -> list[Arg]:
         now_ms + expires_s * 1000,
         encoding.pack_details(encoding.decision_facts(decision)),
         request.code,
+        escalates_ms(requirements, now_ms) or 0,
+        request.job_shape,
     ]
 
 
 def view_of(job_id: JobId, fields: list[Any], votes: list[bytes], who_data: bytes) -> ApprovalView:
-    status, job_hash, snapshot, requirements, created, expires, round_, version, resolved, previous, deferred = fields
+    """Of the values of FIELDS, the votes and who submitted; StateBroken when they cannot be read."""
+    record = dict(zip(FIELDS, fields, strict=True))
     who = encoding.unpack_stored(who_data)
-    cast = [encoding.unpack_vote(data) for data in votes]
     try:
         return ApprovalView(
             job_id=job_id,
+            status=ApprovalStatus(record["status"].decode()),
+            job_hash=Digest(record["hash"].decode()),
+            snapshot=Digest(record["snapshot"].decode()),
+            requirements=encoding.unpack_requirements(record["requirements"]),
+            actor=ActorId(who["actor"]),
+            principals=tuple(map(ActorId, who["principals"])),
+            topic=who["topic"],
+            created_ms=int(record["created"]),
+            expires_ms=int(record["expires"]),
+            round=int(record["round"]),
+            version=int(record["version"]),
+            votes=tuple(map(cast_vote, votes)),
+            resolved_ms=_number(record["resolved"]),
+            previous_snapshot=Digest(record["previous"].decode()) if record["previous"] else None,
+            deferred_until_ms=_number(record["deferred"]),
+            escalated_ms=_number(record["escalated"]),
+            job_shape=(record["shape"] or b"").decode(),
+        )
+    except (KeyError, ValueError, AttributeError) as error:
+        raise StateBroken("a stored approval cannot be read") from error
+
+
+def cast_vote(data: bytes) -> CastVote:
+    """A vote on record; StateBroken when it cannot be read."""
+    vote = encoding.unpack_vote(data)
+    return CastVote(
+        approver=ActorId(vote.approver),
+        roles=vote.roles,
+        approve=vote.approve,
+        reason=vote.reason,
+        cast_ms=vote.cast_ms,
+        signed=vote.signed,
+        own_key=vote.own_key,
+        on_behalf_of=None if vote.on_behalf_of is None else ActorId(vote.on_behalf_of),
+        grant=vote.grant,
+        break_glass=vote.break_glass,
+    )
+
+
+def past_round(data: bytes) -> PastRound:
+    """What `redecide.lua` kept of an earlier round; StateBroken when it cannot be read."""
+    try:
+        status, snapshot, round_, requirements, created, ended, job_hash, decision, votes = msgpack.unpackb(
+            data, raw=True
+        )
+        return PastRound(
             status=ApprovalStatus(status.decode()),
             job_hash=Digest(job_hash.decode()),
             snapshot=Digest(snapshot.decode()),
             requirements=encoding.unpack_requirements(requirements),
-            actor=ActorId(who["actor"]),
-            principals=tuple(map(ActorId, who["principals"])),
-            topic=who["topic"],
-            created_ms=int(created),
-            expires_ms=int(expires),
             round=int(round_),
-            version=int(version),
-            votes=tuple(
-                CastVote(
-                    approver=ActorId(vote.approver),
-                    roles=vote.roles,
-                    approve=vote.approve,
-                    reason=vote.reason,
-                    cast_ms=vote.cast_ms,
-                    signed=vote.signed,
-                    own_key=vote.own_key,
-                    on_behalf_of=None if vote.on_behalf_of is None else ActorId(vote.on_behalf_of),
-                    grant=vote.grant,
-                    break_glass=vote.break_glass,
-                )
-                for vote in cast
-            ),
-            resolved_ms=int(resolved) if resolved else None,
-            previous_snapshot=Digest(previous.decode()) if previous else None,
-            deferred_until_ms=int(deferred) if deferred else None,
+            created_ms=int(created),
+            ended_ms=int(ended),
+            decision=encoding.unpack_decision(decision),
+            # An empty list of Lua is an empty map of msgpack.
+            votes=tuple(map(cast_vote, votes or ())),
         )
-    except (KeyError, ValueError, AttributeError) as error:
-        raise StateBroken("a stored approval cannot be read") from error
+    except (ValueError, AttributeError, TypeError, msgpack.UnpackException) as error:
+        raise StateBroken("an earlier round of an approval cannot be read") from error
+
+
+def held_change(entry_id: bytes, fields: list[bytes]) -> HeldChange:
+    """One entry of the newest changes."""
+    record = dict(zip(fields[::2], fields[1::2], strict=True))
+    return HeldChange(int(entry_id.partition(b"-")[0]), JobId(record[b"j"].decode()), State(record[b"s"].decode()))
+
+
+def _number(value: bytes | None) -> int | None:
+    return int(value) if value else None

@@ -7,7 +7,8 @@ shown; a release is used up by the start it allows; a changed policy voids votes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 
@@ -20,23 +21,26 @@ from holdgate.scheduler.errors import (
     StateUnavailable,
 )
 from holdgate.scheduler.state import encoding
+from holdgate.scheduler.state.approvals.listing import ApprovalFilter, HeldList, Order
 from holdgate.scheduler.state.approvals.records import (
     ApprovalStatus,
     ApprovalView,
-    CastVote,
+    HeldChange,
+    PastRound,
     Redecision,
     VoteRequest,
     VoteResult,
     votes_missing,
 )
-from holdgate.scheduler.state.approvals.rows import FIELDS, redecide_args, view_of, vote_args, vote_result
+from holdgate.scheduler.state.approvals.rows import FIELDS, held_change, past_round, redecide_args, view_of
+from holdgate.scheduler.state.approvals.voting import cast, vote_args, vote_result
 from holdgate.scheduler.state.connection import Arg, Scripts, key
 from holdgate.scheduler.state.transitions import State
 
 log = structlog.get_logger(__name__)
 
-VOTE_TRIES = 5
-"""How often a vote is counted anew because another came in between."""
+VOTE_TRIES = 64
+"""How often a vote is counted anew because another came in between: no permit takes more votes than that."""
 SCAN_PAGE = 256
 
 
@@ -70,6 +74,41 @@ class Approvals:
         pending = [view for view in views if view.status is ApprovalStatus.PENDING]
         return pending, job_ids[-1] if len(found) > limit else None
 
+    async def list_waiting(
+        self,
+        tenant: Tenant,
+        wanted: ApprovalFilter,
+        order: Order,
+        *,
+        limit: int,
+        after: str | None,
+        now_ms: int,
+    ) -> tuple[list[ApprovalView], str | None]:
+        """A page of what waits for people, and the mark of the next one; see `listing`."""
+        page = await HeldList(self._scripts, tenant, wanted, now_ms).page(order, limit, after)
+        views = await self._get_many(tenant, page.job_ids, skip_broken=True)
+        return [view for view in views if view is not None and view.status is ApprovalStatus.PENDING], page.mark
+
+    async def past(self, tenant: Tenant, job_id: JobId) -> PastRound | None:
+        """What approvers were asked and said in an earlier round; None where this is the first."""
+        data = await self._scripts.command("HGET", key(tenant, "approval", job_id), "before")
+        return past_round(data) if data else None
+
+    async def changes(self, tenant: Tenant, after: int, limit: int = 256) -> list[HeldChange]:
+        """What happened to held jobs since the audit event `after`, oldest first, as far as that is kept."""
+        held = key(tenant, "held_changes")
+        entries = await self._scripts.command("XRANGE", held, f"{after + 1}-0", "+", "COUNT", limit)
+        return [held_change(entry_id, fields) for entry_id, fields in entries]
+
+    async def changes_kept(self, tenant: Tenant) -> tuple[int, int]:
+        """The seq of the oldest and of the newest change that is kept; 0 for none."""
+        held = key(tenant, "held_changes")
+        first, last = await self._scripts.commands(
+            [("XRANGE", held, "-", "+", "COUNT", 1), ("XREVRANGE", held, "+", "-", "COUNT", 1)]
+        )
+        oldest, newest = (held_change(*entries[0]).seq if entries else 0 for entries in (first, last))
+        return oldest, newest
+
     async def list_other_snapshots(self, tenant: Tenant, snapshot: Digest, limit: int = 256) -> list[ApprovalView]:
         """Pending approvals bound to another snapshot than `snapshot`: to be decided again."""
         outdated: list[ApprovalView] = []
@@ -87,23 +126,12 @@ class Approvals:
             raise ApprovalReasonRequired
         for _ in range(VOTE_TRIES):
             view = await self.require(tenant, request.job_id)
-            mine = CastVote(
-                approver=request.approver,
-                roles=request.roles,
-                approve=request.approve,
-                reason=request.reason,
-                cast_ms=now_ms,
-                signed=request.signed,
-                own_key=request.own_key,
-                on_behalf_of=request.on_behalf_of,
-                break_glass=request.break_glass,
-            )
+            mine = cast(request, now_ms)
             missing = votes_missing(view, (*view.votes, mine))
-            code, *reply = await self._scripts.run(
-                "vote", tenant, vote_args(request, mine, view, missing=missing, now_ms=now_ms)
-            )
+            args = vote_args(request, mine, view, missing=missing, now_ms=now_ms)
+            code, *reply = await self._scripts.run("vote", tenant, args)
             if code != b"retry":
-                return vote_result(code, reply, missing)
+                return vote_result(code, reply, view, mine, missing)
         raise StateUnavailable("too many votes at once; send yours again")
 
     async def defer(
@@ -119,6 +147,30 @@ class Approvals:
             if code != b"retry":
                 raise APPROVAL_ERRORS[code.decode()]
         raise StateUnavailable("too many votes at once; send yours again")
+
+    async def view(self, tenant: Tenant, approval: ApprovalView, viewer: ActorId, now_ms: int) -> int | None:
+        """When `viewer` saw this round first, which is now where it is the first time; None when it is over."""
+        details = encoding.pack_details({"viewer": viewer, "round": approval.round, "snapshot": approval.snapshot})
+        args = (approval.job_id, now_ms, viewer, approval.round, details)
+        seen = await self._scripts.run("view", tenant, args)
+        return int(seen) if seen else None
+
+    async def escalations_due(self, tenant: Tenant, now_ms: int, limit: int) -> list[ApprovalView]:
+        """Held jobs whose rules let others vote from now on, and of which that was not told yet."""
+        due = key(tenant, "escalations")
+        found = await self._scripts.command("ZRANGEBYSCORE", due, "-inf", now_ms, "LIMIT", 0, limit)
+        views = await self._get_many(tenant, [JobId(job_id.decode()) for job_id in found], skip_broken=True)
+        return [view for view in views if view is not None]
+
+    async def escalate(self, tenant: Tenant, approval: ApprovalView, to: Mapping[str, Any], now_ms: int) -> bool:
+        """Tell once that others may vote from now on; False where it was told, or is not so any more."""
+        details = encoding.pack_details({**to, "round": approval.round, "snapshot": approval.snapshot})
+        return bool(await self._scripts.run("escalate", tenant, (approval.job_id, now_ms, approval.round, details)))
+
+    async def resume(self, tenant: Tenant, now_ms: int, limit: int) -> list[JobId]:
+        """Bring back held jobs that were put off until now."""
+        found = await self._scripts.run("resume", tenant, (now_ms, limit))
+        return [JobId(job_id.decode()) for job_id in found]
 
     async def expire(self, tenant: Tenant, now_ms: int, limit: int = 256) -> list[JobId]:
         """Pending approvals past their end: job → `expired` with code `approval_expired`."""

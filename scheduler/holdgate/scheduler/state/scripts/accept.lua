@@ -2,8 +2,8 @@
 -- KEYS: slot. ARGV: 1 id, 2 now, 3 initial state, 4 job, 5 payload, 6 has payload (1/0), 7 job_hash, 8 who,
 --   9 admission, 10 decision, 11 snapshot, 12 pool, 13 boost ms, 14 attempts max, 15 concurrency key, 16 deadline or 0,
 --   17 ready, 18 fail open (1/0), 19 details, 20 idempotency key, 21 fingerprint, 22 its ttl ms or 0 (stays free), 23 queue max or 0,
---   24 approval requirements, 25 approval expires, 26 log it (1/0), 27 code, 28 verdict, 29.. five a throttle:
---   bucket, interval us, period us, over, rule
+--   24 approval requirements, 25 approval expires, 26 log it (1/0), 27 code, 28 verdict, 29 approval escalates or 0, 30 shape,
+--   31.. five a throttle: bucket, interval us, period us, over, rule
 -- From: nothing. To: accepted, held, scheduled, denied. Events: job.<state>.
 -- Returns: {'accepted', state} | {'replay', id, state, logged} | {'conflict'} | {'queue_full'}
 --   | {'throttled', over, wait ms, rule}
@@ -40,7 +40,7 @@ local ready = tonumber(ARGV[17])
 local now_us = tonumber(now) * 1000
 local taken, worst, worst_wait, worst_rule = {}, 0, 0, ''
 local rank = {delay = 1, hold = 2, reject = 3}
-for i = 29, #ARGV, 5 do
+for i = 31, #ARGV, 5 do
   local bucket, interval, period = P .. ':rate:' .. ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local arrival = math.max(tonumber(call('GET', bucket) or 0), now_us) + interval
   local wait = math.ceil((arrival - period - now_us) / 1000)
@@ -82,7 +82,8 @@ if initial == 'denied' then also('ended', now, nil) end
 move(id, '', initial, now, ARGV[8], ARGV[19], unpack(fields))
 count(now, 'decision:' .. ARGV[28])
 if initial == 'held' then
-  open_approval(id, ARGV[7], ARGV[11], ARGV[24], ARGV[25], now, 1, '')
+  open_approval(id, now, ARGV[8], {hash = ARGV[7], snapshot = ARGV[11], requirements = ARGV[24], expires = ARGV[25],
+    escalates = ARGV[29], shape = ARGV[30], round = 1, previous = '', before = ''})
 end
 if ARGV[26] == '1' then call('ZADD', P .. ':outbox', now, id) end
 if ARGV[16] ~= '0' and initial ~= 'denied' then call('ZADD', P .. ':deadlines', ARGV[16], id) end

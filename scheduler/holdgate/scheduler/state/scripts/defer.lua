@@ -11,5 +11,6 @@ if a[1] ~= 'pending' or j[1] ~= 'held' then return {'approval_resolved'} end
 if tonumber(now) >= tonumber(a[2]) then return {'approval_expired'} end
 if a[3] ~= ARGV[3] then return {'retry'} end
 call('HSET', key, 'deferred', ARGV[4])
+call('ZADD', P .. ':deferred', ARGV[4], id)
 audit('approval.deferred', now, id, j[2], 'held', 'held', ARGV[5])
 return {'deferred'}

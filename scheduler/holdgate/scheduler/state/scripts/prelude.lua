@@ -8,13 +8,37 @@ local call = redis.call
 local function int(n) return string.format('%.0f', n) end
 local function job_key(id) return P .. ':job:' .. id end
 
--- Appends to the audit stream with the next seq, and to the job's own timeline.
+-- What people are told of, by the kind of event. Looked at only for events of held and quarantined jobs and for those of
+-- no job: a job on its way through costs nothing here.
+local NOTICES_KEPT = 10000
+local function notice_of(kind)
+  return ({
+    ['job.held'] = 'held', ['approval.requested'] = 'held', ['approval.escalated'] = 'escalated',
+    ['approval.expired'] = 'expired', ['approval.released'] = 'decided', ['approval.rejected'] = 'decided',
+    ['approval.break_glass'] = 'break_glass', ['job.quarantined'] = 'quarantined',
+    ['quarantine.released'] = 'quarantine_decided', ['quarantine.destroyed'] = 'quarantine_decided',
+    ['grant.requested'] = 'grant', ['grant.active'] = 'grant', ['grant.revoked'] = 'grant', ['grant.void'] = 'grant',
+  })[kind]
+end
+-- Appends to the audit stream with the next seq, and to the job's own timeline; and, of a job that is or was held, to
+-- the newest changes, for those who look at the list of held jobs; and what people are told of, to the notices.
+local CHANGES_KEPT = 1024
 local function audit(kind, now, id, who, before, after, details)
   local seq = call('INCR', P .. ':seq')
   call('XADD', P .. ':audit', int(seq) .. '-0',
     't', kind, 'at', now, 'j', id, 'w', who, 'f', before, 'o', after, 'd', details)
   if id ~= '' then
     call('RPUSH', P .. ':timeline:' .. id, cmsgpack.pack({seq, now, kind, before, after, details}))
+  end
+  if before == 'held' or after == 'held' then
+    call('XADD', P .. ':held_changes', 'MAXLEN', '~', CHANGES_KEPT, int(seq) .. '-0', 'j', id, 's', after)
+  end
+  if id == '' or before == 'held' or after == 'held' or before == 'quarantined' or after == 'quarantined' then
+    local notice = notice_of(kind)
+    if notice then
+      call('XADD', P .. ':notices', 'MAXLEN', '~', NOTICES_KEPT, int(seq) .. '-0',
+        'n', notice, 't', kind, 'at', now, 'j', id, 'w', who, 'd', details)
+    end
   end
 end
 
@@ -41,12 +65,21 @@ end
 -- Where ended jobs wait to be forgotten: denied ones, which cost their sender nothing, are not kept as long.
 local function ended_in(state) return P .. (state == 'denied' and ':refused' or ':ended') end
 
+-- A job that is not held any more is in no list of those that are.
+local function unhold(id)
+  call('HDEL', P .. ':held', id)
+  call('ZREM', P .. ':approvals_due', id)
+  call('ZREM', P .. ':escalations', id)
+  call('ZREM', P .. ':deferred', id)
+end
+
 -- Changes the state: check, index, record, audit. `before` is '' for a job that enters.
 local function move(id, before, after, now, who, details, ...)
   if not ALLOWED[before .. '>' .. after] then
     error('a job cannot go from `' .. before .. '` to `' .. after .. '`')
   end
   if before ~= '' then call('ZREM', P .. ':state:' .. before, id) end
+  if before == 'held' then unhold(id) end
   call('ZADD', P .. ':state:' .. after, 0, id)
   if ENDED[before] then call('ZREM', ended_in(before), id) end
   if ENDED[after] then call('ZADD', ended_in(after), now, id) end
@@ -106,18 +139,23 @@ local function release(id, ckey)
   return ''
 end
 
--- Opens an approval for a job that becomes held; votes of an earlier round are void.
-local function open_approval(id, hash, snapshot, requirements, expires, now, round, previous)
+-- Opens an approval for a job that becomes held; votes of an earlier round are void. `a`: hash, snapshot, requirements,
+-- expires, escalates (0: never), shape, round, previous (snapshot before), before (what was asked and said then).
+-- `held` keeps of every job that waits what a list of them is filtered by.
+local function open_approval(id, now, who, a)
   call('DEL', P .. ':approval:' .. id, P .. ':votes:' .. id)
-  call('HSET', P .. ':approval:' .. id, 'status', 'pending', 'hash', hash, 'snapshot', snapshot,
-    'requirements', requirements, 'created', now, 'expires', expires, 'round', round, 'version', 0,
-    'previous', previous)
-  call('ZADD', P .. ':approvals_due', expires, id)
+  unhold(id)
+  call('HSET', P .. ':approval:' .. id, 'status', 'pending', 'hash', a.hash, 'snapshot', a.snapshot,
+    'requirements', a.requirements, 'created', now, 'expires', a.expires, 'round', a.round, 'version', 0,
+    'previous', a.previous, 'shape', a.shape, 'before', a.before)
+  call('HSET', P .. ':held', id, cmsgpack.pack({who, a.requirements, now}))
+  call('ZADD', P .. ':approvals_due', a.expires, id)
+  if a.escalates ~= '0' then call('ZADD', P .. ':escalations', a.escalates, id) end
 end
 
 -- Ends a pending or released approval.
 local function close_approval(id, status, now)
-  call('ZREM', P .. ':approvals_due', id)
+  unhold(id)
   local found, opened = unpack(call('HMGET', P .. ':approval:' .. id, 'status', 'created'))
   if found == 'pending' or found == 'released' then
     call('HSET', P .. ':approval:' .. id, 'status', status, 'resolved', now)

@@ -1,0 +1,190 @@
+"""The held jobs of a tenant in pages: by age or by what expires first, filtered; those that were put off come last.
+
+What always holds: a page reads a bounded part of what is held, and gives a mark to go on from where it did not reach
+the end; what is filtered by is read from one record a tenant (`held`), so that a page out of ten thousand takes a few
+calls.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import msgpack
+
+from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.ids import ActorId, JobId, Tenant
+from holdgate.kernel.records import ApprovalRequirement, Severity
+from holdgate.kernel.standing import Ballot, is_useful
+from holdgate.scheduler.errors import StateBroken
+from holdgate.scheduler.state import encoding
+from holdgate.scheduler.state.approvals.demands import rules_of, severity_of
+from holdgate.scheduler.state.connection import Scripts, key
+from holdgate.scheduler.state.transitions import State
+
+SCAN_PAGE = 1000
+SCAN_PAGES_MAX = 12
+"""How much a page looks through before it gives what it has and a mark to go on."""
+MARK = re.compile(r"[ned]\d{1,16}\.(?:job_[0-9a-f-]{36})?\Z", re.ASCII)
+"""A place in a list: `n` by age, `e` by what expires first, `d` among those put off; its time there; the last id."""
+PUT_OFF = "d"
+
+
+class Order(StrEnum):
+    """How held jobs are listed."""
+
+    NEWEST = "newest"
+    EXPIRING = "expiring"
+
+
+_PHASES = {Order.NEWEST: "n", Order.EXPIRING: "e"}
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Somebody who asks for what they may vote on."""
+
+    actor: ActorId
+    roles: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalFilter:
+    """Which held jobs to list; None means any. `voter`: only those on which this person may vote now."""
+
+    rule: str | None = None
+    topic: str | None = None
+    severity: Severity | None = None
+    voter: Viewer | None = None
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether held jobs have to be read to know which ones fit."""
+        return any(item is not None for item in (self.rule, self.topic, self.severity, self.voter))
+
+
+@dataclass(frozen=True, slots=True)
+class HeldIds:
+    """Ids of a page in order, and the mark of where the next begins; None at the end."""
+
+    job_ids: tuple[JobId, ...]
+    mark: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a walk stands: `job_id` is the last one seen, '' before the first; `score` its place by time."""
+
+    phase: str
+    score: int = 0
+    job_id: str = ""
+
+    def mark(self) -> str:
+        return f"{self.phase}{self.score}.{self.job_id}"
+
+
+class HeldList:
+    """Finds one page of what is held; what many jobs share is read once for it."""
+
+    def __init__(self, scripts: Scripts, tenant: Tenant, wanted: ApprovalFilter, now_ms: int) -> None:
+        self._scripts = scripts
+        self._tenant = tenant
+        self._wanted = wanted
+        self._now_ms = now_ms
+        self._requirements: dict[bytes, tuple[ApprovalRequirement, ...]] = {}
+
+    async def page(self, order: Order, limit: int, mark: str | None) -> HeldIds:
+        """The next `limit` that fit after `mark`, or fewer where too much had to be looked through."""
+        found: list[JobId] = []
+        place = _place_of(mark, order)
+        size = SCAN_PAGE if self._wanted.looks_inside else limit + 1
+        for _ in range(SCAN_PAGES_MAX):
+            batch, at_end = await self._read(place, size)
+            fitting = await self._fitting(place.phase, [job_id for job_id, _ in batch])
+            for job_id, score in batch:
+                if job_id in fitting:
+                    if len(found) == limit:
+                        return HeldIds(tuple(found), place.mark())
+                    found.append(JobId(job_id))
+                place = _Place(place.phase, score, job_id)
+            if at_end and place.phase == PUT_OFF:
+                return HeldIds(tuple(found), None)
+            if at_end:
+                place = _Place(PUT_OFF)
+        return HeldIds(tuple(found), place.mark())
+
+    async def _read(self, place: _Place, size: int) -> tuple[list[tuple[str, int]], bool]:
+        """The ids after `place` with their scores, and whether there are no more."""
+        if place.phase == _PHASES[Order.NEWEST]:
+            start = f"({place.job_id}" if place.job_id else "+"
+            held = key(self._tenant, "state", State.HELD)
+            ids = await self._scripts.command("ZREVRANGEBYLEX", held, start, "-", "LIMIT", 0, size)
+            return [(job_id.decode(), 0) for job_id in ids], len(ids) < size
+        if place.phase == PUT_OFF:
+            return await self._by_score("deferred", max(place.score, self._now_ms + 1), place, size)
+        return await self._by_score("approvals_due", place.score, place, size)
+
+    async def _by_score(self, name: str, low: int, place: _Place, size: int) -> tuple[list[tuple[str, int]], bool]:
+        for offset in range(0, SCAN_PAGES_MAX * SCAN_PAGE, size):
+            rows = await self._scripts.command(
+                "ZRANGEBYSCORE", key(self._tenant, name), low, "+inf", "WITHSCORES", "LIMIT", offset, size
+            )
+            pairs = [(job_id.decode(), int(float(score))) for job_id, score in zip(rows[::2], rows[1::2], strict=True)]
+            # Those of the very millisecond of the last one were partly seen.
+            unseen = [pair for pair in pairs if (pair[1], pair[0]) > (place.score, place.job_id)]
+            if unseen or len(pairs) < size:
+                return unseen, len(pairs) < size
+        return [], True
+
+    async def _fitting(self, phase: str, job_ids: Sequence[str]) -> set[str]:
+        """Those that fit, without the ones put off where these come in their own part."""
+        if not job_ids:
+            return set()
+        calls = [("ZMSCORE", key(self._tenant, "deferred"), *job_ids)]
+        if self._wanted.looks_inside:
+            calls.append(("HMGET", key(self._tenant, "held"), *job_ids))
+        put_off, *kept = await self._scripts.commands(calls)
+        here = [phase == PUT_OFF or until is None or int(float(until)) <= self._now_ms for until in put_off]
+        fits = [self._fits(data) for data in kept[0]] if kept else [True] * len(job_ids)
+        return {job_id for job_id, is_here, fit in zip(job_ids, here, fits, strict=True) if is_here and fit}
+
+    def _fits(self, data: bytes | None) -> bool:
+        if data is None:
+            return True  # what cannot be told is shown rather than hidden
+        try:
+            who_data, packed, held_ms = msgpack.unpackb(data, raw=True)
+            requirements = self._requirements.get(packed)
+            if requirements is None:
+                requirements = self._requirements[packed] = encoding.unpack_requirements(packed)
+            return self._wanted_of(encoding.unpack_stored(who_data), requirements, int(held_ms))
+        except (StateBroken, ValueError, TypeError):
+            return True
+
+    def _wanted_of(self, who: dict[str, Any], requirements: Sequence[ApprovalRequirement], held_ms: int) -> bool:
+        wanted = self._wanted
+        return (
+            wanted.topic in (None, who["topic"])
+            and (wanted.rule is None or wanted.rule in rules_of(requirements))
+            and (wanted.severity is None or wanted.severity is severity_of(requirements))
+            and (wanted.voter is None or self._may_vote(wanted.voter, who, requirements, held_ms))
+        )
+
+    def _may_vote(
+        self, voter: Viewer, who: dict[str, Any], requirements: Sequence[ApprovalRequirement], held_ms: int
+    ) -> bool:
+        if voter.actor == who["actor"] or voter.actor in who["principals"]:
+            return False
+        ballot = Ballot(voter.actor, voter.actor, voter.roles, self._now_ms, own_key=True)
+        return is_useful(requirements, ballot, held_ms)
+
+
+def _place_of(mark: str | None, order: Order) -> _Place:
+    if mark is None:
+        return _Place(_PHASES[order])
+    if MARK.match(mark) is None or mark[0] not in (_PHASES[order], PUT_OFF):
+        raise InvalidInput("`cursor` is not one that this list gave")
+    score, _, job_id = mark[1:].partition(".")
+    return _Place(mark[0], int(score), job_id)
