@@ -25,10 +25,10 @@ from holdgate.bundles.store import BundleStore, shadow_store
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.ids import Tenant
 from holdgate.kernel.service import KernelService
-from holdgate.scheduler.api.app import create_app
 from holdgate.scheduler.api.bundles import Candidate
 from holdgate.scheduler.api.deps import Deps
 from holdgate.scheduler.cli.apiparts import api_deps
+from holdgate.scheduler.cli.consoleparts import create_site
 from holdgate.scheduler.cli.http import serving
 from holdgate.scheduler.identity.keys import issue_key
 from holdgate.scheduler.lifecycle import Runtime
@@ -113,7 +113,7 @@ async def running_api(
         stack.push_async_callback(shadow.stop)
         stack.push_async_callback(kernel.stop)
         deps = await stack.enter_async_context(api_deps(config, nc, scripts, signer, trust, "strict"))
-        await stack.enter_async_context(serving(create_app(deps), config, runtime))
+        await stack.enter_async_context(serving(create_site(deps), config, runtime))
         url = f"http://{config.api_listen}"
         world = ApiWorld(url, keys, deps, nc, scripts, made, source, kernel, config)
         await _ready(world)

@@ -118,9 +118,9 @@ async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[No
 
 @contextlib.asynccontextmanager
 async def api(runtime: Runtime, settings: ApiSettings) -> AsyncIterator[None]:
-    """HTTP, the submit gate, approvals."""
-    from holdgate.scheduler.api.app import create_app
+    """HTTP, the submit gate, approvals, the console."""
     from holdgate.scheduler.cli.apiparts import api_deps
+    from holdgate.scheduler.cli.consoleparts import create_site
     from holdgate.scheduler.cli.http import serving
 
     signer = _signer(settings)
@@ -130,7 +130,7 @@ async def api(runtime: Runtime, settings: ApiSettings) -> AsyncIterator[None]:
         durability = await check_durability(scripts, settings)
         async with (
             api_deps(settings, nc, scripts, signer, trust, durability) as deps,
-            serving(create_app(deps), settings, runtime),
+            serving(create_site(deps), settings, runtime),
         ):
             yield
 

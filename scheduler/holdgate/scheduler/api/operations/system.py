@@ -35,9 +35,5 @@ SYSTEM: tuple[Operation, ...] = (
         "GET", "/openapi.json", "getDescription", "This description", system.description, "system", None,
         reply="Description",
     ),
-    Operation(
-        "GET", "/", "getLandingPage", "A page with the status", system.landing, "system", None, reply="Page",
-        media="text/html",
-    ),
 )
 # fmt: on

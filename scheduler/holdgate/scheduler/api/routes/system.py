@@ -1,4 +1,4 @@
-"""How the system is: health, readiness, status, its description, and a page for who opens it in a browser."""
+"""How the system is: health, readiness, status, its description."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.errors import HoldgateError
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
 from holdgate.scheduler.api.deps import Deps
-from holdgate.scheduler.api.landing import landing_reply
 from holdgate.scheduler.api.problems import Problem
 
 
@@ -59,11 +58,6 @@ async def status(call: Call) -> Reply:
             **deps.extras,
         }
     )
-
-
-async def landing(call: Call) -> Reply:
-    """`GET /`"""
-    return landing_reply(await check_all(call.deps), call.deps.version)
 
 
 async def check_all(deps: Deps) -> dict[str, str]:

@@ -1,0 +1,10 @@
+"""The table of pages, in the order of the navigation."""
+
+from __future__ import annotations
+
+from holdgate.scheduler.console.page import Page
+from holdgate.scheduler.console.pages import sessions, status
+
+__all__ = ["PAGES"]
+
+PAGES: tuple[Page, ...] = (*status.PAGES, *sessions.PAGES)

@@ -1,0 +1,70 @@
+"""Templates into HTML. The engine is loaded at the first page, because most api processes of a test serve none.
+
+What always holds: everything that a template shows is escaped unless the template itself wrote it; a name that is not
+given is an error, not an empty string.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unicodedata import category
+
+from holdgate.scheduler.console.static import StaticFiles
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_UNSEEN = {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"}
+"""Unicode categories of what is not seen, or changes what is seen around it: controls, bidirectional marks."""
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Renderer:
+    """The templates of this folder."""
+
+    def __init__(self, files: StaticFiles) -> None:
+        self._files = files
+
+    def whole(self, template: str, context: Mapping[str, Any]) -> str:
+        """The whole page."""
+        return self._environment.get_template(template).render(context)
+
+    def block(self, template: str, block: str, context: Mapping[str, Any]) -> str:
+        """One block of a page, without what stands around it."""
+        found = self._environment.get_template(template)
+        return "".join(found.blocks[block](found.new_context(dict(context))))
+
+    @cached_property
+    def _environment(self) -> Environment:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+        environment = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+            cache_size=200,
+        )
+        environment.filters["visible"] = visible
+        names = sorted(self._files.files)
+        environment.globals |= {
+            "static": self._files.url,
+            # base.css first: the others use its tokens.
+            "styles": sorted((name for name in names if name.endswith(".css")), key=lambda name: name != "base.css"),
+            # Vendored ones first: ours use them.
+            "scripts": sorted((name for name in names if name.endswith(".js")), key=lambda name: "/" not in name),
+        }
+        return environment
+
+
+def visible(text: object) -> str:
+    """`text` with what cannot be seen written out as `[U+202E]`; line breaks and tabs stay."""
+    return "".join(
+        character if character in "\n\t" or category(character) not in _UNSEEN else f"[U+{ord(character):04X}]"
+        for character in str(text)
+    )

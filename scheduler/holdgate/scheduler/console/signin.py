@@ -1,0 +1,79 @@
+"""Signing in by API key, and out.
+
+What always holds: the key is sent once, over POST, kept nowhere and shown nowhere; where somebody is sent afterwards is
+a page of this console.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from holdgate.scheduler.console.form import field_map, read_form
+from holdgate.scheduler.console.security import PAGE_HEADERS, Cookies, is_ours, local_path
+from holdgate.scheduler.console.visit import ApiProblem, Shell, Visit, theme_of
+from holdgate.scheduler.identity.principals import ApiKeys
+from holdgate.scheduler.identity.sessions import LIFETIME_S, SessionKind, Sessions
+
+PATH = "/sign-in"
+KEY_CHARS_MAX = 512
+
+
+class SignIn:
+    """The sign-in page."""
+
+    def __init__(self, shell: Shell, sessions: Sessions, keys: ApiKeys) -> None:
+        self._shell = shell
+        self._sessions = sessions
+        self._keys = keys
+
+    async def response(self, request: Request, cookies: Cookies) -> Response | None:
+        """The answer to a request that is for this page; None for every other."""
+        if request.url.path != PATH:
+            return None
+        if request.method == "POST":
+            return await self._by_key(request, cookies)
+        return self._page(request, cookies, next_=request.query_params.get("next", "/"))
+
+    async def sign_out(self, _visit: Visit, cookies: Cookies) -> Response:
+        """End the session of the visit."""
+        response = RedirectResponse(PATH, 303, headers=PAGE_HEADERS)
+        response.delete_cookie(cookies.session, path="/", secure=cookies.secure, httponly=True, samesite="strict")
+        return response
+
+    async def _by_key(self, request: Request, cookies: Cookies) -> Response:
+        if not is_ours(request, self._shell.public_url):
+            raise ApiProblem(403, "not_from_here", "the request does not come from a page of this console")
+        form = field_map(await read_form(request))
+        key, next_ = form.get("key", "").strip(), local_path(form.get("next", "/"))
+        principal = self._keys.principal_of(key.encode()) if 0 < len(key) <= KEY_CHARS_MAX else None
+        if principal is None:
+            said = "This key is not known, or it was revoked." if key else "Enter an API key."
+            return self._page(request, cookies, next_=next_, refused=said)
+        token, _ = await self._sessions.open(principal, SessionKind.KEY)
+        response = RedirectResponse(next_, 303, headers=PAGE_HEADERS)
+        set_session(response, cookies, token)
+        return response
+
+    def _page(self, request: Request, cookies: Cookies, *, next_: str, refused: str = "") -> Response:
+        context = {
+            "next": local_path(next_),
+            "refused": refused,
+            "theme": theme_of(request, cookies),
+            "version": self._shell.version,
+        }
+        text = self._shell.renderer.whole("sign-in.html", context)
+        return HTMLResponse(text, 401 if refused else 200, headers=PAGE_HEADERS)
+
+
+def set_session(response: Response, cookies: Cookies, token: str) -> None:
+    """Hand `token` to the browser."""
+    response.set_cookie(
+        cookies.session,
+        token,
+        max_age=LIFETIME_S,
+        path="/",
+        secure=cookies.secure,
+        httponly=True,
+        samesite="strict",
+    )

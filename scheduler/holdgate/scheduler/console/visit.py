@@ -1,0 +1,189 @@
+"""One request of somebody who is signed in: what a page may ask for, and how it answers.
+
+What always holds: everything a page reads or changes is a call of the API, made as the person who is signed in, with
+the rights that they have at that moment; there is no other way to the system from here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from holdgate.kernel.errors import HoldgateError
+from holdgate.scheduler.api.inside import InsideCalls, InsideReply
+from holdgate.scheduler.console.form import field_map
+from holdgate.scheduler.console.notices import write_notice
+from holdgate.scheduler.console.page import Page
+from holdgate.scheduler.console.render import Renderer
+from holdgate.scheduler.console.security import PAGE_HEADERS, Cookies
+from holdgate.scheduler.identity.principals import Principal
+from holdgate.scheduler.identity.sessions import Session
+
+API = "/api/v1"
+
+
+class ApiProblem(HoldgateError):
+    """a call of the API was answered with a problem
+
+    `extra` are the other members of the problem document: `errors`, `decision`, `retry_after_s`, …
+    """
+
+    def __init__(self, status: int, code: str, detail: str, extra: Mapping[str, Any] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.extra = extra or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """What is around every page: the same for all visits."""
+
+    calls: InsideCalls
+    renderer: Renderer
+    pages: Sequence[Page]
+    version: str
+    public_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What is around this page: where it is, what the browser said, and what was told by the page before."""
+
+    request: Request
+    cookies: Cookies
+    notice: str = ""
+    fields: Sequence[tuple[str, str]] = ()
+
+
+class Visit:
+    """See the module. `path` holds the parameters of the page's path, `query` the first of each name."""
+
+    def __init__(self, shell: Shell, session: Session, principal: Principal, around: Around) -> None:
+        self.principal = principal
+        self.session = session
+        self.request = around.request
+        self.path: Mapping[str, str] = around.request.path_params
+        self.query: Mapping[str, str] = around.request.query_params
+        self.is_htmx = "hx-request" in around.request.headers and "hx-history-restore-request" not in (
+            around.request.headers
+        )
+        self._shell = shell
+        self._around = around
+
+    async def get(self, path: str, **query: str | None) -> Any:
+        """The JSON of a GET of `path` under `/api/v1`; a parameter that is None or empty is left out. ApiProblem."""
+        asked = {name: value for name, value in query.items() if value}
+        return _json_of(await self._shell.calls.call(self.principal, "GET", API + path, asked))
+
+    async def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The JSON that POST of `body` to `path` gives; None when it gives nothing. ApiProblem."""
+        return await self.send("POST", path, body)
+
+    async def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """As `post`, with PUT or DELETE."""
+        return _json_of(await self._shell.calls.call(self.principal, method, API + path, None, body))
+
+    async def form(self) -> dict[str, str]:
+        """The fields of the form, the last of each name. Its token was checked before the page was called."""
+        return field_map(self._around.fields)
+
+    async def fields(self) -> list[tuple[str, str]]:
+        """The fields of the form in order, as checkboxes of one name need it."""
+        return list(self._around.fields)
+
+    def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
+        """A whole page in the shell; for htmx its block `main` alone, with the title."""
+        known = {**self._around_context(), **context}
+        renderer = self._shell.renderer
+        if self.is_htmx:
+            title = renderer.block(template, "title", known)
+            text = f"<title>{title}</title>{renderer.block(template, 'main', known)}"
+        else:
+            text = renderer.whole(template, known)
+        response = HTMLResponse(text, status, headers=PAGE_HEADERS)
+        if self._around.notice and not self.is_htmx:
+            response.delete_cookie(self._around.cookies.notice, path="/", secure=self._around.cookies.secure)
+        return response
+
+    def part(self, template: str, *, status: int = 200, **context: Any) -> Response:
+        """A piece of a page."""
+        text = self._shell.renderer.whole(template, {**self._around_context(), **context})
+        return HTMLResponse(text, status, headers=PAGE_HEADERS)
+
+    def go(self, path: str, notice: str = "") -> Response:
+        """On to the page at `path`, which shows `notice`."""
+        if not path.startswith("/") or path.startswith(("//", "/\\")):
+            raise ValueError("a page of this console is meant")
+        response: Response
+        if self.is_htmx:
+            response = Response(status_code=200, headers={**PAGE_HEADERS, "hx-redirect": path})
+        else:
+            response = RedirectResponse(path, 303, headers=PAGE_HEADERS)
+        if notice:
+            write_notice(response, self._around.cookies, self.session.csrf, notice)
+        return response
+
+    async def stream(self, path: str, **query: str | None) -> Response:
+        """The events of `path` under `/api/v1`, as they come."""
+        asked = {name: value for name, value in query.items() if value}
+        return _Stream(self._shell.calls, self.principal, API + path, asked)
+
+    def _around_context(self) -> dict[str, Any]:
+        request = self.request
+        return {
+            "visit": self,
+            "principal": self.principal,
+            "session": self.session,
+            "csrf": self.session.csrf,
+            "nav": [page for page in self._shell.pages if page.nav and may_see(self.principal, page)],
+            "here": request.url.path,
+            "back": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            "notice": self._around.notice,
+            "theme": theme_of(request, self._around.cookies),
+            "version": self._shell.version,
+        }
+
+
+def may_see(principal: Principal, page: Page) -> bool:
+    """Whether `page` is for somebody with these roles."""
+    return not page.roles or principal.has(*page.roles)
+
+
+def theme_of(request: Request, cookies: Cookies) -> str:
+    """`light`, `dark`, or `auto` where nobody chose."""
+    chosen = request.cookies.get(cookies.theme)
+    return chosen if chosen in {"light", "dark"} else "auto"
+
+
+def _json_of(reply: InsideReply) -> Any:
+    found = json.loads(reply.body) if reply.body else None
+    if reply.status < 400:
+        return found
+    problem = found if isinstance(found, dict) else {}
+    extra = {
+        name: value for name, value in problem.items() if name not in {"type", "title", "status", "code", "detail"}
+    }
+    detail = str(problem.get("detail") or problem.get("title") or "something went wrong")
+    raise ApiProblem(reply.status, str(problem.get("code", "internal_error")), detail, extra)
+
+
+class _Stream(Response):
+    """Passes the events of a call on."""
+
+    def __init__(self, calls: InsideCalls, principal: Principal, path: str, query: Mapping[str, str]) -> None:
+        super().__init__()
+        self._calls = calls
+        self._principal = principal
+        self._path = path
+        self._query = query
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        await self._calls.stream(self._principal, self._path, self._query, receive, send)
