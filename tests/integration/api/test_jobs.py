@@ -189,8 +189,10 @@ async def test_an_operator_takes_a_job_out_of_the_dead_letter_list(api: ApiWorld
     await runner.finish(job_id, State.FAILED, code="handler_failed", error={"type": "ValueError", "message": "no"})
     assert [item["job_id"] for item in (await operator.get("/api/v1/dlq")).json()["items"]] == [job_id]
     assert (await operator.get("/api/v1/dlq?state=timed_out")).json()["items"] == []
-    reply = await operator.post(f"/api/v1/jobs/{job_id}/retry")
+    reply = await operator.post(f"/api/v1/jobs/{job_id}/retry", json={"reason": "the disk is full no more"})
     assert (reply.status_code, reply.json()["state"]) == (202, "queued"), reply.text
+    told = (await operator.get(f"/api/v1/jobs/{job_id}/timeline")).json()["items"]
+    assert "the disk is full no more" in [event.get("reason") for event in told if event.get("to") == "queued"]
 
 
 async def test_lists_come_in_pieces_without_gaps_or_repeats(api: ApiWorld) -> None:

@@ -279,9 +279,9 @@ class Jobs:
             raise WrongState(state=reply[0])
         return CancelResult(State(reply[0]), reply[1], reply[2] or None)
 
-    async def retry(self, tenant: Tenant, job_id: JobId, *, by: str, now_ms: int) -> JobView:
+    async def retry(self, tenant: Tenant, job_id: JobId, *, by: str, reason: str = "", now_ms: int) -> JobView:
         """Take a job out of the dead-letter list into the queue with one more attempt. JobNotFound; WrongState."""
-        details = encoding.pack_details({"by": by})
+        details = encoding.pack_details({"by": by, "reason": reason or None})
         reply = await self._scripts.run("retry", tenant, (job_id, now_ms, details))
         if not reply[0]:
             raise JobNotFound

@@ -14,14 +14,16 @@ from holdgate.scheduler.api.operations.terms import (
     LABEL,
     OPERATOR,
     PAGE,
+    SEES_APPROVALS,
     SEES_JOBS,
     STATE,
     STATE_ERRORS,
+    STORE_ERRORS,
     SUBMIT_ERRORS,
     TOPIC,
     WAIT,
 )
-from holdgate.scheduler.api.routes import jobs, stream, submit
+from holdgate.scheduler.api.routes import job_rules, jobs, stream, submit
 
 # One row a call; read across, not down.
 # fmt: off
@@ -44,6 +46,10 @@ JOBS: tuple[Operation, ...] = (
         jobs.get_decisions, "jobs", SEES_JOBS, reply="DecisionPage", errors=JOB_ERRORS,
     ),
     Operation(
+        "GET", f"{API}/jobs/{{job_id}}/rules", "listJobRules", "The rules that the latest decision names, as written",
+        job_rules.list_rules, "jobs", SEES_APPROVALS, reply="ApprovalRules", errors=(*JOB_ERRORS, *STORE_ERRORS),
+    ),
+    Operation(
         "GET", f"{API}/jobs/{{job_id}}/timeline", "listTimeline", "What happened to a job, oldest first",
         jobs.get_timeline, "jobs", SEES_JOBS, reply="EventPage", errors=JOB_ERRORS,
     ),
@@ -64,7 +70,8 @@ JOBS: tuple[Operation, ...] = (
     ),
     Operation(
         "POST", f"{API}/jobs/{{job_id}}/retry", "retryJob", "Take a job out of the dead-letter list", jobs.retry_job,
-        "jobs", OPERATOR, reply="Job", status=202, errors=(*JOB_ERRORS, "wrong_state"),
+        "jobs", OPERATOR, reply="Job", status=202, request="RetryForm", request_required=False,
+        errors=(*JOB_ERRORS, "wrong_state"),
     ),
     Operation(
         "POST", f"{API}/jobs/{{job_id}}/remediate", "remediateJob", "Submit the safer version that a decision names",

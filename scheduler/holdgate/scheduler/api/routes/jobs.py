@@ -116,7 +116,8 @@ async def cancel_job(call: Call) -> Reply:
 async def retry_job(call: Call) -> Reply:
     """`POST /jobs/{job_id}/retry`: out of the dead-letter list, gated again at hand-off"""
     deps, tenant, job_id = call.deps, call.principal.tenant, job_id_of(call)
-    view = await deps.jobs.retry(tenant, job_id, by=call.principal.actor, now_ms=deps.clock.now_ms())
+    reason, now_ms = _reason(call), deps.clock.now_ms()
+    view = await deps.jobs.retry(tenant, job_id, by=call.principal.actor, reason=reason, now_ms=now_ms)
     await deps.hints.ready(tenant, [view.job.pool])
     await deps.hints.changed(tenant, [job_id], view.state)
     return reply_json(job_whole(view), 202)

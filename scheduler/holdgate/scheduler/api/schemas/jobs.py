@@ -137,6 +137,7 @@ JOBS_COMPONENTS: dict[str, Schema] = {
         }
     ),
     "CancelForm": record({"reason": nullable(text(maxLength=limits.REASON_CHARS_MAX))}, optional=frozenset({"reason"})),
+    "RetryForm": record({"reason": nullable(text(maxLength=limits.REASON_CHARS_MAX))}, optional=frozenset({"reason"})),
     "Cancelled": record({"job_id": ID_OUT, "state": STATE, "cancel_requested": BOOLEAN}),
     "RemediateForm": record(
         {
