@@ -104,6 +104,9 @@ class DispatcherSettings(Stateful, Signing):
     retention_s: int = Field(
         7 * 24 * 3600, ge=60, description="how long ended jobs and their results are kept; denied ones a day at most"
     )
+    webhooks_file: Path | None = Field(
+        None, description="webhooks that are told of held jobs and what became of them: JSON, mode 0600"
+    )
 
 
 class OutputGateSettings(Stateful):

@@ -158,8 +158,21 @@ async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIte
             config=DispatchConfig(in_flight_max=settings.tenant_running_max, retention_s=settings.retention_s),
             fail_open=FailOpen(root, signer),
         )
-        async with _started(client), _started(service):
+        async with _started(client), _started(service), _notifier(scripts, settings):
             yield
+
+
+@contextlib.asynccontextmanager
+async def _notifier(scripts: Scripts, settings: DispatcherSettings) -> AsyncIterator[None]:
+    """Serves webhooks where there are any; without, nothing of it is loaded."""
+    if settings.webhooks_file is None:
+        yield
+        return
+    from holdgate.scheduler.notify import NotifyService, read_webhooks
+
+    service = NotifyService(scripts, read_webhooks(settings.webhooks_file), clock=SystemClock())
+    async with _started(service):
+        yield
 
 
 @contextlib.asynccontextmanager

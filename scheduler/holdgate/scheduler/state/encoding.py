@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdgate.kernel.errors import InvalidInput
-from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Signed
+from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Severity, Signed
 from holdgate.kernel.wire import pack, unpack
 from holdgate.scheduler.errors import StateBroken
 
@@ -157,7 +157,15 @@ def decision_facts(decision: Decision) -> dict[str, Any]:
         "snapshot": decision.snapshot,
         "phase": str(decision.phase),
         "constraints": decision.constraints.as_dict(),
+        "severity": _severity(decision.approvals),
+        "expires_s": min((item.expires_s for item in decision.approvals), default=None),
     }
+
+
+def _severity(requirements: Sequence[ApprovalRequirement]) -> str | None:
+    """The gravest that a deciding rule says."""
+    worst = max((item.severity for item in requirements), key=list(Severity).index, default=None)
+    return None if worst is None else str(worst)
 
 
 def pack_details(details: Mapping[str, Any]) -> bytes:

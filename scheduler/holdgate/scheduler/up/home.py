@@ -5,6 +5,7 @@ DIR/                 0700
   worker-keys.json   public keys that workers pin
   api-keys.json      who may call the API: hashes only
   keys.json          the keys themselves, for the owner of the directory
+  webhooks.json      where notices go, if the operator wrote one
   keys/              Ed25519 and X25519 private keys, 0600
   secrets/           passwords, one file each, 0600
   bundles/           the starter bundle, built and signed
@@ -40,6 +41,11 @@ class Home:
     @property
     def plain_keys_file(self) -> Path:
         return self.path / "keys.json"
+
+    @property
+    def webhooks_file(self) -> Path:
+        """The operator's, where there is one: `docs/how-to/notify.md`."""
+        return self.path / "webhooks.json"
 
     @property
     def known_secrets_file(self) -> Path:

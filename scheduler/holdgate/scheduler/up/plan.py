@@ -38,8 +38,10 @@ Environment = Callable[[dict[str, str]], dict[str, str]]
 """Settings without their prefix become the whole environment of a child."""
 
 
-def process_specs(home: Home, pins: str, ports: Ports, workers: int, environment: Environment) -> list[Spec]:
-    """The processes of Holdgate, in no order."""
+def process_specs(
+    home: Home, pins: str, ports: Ports, workers: int, environment: Environment, *, webhooks: bool = False
+) -> list[Spec]:
+    """The processes of Holdgate, in no order. `webhooks`: the directory holds a file that says where notices go."""
     shared = {
         "nats_url": f"nats://{HOST}:{ports.nats}",
         "log_format": "json",
@@ -59,7 +61,7 @@ def process_specs(home: Home, pins: str, ports: Ports, workers: int, environment
             "api_keys_file": str(home.api_keys_file),
             "quarantine_key_file": str(home.key_file("quarantine")),
         },
-        "dispatcher": stateful,
+        "dispatcher": {**stateful, **({"webhooks_file": str(home.webhooks_file)} if webhooks else {})},
         "output-gate": {
             **stateful,
             "known_secrets_file": str(home.known_secrets_file),

@@ -151,7 +151,9 @@ async def _bring_up(options: Options, home: Home, supervisor: Supervisor, ready:
     ports = _ports(options)
     await _start_servers(provisioned, ports, supervisor)
     await _prepare_streams(provisioned, ports)
-    specs = plan.process_specs(home, provisioned.root_pins, ports, options.workers, environment)
+    specs = plan.process_specs(
+        home, provisioned.root_pins, ports, options.workers, environment, webhooks=home.webhooks_file.exists()
+    )
     children = [await supervisor.start(spec) for spec in specs]
     await supervisor.wait_ready(children)
     await _until(lambda: _answers(ports.api), "the API is not ready")

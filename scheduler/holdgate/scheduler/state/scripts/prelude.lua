@@ -20,6 +20,7 @@ local function notice_of(kind)
     ['grant.requested'] = 'grant', ['grant.active'] = 'grant', ['grant.revoked'] = 'grant', ['grant.void'] = 'grant',
   })[kind]
 end
+
 -- Appends to the audit stream with the next seq, and to the job's own timeline; and, of a job that is or was held, to
 -- the newest changes, for those who look at the list of held jobs; and what people are told of, to the notices.
 local CHANGES_KEPT = 1024
