@@ -67,6 +67,7 @@ DUTIES = (
     "scan",
     "auditor",
     "retention",
+    "doomed",
     "lost_results",
     "policy_events",
     "stamp",

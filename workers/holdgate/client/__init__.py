@@ -15,6 +15,7 @@ from holdgate.client.errors import (
     Unavailable,
     WaitTimeout,
 )
+from holdgate.client.webhooks import WebhookRefused, verify_webhook
 
 __all__ = [
     "ApiError",
@@ -33,4 +34,6 @@ __all__ = [
     "Throttled",
     "Unavailable",
     "WaitTimeout",
+    "WebhookRefused",
+    "verify_webhook",
 ]

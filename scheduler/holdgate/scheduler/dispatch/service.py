@@ -8,6 +8,7 @@
     redecide      held jobs under a new policy
     scan          marks what is ready, should a hint be lost
     retention     ended jobs are deleted after their time
+    doomed        sealed bytes that nobody may open any more are deleted
     lost-results  finishing jobs whose result is in no log any more
     policy-events what kernels accept and refuse comes into the audit trail
     sample        how many jobs wait and run, how the kernels are, for the overview
@@ -39,6 +40,7 @@ from holdgate.scheduler.dispatch.beats import BeatDesk
 from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.config import DispatchConfig
 from holdgate.scheduler.dispatch.delivery import Deliveries
+from holdgate.scheduler.dispatch.doomed import Doomed
 from holdgate.scheduler.dispatch.duty import Periodic, run_forever
 from holdgate.scheduler.dispatch.grace import Grace
 from holdgate.scheduler.dispatch.hints import Hints
@@ -62,6 +64,7 @@ from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.leases import Leases
 from holdgate.scheduler.state.log import JobLog, PayloadStore
 from holdgate.scheduler.state.pull import PullReader
+from holdgate.scheduler.state.quarantine import Quarantine
 from holdgate.scheduler.state.results import Results
 from holdgate.scheduler.state.stats import Stats
 from holdgate.scheduler.state.workers import Workers
@@ -156,6 +159,7 @@ class DispatcherService:
             grace=Grace(nc, config.reclaim_grace_s),
         )
         self.retention = Retention(jobs, clock=clock, keep_s=config.retention_s)
+        self.doomed = Doomed(jobs, Quarantine(scripts), payloads)
         self.lost_results = LostResults(nc, jobs=jobs, results=Results(scripts), hints=hints, clock=clock)
         self.redecider = Redecider(
             kernel=kernel, jobs=jobs, approvals=approvals, payloads=payloads, board=board, hints=hints, clock=clock
@@ -170,6 +174,7 @@ class DispatcherService:
             self._scanning,
             Periodic("reaper", self.reaper.run_once, config.reaper_interval_s),
             Periodic("retention", self.retention.run_once, config.retention_interval_s),
+            Periodic("doomed", self.doomed.run_once, config.retention_interval_s),
             Periodic("lost_results", self.lost_results.run_once, config.retention_interval_s),
             self.policy_events.duty,
             Periodic("sample", self.sampler.run_once, SAMPLE_INTERVAL_S),

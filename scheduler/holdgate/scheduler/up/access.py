@@ -125,7 +125,7 @@ ACCESS: dict[str, Access] = {
             f"{subjects.INBOX}.>",
             f"{subjects.inbox(OPERATOR)}.>",
             *_HINTS,
-            *_read(_PAYLOAD_STREAM),
+            *_OBJECTS,
             *_consume(subjects.STREAM_JOBS, subjects.CONSUMER_INTAKE),
             *_consume(subjects.STREAM_RESULTS, subjects.CONSUMER_RESULT_WATCH),
             f"$JS.API.CONSUMER.INFO.{subjects.STREAM_RESULTS}.{subjects.CONSUMER_OUTPUT_GATE}",
