@@ -104,16 +104,18 @@ def _is_named(ballot: Ballot, names: Sequence[str], roles: Sequence[str]) -> boo
 
 def _people(ballots: Iterable[Ballot]) -> int:
     """The most votes of which no two are by one approver, or for one person."""
-    for_whom: dict[str, set[str]] = {}
+    for_whom: dict[str, list[str]] = {}
     for ballot in ballots:
-        for_whom.setdefault(ballot.approver, set()).add(ballot.person)
+        for_whom.setdefault(ballot.approver, []).append(ballot.person)
     caster: dict[str, str] = {}
     return sum(_casts(approver, for_whom, caster, set()) for approver in for_whom)
 
 
-def _casts(approver: str, for_whom: Mapping[str, set[str]], caster: dict[str, str], seen: set[str]) -> bool:
+def _casts(approver: str, for_whom: Mapping[str, list[str]], caster: dict[str, str], seen: set[str]) -> bool:
     """Whether `approver` can vote for somebody as well, others changing for whom they do (an augmenting path)."""
-    for person in for_whom[approver] - seen:
+    for person in for_whom[approver]:
+        if person in seen:
+            continue
         seen.add(person)
         if person not in caster or _casts(caster[person], for_whom, caster, seen):
             caster[person] = approver

@@ -118,12 +118,18 @@ def test_who_breaks_the_glass(requirement: ApprovalRequirement, ballot: Ballot, 
 
 MISSING: dict[str, tuple[ApprovalRequirement, list[Ballot], int]] = {
     "nobody voted": (MANAGER, [], 1),
+    "nobody of many voted": (replace(MANAGER, quorum=5), [], 5),
     "a quorum of none is one": (replace(MANAGER, quorum=0), [], 1),
     "two of three": (replace(MANAGER, quorum=3), [yes("a"), yes("b")], 1),
     "one person twice": (replace(MANAGER, quorum=2), [yes("a"), yes("a", cast_ms=HELD_MS + 1)], 1),
     "for one person twice": (replace(MANAGER, quorum=2), [yes("a"), yes("b", person="a")], 1),
     "by one person for two": (replace(MANAGER, quorum=2), [yes("a"), yes("a", person="b")], 1),
     "each for the other": (replace(MANAGER, quorum=2), [yes("a", person="b"), yes("b", person="a")], 0),
+    "one for two, and another for the first of them": (
+        replace(MANAGER, quorum=2),
+        [yes("a", person="x"), yes("a", person="y"), yes("b", person="x")],
+        0,
+    ),
     "one for two, and two for one": (
         replace(MANAGER, quorum=3),
         [yes("a", person="x"), yes("a", person="y"), yes("b", person="z"), yes("c", person="z")],
