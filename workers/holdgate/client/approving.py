@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from holdgate.client.exchange import Operation, model_of
-from holdgate.client.models import Approval, BulkResult, Page, SignedVote, VoteResult, time_text
+from holdgate.client.models import Approval, BulkResult, Items, Page, SignedVote, VoteResult, time_text
 from holdgate.client.performing import API, Performing
 
 APPROVALS = f"{API}/approvals"
@@ -41,7 +41,19 @@ class ApprovalOperations(Performing):
 
     def similar(self, job_id: str) -> Operation[tuple[dict[str, Any], ...]]:
         """What became of jobs of the same topic that the same rules held before."""
-        return model_of(Page[dict[str, Any]], (yield from self._get(f"{_approval(job_id)}/similar"))).items
+        return model_of(Items, (yield from self._get(f"{_approval(job_id)}/similar"))).items
+
+    def masked(self, job_id: str) -> Operation[dict[str, Any]]:
+        """`shown`: labels, prompt and payload of the job with secrets replaced by tags; None where that failed."""
+        return (yield from self._get(f"{_approval(job_id)}/masked"))
+
+    def reveal(self, job_id: str) -> Operation[dict[str, Any]]:
+        """The same as they were sent, with their secrets. Who asks is recorded."""
+        return (yield from self._post(f"{_approval(job_id)}/reveal", {}))
+
+    def rules(self, job_id: str) -> Operation[tuple[dict[str, Any], ...]]:
+        """The rules that matched, as they are written, with bundle and signers; the deciding ones are marked."""
+        return model_of(Items, (yield from self._get(f"{_approval(job_id)}/rules"))).items
 
     def approve(
         self,

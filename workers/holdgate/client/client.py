@@ -11,7 +11,16 @@ from holdgate.client.calls import AwaitedCall, AwaitedJobCall, PlainCall, PlainJ
 from holdgate.client.exchange import Operation
 from holdgate.client.models import Decision, JobInfo, Submitted
 from holdgate.client.operations import Operations
-from holdgate.client.people import Approvals, AsyncApprovals, AwaitedPart, PlainPart
+from holdgate.client.people import (
+    Approvals,
+    AsyncApprovals,
+    AsyncDelegations,
+    AsyncQuarantine,
+    AwaitedPart,
+    Delegations,
+    PlainPart,
+    Quarantine,
+)
 from holdgate.client.settings import ClientSettings
 from holdgate.client.transport import AwaitedTransport, PlainTransport
 
@@ -193,6 +202,8 @@ class Client:
         self.driver = PlainTransport(_settings(api_key, url, tenant, retry_s))
         self.jobs = Jobs(self.driver)
         self.approvals = Approvals(self.driver)
+        self.delegations = Delegations(self.driver)
+        self.quarantine = Quarantine(self.driver)
         self.policy = Policy(self.driver)
 
     submit = PlainSubmit(Operations.submit)
@@ -225,6 +236,8 @@ class AsyncClient:
         self.driver = AwaitedTransport(_settings(api_key, url, tenant, retry_s))
         self.jobs = AsyncJobs(self.driver)
         self.approvals = AsyncApprovals(self.driver)
+        self.delegations = AsyncDelegations(self.driver)
+        self.quarantine = AsyncQuarantine(self.driver)
         self.policy = AsyncPolicy(self.driver)
 
     submit = AwaitedSubmit(Operations.submit)

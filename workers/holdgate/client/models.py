@@ -196,6 +196,42 @@ class SignedVote:
         }
 
 
+class Items(_Shown):
+    """A list that comes whole."""
+
+    items: tuple[dict[str, Any], ...]
+
+
+class Delegation(_Shown):
+    """Who may vote for whom, in which roles, until when. `status` is `active`, `revoked` or `expired`."""
+
+    delegation_id: str
+    status: str
+    delegator: str
+    delegate: str
+    roles: tuple[str, ...] = ()
+    reason: str = ""
+    given_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+class Quarantined(_Shown):
+    """A sealed output: its findings, never content. `digest` is what a vote is bound to."""
+
+    job_id: str
+    status: str
+    topic: str = ""
+    actor: str = ""
+    attempt: int = 0
+    severity: str | None = None
+    verdict: dict[str, Any] = {}
+    digest: str | None = None
+    quorum: int = 1
+    votes_missing: int = 0
+    votes: tuple[dict[str, Any], ...] = ()
+    quarantined_at: datetime | None = None
+
+
 class Page(_Shown, Generic[Item]):
     """One page of a list; `next_cursor` is None on the last one."""
 

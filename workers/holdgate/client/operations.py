@@ -16,13 +16,14 @@ from holdgate.client.errors import JobNotSucceeded, Throttled, WaitTimeout
 from holdgate.client.exchange import Operation, Pause, Request, Retries, model_of, perform
 from holdgate.client.models import Cancelled, Decision, JobInfo, Output, Page, Submitted, time_text
 from holdgate.client.performing import API
+from holdgate.client.standing import StandingOperations
 
 POLL_S = 30
 """How long one long poll stays open; a wait is as many of them as it takes."""
 POLL_MARGIN_S = 15
 
 
-class Operations(ApprovalOperations):
+class Operations(ApprovalOperations, StandingOperations):
     """Builds operations. `new_key` makes idempotency keys."""
 
     def __init__(self, retries: Retries, new_key: Callable[[], str]) -> None:

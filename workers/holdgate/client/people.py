@@ -29,6 +29,9 @@ class Approvals(PlainPart):
 
     list = PlainCall(Operations.list_approvals)
     show = PlainCall(Operations.show_approval)
+    masked = PlainCall(Operations.masked)
+    reveal = PlainCall(Operations.reveal)
+    rules = PlainCall(Operations.rules)
     similar = PlainCall(Operations.similar)
     approve = PlainCall(Operations.approve)
     reject = PlainCall(Operations.reject)
@@ -46,6 +49,9 @@ class AsyncApprovals(AwaitedPart):
 
     list = AwaitedCall(Operations.list_approvals)
     show = AwaitedCall(Operations.show_approval)
+    masked = AwaitedCall(Operations.masked)
+    reveal = AwaitedCall(Operations.reveal)
+    rules = AwaitedCall(Operations.rules)
     similar = AwaitedCall(Operations.similar)
     approve = AwaitedCall(Operations.approve)
     reject = AwaitedCall(Operations.reject)
@@ -56,3 +62,37 @@ class AsyncApprovals(AwaitedPart):
     def events(self) -> AsyncIterator[ApprovalChange]:
         """Each change of a held job of the tenant, for as long as the caller listens."""
         return self.driver.approval_events()
+
+
+class Delegations(PlainPart):
+    """Who votes for whom."""
+
+    list = PlainCall(Operations.list_delegations)
+    give = PlainCall(Operations.delegate)
+    revoke = PlainCall(Operations.revoke_delegation)
+
+
+class Quarantine(PlainPart):
+    """Sealed outputs. `release` and `destroy` take what `show` returned."""
+
+    list = PlainCall(Operations.list_quarantine)
+    show = PlainCall(Operations.show_quarantined)
+    release = PlainCall(Operations.release)
+    destroy = PlainCall(Operations.destroy)
+
+
+class AsyncDelegations(AwaitedPart):
+    """Who votes for whom."""
+
+    list = AwaitedCall(Operations.list_delegations)
+    give = AwaitedCall(Operations.delegate)
+    revoke = AwaitedCall(Operations.revoke_delegation)
+
+
+class AsyncQuarantine(AwaitedPart):
+    """Sealed outputs. `release` and `destroy` take what `show` returned."""
+
+    list = AwaitedCall(Operations.list_quarantine)
+    show = AwaitedCall(Operations.show_quarantined)
+    release = AwaitedCall(Operations.release)
+    destroy = AwaitedCall(Operations.destroy)

@@ -8,82 +8,86 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from holdgate.client import ApiError, Client
 from holdgate.client.models import Approval
-from holdgate.kernel.clock import SystemClock
+from holdgate.scheduler.cli.people.look import Look
 from holdgate.scheduler.cli.people.output import Out, json_text
 from holdgate.scheduler.cli.people.times import clock_text, in_words, left_s
 
 Fact = tuple[str, object]
 SIMILAR = ("similar job", "status", "became", "decided by", "when")
+MARKS = ("break_glass", "own_key", "grant")
 
 
-def print_held(client: Client, out: Out, shown: Approval) -> None:
+def print_look(out: Out, look: Look, now_ms: int) -> None:
     """One held job, whole, and what became of others like it."""
-    out.say(summary(shown), style="bold")
+    out.say(summary(look.shown), style="bold")
     out.say("")
-    out.facts(facts(shown, SystemClock().now_ms()))
-    try:
-        rows = similar_rows(client.approvals.similar(shown.job_id))
-    except ApiError:
-        return  # what happened before helps, and nothing depends on it
-    if rows:
+    out.facts(facts(look, now_ms))
+    if look.similar:
         out.say("")
-        out.table(SIMILAR, rows)
+        out.table(SIMILAR, similar_rows(look.similar))
 
 
 def summary(shown: Approval) -> str:
     """One sentence: who wants what, and why it waits."""
     whom = f" on behalf of {' for '.join(reversed(shown.principals))}" if shown.principals else ""
-    more = shown.as_dict()
-    if isinstance(more.get("summary"), str):
-        return str(more["summary"])
     return f"{shown.actor}{whom} wants to run {shown.topic}, held because: {reason_of(shown)}"
 
 
-def facts(shown: Approval, now_ms: int) -> list[Fact]:
+def facts(look: Look, now_ms: int) -> list[Fact]:
     """Everything that a vote is about."""
-    found = [*_about(shown, now_ms), *_job(shown), *_why(shown), *_before(shown), *_bound(shown)]
+    shown = look.shown
+    found = [*_about(shown, now_ms), *_job(look), *_why(look), *_before(shown), *_bound(shown)]
+    found += [("not shown", "\n".join(look.unseen))]
     return [(name, value) for name, value in found if value not in (None, "")]
 
 
 def reason_of(shown: Approval) -> str:
     """Why it is held, in the words of the rule's author."""
-    return shown.reason or ("" if shown.decision is None else shown.decision.reason)
+    if shown.reason or shown.decision is None:
+        return shown.reason or next((str(item["reason"]) for item in shown.requirements if item.get("reason")), "")
+    return shown.decision.reason
 
 
 def requirement_text(item: Mapping[str, Any]) -> str:
     """Who may release it, and how many of them it takes."""
-    who = [*(item.get("names") or []), *(f"role {role}" for role in item.get("roles") or [])]
-    text = f"{item.get('quorum', 1)} of {', '.join(who) or 'nobody'}"
-    more = []
+    parts = [f"{item.get('quorum') or 1} of {_people(item, 'names', 'roles') or 'nobody'}"]
     if after_s := item.get("escalate_after_s"):
-        wider = [*(item.get("escalate_names") or []), *(f"role {role}" for role in item.get("escalate_roles") or [])]
-        more.append(f"after {in_words(after_s)} also {', '.join(wider) or 'role escalation'}")
+        wider = _people(item, "escalate_names", "escalate_roles") or "role escalation"
+        parts.append(f"after {in_words(after_s)} also {wider}")
     if item.get("excluded"):
-        more.append(f"not {', '.join(item['excluded'])}")
+        parts.append(f"not {', '.join(item['excluded'])}")
     if item.get("signed"):
-        more.append("signed with their own keys")
+        parts.append("signed with their own keys")
     if item.get("reading_s"):
-        more.append(f"after reading for {in_words(item['reading_s'])}")
+        parts.append(f"after reading for {in_words(item['reading_s'])}")
     if item.get("confirm"):
-        more.append(f"typing `{item['confirm']}`")
-    return "; ".join([text, *more])
+        parts.append(f"typing `{item['confirm']}`")
+    return "; ".join(parts)
 
 
 def vote_text(vote: Mapping[str, Any]) -> str:
     """Who voted how, when, and why."""
     whom = f" for {vote['on_behalf_of']}" if vote.get("on_behalf_of") else ""
-    how = "yes" if vote.get("approve") else "no"
-    marks = [name.replace("_", " ") for name in ("break_glass", "own_key", "grant") if vote.get(name)]
-    marked = f" ({', '.join(marks)})" if marks else ""
-    return f"{how}{marked}  {vote.get('approver')}{whom}  {clock_text(vote.get('cast_at'))}  {vote.get('reason', '')}"
+    marks = ", ".join(name.replace("_", " ") for name in MARKS if vote.get(name))
+    how = ("yes" if vote.get("approve") else "no") + (f" ({marks})" if marks else "")
+    return f"{how}  {vote.get('approver')}{whom}  {clock_text(vote.get('cast_at'))}  {vote.get('reason', '')}"
 
 
 def confirmations(shown: Approval) -> list[str]:
     """Texts that rules want typed."""
-    found = [str(item["confirm"]) for item in shown.requirements if item.get("confirm")]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(str(item["confirm"]) for item in shown.requirements if item.get("confirm")))
+
+
+def similar_rows(items: Iterable[Mapping[str, Any]]) -> list[tuple[object, ...]]:
+    """Past jobs: what became of them, who decided."""
+    rows: list[tuple[object, ...]] = []
+    for item in items:
+        who = item.get("decided_by") or item.get("approvers") or item.get("approver") or ()
+        people = who if isinstance(who, str) else ", ".join(map(str, who))
+        when = clock_text(item.get("decided_at") or item.get("resolved_at"))
+        rows.append((item.get("job_id"), item.get("status"), item.get("state") or item.get("outcome"), people, when))
+    return rows
 
 
 def _about(shown: Approval, now_ms: int) -> Iterable[Fact]:
@@ -101,45 +105,48 @@ def _about(shown: Approval, now_ms: int) -> Iterable[Fact]:
     yield "deferred", None if shown.deferred_until is None else f"until {clock_text(shown.deferred_until)}"
 
 
-def _job(shown: Approval) -> Iterable[Fact]:
-    job = shown.job or {}
-    yield "labels", "\n".join(f"{name}={value}" for name, value in (job.get("labels") or {}).items())
+def _job(look: Look) -> Iterable[Fact]:
+    job, content = look.shown.job or {}, look.content or {}
+    yield "labels", _pairs(content.get("labels"), "=")
     yield "capability", job.get("capability")
     yield "risk tags", ", ".join(job.get("risk_tags") or [])
     yield "requires", ", ".join(job.get("requires") or [])
     yield "pool", job.get("pool")
-    yield "prompt", job.get("prompt")
-    yield "payload", json_text(shown.payload) if shown.payload_shown else "it is gone; a release would be refused"
-    yield "secrets", "the payload has some; they are masked" if job.get("secrets_present") else None
+    yield "prompt", content.get("prompt")
+    if look.content is not None and look.shown.payload_shown:
+        yield "payload", json_text(content.get("payload"))
+    yield "masked", f"{look.masked} secrets; `--reveal` shows them, and that is recorded" if look.masked else None
 
 
-def _why(shown: Approval) -> Iterable[Fact]:
+def _why(look: Look) -> Iterable[Fact]:
+    shown = look.shown
     yield "held because", reason_of(shown)
-    yield "rules", "\n".join(shown.rules or (() if shown.decision is None else shown.decision.deciding))
-    yield from _rule_texts(shown.as_dict().get("rule_texts"))
+    deciding = shown.rules or (() if shown.decision is None else shown.decision.deciding)
+    if not look.rules:
+        yield "rules", "\n".join(deciding)
+    for item in look.rules:
+        yield ("decided by" if item.get("deciding") else "also matched"), _rule_text(item)
     constraints = shown.constraints or ({} if shown.decision is None else shown.decision.constraints)
-    yield "constraints", "\n".join(f"{name}: {value}" for name, value in constraints.items())
+    yield "constraints", _pairs(constraints, ": ")
     yield "needs", "\n".join(requirement_text(item) for item in shown.requirements)
     yield "votes", "\n".join(vote_text(vote) for vote in shown.votes)
 
 
-def _rule_texts(listed: Any) -> Iterable[Fact]:
-    """Each rule as it is written, its bundle and who signed that."""
-    for item in listed if isinstance(listed, list) else []:
-        if isinstance(item, dict):
-            authors = ", ".join(map(str, item.get("authors") or item.get("signers") or []))
-            head = "  ".join(
-                str(text) for text in (item.get("rule") or item.get("id"), item.get("bundle"), authors) if text
-            )
-            yield "rule", "\n".join(text for text in (head, str(item.get("text") or "").rstrip()) if text)
+def _rule_text(item: Mapping[str, Any]) -> str:
+    """A rule as it is written, its bundle and who signed that."""
+    source = f"  bundle {item['bundle']} version {item.get('version')}" if item.get("bundle") else ""
+    signers = ", ".join(map(str, item.get("signers") or ()))
+    head = f"{item.get('id')}{source}" + (f", signed by {signers}" if signers else "")
+    changed = ["it is not any more as it was when it decided"] if item.get("as_decided") is False else []
+    text = str(item.get("text") or "").rstrip()
+    return "\n".join([head, *changed, *([text] if text else [])])
 
 
 def _before(shown: Approval) -> Iterable[Fact]:
-    if shown.previous:
-        yield "held before", _flat(shown.previous)
-    yield "what changed", _flat(shown.changes)
+    yield "held before", json_text(shown.previous) if shown.previous else None
+    yield "what changed", json_text(shown.changes) if shown.changes else None
     if shown.can_reconfirm:
-        yield "you may", f"confirm your vote again: holdgate approvals reconfirm {shown.job_id}"
+        yield "you may", f"confirm your earlier vote: holdgate approvals reconfirm {shown.job_id}"
 
 
 def _bound(shown: Approval) -> Iterable[Fact]:
@@ -147,16 +154,9 @@ def _bound(shown: Approval) -> Iterable[Fact]:
     yield "snapshot", shown.snapshot
 
 
-def _flat(value: Any) -> str | None:
-    return None if value in (None, {}, [], ()) else json_text(value)
+def _people(item: Mapping[str, Any], names: str, roles: str) -> str:
+    return ", ".join([*(item.get(names) or []), *(f"role {role}" for role in item.get(roles) or [])])
 
 
-def similar_rows(items: Iterable[Mapping[str, Any]]) -> list[tuple[object, ...]]:
-    """Past jobs: what became of them, who decided."""
-    rows: list[tuple[object, ...]] = []
-    for item in items:
-        who = item.get("decided_by") or item.get("approvers") or item.get("approver") or ()
-        people = who if isinstance(who, str) else ", ".join(map(str, who))
-        when = clock_text(item.get("decided_at") or item.get("resolved_at"))
-        rows.append((item.get("job_id"), item.get("status"), item.get("state") or item.get("outcome"), people, when))
-    return rows
+def _pairs(value: Any, sign: str) -> str:
+    return "\n".join(f"{name}{sign}{item}" for name, item in value.items()) if isinstance(value, Mapping) else ""

@@ -160,5 +160,5 @@ def _facts(job: JobInfo) -> list[tuple[str, object]]:
 
 def _what(event: dict[str, object]) -> str:
     """What an event says beside its kind, as far as it says it."""
-    names = ("actor", "worker", "verdict", "code", "reason")
+    names = ("actor", "approver", "worker", "verdict", "code", "reason")
     return "  ".join(str(event[name]) for name in names if event.get(name) not in (None, ""))

@@ -109,7 +109,9 @@ def rich_table(columns: Sequence[str], cells: Iterable[Sequence[str]]) -> Table:
     """A table of cells that are visible already; ids are never cut."""
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column == "job", min_width=len(column))
+        table.add_column(
+            column, overflow="fold", no_wrap=column in ("job", "delegation", "grant"), min_width=len(column)
+        )
     for row in cells:
         table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
     return table

@@ -76,7 +76,11 @@ def _print_decision(session: Session, decision: Decision) -> Exit:
     if session.out.as_json:
         session.out.document(decision.as_dict())
     else:
-        facts = [("verdict", decision.verdict), ("reason", decision.reason), ("rules", ", ".join(decision.rules))]
+        facts = [
+            ("verdict", decision.verdict),
+            ("reason", decision.reason),
+            ("rules", ", ".join(decision.rules) or "none"),
+        ]
         facts += [("safer", f"{item.id}  {item.title}") for item in decision.remediations]
         session.out.facts(facts)
     return exit_of_verdict(decision.verdict)

@@ -20,8 +20,10 @@ from holdgate.kernel.errors import InvalidInput
 from holdgate.scheduler.cli.people import held
 from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.exits import Exit
+from holdgate.scheduler.cli.people.look import look_at
 from holdgate.scheduler.cli.people.output import Out, note
 from holdgate.scheduler.cli.people.times import rfc3339_after, seconds_of
+from holdgate.scheduler.cli.people.visible import visible
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id")]
 Reason = Annotated[str | None, typer.Option(help="Why; asked for on a terminal")]
@@ -51,15 +53,14 @@ def approve_command(  # noqa: PLR0913  options by name
 ) -> Exit:
     """Release a held job: shows it and asks, then votes on exactly that. `--json` prints what the vote did."""
     _require_way_to_ask(yes, job_hash, snapshot)
-    shown = _bound(session.client.approvals.show(job_id), job_hash, snapshot)
+    shown = _seen(session, job_id, yes, job_hash, snapshot)
     if not yes:
-        _show(session, shown)
         if break_glass:
             note("BREAKING GLASS: past the quorum of the rule; everybody who answers for the system is told")
         confirm = confirm or _typed_confirmation(shown, break_glass=break_glass)
-        if not _agrees("release it"):
+        if not agrees("release it"):
             return Exit.REFUSED
-    reason = reason or _reason(yes)
+    reason = reason or reason_of(yes)
     vote = None
     if sign is not None:
         from holdgate.scheduler.cli.people.signing import signed_with
@@ -83,12 +84,10 @@ def reject_command(
 ) -> Exit:
     """Reject a held job; one rejection ends it."""
     _require_way_to_ask(yes, job_hash, snapshot)
-    shown = _bound(session.client.approvals.show(job_id), job_hash, snapshot)
-    if not yes:
-        _show(session, shown)
-        if not _agrees("reject it"):
-            return Exit.REFUSED
-    result = session.client.approvals.reject(shown, reason=reason or _reason(yes), on_behalf_of=on_behalf_of)
+    shown = _seen(session, job_id, yes, job_hash, snapshot)
+    if not yes and not agrees("reject it"):
+        return Exit.REFUSED
+    result = session.client.approvals.reject(shown, reason=reason or reason_of(yes), on_behalf_of=on_behalf_of)
     return _print_vote(session, result)
 
 
@@ -98,11 +97,9 @@ def reconfirm_command(
 ) -> Exit:
     """Vote yes again, with your earlier reason, where a change of policy left what decided this job as it was."""
     _require_way_to_ask(yes, job_hash, snapshot)
-    shown = _bound(session.client.approvals.show(job_id), job_hash, snapshot)
-    if not yes:
-        _show(session, shown)
-        if not _agrees("confirm your vote"):
-            return Exit.REFUSED
+    shown = _seen(session, job_id, yes, job_hash, snapshot)
+    if not yes and not agrees("confirm your vote"):
+        return Exit.REFUSED
     return _print_vote(session, session.client.approvals.reconfirm(shown))
 
 
@@ -118,7 +115,7 @@ def defer_command(
     if (duration is None) == (until is None):
         raise InvalidInput("say for how long: `--for 2h`, or `--until 2026-01-02T03:04:05Z`")
     then = until if duration is None else rfc3339_after(SystemClock().now_ms(), seconds_of(duration))
-    row = session.client.approvals.defer(job_id, until=then or "", reason=reason or _reason(is_script=False))
+    row = session.client.approvals.defer(job_id, until=then or "", reason=reason or reason_of(is_script=False))
     if session.out.as_json:
         session.out.document(row.as_dict())
     else:
@@ -135,31 +132,40 @@ def _require_way_to_ask(yes: bool, job_hash: str | None, snapshot: str | None) -
         raise InvalidInput("nobody can be asked here: give `--yes` with `--job-hash`, `--snapshot` and `--reason`")
 
 
-def _bound(found: Approval, job_hash: str | None, snapshot: str | None) -> Approval:
-    """What was found, bound to what the caller has seen, where they say so: the API refuses what is not so any more."""
-    seen = {"job_hash": job_hash, "snapshot": snapshot}
-    return found.model_copy(update={name: value for name, value in seen.items() if value is not None})
+def _seen(session: Session, job_id: str, yes: bool, job_hash: str | None, snapshot: str | None) -> Approval:
+    """What the vote is about: what is shown now, to a person, or what a script says that it has seen.
 
-
-def _show(session: Session, shown: Approval) -> None:
-    """On standard error where standard output is for a program."""
+    The API refuses what is not so any more. With `--json` it is shown on standard error.
+    """
+    if yes:
+        seen = {"job_hash": job_hash, "snapshot": snapshot}
+        return session.client.approvals.show(job_id).model_copy(update=seen)
+    look = look_at(session.client, job_id)
+    for name, found, given in (
+        ("job_hash", look.shown.job_hash, job_hash),
+        ("snapshot", look.shown.snapshot, snapshot),
+    ):
+        if given not in (None, found):
+            raise InvalidInput(f"the `{name}` is not any more what you gave; leave it out to see what it is now")
     out = Out(as_json=False, file=sys.stderr) if session.out.as_json else session.out
-    held.print_held(session.client, out, shown)
+    held.print_look(out, look, SystemClock().now_ms())
+    return look.shown
 
 
 def _typed_confirmation(shown: Approval, *, break_glass: bool) -> str | None:
     wanted = [] if break_glass else held.confirmations(shown)
-    return _ask(f"type `{wanted[0]}` to go on: ") if wanted else None
+    return _ask(f"type `{visible(wanted[0])}` to go on: ") if wanted else None
 
 
-def _agrees(act: str) -> bool:
+def agrees(act: str) -> bool:
+    """Whether somebody at the terminal says yes."""
     if _ask(f"{act}? type yes: ").strip().lower() == "yes":
         return True
     note("nothing is done")
     return False
 
 
-def _reason(is_script: bool) -> str:
+def reason_of(is_script: bool) -> str:
     """Asked for; empty in a script, and then the API refuses."""
     return "" if is_script or not sys.stdin.isatty() else _ask("reason: ").strip()
 
