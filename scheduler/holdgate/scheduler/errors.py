@@ -11,7 +11,8 @@ HoldgateError
 │   ├── ApprovalNotFound            also: another tenant's
 │   ├── GrantNotFound
 │   ├── DelegationNotFound
-│   └── QuarantineNotFound          also: another tenant's
+│   ├── QuarantineNotFound          also: another tenant's
+│   └── SessionNotFound             also: another person's
 ├── Forbidden                       known, but may not (403)
 │   ├── ApprovalSelf                the submitter, or someone in its principal chain
 │   ├── ApprovalForbidden           lacks the role or name that the rule asks for
@@ -203,6 +204,12 @@ class ApprovalStaleJob(Conflict):
     code = "approval_stale_job"
 
 
+class ApprovalNotReconfirmable(Conflict):
+    """no yes of yours from an earlier round can be given again; look at the job, and approve or reject it"""
+
+    code = "approval_not_reconfirmable"
+
+
 class ApprovalTooSoon(Conflict):
     """the rule wants the job read for a while before it is released; reject it now, or approve later"""
 
@@ -266,6 +273,12 @@ class QuarantineNotFound(NotFound):
     """there is no such quarantined output"""
 
     code = "quarantine_not_found"
+
+
+class SessionNotFound(NotFound):
+    """there is no such session, or it is over"""
+
+    code = "session_not_found"
 
 
 class QuarantineResolved(Conflict):

@@ -12,6 +12,7 @@ from holdgate.scheduler.api.schemas import COMPONENTS, ref
 
 _IN_PATH = re.compile(r"\{(\w+)\}")
 _PATH_SCHEMAS: dict[str, dict[str, Any]] = {
+    "session_id": {"type": "string", "pattern": "^ses_[0-9a-f-]{36}$"},
     "job_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^/]+$"},
     "grant_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^/]+$"},
     "delegation_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^/]+$"},

@@ -41,9 +41,11 @@ KINDS: Mapping[str, Kind] = {
     "unauthenticated": Kind(401, "An API key is needed"),
     "forbidden": Kind(403, "This key may not do that"),
     "tenant_mismatch": Kind(403, "The key belongs to another tenant"),
+    "too_many_attempts": Kind(429, "Too many keys were tried in vain", 5),
     # What is asked for
     "not_found": Kind(404, "There is no such thing"),
     "job_not_found": Kind(404, "There is no such job"),
+    "session_not_found": Kind(404, "There is no such session"),
     "method_not_allowed": Kind(405, "The method is not allowed here"),
     # What the gates say
     "denied": Kind(403, "Policy denies this job"),
@@ -72,6 +74,7 @@ KINDS: Mapping[str, Kind] = {
     "approval_confirmation_required": Kind(422, "The rule wants a text typed"),
     "approval_signature_required": Kind(422, "The rule wants the vote signed with the approver's own key"),
     "approval_signature_invalid": Kind(422, "The signed vote does not hold, or says something else"),
+    "approval_not_reconfirmable": Kind(409, "No earlier yes of this approver can be given again"),
     "approval_too_soon": Kind(409, "The rule wants the job read for a while first", 1),
     "bulk_mixed": Kind(409, "The jobs are not of one kind"),
     "bulk_forbidden": Kind(403, "The deciding rule wants each job looked at by itself"),

@@ -33,7 +33,7 @@ from holdgate.scheduler.gates.quarantine import QuarantineGate
 from holdgate.scheduler.gates.submit import SubmitGate
 from holdgate.scheduler.identity.keys import read_keys
 from holdgate.scheduler.identity.principals import ApiKeys
-from holdgate.scheduler.identity.sessions import Sessions
+from holdgate.scheduler.identity.sessions import SessionKeys, Sessions
 from holdgate.scheduler.settings import ApiSettings
 from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.audit import AuditTrail
@@ -43,6 +43,7 @@ from holdgate.scheduler.state.jobs import Jobs, StateLimits
 from holdgate.scheduler.state.log import JobLog, PayloadStore
 from holdgate.scheduler.state.quarantine import Quarantine
 from holdgate.scheduler.state.recorded import RecordedDecisions
+from holdgate.scheduler.state.sessions import LiveSessions
 from holdgate.scheduler.state.stats import Stats
 from holdgate.scheduler.state.workers import Workers
 
@@ -71,7 +72,7 @@ async def api_deps(
     try:
         yield Deps(
             keys=keys,
-            sessions=Sessions(signer, _api_keyring(trust), keys, clock, os.urandom),
+            sessions=Sessions(SessionKeys(signer, _api_keyring(trust)), LiveSessions(scripts), keys, clock, os.urandom),
             kernel=kernel,
             submit_gate=SubmitGate(
                 kernel=kernel,

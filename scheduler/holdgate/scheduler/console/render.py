@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
+from holdgate.kernel.clock import rfc3339
 from holdgate.scheduler.console.static import StaticFiles
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Renderer:
             auto_reload=False,
             cache_size=200,
         )
-        environment.filters["visible"] = visible
+        environment.filters |= {"visible": visible, "rfc3339": rfc3339}
         names = sorted(self._files.files)
         environment.globals |= {
             "static": self._files.url,

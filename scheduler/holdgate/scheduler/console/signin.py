@@ -35,8 +35,9 @@ class SignIn:
             return await self._by_key(request, cookies)
         return self._page(request, cookies, next_=request.query_params.get("next", "/"))
 
-    async def sign_out(self, _visit: Visit, cookies: Cookies) -> Response:
-        """End the session of the visit."""
+    async def sign_out(self, visit: Visit, cookies: Cookies) -> Response:
+        """End the session of `visit`."""
+        await self._sessions.sign_out(visit.session)
         response = RedirectResponse(PATH, 303, headers=PAGE_HEADERS)
         response.delete_cookie(cookies.session, path="/", secure=cookies.secure, httponly=True, samesite="strict")
         return response
@@ -50,7 +51,7 @@ class SignIn:
         if principal is None:
             said = "This key is not known, or it was revoked." if key else "Enter an API key."
             return self._page(request, cookies, next_=next_, refused=said)
-        token, _ = await self._sessions.open(principal, SessionKind.KEY)
+        token, _ = await self._sessions.open(principal, SessionKind.KEY, browser_of(request))
         response = RedirectResponse(next_, 303, headers=PAGE_HEADERS)
         set_session(response, cookies, token)
         return response
@@ -77,3 +78,8 @@ def set_session(response: Response, cookies: Cookies, token: str) -> None:
         httponly=True,
         samesite="strict",
     )
+
+
+def browser_of(request: Request) -> str:
+    """What the browser says of itself, for the list of sessions; a claim."""
+    return request.headers.get("user-agent", "")

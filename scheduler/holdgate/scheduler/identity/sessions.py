@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -17,13 +19,20 @@ from typing import Any
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import Forged, InvalidInput
-from holdgate.kernel.ids import ActorId, Entropy, Tenant
+from holdgate.kernel.ids import ActorId, Entropy, Tenant, uuid7
 from holdgate.kernel.permits import Keyring, Signer
 from holdgate.kernel.records import Signed
+from holdgate.scheduler.errors import SessionNotFound
 from holdgate.scheduler.identity.principals import ApiKeys, Principal
+from holdgate.scheduler.state.sessions import LiveSessions, SessionView
 
 DOMAIN = "session"
 LIFETIME_S = 8 * 3600
+PREFIX = "ses_"
+SESSION_ID = re.compile(r"ses_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+CLOCKS_APART_MS = 60_000
+"""How far the clocks of two api processes may be apart."""
+BROWSER_CHARS_MAX = 200
 TOKEN_CHARS_MAX = 3800
 """A browser keeps a cookie of 4096 bytes, name and attributes included."""
 
@@ -72,23 +81,77 @@ class SessionEnded(Forged):
     code = "session_ended"
 
 
-class Sessions:
-    """Opens and checks sessions."""
+@dataclass(frozen=True, slots=True)
+class SessionKeys:
+    """With what tokens are signed, and by which keys they hold: None where the trust root has expired."""
 
-    def __init__(
-        self, signer: Signer, keyring: Callable[[], Keyring | None], keys: ApiKeys, clock: Clock, entropy: Entropy
-    ) -> None:
-        self._signer = signer
-        self._keyring = keyring
+    signer: Signer
+    keyring: Callable[[], Keyring | None]
+
+
+class Sessions:
+    """Opens, checks and ends sessions. StateUnavailable from each of them: then nobody is signed in."""
+
+    def __init__(self, signing: SessionKeys, live: LiveSessions, keys: ApiKeys, clock: Clock, entropy: Entropy) -> None:
+        self._signing = signing
+        self._live = live
         self._keys = keys
         self._clock = clock
         self._entropy = entropy
 
-    async def open(self, principal: Principal, kind: SessionKind) -> tuple[str, Session]:
-        """Sign `principal` in: the token and what is in it."""
+    async def open(self, principal: Principal, kind: SessionKind, browser: str = "") -> tuple[str, Session]:
+        """Sign `principal` in: the token and what is in it. `browser` is what it says of itself, for lists."""
         now_ms = self._clock.now_ms()
-        session = Session(
-            sid="ses_" + self._entropy(16).hex(),
+        session = self._new(principal, kind, now_ms)
+        token = _token_of(self._signing.signer.sign(DOMAIN, canonical_bytes(_plain(session))))
+        if len(token) > TOKEN_CHARS_MAX:
+            raise InvalidInput("the roles of this person do not fit into a session")
+        shown = {"kind": str(kind), "key_id": session.key_id, "browser": browser[:BROWSER_CHARS_MAX]}
+        view = SessionView(session.sid, session.actor, now_ms, session.expires_ms, shown)
+        await self._live.open(
+            session.tenant,
+            view,
+            now_ms=now_ms,
+            expired_before=PREFIX + uuid7(now_ms - LIFETIME_S * 1000, bytes),
+            details={"actor": session.actor, "session": session.sid, "kind": str(kind), "key_id": session.key_id},
+        )
+        return token, session
+
+    async def visitor(self, token: str) -> Visitor:
+        """Who is signed in by `token`; SessionEnded when nobody is."""
+        session = self._session_of(token)
+        now_ms = self._clock.now_ms()
+        if not session.issued_ms - CLOCKS_APART_MS <= now_ms < session.expires_ms:
+            raise SessionEnded("the session has expired")
+        principal = self._present(session)
+        if not await self._live.is_live(session.tenant, session.sid, now_ms):
+            raise SessionEnded("the session was ended, or nobody used it for a while")
+        return Visitor(session, principal)
+
+    async def sign_out(self, session: Session) -> None:
+        """End one's own session; nothing when it is over already."""
+        told = {"actor": session.actor, "session": session.sid}
+        with contextlib.suppress(SessionNotFound):
+            await self._live.end(
+                session.tenant, session.sid, event="session.ended", details=told, now_ms=self._clock.now_ms()
+            )
+
+    async def revoke(self, by: Principal, sid: str, *, anybodys: bool) -> None:
+        """End a session of `by`, or of anybody in their tenant; SessionNotFound."""
+        told = {"actor": by.actor, "session": sid}
+        owner = "" if anybodys else by.actor
+        now_ms = self._clock.now_ms()
+        await self._live.end(by.tenant, sid, event="session.revoked", details=told, now_ms=now_ms, actor=owner)
+
+    async def list_live(
+        self, tenant: Tenant, actor: str | None, limit: int, before: str | None
+    ) -> tuple[list[SessionView], str | None]:
+        """Sessions of `actor`, or of everybody; the newest first, and where to go on."""
+        return await self._live.list_live(tenant, actor, limit, before)
+
+    def _new(self, principal: Principal, kind: SessionKind, now_ms: int) -> Session:
+        return Session(
+            sid=PREFIX + uuid7(now_ms, self._entropy),
             kind=kind,
             key_id=principal.key_id,
             tenant=principal.tenant,
@@ -100,17 +163,9 @@ class Sessions:
             issued_ms=now_ms,
             expires_ms=now_ms + LIFETIME_S * 1000,
         )
-        return _token_of(self._signer.sign(DOMAIN, canonical_bytes(_plain(session)))), session
-
-    async def visitor(self, token: str) -> Visitor:
-        """Who is signed in by `token`; SessionEnded when nobody is."""
-        session = self._session_of(token)
-        if not session.issued_ms - 60_000 <= self._clock.now_ms() < session.expires_ms:
-            raise SessionEnded("the session has expired")
-        return Visitor(session, self._present(session))
 
     def _session_of(self, token: str) -> Session:
-        keyring = self._keyring()
+        keyring = self._signing.keyring()
         if keyring is None:
             raise SessionEnded("the trust root has expired")
         try:

@@ -15,6 +15,7 @@ from holdgate.scheduler.api.operations.lists import LISTS
 from holdgate.scheduler.api.operations.overview import OVERVIEW
 from holdgate.scheduler.api.operations.policy import POLICY
 from holdgate.scheduler.api.operations.quarantine import QUARANTINE
+from holdgate.scheduler.api.operations.sessions import SESSIONS
 from holdgate.scheduler.api.operations.system import SYSTEM
 
 __all__ = ["OPERATIONS"]
@@ -28,5 +29,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *LISTS,
     *QUARANTINE,
     *OVERVIEW,
+    *SESSIONS,
     *SYSTEM,
 )

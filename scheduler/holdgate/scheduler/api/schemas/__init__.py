@@ -10,6 +10,7 @@ from holdgate.scheduler.api.schemas.jobs import JOBS_COMPONENTS
 from holdgate.scheduler.api.schemas.overview import OVERVIEW_COMPONENTS
 from holdgate.scheduler.api.schemas.policy import POLICY_COMPONENTS
 from holdgate.scheduler.api.schemas.quarantine import QUARANTINE_COMPONENTS
+from holdgate.scheduler.api.schemas.sessions import SESSIONS_COMPONENTS
 from holdgate.scheduler.api.schemas.shapes import Schema, ref
 from holdgate.scheduler.api.schemas.system import SYSTEM_COMPONENTS
 
@@ -24,5 +25,6 @@ COMPONENTS: dict[str, Schema] = {
     **OVERVIEW_COMPONENTS,
     **POLICY_COMPONENTS,
     **QUARANTINE_COMPONENTS,
+    **SESSIONS_COMPONENTS,
     **SYSTEM_COMPONENTS,
 }
