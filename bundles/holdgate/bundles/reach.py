@@ -11,6 +11,7 @@ from holdgate.bundles.errors import BundleOutOfScope, BundleRefused
 from holdgate.bundles.root import ApproverRole, Scope
 from holdgate.kernel.records import ApprovalRequirement
 from holdgate.kernel.rules import BundleRules, OutputRule, Rule
+from holdgate.kernel.standing import ESCALATION_ROLE
 from holdgate.kernel.topics import ONE, REST
 
 EVERYWHERE = Scope()
@@ -37,9 +38,9 @@ def verify_approvers(rules: BundleRules, roles: Sequence[ApproverRole]) -> None:
 
 
 def _misasked(rule: Rule, approval: ApprovalRequirement, allowed: Mapping[str, ApproverRole]) -> str | None:
-    if approval.names:
+    if approval.names or approval.escalate_names:
         return "the root says which roles approve, so a rule names no people"
-    for name in approval.roles:
+    for name in (*approval.roles, *_escalation(approval, allowed)):
         role = allowed.get(name)
         if role is None:
             return f"the root does not name the approver role `{name}`"
@@ -48,6 +49,13 @@ def _misasked(rule: Rule, approval: ApprovalRequirement, allowed: Mapping[str, A
         if not _reaches_within(rule.match.tenants, rule.match.topics, role.scope):
             return f"the root lets `{name}` approve elsewhere only"
     return None
+
+
+def _escalation(approval: ApprovalRequirement, allowed: Mapping[str, ApproverRole]) -> tuple[str, ...]:
+    """The roles that the rule escalates to. The one that it need not name counts only where the root names it."""
+    if approval.escalate_after_s is None:
+        return ()
+    return approval.escalate_roles or tuple({ESCALATION_ROLE} & allowed.keys())
 
 
 def verify_reach(rules: BundleRules, scope: Scope) -> None:

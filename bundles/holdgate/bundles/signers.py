@@ -1,6 +1,8 @@
-"""Who signed a bundle, and whether they may. No IO."""
+"""Who signed a bundle, whether they may, and that they do not release what it holds where it says so. No IO."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from holdgate.bundles.errors import BundleOutOfScope, BundleUnsigned
 from holdgate.bundles.format import DOMAIN, BundleFile
@@ -8,6 +10,7 @@ from holdgate.bundles.reach import covers
 from holdgate.bundles.root import AuthorKey, Root, Scope
 from holdgate.kernel.errors import Forged
 from holdgate.kernel.permits import Keyring, fingerprint
+from holdgate.kernel.rules import BundleRules, Rule
 
 
 def verify_signatures(file: BundleFile, root: Root, replaced: Scope | None = None) -> tuple[str, ...]:
@@ -29,6 +32,27 @@ def verify_signatures(file: BundleFile, root: Root, replaced: Scope | None = Non
         keys = ", ".join(f"`{signature.key[:48]}`" for signature in file.signatures[:3])
         raise BundleUnsigned(f"signed by {keys}, which no author of the root has", code="bundle_unknown_key")
     raise BundleUnsigned(f"{len(authors)} authors of the root signed, {root.threshold} must")
+
+
+def names_of_authors(file: BundleFile, root: Root) -> tuple[str, ...]:
+    """The names of all authors of `root` that signed, with whatever scope, and those by which they approve.
+
+    An author's name is that person's name at the API; who approves with a key by which an author signs is that author.
+    """
+    names = {author.name for author in _author_signatures(file, root).values()}
+    keys = {author.public_key for author in root.authors if author.name in names}
+    return tuple(sorted(names | {approver.actor for approver in root.approvers if approver.public_key in keys}))
+
+
+def excluding(rules: BundleRules, names: tuple[str, ...]) -> BundleRules:
+    """The rules with `names` kept from releasing what those rules hold that say `not_author`."""
+    return replace(rules, rules=tuple(_excluding(rule, names) for rule in rules.rules))
+
+
+def _excluding(rule: Rule, names: tuple[str, ...]) -> Rule:
+    if rule.approval is None or not rule.approval.not_author:
+        return rule
+    return replace(rule, approval=replace(rule.approval, excluded=names))
 
 
 def _author_signatures(file: BundleFile, root: Root) -> dict[str, AuthorKey]:

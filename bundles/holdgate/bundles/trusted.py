@@ -14,7 +14,8 @@ A bundle becomes part of the set only after, in this order:
    of which nothing was seen, also after its expiry, as kernels that had it before decide by it in its grace);
 5. every rule parses, takes no id that is kept for the kernel's own rules, and reaches no tenant and no topic outside
    the bundle's scope;
-6. where the root says which roles approve what, rules ask approvals of those roles only, of enough people;
+6. where the root says which roles approve what, rules ask approvals of those roles only, of enough people, and
+   escalate to no others; who signed the bundle is kept from releasing what it holds, where its rules say so;
 7. the whole set fits: rule ids are unique over all bundles, and the limits on all of them together hold.
 
 What always holds: a step looks only at what the steps before it verified; a set never changes: `accept` gives a new one
@@ -35,7 +36,7 @@ from holdgate.bundles.errors import BundleExpired, BundleNotYet, BundleOutdated,
 from holdgate.bundles.format import BundleFile, parse_bundle
 from holdgate.bundles.reach import EVERYWHERE, covers, covers_pattern, verify_approvers, verify_ids, verify_reach
 from holdgate.bundles.root import Root, Scope
-from holdgate.bundles.signers import verify_signatures
+from holdgate.bundles.signers import excluding, names_of_authors, verify_signatures
 from holdgate.kernel import limits
 from holdgate.kernel.errors import HoldgateError, PolicyInvalid
 from holdgate.kernel.ids import Digest
@@ -250,6 +251,7 @@ class TrustedSet:
         verify_ids(rules)
         verify_reach(rules, file.manifest.scope)
         verify_approvers(rules, self.root.approver_roles)
+        rules = excluding(rules, names_of_authors(file, self.root))
         return TrustedBundle(file, data, rules, signers, file.digest)
 
     def _restored(self, data: bytes) -> TrustedBundle:

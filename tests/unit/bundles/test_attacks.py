@@ -263,6 +263,25 @@ FILE_ATTACKS: dict[str, tuple[Callable[[bytes, Path], bytes], str]] = {
         _rules((HELD % "{roles: [release-manager], quorum: 2}").replace("[acme]", "[rival]")),
         "bundle_approvers",
     ),
+    "a role to escalate to that the root does not name": (
+        _rules(HELD % "{roles: [release-manager], quorum: 2, escalate_after: 1h, escalate_to: {roles: [friend]}}"),
+        "bundle_approvers",
+    ),
+    "somebody by name to escalate to": (
+        _rules(
+            HELD % "{roles: [release-manager], quorum: 2, escalate_after: 1h, "
+            "escalate_to: {roles: [release-manager], names: [eve]}}"
+        ),
+        "bundle_approvers",
+    ),
+    "a role to escalate to of too few people": (
+        _rules(HELD % "{roles: [release-manager], quorum: 2, escalate_after: 1h, escalate_to: {roles: [board]}}"),
+        "bundle_approvers",
+    ),
+    "a role to escalate to outside its scope": (
+        _rules(HELD % "{roles: [release-manager], quorum: 2, escalate_after: 1h, escalate_to: {roles: [pay]}}"),
+        "bundle_approvers",
+    ),
     "approvers that are left to the default": (
         _rules(HELD.replace("    approvers: %s\n", "")),
         "bundle_approvers",
@@ -277,7 +296,11 @@ FILE_ATTACKS: dict[str, tuple[Callable[[bytes, Path], bytes], str]] = {
 def in_force(tmp_path: Path) -> TrustedSet:
     """Two bundles under a root with an approver matrix; `house` is at version 2."""
     root = Ceremony(authors=("author", "team"), scopes={"team": Scope(tenants=["acme"])}).root
-    roles = [ApproverRole(name="release-manager", scope=Scope(tenants=["acme"]), quorum_min=2)]
+    roles = [
+        ApproverRole(name="release-manager", scope=Scope(tenants=["acme"]), quorum_min=2),
+        ApproverRole(name="board", quorum_min=3),
+        ApproverRole(name="pay", scope=Scope(topics=["job.pay.>"])),
+    ]
     trusted = TrustedSet.under(root.model_copy(update={"approver_roles": roles}))
     trusted = trusted.accept(bundle(tmp_path, RULE.format("taken"), name="other"), NOW_MS)
     return trusted.accept(bundle(tmp_path, ALLOW_READS, version=2), NOW_MS)
@@ -299,7 +322,12 @@ def test_a_bundle_file(in_force: TrustedSet, tmp_path: Path, attack: Callable[[b
 
 
 def test_what_the_table_of_attacks_changes_would_be_accepted_otherwise(in_force: TrustedSet, tmp_path: Path) -> None:
-    for version, text in enumerate((ONE, HELD % "{roles: [release-manager], quorum: 2}"), start=3):
+    held = [
+        "{roles: [release-manager], quorum: 2}",
+        "{roles: [release-manager], quorum: 3, escalate_after: 1h, escalate_to: {roles: [board]}}",
+        "{roles: [release-manager], quorum: 2, escalate_after: 1h}",
+    ]
+    for version, text in enumerate((ONE, *(HELD % approvers for approvers in held)), start=3):
         in_force.accept(bundle(tmp_path, text, version=version), NOW_MS)
 
 
