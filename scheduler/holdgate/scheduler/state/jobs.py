@@ -23,6 +23,7 @@ from holdgate.scheduler.state.approvals.demands import escalates_ms
 from holdgate.scheduler.state.approvals.shape import job_shape
 from holdgate.scheduler.state.backlog import BOOST_MS
 from holdgate.scheduler.state.connection import INDEX, Arg, Scripts, key
+from holdgate.scheduler.state.grants import GrantUse, use_args
 from holdgate.scheduler.state.transitions import State
 from holdgate.scheduler.state.views import VIEW_FIELDS, JobView, ResultView, job_view, result_view, timeline_event
 
@@ -78,6 +79,8 @@ class Submission:
     idempotency: Idempotency | None = None
     throttles: tuple[Throttle, ...] = ()
     fail_open: bool = False
+    grant: GrantUse | None = None
+    """A standing grant that may release it, where `initial` is HELD."""
     packed: encoding.Packed | None = None
     """Job, decision and admission where they are packed already."""
 
@@ -380,6 +383,7 @@ def _entry(
         decision.verdict,
         escalates_ms(requirements, now_ms) or 0,
         job_shape(job) if requirements else "",
+        *use_args(submission.grant),
     ]
     for throttle in submission.throttles:
         interval_us = throttle.per_s * 1_000_000 // max(throttle.limit, 1)

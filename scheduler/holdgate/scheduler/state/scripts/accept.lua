@@ -3,11 +3,16 @@
 --   9 admission, 10 decision, 11 snapshot, 12 pool, 13 boost ms, 14 attempts max, 15 concurrency key, 16 deadline or 0,
 --   17 ready, 18 fail open (1/0), 19 details, 20 idempotency key, 21 fingerprint, 22 its ttl ms or 0 (stays free), 23 queue max or 0,
 --   24 approval requirements, 25 approval expires, 26 log it (1/0), 27 code, 28 verdict, 29 approval escalates or 0, 30 shape,
---   31.. five a throttle: bucket, interval us, period us, over, rule
--- From: nothing. To: accepted, held, scheduled, denied. Events: job.<state>.
+--   31 standing grant or '', 32 digest of its terms, 33 their uses at most, 34 their end, 35 details of the use,
+--   36 pairs of votes, 37.. each: approver, vote;
+--   then five a throttle: bucket, interval us, period us, over, rule
+-- From: nothing. To: accepted, held, scheduled, denied. Events: job.<state>, grant.used, grant.exhausted.
+-- A held job that a standing grant releases enters as accepted, its approval released by the votes: if the grant has a
+-- use left at this moment, under this snapshot. If not it is held as ever.
 -- Returns: {'accepted', state} | {'replay', id, state, logged} | {'conflict'} | {'queue_full'}
 --   | {'throttled', over, wait ms, rule}
 local id, now, initial = ARGV[1], ARGV[2], ARGV[3]
+local grant, votes = ARGV[31], tonumber(ARGV[36])
 local idem = ARGV[20]
 
 local function replay(of)
@@ -40,7 +45,7 @@ local ready = tonumber(ARGV[17])
 local now_us = tonumber(now) * 1000
 local taken, worst, worst_wait, worst_rule = {}, 0, 0, ''
 local rank = {delay = 1, hold = 2, reject = 3}
-for i = 31, #ARGV, 5 do
+for i = 37 + 2 * votes, #ARGV, 5 do
   local bucket, interval, period = P .. ':rate:' .. ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local arrival = math.max(tonumber(call('GET', bucket) or 0), now_us) + interval
   local wait = math.ceil((arrival - period - now_us) / 1000)
@@ -58,6 +63,23 @@ if worst == 1 and initial == 'accepted' then initial = 'scheduled' end
 for _, take in ipairs(taken) do
   call('SET', take[1], int(take[2]), 'PX', int(math.ceil((take[2] - now_us) / 1000) + 1))
 end
+
+-- Gives how many uses the grant has had with this one; nil where it releases nothing. How many there may be and until
+-- when is what was signed: of the count, Redis is all there is.
+local function use_grant()
+  local key, used_by = P .. ':grant:' .. grant, P .. ':grant_uses:' .. grant
+  local g = call('HMGET', key, 'status', 'digest', 'snapshot', 'uses')
+  if g[1] ~= 'active' or g[2] ~= ARGV[32] or g[3] ~= ARGV[11] or tonumber(now) >= tonumber(ARGV[34])
+      or tonumber(g[4]) >= tonumber(ARGV[33]) then
+    return nil
+  end
+  call('ZADD', used_by, now, id)
+  call('PEXPIRE', used_by, math.max(1, call('PTTL', key)))
+  return call('HINCRBY', key, 'uses', 1)
+end
+
+local uses = grant ~= '' and initial == 'held' and use_grant() or nil
+if uses then initial = ready > tonumber(now) and 'scheduled' or 'accepted' end
 
 local fields = {'job', ARGV[4], 'hash', ARGV[7], 'who', ARGV[8], 'decision', ARGV[10], 'snapshot', ARGV[11],
   'pool', ARGV[12], 'boost', ARGV[13], 'attempt', '0', 'max', ARGV[14], 'created', now, 'ready', int(ready)}
@@ -81,9 +103,20 @@ if initial == 'denied' then also('ended', now, nil) end
 
 move(id, '', initial, now, ARGV[8], ARGV[19], unpack(fields))
 count(now, 'decision:' .. ARGV[28])
-if initial == 'held' then
+if initial == 'held' or uses then
   open_approval(id, now, ARGV[8], {hash = ARGV[7], snapshot = ARGV[11], requirements = ARGV[24], expires = ARGV[25],
     escalates = ARGV[29], shape = ARGV[30], round = 1, previous = '', before = ''})
+end
+if uses then
+  unhold(id)
+  local approval = P .. ':approval:' .. id
+  call('HSET', approval, 'status', 'released', 'resolved', now, 'version', int(votes))
+  for i = 37, 36 + 2 * votes, 2 do
+    call('HSET', approval, 'voter:' .. ARGV[i], '1', 'person:' .. ARGV[i], '1')
+    call('RPUSH', P .. ':votes:' .. id, ARGV[i + 1])
+  end
+  audit('grant.used', now, id, ARGV[8], initial, initial, ARGV[35])
+  if uses >= tonumber(ARGV[33]) then end_grant(grant, 'exhausted', now, '', ARGV[35]) end
 end
 if ARGV[26] == '1' then call('ZADD', P .. ':outbox', now, id) end
 if ARGV[16] ~= '0' and initial ~= 'denied' then call('ZADD', P .. ':deadlines', ARGV[16], id) end

@@ -163,3 +163,14 @@ local function close_approval(id, status, now)
   end
   if found == 'pending' and (status == 'rejected' or status == 'expired') then count_wait(opened, now) end
 end
+
+-- A standing grant is over: no submit finds it any more. One that is not kept any more is only taken off the lists.
+local function end_grant(id, status, now, by, details)
+  local key = P .. ':grant:' .. id
+  local bucket = call('HGET', key, 'bucket')
+  call('ZREM', P .. ':grants_live', id)
+  if not bucket then return end
+  call('ZREM', P .. ':grants_for:' .. bucket, id)
+  call('HSET', key, 'status', status, 'ended', now, 'ended_by', by)
+  audit('grant.' .. status, now, '', '', '', '', details)
+end
