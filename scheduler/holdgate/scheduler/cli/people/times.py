@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from holdgate.kernel.errors import InvalidInput
 
 UNITS_S = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
-_DURATION = re.compile(r"(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
+_DURATION = re.compile(r"(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?")
 
 
 def seconds_of(text: str) -> int:
