@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from holdgate.kernel import limits
 from holdgate.kernel.errors import Forged, InvalidInput
 from holdgate.kernel.ids import NAME, WorkerId, new_permit_id
-from holdgate.kernel.permits import Keyring, Signer, open_signed, seal
+from holdgate.kernel.permits import Signer, open_signed, seal
 from holdgate.kernel.records import (
     Admission,
     ApprovalRequirement,
@@ -29,6 +29,7 @@ from holdgate.kernel.records import (
 )
 from holdgate.kernel.standing import Ballot, is_useful, missing
 from holdgate.kernel.trust import Trust
+from holdgate.kernel.votes import VotesInvalid, VoteTarget, open_vote
 
 DEFAULT_APPROVER_ROLE = "approver"
 """Who releases a job held over a rate limit, where the rule names nobody."""
@@ -76,12 +77,6 @@ class PermitReply:
 
 NOT_YET = "not_yet"
 DEADLINE_PASSED = "deadline_passed"
-
-
-class VotesInvalid(Forged):
-    """the votes do not release this job"""
-
-    code = "votes_invalid"
 
 
 def required_approvals(decision: Decision, outcome: Outcome | None) -> tuple[ApprovalRequirement, ...]:
@@ -187,59 +182,20 @@ def answer_permit(request: PermitRequest, decision: Decision, trust: Trust, sign
 def _open_vote(
     signed: Signed, request: PermitRequest, decision: Decision, trust: Trust, now_ms: int
 ) -> tuple[Vote, Ballot]:
-    job = request.job
-    own = trust.approvers.get(signed.key)
-    vote = _typed_vote(signed, trust.api if own is None else trust.approver_keys)
-    if own is not None and vote.approver != own.actor:
-        raise VotesInvalid("a vote signed with somebody else's key", code="votes_other_approver")
-    if (vote.job_id, vote.job_hash, vote.tenant) != (job.job_id, decision.job_hash, job.tenant):
-        raise VotesInvalid("a vote for another job", code="votes_other_job")
-    if vote.attempt != request.attempt:
-        raise VotesInvalid("a vote for another attempt", code="votes_other_attempt")
-    if vote.snapshot != decision.snapshot:
-        raise VotesInvalid("a vote given under another policy", code="votes_stale_policy")
-    if now_ms >= vote.expires_ms:
-        raise VotesInvalid("a vote that has expired", code="votes_expired")
-    if vote.issued_ms > now_ms + limits.CLOCK_SKEW_S * 1000:
-        raise VotesInvalid("a vote from the future", code="votes_early")
-    person = vote.on_behalf_of or vote.approver
-    if not vote.approver or not {vote.approver, person}.isdisjoint((job.actor, *job.principals)):
-        raise VotesInvalid("a vote by the submitter, or by someone it acts for", code="votes_self")
-    if own is not None and (person != vote.approver or vote.grant is not None):
-        raise VotesInvalid("only the api votes for others, or for a grant", code="votes_other_approver")
-    if not vote.reason.strip():
-        raise VotesInvalid("a vote without a reason", code="votes_no_reason")
+    target = VoteTarget(request.job, decision.job_hash, decision.snapshot, request.attempt)
+    opened = open_vote(signed, target, trust.vote_keys, now_ms)
+    vote = opened.vote
     # A person's own key proves who, not what: the roles it counts for stand in the root.
-    roles = trust.roles_that_count(vote.roles if own is None else own.roles, job.tenant, job.topic)
+    held = trust.approvers[signed.key].roles if opened.own_key else vote.roles
     return vote, Ballot(
         approver=vote.approver,
-        person=person,
-        roles=roles,
+        person=opened.person,
+        roles=trust.roles_that_count(held, request.job.tenant, request.job.topic),
         cast_ms=vote.issued_ms,
-        own_key=own is not None,
+        own_key=opened.own_key,
         break_glass=vote.break_glass,
         by_grant=vote.grant is not None,
     )
-
-
-def _typed_vote(signed: Signed, keyring: Keyring) -> Vote:
-    """The vote inside, with fields of their types: whoever has a key can sign anything with it."""
-    try:
-        vote = open_signed(signed, Vote, keyring)
-    except Forged as error:
-        code = "votes_malformed" if error.code == Forged.code else f"votes_{error.code}"
-        raise VotesInvalid(str(error), code=code) from error
-    except InvalidInput as error:
-        raise VotesInvalid(f"not a vote: {error}", code="votes_malformed") from error
-    texts = (vote.approver, vote.reason, vote.on_behalf_of or "", vote.grant or "")
-    if not (
-        type(vote.roles) is tuple
-        and all(type(text) is str for text in (*texts, *vote.roles))
-        and all(type(number) is int for number in (vote.attempt, vote.issued_ms, vote.expires_ms))
-        and type(vote.approve) is type(vote.break_glass) is bool
-    ):
-        raise VotesInvalid("a vote with fields of other types", code="votes_malformed")
-    return vote
 
 
 def _untimely(request: PermitRequest, now_ms: int) -> str | None:

@@ -15,6 +15,7 @@ from holdgate.kernel.permits import Keyring
 from holdgate.kernel.policy import Policy
 from holdgate.kernel.standing import BREAK_GLASS_QUORUM, BREAK_GLASS_ROLE
 from holdgate.kernel.topics import matches
+from holdgate.kernel.votes import VoteKeys
 
 NO_POLICY_SNAPSHOT: Digest = digest({"policy": None})
 """What a kernel without a valid policy names as its snapshot: every decision under it is deny."""
@@ -73,6 +74,11 @@ class Trust:
     fail_modes: FailModes = FailModes()
     default_decision: str = "deny"
     quarantine_key: bytes | None = None
+
+    @property
+    def vote_keys(self) -> VoteKeys:
+        """Who may sign votes under this root."""
+        return VoteKeys(self.api, self.approver_keys, self.approvers)
 
     def roles_that_count(self, roles: Iterable[str], tenant: str, topic: str) -> frozenset[str]:
         """Those of an approver's `roles` in which they may release a job of `tenant` on `topic`.
