@@ -1,0 +1,144 @@
+"""A held job as its page shows it: out of what the API says of it, in the words of who decides.
+
+What always holds: everything here comes from calls of the API; what a vote must send back is taken from the same reply
+that the page shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdgate.kernel.clock import parse_rfc3339
+from holdgate.kernel.records import ApprovalRequirement
+from holdgate.kernel.standing import Ballot, escalation_roles, missing
+from holdgate.scheduler.console.timeleft import is_urgent, time_left
+from holdgate.scheduler.console.tree import LINES_MAX, tree_of
+
+PENDING = "pending"
+RAW_CHARS_MAX = 100_000
+ENDED: Mapping[str, str] = {
+    "released": "It is released",
+    "consumed": "It was released, and the release is used",
+    "rejected": "It was rejected",
+    "expired": "Nobody decided in time",
+    "stale": "The policy changed after it was released",
+    "cancelled": "The job was cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one rule asks of approvers, and how many votes it still misses."""
+
+    facts: Mapping[str, Any]
+    missing: int
+
+    @property
+    def yes(self) -> int:
+        """Votes that count, as far as they are needed."""
+        return max(0, int(self.facts["quorum"]) - self.missing)
+
+    @property
+    def escalates(self) -> str:
+        """Who else may release it once it waited too long; empty where nobody."""
+        after_s = self.facts["escalate_after_s"]
+        if after_s is None:
+            return ""
+        requirement = ApprovalRequirement.from_dict(self.facts)
+        others = [*requirement.escalate_names, *(f"role {role}" for role in escalation_roles(requirement))]
+        return f"after {time_left(after_s)} also {' or '.join(others)}"
+
+
+def needs_of(item: Mapping[str, Any]) -> list[Need]:
+    """What each deciding rule asks for; votes are counted as the gate and the kernel count them."""
+    held_ms = parse_rfc3339(item["created_at"])
+    ballots = [_ballot(vote) for vote in item["votes"] if vote["approve"]]
+    return [Need(need, missing(ApprovalRequirement.from_dict(need), ballots, held_ms)) for need in item["requirements"]]
+
+
+def _ballot(vote: Mapping[str, Any]) -> Ballot:
+    return Ballot(
+        approver=vote["approver"],
+        person=vote.get("on_behalf_of") or vote["approver"],
+        roles=frozenset(vote["roles"]),
+        cast_ms=parse_rfc3339(vote["cast_at"]),
+        own_key=bool(vote.get("own_key")),
+        break_glass=bool(vote.get("break_glass")),
+        by_grant=bool(vote.get("grant")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the rules ask of who approves, beside a reason."""
+
+    confirm: str = ""
+    signed: bool = False
+    grants: bool = False
+    break_glass: bool = False
+    reading_s: int = 0
+
+
+def asked_of(item: Mapping[str, Any]) -> Asked:
+    """All of what the deciding rules ask."""
+    needs = item["requirements"]
+    return Asked(
+        confirm=item["confirm"] or "",
+        signed=any(need["signed"] for need in needs),
+        grants=bool(needs) and all(need["grants"] for need in needs),
+        break_glass=bool(needs) and all(need["break_glass"] for need in needs),
+        reading_s=item["reading_s"],
+    )
+
+
+def job_context(masked: Mapping[str, Any], lines: int) -> dict[str, Any]:
+    """The part that the submitter wrote, with its secrets masked."""
+    shown = masked["shown"]
+    if shown is None:
+        return {
+            "hidden": True,
+            "masked": 0,
+            "labels": {},
+            "prompt": None,
+            "payload": None,
+            "raw": "",
+            "revealed": False,
+        }
+    return {
+        "hidden": False,
+        "masked": masked["masked"],
+        "revealed": bool(masked.get("revealed")),
+        "labels": shown["labels"],
+        "prompt": shown["prompt"],
+        "payload": tree_of(shown["payload"], max(LINES_MAX, lines)),
+        "raw": _raw(shown["payload"]),
+    }
+
+
+def _raw(payload: Any) -> str:
+    text = json.dumps(payload, ensure_ascii=False, indent=2)  # noqa: TID251  for people to read
+    return text[:RAW_CHARS_MAX]
+
+
+def revealed_of(reply: Mapping[str, Any]) -> dict[str, Any]:
+    """What `reveal` gave, in the form of the masked view."""
+    shown = {name: reply[name] for name in ("labels", "payload", "prompt")}
+    return {"shown": shown, "masked": 0, "scanned": True, "payload_shown": True, "revealed": True}
+
+
+def rules_context(item: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The deciding rules, each with its reason, and the others that matched."""
+    reasons = {need["rule"]: need["reason"] for need in item["requirements"]}
+    known = {rule["id"]: rule for rule in rules}
+    bare = dict.fromkeys(("bundle", "text", "as_decided"))
+    deciding = [{**bare, **known.get(rule, {}), "id": rule, "reason": reasons.get(rule, "")} for rule in item["rules"]]
+    return {"deciding": deciding, "others": [rule for rule in rules if rule["id"] not in item["rules"]]}
+
+
+def time_context(item: Mapping[str, Any]) -> dict[str, Any]:
+    """How long approvers have."""
+    remaining_s = item.get("remaining_s")
+    return {"left": time_left(remaining_s), "urgent": is_urgent(remaining_s), "pending": item["status"] == PENDING}

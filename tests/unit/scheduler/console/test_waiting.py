@@ -1,0 +1,83 @@
+"""The queue's rows and filters, out of what the API lists and an address says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from holdgate.scheduler.console.timeleft import time_left
+from holdgate.scheduler.console.waiting import Filters, filters_of, rows_of
+
+NEED = {"quorum": 1, "bulk": True, "signed": False}
+
+
+def item(job_id: str, **facts: Any) -> dict[str, Any]:
+    """A row of the API, as far as the queue looks at it."""
+    return {"job_id": job_id, "requirements": [NEED], "votes": [], "remaining_s": 60, "shape": "s", **facts}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, "—"),
+        (-5, "over"),
+        (0, "over"),
+        (45, "45 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (3599, "59 min"),
+        (3900, "1 h 05 min"),
+        (86_400, "1 d 0 h"),
+        (180_000, "2 d 2 h"),
+    ],
+)
+def test_time_left_in_words(seconds: int | None, words: str) -> None:
+    assert time_left(seconds) == words
+
+
+def test_deferred_ones_stand_last_and_the_others_keep_their_order() -> None:
+    rows = rows_of([item("a"), item("b", deferred_until="2026-01-01T00:00:00Z"), item("c")])
+    assert [(row.job_id, row.next) for row in rows] == [("a", "c"), ("c", "b"), ("b", "")]
+
+
+@pytest.mark.parametrize(
+    ("needs", "together"),
+    [
+        ([NEED], True),
+        ([NEED, {**NEED, "bulk": False}], False),
+        ([{**NEED, "signed": True}], False),
+        ([], True),
+    ],
+)
+def test_one_rule_that_wants_each_alone_is_enough(needs: list[dict[str, Any]], together: bool) -> None:
+    (row,) = rows_of([item("a", requirements=needs)])
+    assert row.bulk is together
+
+
+def test_the_most_demanding_rule_says_how_many_votes() -> None:
+    (row,) = rows_of([item("a", requirements=[NEED, {**NEED, "quorum": 3}], votes=[{"approve": True}])])
+    assert (row.yes, row.quorum) == (1, 3)
+
+
+def test_an_address_without_filters_asks_for_everything() -> None:
+    filters = filters_of({})
+    assert not filters.any
+    assert filters.query() == {
+        "order": "expiring",
+        "rule": None,
+        "topic": None,
+        "severity": None,
+        "mine": None,
+        "cursor": None,
+    }
+
+
+def test_filters_that_do_not_exist_are_none() -> None:
+    filters = filters_of({"order": "random", "severity": "awful", "mine": "maybe"})
+    assert filters == Filters()
+
+
+def test_a_link_carries_the_filters_encoded() -> None:
+    link = Filters(topic="job.a&mine=true", severity="high").link("/approvals", cursor="x y")
+    assert link == "/approvals?topic=job.a%26mine%3Dtrue&severity=high&cursor=x+y"
