@@ -24,6 +24,9 @@ Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-f:]+\]|[A-Za-z0-9
 """`host:port`; port 0: any free one."""
 
 
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?$", max_length=512)]
+
+
 class Process(BaseSettings):
     """What every process needs."""
 
@@ -92,6 +95,25 @@ class ApiSettings(Stateful, Signing):
         limits.BODY_BYTES_DEFAULT, ge=1024, lt=limits.ENVELOPE_BYTES_MAX, description="largest request body"
     )
     queue_jobs_max: int = Field(100_000, ge=1, description="jobs of one tenant that may wait or run at once")
+    public_url: Url | None = Field(
+        None, description="how people reach the console, such as `https://holdgate.example.com`"
+    )
+    oidc_issuer: Url | None = Field(None, description="OpenID provider that people may sign in by; none: API keys only")
+    oidc_client_id: str = Field("", max_length=256, description="how the console is known to the provider")
+    oidc_client_secret_file: Path | None = Field(
+        None, description="file with its secret there, mode 0600; none for a public client"
+    )
+    oidc_tenant: str = Field("", description="tenant of all who sign in by the provider; or else the next one")
+    oidc_tenant_claim: str = Field("", max_length=128, description="claim that names their tenant")
+    oidc_actor_claim: str = Field(
+        "email", min_length=1, max_length=128, description="claim that names the person; `email` must be verified"
+    )
+    oidc_roles_claim: str = Field(
+        "roles", min_length=1, max_length=128, description="claim that lists their roles; dots lead into objects"
+    )
+    oidc_roles_file: Path | None = Field(
+        None, description="JSON map from the provider's names of roles to ours; none: the names are ours"
+    )
     quarantine_key_file: Path | None = Field(
         None, description="the key that opens quarantined output, mode 0600; without it nothing is released here"
     )
@@ -144,7 +166,7 @@ ALL: tuple[type[Process], ...] = (
 
 _ELSEWHERE = (
     "accept_fail_open api_key api_retry_s api_tenant api_url kernel_keys_file pool worker_concurrency "
-    "worker_max_runtime_s worker_name"
+    "worker_max_runtime_s worker_name worker_signed_votes"
 )
 """Read by workers and clients only. By name, so that a kernel need not load either; a test holds it current."""
 

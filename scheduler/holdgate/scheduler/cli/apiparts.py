@@ -33,7 +33,8 @@ from holdgate.scheduler.gates.quarantine import QuarantineGate
 from holdgate.scheduler.gates.submit import SubmitGate
 from holdgate.scheduler.identity.keys import read_keys
 from holdgate.scheduler.identity.principals import ApiKeys
-from holdgate.scheduler.identity.sessions import SessionKeys, Sessions
+from holdgate.scheduler.identity.sessions import Sessions
+from holdgate.scheduler.identity.tokens import TokenKeys
 from holdgate.scheduler.settings import ApiSettings
 from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.audit import AuditTrail
@@ -72,7 +73,7 @@ async def api_deps(
     try:
         yield Deps(
             keys=keys,
-            sessions=Sessions(SessionKeys(signer, _api_keyring(trust)), LiveSessions(scripts), keys, clock, os.urandom),
+            sessions=Sessions(TokenKeys(signer, _api_keyring(trust)), LiveSessions(scripts), keys, clock, os.urandom),
             kernel=kernel,
             submit_gate=SubmitGate(
                 kernel=kernel,

@@ -7,23 +7,18 @@ or change one. A session of an API key looks the key up at each request, so that
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.errors import Forged, InvalidInput
+from holdgate.kernel.errors import Forged
 from holdgate.kernel.ids import ActorId, Entropy, Tenant, uuid7
-from holdgate.kernel.permits import Keyring, Signer
-from holdgate.kernel.records import Signed
 from holdgate.scheduler.errors import SessionNotFound
 from holdgate.scheduler.identity.principals import ApiKeys, Principal
+from holdgate.scheduler.identity.tokens import TokenKeys
 from holdgate.scheduler.state.sessions import LiveSessions, SessionView
 
 DOMAIN = "session"
@@ -33,8 +28,6 @@ SESSION_ID = re.compile(r"ses_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f
 CLOCKS_APART_MS = 60_000
 """How far the clocks of two api processes may be apart."""
 BROWSER_CHARS_MAX = 200
-TOKEN_CHARS_MAX = 3800
-"""A browser keeps a cookie of 4096 bytes, name and attributes included."""
 
 
 class SessionKind(StrEnum):
@@ -81,18 +74,10 @@ class SessionEnded(Forged):
     code = "session_ended"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionKeys:
-    """With what tokens are signed, and by which keys they hold: None where the trust root has expired."""
-
-    signer: Signer
-    keyring: Callable[[], Keyring | None]
-
-
 class Sessions:
     """Opens, checks and ends sessions. StateUnavailable from each of them: then nobody is signed in."""
 
-    def __init__(self, signing: SessionKeys, live: LiveSessions, keys: ApiKeys, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, signing: TokenKeys, live: LiveSessions, keys: ApiKeys, clock: Clock, entropy: Entropy) -> None:
         self._signing = signing
         self._live = live
         self._keys = keys
@@ -103,9 +88,7 @@ class Sessions:
         """Sign `principal` in: the token and what is in it. `browser` is what it says of itself, for lists."""
         now_ms = self._clock.now_ms()
         session = self._new(principal, kind, now_ms)
-        token = _token_of(self._signing.signer.sign(DOMAIN, canonical_bytes(_plain(session))))
-        if len(token) > TOKEN_CHARS_MAX:
-            raise InvalidInput("the roles of this person do not fit into a session")
+        token = self._signing.seal(DOMAIN, _plain(session))
         shown = {"kind": str(kind), "key_id": session.key_id, "browser": browser[:BROWSER_CHARS_MAX]}
         view = SessionView(session.sid, session.actor, now_ms, session.expires_ms, shown)
         await self._live.open(
@@ -165,13 +148,8 @@ class Sessions:
         )
 
     def _session_of(self, token: str) -> Session:
-        keyring = self._signing.keyring()
-        if keyring is None:
-            raise SessionEnded("the trust root has expired")
         try:
-            return _session(parse_json(keyring.verify(DOMAIN, _signed_of(token))))
-        except InvalidInput as error:
-            raise SessionEnded("the token is not one of ours") from error
+            return _session(self._signing.open(DOMAIN, token))
         except Forged as error:
             raise SessionEnded("the token is not one of ours") from error
 
@@ -182,20 +160,6 @@ class Sessions:
         if found is None or (found.tenant, found.actor) != (session.tenant, session.actor):
             raise SessionEnded("the API key was revoked")
         return found
-
-
-def _token_of(signed: Signed) -> str:
-    return ".".join((_text(signed.body), signed.key, _text(signed.signature)))
-
-
-def _signed_of(token: str) -> Signed:
-    parts = token.split(".")
-    if len(token) > TOKEN_CHARS_MAX or len(parts) != 3:
-        raise Forged("not a session token")
-    try:
-        return Signed(body=_bytes(parts[0]), key=parts[1], signature=_bytes(parts[2]))
-    except (binascii.Error, ValueError) as error:
-        raise Forged("not a session token") from error
 
 
 def _session(body: Any) -> Session:
@@ -211,11 +175,3 @@ def _session(body: Any) -> Session:
 
 def _plain(session: Session) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(session).items()}
-
-
-def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
