@@ -19,6 +19,7 @@ from holdgate.bundles.schema import SCHEMAS, schema_text
 from holdgate.bundles.trusted import parse_bundle_rules
 from holdgate.kernel.rules import BundleRules, Rule
 from holdgate.scheduler.api.problems import KINDS
+from holdgate.scheduler.cli import manual
 
 REFERENCE = Path(__file__).parent / "reference"
 METRIC_MODULES = {
@@ -235,6 +236,7 @@ def _names(names: Iterable[str]) -> str:
 
 
 PAGES = {
+    "cli.md": manual.markdown,
     "starter-bundles.md": starters,
     "errors.md": errors,
     "metrics.md": metrics,

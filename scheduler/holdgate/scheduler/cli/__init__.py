@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["main"]
 
@@ -18,6 +19,8 @@ GROUPS = {
     "worker": ("holdgate.workers.cli:app", "Run job handlers."),
 }
 """Commands with commands of their own: where they are, imported only when called."""
+COMPLETE = "--complete"
+"""What the scripts of `holdgate completion` call: the words of a command line so far, the last one unfinished."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,13 +39,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         _run(arguments)
 
 
-def _run(arguments: list[str]) -> None:
-    if arguments and arguments[0] in GROUPS:
-        from importlib import import_module
+def load_group(name: str) -> Any:
+    """The Typer of one of GROUPS."""
+    from importlib import import_module
 
-        place, _ = GROUPS[arguments[0]]
-        module, _, attribute = place.partition(":")
-        getattr(import_module(module), attribute)(arguments[1:], prog_name=f"holdgate {arguments[0]}")
+    module, _, attribute = GROUPS[name][0].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def _run(arguments: list[str]) -> None:
+    if arguments[:1] == [COMPLETE]:
+        from holdgate.scheduler.cli.completion import candidates
+
+        for candidate in candidates(arguments[1:]):
+            print(candidate)
+        return
+    if arguments and arguments[0] in GROUPS:
+        load_group(arguments[0])(arguments[1:], prog_name=f"holdgate {arguments[0]}")
         return
     from holdgate.scheduler.cli.root import app
 

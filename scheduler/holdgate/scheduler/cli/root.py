@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+class Shell(StrEnum):
+    """Shells that commands can be completed in."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
 
 
 def _process(name: str, what: str) -> None:
@@ -163,6 +172,14 @@ def settings(
 
     text = reference.markdown()
     print(text if markdown else text.partition("\n\n")[2].replace("`", ""), end="")
+
+
+@app.command("completion")
+def completion(shell: Annotated[Shell, typer.Argument(help="Yours")]) -> None:
+    """Print a script that completes commands and options: `source <(holdgate completion bash)`."""
+    from holdgate.scheduler.cli.completion import SCRIPTS
+
+    print(SCRIPTS[shell.value], end="")
 
 
 @app.command("version")
