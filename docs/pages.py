@@ -29,6 +29,7 @@ METRIC_MODULES = {
     "Submit gate": "holdgate.scheduler.gates.metrics",
     "Jobs, dispatch, audit": "holdgate.scheduler.metrics",
     "Output gate": "holdgate.scheduler.gates.output.metrics",
+    "Webhooks": "holdgate.scheduler.notify.metrics",
     "Worker": "holdgate.workers.metrics",
 }
 

@@ -304,8 +304,10 @@ async def test_large_payloads_are_read_with_the_rights_of_who_needs_them(url: st
             async with connected(url, user) as process:
                 assert await PayloadStore(process.nc).get(digest) == payload
                 assert process.refused == []
-        await PayloadStore(api.nc).delete(digest)
-        assert api.refused == []
+        for user in ("api", "dispatcher", "output-gate"):
+            async with connected(url, user) as process:
+                await PayloadStore(process.nc).delete(await PayloadStore(api.nc).put(payload))
+                assert process.refused == api.refused == []
     for user in ("kernel", "auditor", "worker-default"):
         async with connected(url, user) as process:
             assert await process.may_not_publish("$JS.API.STREAM.MSG.GET.OBJ_holdgate-payloads")

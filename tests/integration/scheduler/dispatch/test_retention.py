@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import nats
 import pytest
+from nats.aio.client import Client as Nats
 
 from holdgate.kernel import wire
 from holdgate.kernel.ids import JobId
 from holdgate.kernel.records import Verdict
+from holdgate.scheduler.dispatch.doomed import Doomed
 from holdgate.scheduler.dispatch.lost_results import LostResults
 from holdgate.scheduler.dispatch.retention import Retention
+from holdgate.scheduler.errors import LogUnavailable, NotFound
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.connection import Scripts, key
+from holdgate.scheduler.state.log import PayloadStore, ensure_streams
 from holdgate.scheduler.state.results import RESULT_LOST
 from holdgate.scheduler.state.transitions import State
 from support.dispatching import Stage
@@ -145,3 +150,27 @@ async def _denied(world: World) -> JobId:
     job = make_job(world.now_ms)
     await world.jobs.deny(job, make_decision(job, Verdict.DENY), code="denied", now_ms=world.now_ms)
     return job.job_id
+
+
+async def test_sealed_bytes_that_a_script_doomed_leave_the_object_store(world: World, nc: Nats) -> None:
+    """Those of a forgotten job, and no others; what could not be deleted is tried again."""
+    await ensure_streams(nc)
+    payloads, jobs = PayloadStore(nc), []
+    for text in (b"one", b"two"):
+        picked, token = await world.running()
+        digest = await payloads.put(text)
+        verdict = {"verdict": "quarantine", "findings": [], "sealed_digest": digest}
+        request = world.finish_request(picked, token, State.QUARANTINED, verdict=verdict, sealed_ref=digest)
+        await world.results.finish(TENANT, [request], world.now_ms)
+        jobs.append((picked.job.job_id, digest))
+        world.pass_ms(60_000)
+    assert await Retention(world.jobs, clock=Clock(world), keep_s=90).run_once() == 1
+    away = await nats.connect(nc.connected_url.geturl())
+    await away.close()
+    with pytest.raises(LogUnavailable):
+        await Doomed(world.jobs, world.quarantine, PayloadStore(away)).run_once()
+    doomed = Doomed(world.jobs, world.quarantine, payloads)
+    assert (await doomed.run_once(), await doomed.run_once()) == (1, 0)
+    with pytest.raises(NotFound):
+        await payloads.get(jobs[0][1])
+    assert await payloads.get(jobs[1][1]) == b"two"
