@@ -6,8 +6,8 @@ terms, which the signed parts are bound to; Redis keeps the count and whether it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -60,6 +60,8 @@ class StoredGrant:
     parts: tuple[Signed, ...]
     ended_ms: int | None = None
     ended_by: ActorId | None = None
+    seen: Mapping[str, int] = field(default_factory=dict)
+    """When each approver looked at it first, where its rules want it read for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,10 @@ class Grants:
         """End those given under another policy than the one of `snapshot`; how many."""
         return int(await self._scripts.run("grants_void", tenant, (now_ms, snapshot)))
 
+    async def seen(self, tenant: Tenant, grant_id: GrantId, viewer: ActorId, now_ms: int) -> None:
+        """Record that `viewer` looked at it; only the first look of a pending one counts."""
+        await self._scripts.run("grant_view", tenant, (grant_id, now_ms, viewer))
+
     async def find(self, job: Job, snapshot: Digest, now_ms: int) -> list[FoundGrant]:
         """Active ones of the job's agent and topic, given under `snapshot`, with uses left. One round trip.
 
@@ -211,16 +217,15 @@ class Grants:
     async def _get_many(self, tenant: Tenant, ids: Sequence[GrantId]) -> list[StoredGrant | None]:
         calls: list[tuple[Arg, ...]] = []
         for grant_id in ids:
-            calls.append(("HMGET", key(tenant, "grant", grant_id), *_FIELDS))
+            calls.append(("HGETALL", key(tenant, "grant", grant_id)))
             calls.append(("LRANGE", key(tenant, "grant_parts", grant_id), 0, -1))
         replies = await self._scripts.commands(calls)
         return [
-            None if fields[0] is None else _stored(fields, parts)
+            _stored(dict(zip(fields[::2], fields[1::2], strict=True)), parts) if fields else None
             for fields, parts in zip(replies[::2], replies[1::2], strict=True)
         ]
 
 
-_FIELDS = ("terms", "digest", "requirements", "status", "uses", "ended", "ended_by")
 _APPROVE_ERRORS = {
     b"unknown": GrantNotFound,
     b"ended": GrantEnded,
@@ -282,18 +287,18 @@ def _terms(data: bytes) -> GrantTerms:
         raise StateBroken("a stored grant cannot be read") from error
 
 
-def _stored(fields: list[Any], parts: list[bytes]) -> StoredGrant:
-    terms, terms_digest, requirements, status, uses, ended, ended_by = fields
+def _stored(record: dict[bytes, bytes], parts: list[bytes]) -> StoredGrant:
     try:
         return StoredGrant(
-            terms=_terms(terms),
-            digest=Digest(terms_digest.decode()),
-            requirements=encoding.unpack_requirements(requirements),
-            status=GrantStatus(status.decode()),
-            uses=int(uses),
+            terms=_terms(record[b"terms"]),
+            digest=Digest(record[b"digest"].decode()),
+            requirements=encoding.unpack_requirements(record[b"requirements"]),
+            status=GrantStatus(record[b"status"].decode()),
+            uses=int(record[b"uses"]),
             parts=tuple(map(encoding.unpack_signed, parts)),
-            ended_ms=int(ended) if ended else None,
-            ended_by=ActorId(ended_by.decode()) if ended_by else None,
+            ended_ms=int(record[b"ended"]) if record.get(b"ended") else None,
+            ended_by=ActorId(record[b"ended_by"].decode()) if record.get(b"ended_by") else None,
+            seen={name[5:].decode(): int(at) for name, at in record.items() if name.startswith(b"seen:")},
         )
-    except (AttributeError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise StateBroken("a stored grant cannot be read") from error
