@@ -16,6 +16,7 @@ GROUPS = {
     "root": ("holdgate.bundles.cli:root_app", "The trust root: who may sign what."),
     "policy": ("holdgate.scheduler.cli.policy:app", "Try rules, offline or on what was and is decided."),
     "audit": ("holdgate.scheduler.audit.cli:app", "The archive of the audit log."),
+    "webhooks": ("holdgate.scheduler.cli.webhooks:app", "Where notices go."),
     "worker": ("holdgate.workers.cli:app", "Run job handlers."),
 }
 """Commands with commands of their own: where they are, imported only when called."""

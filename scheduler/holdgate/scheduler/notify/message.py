@@ -36,24 +36,36 @@ def message_body(notice: Notice, console_url: str | None) -> bytes:
     details = notice.details
     output = details.get("output") or {}
     rules = details.get("deciding") or details.get("rules") or output.get("rules") or []
-    return canonical_bytes(
-        {
-            "id": message_id(notice),
-            "type": str(notice.kind),
-            "time": rfc3339(notice.time_ms),
-            "tenant": notice.tenant,
-            "job_id": notice.job_id,
-            "topic": _text(notice.who.get("topic")),
-            "actor": _text(notice.who.get("actor")) or _text(details.get("actor")),
-            "by": _by(details),
-            "outcome": _OUTCOMES.get(notice.event),
-            "rules": [str(rule) for rule in rules],
-            "reason": _text(details.get("reason")),
-            "severity": _text(details.get("severity")),
-            "expires_at": _expires_at(notice),
-            "link": _link(notice, console_url),
-        }
+    return _body(
+        message_id(notice),
+        str(notice.kind),
+        notice.time_ms,
+        tenant=notice.tenant,
+        job_id=notice.job_id,
+        topic=_text(notice.who.get("topic")),
+        actor=_text(notice.who.get("actor")) or _text(details.get("actor")),
+        by=_by(details),
+        outcome=_OUTCOMES.get(notice.event),
+        rules=[str(rule) for rule in rules],
+        reason=_text(details.get("reason")),
+        severity=_text(details.get("severity")),
+        expires_at=_expires_at(notice),
+        link=_link(notice, console_url),
     )
+
+
+def trial(now_ms: int) -> tuple[str, bytes]:
+    """Id and body of a notice that is of nothing, to try a receiver with."""
+    message_id = f"ntc_test_0_{now_ms}"
+    return message_id, _body(message_id, "test", now_ms, reason="this is a test", by=[], rules=[])
+
+
+_MEMBERS = ("tenant", "job_id", "topic", "actor", "by", "outcome", "rules", "reason", "severity", "expires_at", "link")
+
+
+def _body(message_id: str, kind: str, time_ms: int, **members: Any) -> bytes:
+    head = {"id": message_id, "type": kind, "time": rfc3339(time_ms)}
+    return canonical_bytes({**head, **{name: members.get(name) for name in _MEMBERS}})
 
 
 def _by(details: Mapping[str, Any]) -> list[str]:
