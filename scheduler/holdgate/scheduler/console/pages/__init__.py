@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from holdgate.scheduler.console.page import Page
-from holdgate.scheduler.console.pages import jobs, overview, sessions, status
+from holdgate.scheduler.console.pages import dead, events, job, jobs, overview, sessions, status, workers
 
 __all__ = ["PAGES"]
 
-PAGES: tuple[Page, ...] = (*overview.PAGES, *jobs.PAGES, *status.PAGES, *sessions.PAGES)
+PAGES: tuple[Page, ...] = (
+    *overview.PAGES,
+    *jobs.PAGES,
+    *job.PAGES,
+    *workers.PAGES,
+    *dead.PAGES,
+    *events.PAGES,
+    *status.PAGES,
+    *sessions.PAGES,
+)
