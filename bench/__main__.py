@@ -14,7 +14,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench import bundle_tests, decision, jobs, load, policy, replay
+from bench import approvals, bundle_tests, decision, jobs, load, policy, replay
 from bench.system import running
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -35,11 +35,15 @@ AIMS = {
     "replay, decisions/s": "50,000",
     "replay with reading from Redis, decisions/s": "",
     "tests of a bundle, 1,000 cases, s": "under 1",
+    "queue in the console, 100 held, p50 / p99 ms": "under 100",
+    "queue in the console, 10,000 held, p50 / p99 ms": "under 200",
+    "submit to live update, p50 / p99 ms": "under 1,000",
+    "approve to handler, p50 / p99 ms": "p50 under 50",
 }
 
 
 def main() -> int:
-    """Measure everything; about three minutes."""
+    """Measure everything; about four minutes."""
     console = Console()
     with console.status("decisions"):
         results: dict[str, Any] = dict(decision.measure())
@@ -52,6 +56,8 @@ def main() -> int:
     with console.status("jobs"), running() as system:
         results["jobs"] = jobs.measure(system)
         results["jobs_per_s"] = results["jobs"]["jobs_per_s"]
+    with console.status("approvals"):
+        results["approvals"] = approvals.measure()
     with console.status("submits"), running("--workers", "0") as system:
         results["submits"] = load.measure(system)
         results.update({name: results["submits"][name] for name in ("submit_per_s", "submit_p50_ms", "submit_p99_ms")})
@@ -98,7 +104,7 @@ def table(results: dict[str, Any]) -> Table:
     """Figures beside what was aimed at."""
     shown = Table("figure", "measured", "aim", title="Holdgate")
     by_rules = results["decision_p50_us"]
-    policies = results["policy"]
+    policies, held = results["policy"], results["approvals"]
     rows = {
         "decision_p50_us at 1,000 rules": by_rules["1000"],
         "decision_p50_us at 10,000 against 100 rules": f"{by_rules['10000'] / by_rules['100']:.2f} x",
@@ -112,10 +118,18 @@ def table(results: dict[str, Any]) -> Table:
         "replay, decisions/s": policies["replay"]["replay_per_s"],
         "replay with reading from Redis, decisions/s": policies["replay"]["replay_stored_per_s"],
         "tests of a bundle, 1,000 cases, s": policies["bundle_tests_s"]["100"],
+        "queue in the console, 100 held, p50 / p99 ms": _both(held["held_100"]["console_queue_ms"]),
+        "queue in the console, 10,000 held, p50 / p99 ms": _both(held["held_10000"]["console_queue_ms"]),
+        "submit to live update, p50 / p99 ms": _both(held["live_update_ms"]),
+        "approve to handler, p50 / p99 ms": _both(held["approve_to_start_ms"]),
     }
     for name, value in rows.items():
         shown.add_row(name, str(value), AIMS[name])
     return shown
+
+
+def _both(quantiles: dict[str, float]) -> str:
+    return f"{quantiles['p50']} / {quantiles['p99']}"
 
 
 def _processor() -> str:

@@ -116,14 +116,14 @@ async def open_loop(system: System, per_s: float, seconds: float, connections: i
     return answers
 
 
-async def submit_all(system: System, jobs: int, connections: int) -> int:
+async def submit_all(system: System, jobs: int, connections: int, body: dict[str, Any] | None = None) -> int:
     """`jobs` submits over `connections`; how many were accepted (all, or an error)."""
     left = iter(range(jobs))
     accepted = 0
 
     async def client() -> None:
         nonlocal accepted
-        connection = await Connection.open(system)
+        connection = await Connection.open(system, body)
         for _ in left:
             status = await connection.submit()
             if status != 202:
