@@ -30,7 +30,7 @@ in their help what else.
 | --- | --- |
 """
 SHARED = (
-    "`holdgate jobs` and `holdgate approvals` take these, each command. A key that is given goes to no other address than "
+    "`holdgate jobs` and `holdgate approvals` take these. A key that is given goes to no other address than "
     "one that is given, or `http://127.0.0.1:8081`."
 )
 SHARED_FLAGS = {"--api", "--api-key-file", "--dir", "--as", "--json"}
