@@ -29,12 +29,10 @@ from holdgate.kernel.records import (
 )
 from holdgate.kernel.standing import Ballot, is_useful, missing
 from holdgate.kernel.trust import Trust
-from holdgate.kernel.votes import VotesInvalid, VoteTarget, open_vote
+from holdgate.kernel.votes import VOTES_MAX, VotesInvalid, VoteTarget, open_vote
 
 DEFAULT_APPROVER_ROLE = "approver"
 """Who releases a job held over a rate limit, where the rule names nobody."""
-VOTES_MAX = 64
-"""Signed votes that one permit request may carry; each costs a signature check."""
 ATTEMPT_NUMBER_MAX = 1_000_000
 """Far above any `max_attempts`: an operator may retry a dead job by hand, which is a new attempt each time."""
 

@@ -20,6 +20,9 @@ from holdgate.kernel.ids import ActorId, Digest
 from holdgate.kernel.permits import Keyring, open_signed
 from holdgate.kernel.records import Job, Signed, Vote
 
+VOTES_MAX = 64
+"""Signed votes that one permit request, or one handover, may carry; each costs a signature check."""
+
 
 class VotesInvalid(Forged):
     """the votes do not release this job"""

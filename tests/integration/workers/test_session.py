@@ -13,13 +13,15 @@ import pytest
 
 from holdgate.kernel import limits, subjects
 from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.records import Constraints
-from holdgate.workers import Job, PermanentFailure, Worker, session
+from holdgate.workers import Job, PermanentFailure, Worker, metrics, session
 from holdgate.workers.beats import Heart, Introduction
 from holdgate.workers.execute import Executors
 from holdgate.workers.leases import Leases
 from holdgate.workers.settings import WorkerSettings
 from support.handover import DISPATCHER, KERNEL, STRANGER, Handover, make_delivery, make_job
+from support.state import API
 from support.waiting import eventually
 
 worker = Worker(concurrency=8)
@@ -149,6 +151,33 @@ async def test_a_forged_delivery_is_refused_and_no_handler_runs(
     result = await handover.result()
     assert (result["outcome"], result["code"], result["value"]) == ("refused", code, None)
     assert ran == []
+
+
+async def test_a_worker_that_demands_signed_votes_refuses_a_release_without_them(
+    handover: Handover, settings: WorkerSettings
+) -> None:
+    """The api said that somebody released it, and the kernel believed the api."""
+    assert settings.kernel_keys_file is not None
+    keys = json.loads(settings.kernel_keys_file.read_text())
+    approver = {"actor": "dana", "public_key": API.public_key.hex()}
+    settings.kernel_keys_file.write_text(json.dumps({**keys, "approver_keys": [approver]}))
+    ran.clear()
+    before = metrics.REFUSED.labels(code="votes_unsigned")._value.get()
+    thread = WorkerThread(settings.model_copy(update={"worker_signed_votes": 1}))
+    thread.start()
+    await handover.known_worker()
+    handover.give(make_job(), verdict="require_approval", approvers=("erin",))
+    result = await handover.result()
+    assert (result["outcome"], result["code"], ran) == ("refused", "votes_unsigned", [])
+    assert metrics.REFUSED.labels(code="votes_unsigned")._value.get() == before + 1
+    thread.stop()
+    handover.release()
+    await asyncio.to_thread(thread.join, 20)
+
+
+async def test_a_worker_that_demands_more_votes_than_it_pinned_people_does_not_start(settings: WorkerSettings) -> None:
+    with pytest.raises(InvalidInput, match="SIGNED_VOTES` is 1 and 0 approvers are pinned"):
+        await worker.serve(settings.model_copy(update={"worker_signed_votes": 1}))
 
 
 async def test_a_replayed_delivery_neither_runs_again_nor_ends_the_true_run(handover: Handover, running: None) -> None:

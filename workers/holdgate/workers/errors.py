@@ -43,6 +43,7 @@ class Refusal(StrEnum):
     PERMIT_REPLAYED = "permit_replayed"
     REPLAY_MEMORY_FULL = "replay_memory_full"
     FAIL_OPEN_REFUSED = "fail_open_refused"
+    VOTES_UNSIGNED = "votes_unsigned"
     NO_HANDLER = "no_handler"
     MISSING_CAPABILITY = "missing_capability"
 

@@ -9,7 +9,8 @@ Order of the checks, each of which must hold:
 4. it names this job and this attempt, and the job belongs to the pool and tenant of the permit;
 5. the hash of the job as received, computed here, is the one that was signed;
 6. the payload is the one that was hashed;
-7. no attempt of this job that is as new was seen before. Checked last, so that a forged message cannot use up the
+7. where this worker demands votes signed by people it pinned, and the kernel let a held job through, enough of them;
+8. no attempt of this job that is as new was seen before. Checked last, so that a forged message cannot use up the
    attempt of a true one.
 
 What always holds: nothing received is believed because of where it came from.
@@ -27,7 +28,9 @@ from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import Forged, InvalidInput
 from holdgate.kernel.permits import Keyring, open_signed
 from holdgate.kernel.records import Job, Permit, Signed
+from holdgate.kernel.votes import VOTES_MAX
 from holdgate.workers.errors import MalformedDelivery, PermitRefused, Refusal
+from holdgate.workers.votes import NO_VOTES_NEEDED, SignedVotes
 
 ATTEMPTS_REMEMBERED_MAX = 200_000
 """Jobs of which the newest attempt is remembered: two hours at 25 jobs a second, about 40 MB when full."""
@@ -42,6 +45,7 @@ class Delivery:
     attempt: int
     token: str
     lease_ms: int
+    votes: tuple[Signed, ...] = ()
 
     @classmethod
     def from_dict(cls, value: Any) -> Delivery:
@@ -51,11 +55,14 @@ class Delivery:
         try:
             attempt, token, lease_ms = value["attempt"], value["token"], value["lease_ms"]
             job, permit = Job.from_dict(value["job"]), Signed.from_dict(value["permit"])
-        except (KeyError, AttributeError, InvalidInput) as error:
+            votes = tuple(map(Signed.from_dict, value.get("votes", ())))
+        except (KeyError, AttributeError, TypeError, InvalidInput) as error:
             raise MalformedDelivery(f"what the dispatcher sent is not a job with a permit: {error}") from error
         if not (_is_count(attempt) and isinstance(token, str) and token and _is_count(lease_ms) and _is_typed(job)):
             raise MalformedDelivery
-        return cls(job=job, permit=permit, attempt=attempt, token=token, lease_ms=lease_ms)
+        if len(votes) > VOTES_MAX:
+            raise MalformedDelivery(f"more than {VOTES_MAX} votes")
+        return cls(job=job, permit=permit, attempt=attempt, token=token, lease_ms=lease_ms, votes=votes)
 
 
 class PermitCheck:
@@ -70,6 +77,7 @@ class PermitCheck:
         clock: Clock,
         dispatcher_keys: Iterable[bytes] = (),
         accept_fail_open: bool = False,
+        signed_votes: SignedVotes = NO_VOTES_NEEDED,
         remembered_max: int = ATTEMPTS_REMEMBERED_MAX,
     ) -> None:
         self._kernel = Keyring(kernel_keys)
@@ -78,6 +86,7 @@ class PermitCheck:
         self._pool = pool
         self._clock = clock
         self._accept_fail_open = accept_fail_open
+        self._signed_votes = signed_votes
         self._attempts = _Attempts(remembered_max)
 
     def verify(self, delivery: Delivery) -> Permit:
@@ -86,7 +95,9 @@ class PermitCheck:
         self._verify_addressee(permit)
         self._verify_time(permit)
         _verify_job(permit, delivery)
-        self._attempts.take(permit, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        self._signed_votes.verify(permit, delivery.job, delivery.votes, now_ms)
+        self._attempts.take(permit, now_ms)
         return permit
 
     def _open(self, signed: Signed) -> Permit:

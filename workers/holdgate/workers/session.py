@@ -67,6 +67,7 @@ TRY_ELSEWHERE = frozenset(
         Refusal.PERMIT_OTHER_WORKER,
         Refusal.PERMIT_OTHER_POOL,
         Refusal.FAIL_OPEN_REFUSED,
+        Refusal.VOTES_UNSIGNED,
         Refusal.REPLAY_MEMORY_FULL,
         Refusal.NO_HANDLER,
         Refusal.MISSING_CAPABILITY,

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from holdgate.kernel.errors import InvalidInput
-from holdgate.kernel.ids import Entropy
+from holdgate.kernel.ids import ActorId, Entropy
+from holdgate.workers.votes import PinnedApprover
 
 PREFIX = "HOLDGATE_"
 SECRET_BYTES_MAX = 64 * 1024
@@ -40,7 +41,9 @@ class WorkerSettings(BaseSettings):
     )
     stop_timeout_s: float = Field(8.0, gt=0, le=600, description="how long work under way may take to end at a stop")
     kernel_keys_file: Path | None = Field(
-        None, description='file of the pinned public keys: `{"kernel_keys": [...], "dispatcher_keys": [...]}`'
+        None,
+        description='file of the pinned public keys: `{"kernel_keys": [...], "dispatcher_keys": [...], '
+        '"approver_keys": [{"actor": ..., "public_key": ...}]}`',
     )
     pool: str = Field("default", pattern="^[a-z0-9][a-z0-9_-]{0,62}$", description="pool to take jobs of")
     worker_name: str = Field(
@@ -51,6 +54,12 @@ class WorkerSettings(BaseSettings):
     worker_max_runtime_s: float = Field(3600, gt=0, description="longest run where no permit or handler says less")
     accept_fail_open: bool = Field(
         False, description="run jobs handed over without a decision of the kernel, where the signed root allows that"
+    )
+    worker_signed_votes: int = Field(
+        0,
+        ge=0,
+        le=20,
+        description="how many people must have signed the release of a held job with keys that this worker pinned",
     )
 
     def nats_password(self) -> SecretStr | None:
@@ -64,6 +73,14 @@ class PinnedKeys:
 
     kernel: tuple[bytes, ...]
     dispatcher: tuple[bytes, ...] = ()
+    approvers: tuple[PinnedApprover, ...] = ()
+
+
+class _ApproverKey(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    actor: Annotated[str, Field(min_length=1, max_length=128)]
+    public_key: str
 
 
 class _KeysFile(BaseModel):
@@ -71,6 +88,7 @@ class _KeysFile(BaseModel):
 
     kernel_keys: Annotated[list[str], Field(min_length=1, max_length=64)]
     dispatcher_keys: Annotated[list[str], Field(max_length=64)] = []
+    approver_keys: Annotated[list[_ApproverKey], Field(max_length=1000)] = []
 
 
 def load_keys(path: Path | None) -> PinnedKeys:
@@ -84,7 +102,11 @@ def load_keys(path: Path | None) -> PinnedKeys:
     except ValidationError as error:
         raise InvalidInput(f"`{path}` is not a list of keys: {error.errors(include_input=False)[0]['msg']}") from error
     return PinnedKeys(
-        kernel=tuple(map(_public_key, listed.kernel_keys)), dispatcher=tuple(map(_public_key, listed.dispatcher_keys))
+        kernel=tuple(map(_public_key, listed.kernel_keys)),
+        dispatcher=tuple(map(_public_key, listed.dispatcher_keys)),
+        approvers=tuple(
+            PinnedApprover(ActorId(item.actor), _public_key(item.public_key)) for item in listed.approver_keys
+        ),
     )
 
 

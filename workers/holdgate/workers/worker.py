@@ -26,6 +26,7 @@ from holdgate.workers.leases import Leases
 from holdgate.workers.permits import PermitCheck
 from holdgate.workers.session import GRACE_SHARE, Session, SessionLimits
 from holdgate.workers.settings import WorkerSettings, load_keys, new_worker_id, notify_socket
+from holdgate.workers.votes import SignedVotes
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -124,6 +125,7 @@ class Worker:
 async def _assemble(handlers: Handlers, settings: WorkerSettings) -> tuple[Session, Callable[[], Any]]:
     """The parts of one worker, wired; and how to close the connection that they share."""
     keys = load_keys(settings.kernel_keys_file)
+    signed_votes = SignedVotes(settings.worker_signed_votes, keys.approvers)
     clock = SystemClock()
     me = Introduction(
         worker=new_worker_id(settings.worker_name),
@@ -153,6 +155,7 @@ async def _assemble(handlers: Handlers, settings: WorkerSettings) -> tuple[Sessi
             pool=me.pool,
             clock=clock,
             accept_fail_open=settings.accept_fail_open,
+            signed_votes=signed_votes,
         ),
         executors=Executors(
             clock=clock,

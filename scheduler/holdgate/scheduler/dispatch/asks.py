@@ -49,6 +49,8 @@ REPLY_BYTES_MAX = limits.ENVELOPE_BYTES_MAX * 3 // 4
 """Jobs in one reply, as `_reply_bytes` counts them."""
 RECORD_BYTES = 16 * 1024
 """A job without payload, prompt and labels, its permit and its lease: topic, tags and principals at their limits."""
+VOTE_BYTES = 256
+"""A signed vote without what it says: key, signature and the names of both."""
 BUSY_RETRY_MS = 1_000
 INCAPABLE_DELAY_MS = 1_000
 """A job that no worker seen lately can do: how long it stays out of the way of those that can run."""
@@ -336,7 +338,7 @@ class AskDesk:
                 pool.fair.give_back(item.job.tenant, 1)
                 metrics.DISPATCH_REFUSED.labels("no_capable_worker").inc()
                 continue
-            size += _reply_bytes(item.job)
+            size += _reply_bytes(item)
             if suited and (size > REPLY_BYTES_MAX or len(suited) >= ask.n):
                 others["next_answer", 0].append(item)
                 pool.fair.give_back(item.job.tenant, 1)
@@ -404,8 +406,10 @@ def _names(body: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _reply_bytes(job: Job) -> int:
-    """No less than what `job` takes in an answer; a payload that is still in the object store counts as a large one."""
+def _reply_bytes(item: Picked) -> int:
+    """No less than what the job takes in an answer; a payload still in the object store counts as a large one."""
+    job = item.job
+    votes = sum(len(vote.body) + VOTE_BYTES for vote in item.votes)
     payload = limits.BODY_BYTES_DEFAULT if job.payload is None else len(job.payload)
     texts = (job.prompt or "", *job.labels, *job.labels.values())
-    return RECORD_BYTES + payload + sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
+    return RECORD_BYTES + votes + payload + sum(len(text) if text.isascii() else 4 * len(text) for text in texts)

@@ -44,7 +44,7 @@ from holdgate.kernel.records import (
 )
 from holdgate.scheduler import metrics
 from holdgate.scheduler.errors import NotFound
-from holdgate.scheduler.state.approvals import Approvals, Redecision
+from holdgate.scheduler.state.approvals import Approvals, Redecision, job_shape
 from holdgate.scheduler.state.backlog import Backlog, Picked, StartKind, StartRequest, StartResult
 from holdgate.scheduler.state.transitions import State
 
@@ -77,13 +77,14 @@ class Payloads(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """A started job with its permit, as it goes to the worker."""
+    """A started job with its permit, as it goes to the worker; with the votes that released it, if any did."""
 
     job: Job
     permit: Signed
     attempt: int
     token: LeaseToken
     lease_ms: int
+    votes: tuple[Signed, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for the reply."""
@@ -93,6 +94,7 @@ class Handover:
             "attempt": self.attempt,
             "token": self.token,
             "lease_ms": self.lease_ms,
+            "votes": [vote.as_dict() for vote in self.votes],
         }
 
 
@@ -334,7 +336,9 @@ class DispatchGate:
             for (item, request, permit), result in zip(parts, results, strict=True):
                 _count_start(result)
                 if result.kind is StartKind.STARTED:
-                    handovers.append(Handover(item.job, permit, request.attempt, request.token, request.lease_ms))
+                    handovers.append(
+                        Handover(item.job, permit, request.attempt, request.token, request.lease_ms, item.votes)
+                    )
                 elif result.kind is StartKind.APPROVAL_MISSING and request.decision is not None:
                     unapproved.append((item, request.decision, "needs_approval"))
         return handovers, unapproved
@@ -366,6 +370,7 @@ class DispatchGate:
                 reservation=item.reservation,
                 outcome=outcome_of(item.admission),
                 code=code,
+                job_shape=job_shape(item.job),
             )
             for item, decision, code in refused
         ]

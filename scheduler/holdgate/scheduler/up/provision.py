@@ -163,9 +163,11 @@ def _first_root(signers: Mapping[str, Signer], quarantine: bytes, expires: str) 
 
 
 def _worker_keys(home: Home, signers: Mapping[str, Signer]) -> None:
+    root = parse_chain(home.root_file.read_bytes()).root
     pinned = {
         "kernel_keys": [signers["kernel"].public_key.hex()],
         "dispatcher_keys": [signers["dispatcher"].public_key.hex()],
+        "approver_keys": [{"actor": approver.actor, "public_key": approver.public_key} for approver in root.approvers],
     }
     write_private(home.worker_keys_file, _shown(pinned))
 

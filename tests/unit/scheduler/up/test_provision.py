@@ -11,7 +11,7 @@ from holdgate.bundles.chain import sign_root
 from holdgate.bundles.errors import KeyUnsafe
 from holdgate.bundles.format import build_bundle, parse_bundle
 from holdgate.bundles.keys import load_public, load_signer
-from holdgate.bundles.root import Pins, RootKeys
+from holdgate.bundles.root import Approver, Pins, RootKeys
 from holdgate.bundles.rootfile import load_chain, load_root
 from holdgate.bundles.trusted import TrustedSet, parse_bundle_rules
 from holdgate.kernel.clock import SystemClock
@@ -25,6 +25,7 @@ from holdgate.scheduler.up.provision import (
     STARTER_APPROVER_ROLES,
     provision,
 )
+from holdgate.workers.settings import load_keys
 from support.trust import STARTER, signer
 
 CLOCK = SystemClock()
@@ -115,6 +116,19 @@ def test_the_starter_bundle_would_be_accepted_under_the_root(tmp_path: Path) -> 
     root = load_root(made.home.root_file, Pins.parse(made.root_pins), now_ms)
     accepted = TrustedSet.under(root).accept(made.starter, now_ms)
     assert accepted.active() is not None
+
+
+def test_workers_pin_the_approvers_that_the_root_names(tmp_path: Path) -> None:
+    """Also those that the owner named in it later."""
+    made = provision(tmp_path / "d", CLOCK)
+    assert load_keys(made.home.worker_keys_file).approvers == ()
+    chain = load_chain(made.home.root_file, Pins.parse(made.root_pins), CLOCK.now_ms())
+    dana = Approver(actor="dana", public_key=signer("dana").public_key.hex(), roles=["release-manager"])
+    changed = chain.root.model_copy(update={"version": 2, "approvers": [dana]})
+    made.home.root_file.write_bytes(sign_root(changed, [load_signer(made.home.key_file("root"))], after=chain))
+    provision(tmp_path / "d", CLOCK)
+    (pinned,) = load_keys(made.home.worker_keys_file).approvers
+    assert (pinned.actor, pinned.public_key) == ("dana", signer("dana").public_key)
 
 
 def test_a_root_that_ends_soon_is_followed_by_its_next_version(tmp_path: Path) -> None:
