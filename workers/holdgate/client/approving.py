@@ -27,11 +27,13 @@ class ApprovalOperations(Performing):
         rule: str | None = None,
         topic: str | None = None,
         severity: str | None = None,
+        mine: bool = False,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Operation[Page[Approval]]:
-        """One page of the held jobs that wait for approval; `order` is `newest` or `expiring`."""
+        """One page of the held jobs that wait for approval; `order` is `newest` or `expiring`, `mine`: may vote."""
         query = {"order": order, "rule": rule, "topic": topic, "severity": severity}
+        query |= {"mine": "true" if mine else None}
         query |= {"limit": str(limit), "cursor": cursor}
         return model_of(Page[Approval], (yield from self._get(APPROVALS, query)))
 

@@ -15,9 +15,11 @@ from holdgate.client.people import (
     Approvals,
     AsyncApprovals,
     AsyncDelegations,
+    AsyncGrants,
     AsyncQuarantine,
     AwaitedPart,
     Delegations,
+    Grants,
     PlainPart,
     Quarantine,
 )
@@ -203,6 +205,7 @@ class Client:
         self.jobs = Jobs(self.driver)
         self.approvals = Approvals(self.driver)
         self.delegations = Delegations(self.driver)
+        self.grants = Grants(self.driver)
         self.quarantine = Quarantine(self.driver)
         self.policy = Policy(self.driver)
 
@@ -237,6 +240,7 @@ class AsyncClient:
         self.jobs = AsyncJobs(self.driver)
         self.approvals = AsyncApprovals(self.driver)
         self.delegations = AsyncDelegations(self.driver)
+        self.grants = AsyncGrants(self.driver)
         self.quarantine = AsyncQuarantine(self.driver)
         self.policy = AsyncPolicy(self.driver)
 

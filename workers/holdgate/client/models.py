@@ -215,6 +215,35 @@ class Delegation(_Shown):
     expires_at: datetime | None = None
 
 
+class Grant(_Shown):
+    """A standing grant. `grant_digest` is what an approval of it is bound to; `used_by`: the jobs that it released."""
+
+    grant_id: str
+    status: str
+    grant_digest: str
+    actor: str = ""
+    principals: tuple[str, ...] = ()
+    topic: str = ""
+    labels: dict[str, str] = {}
+    capability: str | None = None
+    rules: tuple[str, ...] = ()
+    snapshot: str = ""
+    uses_max: int = 0
+    uses: int = 0
+    uses_left: int = 0
+    requested_by: str = ""
+    requested_at: datetime | None = None
+    expires_at: datetime | None = None
+    ended_at: datetime | None = None
+    ended_by: str | None = None
+    reason: str = ""
+    job_id: str = ""
+    requirements: tuple[dict[str, Any], ...] = ()
+    approvals: tuple[dict[str, Any], ...] = ()
+    approvals_missing: int = 0
+    used_by: tuple[dict[str, Any], ...] = ()
+
+
 class Quarantined(_Shown):
     """A sealed output: its findings, never content. `digest` is what a vote is bound to."""
 

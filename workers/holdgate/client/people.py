@@ -72,6 +72,16 @@ class Delegations(PlainPart):
     revoke = PlainCall(Operations.revoke_delegation)
 
 
+class Grants(PlainPart):
+    """Jobs of a kind that people release before they come."""
+
+    list = PlainCall(Operations.list_grants)
+    show = PlainCall(Operations.show_grant)
+    request = PlainCall(Operations.request_grant)
+    approve = PlainCall(Operations.approve_grant)
+    revoke = PlainCall(Operations.revoke_grant)
+
+
 class Quarantine(PlainPart):
     """Sealed outputs. `release` and `destroy` take what `show` returned."""
 
@@ -87,6 +97,16 @@ class AsyncDelegations(AwaitedPart):
     list = AwaitedCall(Operations.list_delegations)
     give = AwaitedCall(Operations.delegate)
     revoke = AwaitedCall(Operations.revoke_delegation)
+
+
+class AsyncGrants(AwaitedPart):
+    """Jobs of a kind that people release before they come."""
+
+    list = AwaitedCall(Operations.list_grants)
+    show = AwaitedCall(Operations.show_grant)
+    request = AwaitedCall(Operations.request_grant)
+    approve = AwaitedCall(Operations.approve_grant)
+    revoke = AwaitedCall(Operations.revoke_grant)
 
 
 class AsyncQuarantine(AwaitedPart):

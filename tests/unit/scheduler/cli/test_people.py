@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from holdgate.client.errors import JobNotSucceeded, WaitTimeout, error_of
 from holdgate.client.models import JobInfo
 from holdgate.kernel.errors import InvalidInput
-from holdgate.scheduler.cli.people import bulk, connection, signing, submit, vote
+from holdgate.scheduler.cli.people import asking, bulk, connection, signing, submit
 from holdgate.scheduler.cli.people.approvals import app as approvals_app
 from holdgate.scheduler.cli.people.exits import MEANINGS, Exit, exit_of_error, exit_of_state, help_text
 from holdgate.scheduler.cli.people.jobs import app as jobs_app
@@ -216,7 +216,7 @@ def test_an_address_that_is_none_is_a_usage_error(url: str) -> None:
 def test_a_script_that_has_looked_at_nothing_cannot_vote(
     command: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vote, "look_at", lambda *_: pytest.fail("it asked the API"))
+    monkeypatch.setattr(asking, "look_at", lambda *_: pytest.fail("it asked the API"))
     done = invoke(approvals_app, command, "job_1", *arguments, "--api", "http://127.0.0.1:1", HOLDGATE_API_KEY="k")
     assert done.exit_code == 2
     assert "--job-hash" in done.output

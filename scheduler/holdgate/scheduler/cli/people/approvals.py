@@ -10,7 +10,7 @@ import typer
 
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.records import Severity
-from holdgate.scheduler.cli.people import bulk, delegations, held, vote
+from holdgate.scheduler.cli.people import bulk, delegations, grants, held, vote
 from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.exits import help_text
 from holdgate.scheduler.cli.people.look import look_at
@@ -24,6 +24,7 @@ app.command("reject")(vote.reject_command)
 app.command("defer")(vote.defer_command)
 app.command("reconfirm")(vote.reconfirm_command)
 app.command("bulk")(bulk.bulk_command)
+app.add_typer(grants.app, name="grants")
 app.add_typer(delegations.app, name="delegate")
 
 
@@ -47,12 +48,13 @@ def list_command(
     rule: OfRule = None,
     topic: OfTopic = None,
     severity: Annotated[Severity | None, typer.Option(help="Only those of it")] = None,
+    mine: Annotated[bool, typer.Option("--mine", help="Only those that you may vote on")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most")] = 50,
 ) -> None:
     """List what waits for people."""
     filters = {"order": order, "rule": rule, "topic": topic, "severity": severity}
     given = {name: None if value is None else str(value) for name, value in filters.items()}
-    found = pending(session.client, limit, **given)
+    found = pending(session.client, limit, mine=mine, **given)
     if session.out.as_json:
         for item in found:
             session.out.line(item.as_dict())

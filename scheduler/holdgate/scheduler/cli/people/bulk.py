@@ -18,11 +18,12 @@ from pydantic import ValidationError
 from holdgate.client.models import Approval, BulkResult
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import InvalidInput
+from holdgate.scheduler.cli.people.asking import agrees, reason_of
 from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.exits import Exit
 from holdgate.scheduler.cli.people.output import Out, note
 from holdgate.scheduler.cli.people.queue import pending, print_queue
-from holdgate.scheduler.cli.people.vote import Confirm, Reason, agrees, reason_of
+from holdgate.scheduler.cli.people.vote import Confirm, Reason
 
 AT_ONCE = 100
 COLUMNS = ("job", "status", "why not")

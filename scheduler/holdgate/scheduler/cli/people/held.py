@@ -74,9 +74,9 @@ def vote_text(vote: Mapping[str, Any]) -> str:
     return f"{how}  {vote.get('approver')}{whom}  {clock_text(vote.get('cast_at'))}  {vote.get('reason', '')}"
 
 
-def confirmations(shown: Approval) -> list[str]:
+def confirmations(requirements: Iterable[Mapping[str, Any]]) -> list[str]:
     """Texts that rules want typed."""
-    return list(dict.fromkeys(str(item["confirm"]) for item in shown.requirements if item.get("confirm")))
+    return list(dict.fromkeys(str(item["confirm"]) for item in requirements if item.get("confirm")))
 
 
 def similar_rows(items: Iterable[Mapping[str, Any]]) -> list[tuple[object, ...]]:

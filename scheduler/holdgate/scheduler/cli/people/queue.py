@@ -14,11 +14,11 @@ COLUMNS = ("job", "severity", "topic", "actor", "time left", "votes", "held beca
 PAGE = 100
 
 
-def pending(client: Client, limit: int, **filters: str | None) -> Iterator[Approval]:
+def pending(client: Client, limit: int, *, mine: bool = False, **filters: str | None) -> Iterator[Approval]:
     """Held jobs that wait, page by page; `limit` in all."""
     cursor = None
     while limit > 0:
-        page = client.approvals.list(limit=min(limit, PAGE), cursor=cursor, **filters)
+        page = client.approvals.list(limit=min(limit, PAGE), cursor=cursor, mine=mine, **filters)
         yield from page.items
         limit -= len(page.items)
         if (cursor := page.next_cursor) is None:

@@ -7,23 +7,20 @@ cannot vote; what is signed is the same as what was shown.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from holdgate.bundles.cli.signing import PassphraseFd, PassphraseFile, PassphraseFrom
-from holdgate.client.models import Approval, VoteResult
+from holdgate.client.models import VoteResult
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import InvalidInput
-from holdgate.scheduler.cli.people import held
+from holdgate.scheduler.cli.people.asking import agrees, reason_of, require_way_to_ask, seen, typed_confirmation
 from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.exits import Exit
-from holdgate.scheduler.cli.people.look import look_at
-from holdgate.scheduler.cli.people.output import Out, note
+from holdgate.scheduler.cli.people.output import note
 from holdgate.scheduler.cli.people.times import rfc3339_after, seconds_of
-from holdgate.scheduler.cli.people.visible import visible
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id")]
 Reason = Annotated[str | None, typer.Option(help="Why; asked for on a terminal")]
@@ -52,12 +49,12 @@ def approve_command(  # noqa: PLR0913  options by name
     snapshot: Snapshot = None,
 ) -> Exit:
     """Release a held job: shows it and asks, then votes on exactly that. `--json` prints what the vote did."""
-    _require_way_to_ask(yes, job_hash, snapshot)
-    shown = _seen(session, job_id, yes, job_hash, snapshot)
+    require_way_to_ask(yes, job_hash, snapshot)
+    shown = seen(session, job_id, yes, job_hash, snapshot)
     if not yes:
         if break_glass:
             note("BREAKING GLASS: past the quorum of the rule; everybody who answers for the system is told")
-        confirm = confirm or _typed_confirmation(shown, break_glass=break_glass)
+        confirm = confirm or (None if break_glass else typed_confirmation(shown.requirements))
         if not agrees("release it"):
             return Exit.REFUSED
     reason = reason or reason_of(yes)
@@ -83,8 +80,8 @@ def reject_command(
     snapshot: Snapshot = None,
 ) -> Exit:
     """Reject a held job; one rejection ends it."""
-    _require_way_to_ask(yes, job_hash, snapshot)
-    shown = _seen(session, job_id, yes, job_hash, snapshot)
+    require_way_to_ask(yes, job_hash, snapshot)
+    shown = seen(session, job_id, yes, job_hash, snapshot)
     if not yes and not agrees("reject it"):
         return Exit.REFUSED
     result = session.client.approvals.reject(shown, reason=reason or reason_of(yes), on_behalf_of=on_behalf_of)
@@ -96,8 +93,8 @@ def reconfirm_command(
     session: Session, job_id: JobId, yes: Yes = False, job_hash: JobHash = None, snapshot: Snapshot = None
 ) -> Exit:
     """Vote yes again, with your earlier reason, where a change of policy left what decided this job as it was."""
-    _require_way_to_ask(yes, job_hash, snapshot)
-    shown = _seen(session, job_id, yes, job_hash, snapshot)
+    require_way_to_ask(yes, job_hash, snapshot)
+    shown = seen(session, job_id, yes, job_hash, snapshot)
     if not yes and not agrees("confirm your vote"):
         return Exit.REFUSED
     return _print_vote(session, session.client.approvals.reconfirm(shown))
@@ -120,60 +117,6 @@ def defer_command(
         session.out.document(row.as_dict())
     else:
         session.out.say(f"{row.job_id} is put off until {then}")
-
-
-def _require_way_to_ask(yes: bool, job_hash: str | None, snapshot: str | None) -> None:
-    if yes and (job_hash is None or snapshot is None):
-        raise InvalidInput(
-            "`--yes` is for scripts that have looked: give `--job-hash` and `--snapshot` as "
-            "`holdgate approvals show JOB --json` shows them"
-        )
-    if not yes and not sys.stdin.isatty():
-        raise InvalidInput("nobody can be asked here: give `--yes` with `--job-hash`, `--snapshot` and `--reason`")
-
-
-def _seen(session: Session, job_id: str, yes: bool, job_hash: str | None, snapshot: str | None) -> Approval:
-    """What the vote is about: what is shown now, to a person, or what a script says that it has seen.
-
-    The API refuses what is not so any more. With `--json` it is shown on standard error.
-    """
-    if yes:
-        seen = {"job_hash": job_hash, "snapshot": snapshot}
-        return session.client.approvals.show(job_id).model_copy(update=seen)
-    look = look_at(session.client, job_id)
-    for name, found, given in (
-        ("job_hash", look.shown.job_hash, job_hash),
-        ("snapshot", look.shown.snapshot, snapshot),
-    ):
-        if given not in (None, found):
-            raise InvalidInput(f"the `{name}` is not any more what you gave; leave it out to see what it is now")
-    out = Out(as_json=False, file=sys.stderr) if session.out.as_json else session.out
-    held.print_look(out, look, SystemClock().now_ms())
-    return look.shown
-
-
-def _typed_confirmation(shown: Approval, *, break_glass: bool) -> str | None:
-    wanted = [] if break_glass else held.confirmations(shown)
-    return _ask(f"type `{visible(wanted[0])}` to go on: ") if wanted else None
-
-
-def agrees(act: str) -> bool:
-    """Whether somebody at the terminal says yes."""
-    if _ask(f"{act}? type yes: ").strip().lower() == "yes":
-        return True
-    note("nothing is done")
-    return False
-
-
-def reason_of(is_script: bool) -> str:
-    """Asked for; empty in a script, and then the API refuses."""
-    return "" if is_script or not sys.stdin.isatty() else _ask("reason: ").strip()
-
-
-def _ask(question: str) -> str:
-    """A line typed at the terminal; empty at its end."""
-    print(question, end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().rstrip("\n")
 
 
 def _print_vote(session: Session, result: VoteResult) -> Exit:
