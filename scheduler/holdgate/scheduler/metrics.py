@@ -26,6 +26,8 @@ INTAKE_RESTORED = Counter("holdgate_intake_restored_total", "Jobs put back into 
 INTAKE_REFUSED = Counter("holdgate_intake_refused_total", "Messages in the log of jobs that are no envelopes")
 FORGOTTEN = Counter("holdgate_jobs_forgotten_total", "Ended jobs deleted after their retention")
 REDECIDED = Counter("holdgate_redecided_total", "Held jobs decided again after a change of policy", ["verdict"])
+BREAK_GLASS = Counter("holdgate_break_glass_total", "Votes that broke the glass over a held job", ["outcome"])
+ESCALATED = Counter("holdgate_approvals_escalated_total", "Held jobs that others may release, too, since nobody did")
 DUTY_FAILURES = Counter("holdgate_duty_failures_total", "Runs of a background duty that ended in an error", ["duty"])
 AUDIT_ARCHIVED = Counter("holdgate_audit_archived_total", "Audit events written to the archive")
 AUDIT_SEALED = Counter("holdgate_audit_sealed_segments_total", "Segments of the audit archive that were sealed")
@@ -55,6 +57,7 @@ REFUSALS = (
     "deadline_passed",
     "expired",
 )
+GLASS_OUTCOMES = ("voted", "released")
 LEASE_OUTCOMES = ("queued", "failed", "timed_out", "cancelled")
 DUTIES = (
     "intake",
@@ -62,6 +65,8 @@ DUTIES = (
     "beats",
     "reaper",
     "redecide",
+    "grants",
+    "escalate",
     "result_watch",
     "control",
     "scan",
@@ -81,6 +86,7 @@ for _metric, _values in (
     (STALE, STALE_KINDS),
     (DISPATCH_REFUSED, REFUSALS),
     (LEASES_EXPIRED, LEASE_OUTCOMES),
+    (BREAK_GLASS, GLASS_OUTCOMES),
     (DUTY_FAILURES, DUTIES),
     (AUDIT_FAILURES, AUDIT_REASONS),
 ):

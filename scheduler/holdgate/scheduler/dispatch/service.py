@@ -6,6 +6,7 @@
     result-watch  running → finishing when a result is in the log
     reaper        what happens because time passed
     redecide      held jobs under a new policy
+    grants        standing grants that time or policy ended
     scan          marks what is ready, should a hint be lost
     retention     ended jobs are deleted after their time
     doomed        sealed bytes that nobody may open any more are deleted
@@ -43,6 +44,7 @@ from holdgate.scheduler.dispatch.delivery import Deliveries
 from holdgate.scheduler.dispatch.doomed import Doomed
 from holdgate.scheduler.dispatch.duty import Periodic, run_forever
 from holdgate.scheduler.dispatch.grace import Grace
+from holdgate.scheduler.dispatch.granting import GrantKeeper
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.dispatch.intake import Intake
 from holdgate.scheduler.dispatch.lost_results import LostResults
@@ -60,6 +62,7 @@ from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.backlog import Backlog
 from holdgate.scheduler.state.connection import Scripts
+from holdgate.scheduler.state.grants import Grants
 from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.leases import Leases
 from holdgate.scheduler.state.log import JobLog, PayloadStore
@@ -164,13 +167,16 @@ class DispatcherService:
         self.redecider = Redecider(
             kernel=kernel, jobs=jobs, approvals=approvals, payloads=payloads, board=board, hints=hints, clock=clock
         )
+        self.grants = GrantKeeper(grants=Grants(scripts), jobs=jobs, kernel=kernel, clock=clock)
         self.scan = Scan(jobs=jobs, backlog=backlog, board=board)
         self.sampler = Sampler(jobs=jobs, stats=Stats(scripts), kernel=kernel, clock=clock)
         self.policy_events = PolicyEvents(nc, kernel, AuditTrail(scripts), clock)
         self._redeciding = Periodic("redecide", self.redecider.run_once, config.redecide_interval_s)
+        self._granting = Periodic("grants", self.grants.run_once, config.redecide_interval_s)
         self._scanning = Periodic("scan", self.scan.run_once, config.scan_interval_s)
         self._periodic = (
             self._redeciding,
+            self._granting,
             self._scanning,
             Periodic("reaper", self.reaper.run_once, config.reaper_interval_s),
             Periodic("retention", self.retention.run_once, config.retention_interval_s),
@@ -219,6 +225,7 @@ class DispatcherService:
 
     def _on_snapshot(self, _info: SnapshotInfo) -> None:
         self._redeciding.nudge()
+        self._granting.nudge()
         self._scanning.nudge()
         self.policy_events.duty.nudge()
 
