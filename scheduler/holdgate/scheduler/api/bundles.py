@@ -44,6 +44,10 @@ class BundleShelf(Protocol):
         """The bundle file of that version."""
         ...
 
+    async def diff(self, name: str, before: int, after: int) -> dict[str, Any]:
+        """What version `after` does otherwise than version `before`, each taken alone."""
+        ...
+
     async def check(self, candidate: Candidate) -> dict[str, Any]:
         """The review of a candidate, and what keeps it from being published; BundleRefused, PolicyInvalid."""
         ...

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from holdgate.bundles import publish as publishing
+from holdgate.bundles.diff import compare, samples_of
 from holdgate.bundles.errors import BundleMalformed, BundleRefused, RootUnavailable
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.gone import Seen
@@ -22,12 +23,15 @@ from holdgate.bundles.publish import Accept
 from holdgate.bundles.root import Pins, Root
 from holdgate.bundles.rootfile import load_root
 from holdgate.bundles.store import BundleStore
+from holdgate.bundles.trusted import parse_bundle_rules
 from holdgate.kernel.clock import Clock
 from holdgate.scheduler.api.bundles import Candidate
 from holdgate.scheduler.api.problems import Problem
 from holdgate.scheduler.settings import ApiSettings
 
 REVIEW_WAIT_S = 20.0
+CHANGES_MAX = 200
+"""Changes of a diff that are told; how many more there are is told too."""
 READERS_MAX = 4
 """Histories read at once: each may be of 64 large files."""
 
@@ -94,16 +98,28 @@ class PublishedBundles:
             )
         return done.as_dict()
 
+    async def diff(self, name: str, before: int, after: int) -> dict[str, Any]:
+        """What `after` does otherwise than `before`, each alone. BundleNotFound, BundleRefused, PolicyInvalid."""
+        old, new = await self.file(name, before), await self.file(name, after)
+        async with self._turn():
+            return await in_thread(self._threads, diff_of, old, new)
+
     @asynccontextmanager
     async def _review(self, candidate: Candidate) -> AsyncIterator[None]:
-        """The turn of `candidate`, once it is what it is brought as. Problem `overloaded` when it does not come."""
+        """The turn of `candidate`, once it is what it is brought as."""
+        async with self._turn():
+            await in_thread(self._threads, require_own, candidate)
+            yield
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A turn in the thread of reviews. Problem `overloaded` when it does not come."""
         try:
             async with asyncio.timeout(REVIEW_WAIT_S):
                 await self._take_turn()
         except TimeoutError as error:
             raise Problem("overloaded", "other bundles are being reviewed") from error
         try:
-            await in_thread(self._threads, require_own, candidate)
             yield
         finally:
             self._reviewing.release()
@@ -127,6 +143,18 @@ class PublishedBundles:
 
 def _nothing() -> None:
     """What a thread does when it is free."""
+
+
+def diff_of(old: bytes, new: bytes) -> dict[str, Any]:
+    """How the bundle file `new` differs from `old`, the widening changes first, at most CHANGES_MAX of them."""
+    before, after = parse_bundle(old), parse_bundle(new)
+    told = compare([parse_bundle_rules(before)], [parse_bundle_rules(after)], samples=samples_of([before, after]))
+    shown = told.as_dict()
+    return {
+        "widens": shown["widens"],
+        "changes": shown["changes"][:CHANGES_MAX],
+        "changes_left_out": max(0, len(shown["changes"]) - CHANGES_MAX),
+    }
 
 
 def require_own(candidate: Candidate) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from holdgate.scheduler.api.calls import Operation
 from holdgate.scheduler.api.operations.terms import (
     ACCEPT_WIDENING,
+    AFTER,
     ANY_KEY,
     API,
     AUTHOR,
+    BEFORE,
     KERNEL_ERRORS,
     PAGE,
     REVIEW_ERRORS,
@@ -16,7 +18,7 @@ from holdgate.scheduler.api.operations.terms import (
     STATE_ERRORS,
     STORE_ERRORS,
 )
-from holdgate.scheduler.api.routes import bundles, policy, replay, shadow
+from holdgate.scheduler.api.routes import bundle_texts, bundles, policy, replay, shadow
 
 # One row a call; read across, not down.
 # fmt: off
@@ -63,6 +65,16 @@ POLICY: tuple[Operation, ...] = (
         "GET", f"{API}/policy/bundles/{{name}}/versions/{{version}}/file", "getBundleFile",
         "A bundle file as it was published", bundles.get_file, "policy", SEES_BUNDLES, reply="BundleFile",
         errors=("bundle_not_found", *STORE_ERRORS),
+    ),
+    Operation(
+        "GET", f"{API}/policy/bundles/{{name}}/versions/{{version}}/rules", "getBundleRules",
+        "The files of rules of a bundle, as their authors wrote them", bundle_texts.get_rules, "policy", SEES_BUNDLES,
+        reply="BundleRules", errors=("bundle_not_found", "bundle_malformed", *STORE_ERRORS),
+    ),
+    Operation(
+        "GET", f"{API}/policy/bundles/{{name}}/diff", "diffBundle", "What one version does otherwise than another",
+        bundle_texts.get_diff, "policy", SEES_BUNDLES, reply="BundleDiff", query=(BEFORE, AFTER),
+        errors=(*REVIEW_ERRORS, "overloaded"),
     ),
     Operation(
         "POST", f"{API}/policy/replay", "replay", "What a candidate would have decided about what was decided",

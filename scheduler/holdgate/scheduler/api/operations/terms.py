@@ -64,6 +64,9 @@ ACCEPT_WIDENING = Query(
     {"type": "string", "enum": ["true", "false"], "default": "false"},
     "That the bundle allows what was not allowed is meant.",
 )
+_VERSION = {"type": "integer", "minimum": 1, "maximum": 10**16 - 1}
+BEFORE = Query("before", _VERSION, "The version to compare with.")
+AFTER = Query("after", _VERSION, "The version that is compared.")
 IDEMPOTENCY = Query(
     "Idempotency-Key",
     {"type": "string", "minLength": 1, "maxLength": limits.IDEMPOTENCY_KEY_CHARS_MAX, "pattern": "^[ -~]+$"},

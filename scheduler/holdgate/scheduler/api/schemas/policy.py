@@ -96,6 +96,30 @@ POLICY_COMPONENTS: dict[str, Schema] = {
             "left_out": LABELS_OUT,
         }
     ),
+    "BundleRules": record(
+        {"items": listed(record({"path": text(), "text": text(), "cut": BOOLEAN})), "left_out": COUNT}
+    ),
+    "BundleDiff": record(
+        {
+            "name": text(),
+            "before": COUNT,
+            "after": COUNT,
+            "widens": BOOLEAN,
+            "changes": listed(
+                record(
+                    {
+                        "direction": text(enum=["widens", "unclear", "tightens", "changes"]),
+                        "bundle": text(),
+                        "rule": text(),
+                        "what": text(),
+                        "example": OBJECT,
+                    },
+                    optional=frozenset({"example"}),
+                )
+            ),
+            "changes_left_out": COUNT,
+        }
+    ),
     "BundleFile": {
         "type": "object",
         "description": "A built and signed bundle file (`holdgate bundle build`, `sign`).",
