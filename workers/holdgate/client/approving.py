@@ -84,9 +84,9 @@ class ApprovalOperations(Performing):
         """Reject what was shown; one rejection ends it."""
         return (yield from self._vote(shown, "reject", {"reason": reason, "on_behalf_of": on_behalf_of}))
 
-    def reconfirm(self, shown: Approval) -> Operation[VoteResult]:
+    def reconfirm(self, shown: Approval, *, confirm: str | None = None) -> Operation[VoteResult]:
         """Vote yes again, with the earlier reason, on a job that a change of policy held anew in the same way."""
-        return (yield from self._vote(shown, "reconfirm", {}))
+        return (yield from self._vote(shown, "reconfirm", {"confirm": confirm}))
 
     def defer(self, job_id: str, *, until: datetime | str, reason: str) -> Operation[Approval]:
         """Mark it as looked at, to be taken up again at `until`; nothing is decided."""

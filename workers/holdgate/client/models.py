@@ -142,8 +142,11 @@ class Approval(_Shown):
     decision: Decision | None = None
     reason: str | None = None
     constraints: dict[str, Any] = {}
+    may_vote: bool | None = None
+    refused_for: str | None = None
+    reading_left_s: float = 0
     previous: dict[str, Any] | None = None
-    changes: Any = None
+    changes: tuple[dict[str, Any], ...] = ()
     can_reconfirm: bool = False
     to_sign: dict[str, Any] | None = None
 

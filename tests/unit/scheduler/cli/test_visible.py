@@ -84,8 +84,10 @@ def evil_approval() -> Approval:
         constraints={EVIL: EVIL},
         requirements=(requirement,),
         votes=(vote,),
-        previous={EVIL: EVIL},
-        changes=[EVIL],
+        refused_for=EVIL,
+        may_vote=False,
+        previous={"status": EVIL, "votes": [vote], "ended_at": EVIL},
+        changes=({"what": EVIL, "before": EVIL, "after": {EVIL: EVIL}},),
         can_reconfirm=True,
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from holdgate.client.models import Approval
 from holdgate.scheduler.cli.people.look import Look
-from holdgate.scheduler.cli.people.output import Out, json_text
+from holdgate.scheduler.cli.people.output import Out, json_line, json_text
 from holdgate.scheduler.cli.people.times import clock_text, in_words, left_s
 
 Fact = tuple[str, object]
@@ -102,6 +102,8 @@ def _about(shown: Approval, now_ms: int) -> Iterable[Fact]:
     if shown.status == "pending" and left is not None:
         yield "time left", f"{in_words(left)}, until {clock_text(shown.expires_at)}"
     yield "escalated", "yes, others may release it, too" if shown.escalated else None
+    yield "your vote", f"would be refused: {shown.refused_for}" if shown.may_vote is False else None
+    yield "read for", f"{in_words(shown.reading_left_s)} more before you approve" if shown.reading_left_s else None
     yield "deferred", None if shown.deferred_until is None else f"until {clock_text(shown.deferred_until)}"
 
 
@@ -143,8 +145,15 @@ def _rule_text(item: Mapping[str, Any]) -> str:
 
 
 def _before(shown: Approval) -> Iterable[Fact]:
-    yield "held before", json_text(shown.previous) if shown.previous else None
-    yield "what changed", json_text(shown.changes) if shown.changes else None
+    if shown.previous:
+        votes = [vote_text(vote) for vote in shown.previous.get("votes") or ()]
+        ended = clock_text(shown.previous.get("ended_at"))
+        yield "held before", "\n".join([f"{shown.previous.get('status')} {ended}", *votes])
+    changed = [
+        f"{item.get('what')}: {json_line(item.get('before'))} → {json_line(item.get('after'))}"
+        for item in shown.changes
+    ]
+    yield "what changed", "\n".join(changed)
     if shown.can_reconfirm:
         yield "you may", f"confirm your earlier vote: holdgate approvals reconfirm {shown.job_id}"
 

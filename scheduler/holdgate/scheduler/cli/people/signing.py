@@ -19,18 +19,23 @@ from holdgate.kernel.permits import seal
 from holdgate.kernel.records import Vote
 
 
-def signed_with(file: Path, passphrase: PassphraseFrom, shown: Approval, reason: str) -> SignedVote:
+def signed_with(
+    file: Path, passphrase: PassphraseFrom, shown: Approval, reason: str, *, break_glass: bool = False
+) -> SignedVote:
     """A yes to what was shown, signed with the key in `file`."""
-    signer = load_signer(file, passphrase.known)
-    signed = seal(vote_of(shown, reason, SystemClock().now_ms()), signer)
+    vote = vote_of(shown, reason, SystemClock().now_ms(), break_glass=break_glass)
+    signed = seal(vote, load_signer(file, passphrase.known))
     return SignedVote(signed.body, signed.key, signed.signature)
 
 
-def vote_of(shown: Approval, reason: str, now_ms: int) -> Vote:
+def vote_of(shown: Approval, reason: str, now_ms: int, *, break_glass: bool = False) -> Vote:
     """The record; InvalidInput where the API does not say what it has to hold."""
     asked = shown.to_sign
     if not asked:
-        raise InvalidInput(f"nothing of `{shown.job_id}` can be signed: it is {shown.status}")
+        raise InvalidInput(
+            f"nothing of `{shown.job_id}` can be signed by you: it is {shown.status}, or the trust root lists no key "
+            "under your name"
+        )
     try:
         return Vote(
             job_id=JobId(shown.job_id),
@@ -44,6 +49,7 @@ def vote_of(shown: Approval, reason: str, now_ms: int) -> Vote:
             attempt=int(asked["attempt"]),
             issued_ms=now_ms,
             expires_ms=int(asked["expires_ms"]),
+            break_glass=break_glass,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput("the API does not say what a vote must hold; is it of this version?") from error

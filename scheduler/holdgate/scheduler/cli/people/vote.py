@@ -62,7 +62,8 @@ def approve_command(  # noqa: PLR0913  options by name
     if sign is not None:
         from holdgate.scheduler.cli.people.signing import signed_with
 
-        vote = signed_with(sign, PassphraseFrom(passphrase_file, passphrase_fd), shown, reason)
+        passphrase = PassphraseFrom(passphrase_file, passphrase_fd)
+        vote = signed_with(sign, passphrase, shown, reason, break_glass=break_glass)
     result = session.client.approvals.approve(
         shown, reason=reason, confirm=confirm, on_behalf_of=on_behalf_of, break_glass=break_glass, vote=vote
     )
@@ -90,14 +91,21 @@ def reject_command(
 
 @calls_api("approver")
 def reconfirm_command(
-    session: Session, job_id: JobId, yes: Yes = False, job_hash: JobHash = None, snapshot: Snapshot = None
+    session: Session,
+    job_id: JobId,
+    confirm: Confirm = None,
+    yes: Yes = False,
+    job_hash: JobHash = None,
+    snapshot: Snapshot = None,
 ) -> Exit:
     """Vote yes again, with your earlier reason, where a change of policy left what decided this job as it was."""
     require_way_to_ask(yes, job_hash, snapshot)
     shown = seen(session, job_id, yes, job_hash, snapshot)
-    if not yes and not agrees("confirm your vote"):
-        return Exit.REFUSED
-    return _print_vote(session, session.client.approvals.reconfirm(shown))
+    if not yes:
+        confirm = confirm or typed_confirmation(shown.requirements)
+        if not agrees("confirm your vote"):
+            return Exit.REFUSED
+    return _print_vote(session, session.client.approvals.reconfirm(shown, confirm=confirm))
 
 
 @calls_api("approver")
