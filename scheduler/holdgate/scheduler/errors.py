@@ -39,7 +39,8 @@ HoldgateError
 │   └── QuarantineSealedElsewhere   the key that opens it is not here
 ├── Limited                         come back later (429); carries `retry_after_ms`
 │   ├── Throttled                   a rate limit of the policy
-│   └── QueueFull                   the tenant's queue is full
+│   ├── QueueFull                   the tenant's queue is full
+│   └── TooManyAttempts             keys or sign-ins were tried in vain too often
 ├── Unavailable
 │   ├── StateUnavailable            Redis did not answer in time
 │   └── LogUnavailable              JetStream did not confirm in time
@@ -325,6 +326,12 @@ class QueueFull(Limited):
     """the queue of this tenant is full"""
 
     code = "queue_full"
+
+
+class TooManyAttempts(Limited):
+    """too many keys were tried in vain; come back later"""
+
+    code = "too_many_attempts"
 
 
 class Misconfigured(HoldgateError):

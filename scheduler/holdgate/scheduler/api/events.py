@@ -1,4 +1,4 @@
-"""Who waits for a job to change: long polls and event streams, woken by hints and by a slow clock.
+"""Who waits for a job to change, or for any of a tenant: long polls and event streams, woken by hints and a slow clock.
 
 What always holds: a hint is only a reason to look again; what is told is read from the state. Without hints waiters
 look every `LOOK_AGAIN_S`. Waiters are bounded, in all and of one tenant.
@@ -25,11 +25,13 @@ from holdgate.scheduler.api.body import Receive
 log = structlog.get_logger("holdgate.api")
 
 LOOK_AGAIN_S = 1.0
+EVERY_JOB = ""
+"""Watched instead of a job: a hint of any job of the tenant wakes the watch."""
 Key = tuple[str, str]
 
 
 class Watch:
-    """One waiter on one job."""
+    """One waiter on one job, or on all of a tenant."""
 
     def __init__(self) -> None:
         self._hint = asyncio.Event()
@@ -93,7 +95,7 @@ class EventHub:
 
     @asynccontextmanager
     async def watch(self, tenant: str, job_id: str, receive: Receive) -> AsyncIterator[Watch]:
-        """A watch on one job for the block; Problem `too_many_waiters` when there is no room."""
+        """A watch on one job, or `EVERY_JOB`, for the block; Problem `too_many_waiters` when there is no room."""
         with self._room.hold(tenant):
             watch = Watch()
             watch.gone = self._subscription is None
@@ -120,8 +122,9 @@ class EventHub:
         except InvalidInput:
             metrics.EVENTS_DROPPED.inc()
             return
-        for watch in self._watches.get((tenant, str(job_id)), ()):
-            watch.wake()
+        for key in ((tenant, str(job_id)), (tenant, EVERY_JOB)):
+            for watch in self._watches.get(key, ()):
+                watch.wake()
 
 
 async def _leave_with_client(watch: Watch, receive: Receive) -> None:

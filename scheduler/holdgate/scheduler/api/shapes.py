@@ -6,7 +6,8 @@ from typing import Any
 
 from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.records import Job
-from holdgate.scheduler.state.approvals import ApprovalView
+from holdgate.scheduler.gates.approval import Look
+from holdgate.scheduler.state.approvals import ApprovalView, CastVote, PastRound
 from holdgate.scheduler.state.jobs import JobView, ResultView
 from holdgate.scheduler.state.workers import PoolView, WorkerView
 
@@ -78,7 +79,7 @@ def event_row(event: dict[str, Any]) -> dict[str, Any]:
     return {**shown, "time": time_or_none(time_ms)}
 
 
-def approval_row(approval: ApprovalView) -> dict[str, Any]:
+def approval_row(approval: ApprovalView, now_ms: int) -> dict[str, Any]:
     """An approval: what it is bound to at top level, who may release it, who voted."""
     return {
         "job_id": approval.job_id,
@@ -89,22 +90,63 @@ def approval_row(approval: ApprovalView) -> dict[str, Any]:
         "topic": approval.topic,
         "actor": approval.actor,
         "principals": list(approval.principals),
+        "severity": str(approval.severity),
+        "rules": list(approval.rules),
+        "reason": approval.reason,
+        "shape": approval.shape or None,
+        "reading_s": approval.reading_s,
+        "confirm": approval.confirm or None,
+        "escalated": approval.has_escalated(now_ms),
+        "remaining_s": max(0, approval.expires_ms - now_ms) // 1000,
         "round": approval.round,
         "created_at": rfc3339(approval.created_ms),
         "expires_at": rfc3339(approval.expires_ms),
         "resolved_at": time_or_none(approval.resolved_ms),
         "deferred_until": time_or_none(approval.deferred_until_ms),
         "requirements": [item.as_dict() for item in approval.requirements],
-        "votes": [
-            {
-                "approver": vote.approver,
-                "roles": list(vote.roles),
-                "approve": vote.approve,
-                "reason": vote.reason,
-                "cast_at": rfc3339(vote.cast_ms),
-            }
-            for vote in approval.votes
-        ],
+        "votes": [vote_row(vote) for vote in approval.votes],
+    }
+
+
+def vote_row(vote: CastVote) -> dict[str, Any]:
+    """A vote on record: who, as whom, how and why."""
+    return {
+        "approver": vote.approver,
+        "roles": list(vote.roles),
+        "approve": vote.approve,
+        "reason": vote.reason,
+        "cast_at": rfc3339(vote.cast_ms),
+        "own_key": vote.own_key,
+        "on_behalf_of": vote.on_behalf_of,
+        "grant": vote.grant,
+        "break_glass": vote.break_glass,
+    }
+
+
+def look_shown(look: Look) -> dict[str, Any]:
+    """What an approver is told beyond the approval: whether they may vote, how soon, and what was before."""
+    return {
+        "may_vote": look.refused_for is None,
+        "refused_for": look.refused_for,
+        "reading_left_s": -(-look.reading_left_ms // 1000),
+        "previous": None if look.past is None else _past_round(look.past),
+        "changes": [{"what": item.what, "before": item.before, "after": item.after} for item in look.changes],
+        "can_reconfirm": look.can_reconfirm,
+        "to_sign": look.to_sign,
+    }
+
+
+def _past_round(past: PastRound) -> dict[str, Any]:
+    return {
+        "status": str(past.status),
+        "job_hash": past.job_hash,
+        "snapshot": past.snapshot,
+        "round": past.round,
+        "created_at": rfc3339(past.created_ms),
+        "ended_at": rfc3339(past.ended_ms),
+        "requirements": [item.as_dict() for item in past.requirements],
+        "decision": past.decision.as_dict(),
+        "votes": [vote_row(vote) for vote in past.votes],
     }
 
 

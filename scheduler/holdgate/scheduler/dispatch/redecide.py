@@ -23,7 +23,7 @@ from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.errors import NotFound, StateBroken
 from holdgate.scheduler.gates.dispatch import CUSTODY_BROKEN, Payloads, custody_denial, outcome_of
-from holdgate.scheduler.state.approvals import Approvals, ApprovalView, Redecision
+from holdgate.scheduler.state.approvals import Approvals, ApprovalView, Redecision, job_shape
 from holdgate.scheduler.state.jobs import Jobs, JobView
 from holdgate.scheduler.state.transitions import State
 
@@ -150,7 +150,7 @@ class Redecider:
             return self._broken(item.approval, "the record is not the one that was shown")
         admission = item.view.admission
         outcome = None if admission is None else outcome_of(admission)
-        return Redecision(item.approval.job_id, decision, outcome=outcome)
+        return Redecision(item.approval.job_id, decision, outcome=outcome, job_shape=job_shape(item.view.job))
 
     def _broken(self, approval: ApprovalView, why: str) -> Redecision:
         metrics.CUSTODY_BROKEN.inc()

@@ -12,7 +12,7 @@ from holdgate.scheduler.state.jobs import JobView
 from holdgate.scheduler.state.transitions import TERMINAL
 
 KEEPALIVE_S = 15
-_HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), CSP_NOTHING, *SECURITY_HEADERS)
+EVENT_HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), CSP_NOTHING, *SECURITY_HEADERS)
 
 
 async def stream_job(call: Call) -> Reply:
@@ -23,7 +23,7 @@ async def stream_job(call: Call) -> Reply:
     async def stream(write: Write) -> None:
         await _follow(call, view, write)
 
-    return Reply(200, headers=_HEADERS, stream=stream)
+    return Reply(200, headers=EVENT_HEADERS, stream=stream)
 
 
 async def _follow(call: Call, view: JobView, write: Write) -> None:

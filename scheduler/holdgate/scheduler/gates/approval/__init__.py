@@ -9,14 +9,22 @@ from holdgate.scheduler.gates.approval.checks import (
     verify_pending,
     verify_reason,
 )
+from holdgate.scheduler.gates.approval.forms import Delegations, Stead, VoteForm
+from holdgate.scheduler.gates.approval.fresh import StillHeld
 from holdgate.scheduler.gates.approval.gate import ApprovalGate
+from holdgate.scheduler.gates.approval.look import Look
 from holdgate.scheduler.gates.hints import Hints
 
 __all__ = [
     "ApprovalGate",
     "Approver",
+    "Delegations",
     "Hints",
+    "Look",
     "Shown",
+    "Stead",
+    "StillHeld",
+    "VoteForm",
     "verify_may_vote",
     "verify_pending",
     "verify_reason",

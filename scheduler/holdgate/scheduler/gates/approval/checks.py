@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdgate.kernel import limits
 from holdgate.kernel.errors import InvalidInput
@@ -53,13 +53,18 @@ def verify_pending(approval: ApprovalView, now_ms: int) -> None:
         raise ApprovalExpired
 
 
-def verify_may_vote(approver: Approver, approval: ApprovalView, now_ms: int) -> None:
-    """ApprovalSelf, ApprovalForbidden; an empty actor is nobody and matches nobody."""
-    if not approver.actor:
+def verify_may_vote(approver: Approver, approval: ApprovalView, ballot: Ballot) -> None:
+    """ApprovalSelf, ApprovalForbidden unless `ballot` of this approver would count; an empty actor is nobody."""
+    people = {approver.actor, ballot.person}
+    if not approver.actor or not ballot.person:
         raise ApprovalForbidden
-    if approver.actor == approval.actor or approver.actor in approval.principals:
+    if not people.isdisjoint((approval.actor, *approval.principals)):
         raise ApprovalSelf
     # Whether it must be signed with an own key is the store's to say, which sees the vote.
-    ballot = Ballot(approver.actor, approver.actor, frozenset(approver.roles), now_ms, own_key=True)
-    if not is_useful(approval.requirements, ballot, approval.created_ms):
-        raise ApprovalForbidden
+    signed = replace(ballot, own_key=True)
+    if is_useful(approval.requirements, signed, approval.created_ms):
+        return
+    authors = [item for item in approval.requirements if people.intersection(item.excluded)]
+    if authors and is_useful([replace(item, excluded=()) for item in authors], signed, approval.created_ms):
+        raise ApprovalForbidden("the rule that holds this job is not released by its own author; ask somebody else")
+    raise ApprovalForbidden

@@ -8,15 +8,26 @@ saying no is always possible.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import structlog
 
-from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.errors import Forged, Unavailable
-from holdgate.kernel.ids import JobId, Tenant
+from holdgate.kernel.errors import HoldgateError, InvalidInput
+from holdgate.kernel.ids import ActorId, JobId, Tenant
 from holdgate.kernel.permits import Signer, seal
-from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Outcome, Phase, Vote
-from holdgate.scheduler.errors import ApprovalStaleJob, ApprovalStalePolicy, NotFound, StateBroken
+from holdgate.kernel.records import Job, Vote
+from holdgate.kernel.standing import Ballot
+from holdgate.kernel.trust import Trust
+from holdgate.scheduler import metrics
+from holdgate.scheduler.errors import (
+    ApprovalDuplicateVote,
+    ApprovalNotReconfirmable,
+    ApprovalSignatureInvalid,
+    ApprovalStaleJob,
+    ApprovalStalePolicy,
+)
 from holdgate.scheduler.gates.approval.checks import (
     Approver,
     Shown,
@@ -24,14 +35,29 @@ from holdgate.scheduler.gates.approval.checks import (
     verify_pending,
     verify_reason,
 )
-from holdgate.scheduler.gates.dispatch import approvals_of, outcome_of
-from holdgate.scheduler.gates.hints import Hints
-from holdgate.scheduler.state.approvals import Approvals, ApprovalView, Redecision, VoteRequest, VoteResult
+from holdgate.scheduler.gates.approval.forms import Delegations, VoteForm
+from holdgate.scheduler.gates.approval.fresh import StillHeld
+from holdgate.scheduler.gates.approval.look import Look
+from holdgate.scheduler.gates.approval.signed import OwnVote, to_sign, verify_own
+from holdgate.scheduler.gates.approval.stale import changes, earlier_yes
+from holdgate.scheduler.gates.trust import TrustInForce
+from holdgate.scheduler.state.approvals import Approvals, ApprovalStatus, ApprovalView, VoteRequest, VoteResult
 from holdgate.scheduler.state.jobs import Jobs, JobView
-from holdgate.scheduler.state.log import PayloadStore
 from holdgate.scheduler.state.transitions import State
 
 log = structlog.get_logger("holdgate.gates.approval")
+
+
+@dataclass(frozen=True, slots=True)
+class _Casting:
+    """A vote about to be cast: on what, how it counts, and what the signed record says."""
+
+    approval: ApprovalView
+    view: JobView
+    ballot: Ballot
+    record: Vote
+    own: OwnVote | None
+    details: tuple[tuple[str, str | tuple[str, ...]], ...]
 
 
 class ApprovalGate:
@@ -40,107 +66,161 @@ class ApprovalGate:
     def __init__(
         self,
         *,
-        kernel: KernelClient,
+        still_held: StillHeld,
         jobs: Jobs,
         approvals: Approvals,
-        payloads: PayloadStore,
+        delegations: Delegations,
         signer: Signer,
-        hints: Hints,
+        trust: TrustInForce,
         clock: Clock,
     ) -> None:
-        self._kernel = kernel
+        self._still_held = still_held
         self._jobs = jobs
         self._approvals = approvals
-        self._payloads = payloads
+        self._delegations = delegations
         self._signer = signer
-        self._hints = hints
+        self._trust = trust
         self._clock = clock
 
-    async def approve(self, approver: Approver, job_id: JobId, shown: Shown, reason: str) -> VoteResult:
-        """Vote yes. The errors of `errors.APPROVAL_ERRORS`; Unavailable (no kernel, no policy,
+    async def approve(self, approver: Approver, job_id: JobId, form: VoteForm) -> VoteResult:
+        """Vote yes. The errors of `errors.APPROVAL_ERRORS` and ApprovalTooSoon; Unavailable (no kernel, no policy,
         no payload): nothing changed."""
-        verify_reason(reason)
-        approval = await self._open_to(approver, job_id, shown)
-        view = await self._jobs.require(approver.tenant, job_id)
-        await self._verify_still_held(view, approval)
-        result = await self._vote(approver, approval, view, reason, approve=True)
-        await self._announce(approver.tenant, job_id, result.state, result.pool)
-        return result
+        return await self._approve(approver, job_id, form, has_read=False)
 
-    async def reject(self, approver: Approver, job_id: JobId, shown: Shown, reason: str) -> VoteResult:
-        """Vote no; one no ends it. The errors of `errors.APPROVAL_ERRORS`."""
-        verify_reason(reason)
-        approval = await self._open_to(approver, job_id, shown)
+    async def reconfirm(self, approver: Approver, job_id: JobId, shown: Shown, confirm: str) -> VoteResult:
+        """Vote yes as in an earlier round, with its reason. ApprovalNotReconfirmable; else as `approve`."""
+        approval = await self.require_open(approver, job_id)
+        verify_shown(shown, approval)
         view = await self._jobs.require(approver.tenant, job_id)
-        result = await self._vote(approver, approval, view, reason, approve=False)
-        await self._announce(approver.tenant, job_id, result.state, None)
-        return result
+        past = await self._approvals.past(approver.tenant, job_id)
+        yes = earlier_yes(past, approval, view.decision, approver.actor)
+        if yes is None:
+            raise ApprovalNotReconfirmable
+        return await self._approve(approver, job_id, VoteForm(shown, yes.reason, confirm), has_read=True)
+
+    async def reject(self, approver: Approver, job_id: JobId, form: VoteForm) -> VoteResult:
+        """Vote no; one no ends it. The errors of `errors.APPROVAL_ERRORS`."""
+        if form.break_glass:
+            raise InvalidInput("`break_glass` releases; a rejection needs no more than one who may vote")
+        casting = await self._casting(approver, job_id, form, approve=False)
+        return await self._cast(casting, form)
 
     async def defer(self, approver: Approver, job_id: JobId, until_ms: int, reason: str) -> ApprovalView:
         """Look at it again at `until_ms`; who may vote and when it expires stay. The errors of a vote."""
         verify_reason(reason)
         await self.require_open(approver, job_id)
-        return await self._approvals.defer(
+        approval = await self._approvals.defer(
             approver.tenant, job_id, by=approver.actor, until_ms=until_ms, reason=reason, now_ms=self._clock.now_ms()
         )
+        await self._still_held.announce(approver.tenant, job_id, State.HELD, None)
+        return approval
 
     async def require_open(self, approver: Approver, job_id: JobId) -> ApprovalView:
         """The pending approval that this approver may act on; the errors of `errors.APPROVAL_ERRORS`."""
         approval = await self._approvals.require(approver.tenant, job_id)
         verify_pending(approval, self._clock.now_ms())
-        verify_may_vote(approver, approval, self._clock.now_ms())
+        verify_may_vote(approver, approval, self._own_ballot(approver, approval))
         return approval
 
-    async def _open_to(self, approver: Approver, job_id: JobId, shown: Shown) -> ApprovalView:
-        approval = await self.require_open(approver, job_id)
-        if shown.job_hash != approval.job_hash:
-            raise ApprovalStaleJob
-        if shown.snapshot != approval.snapshot:
-            raise ApprovalStalePolicy
-        return approval
-
-    async def _verify_still_held(self, view: JobView, approval: ApprovalView) -> None:
-        """ApprovalStalePolicy unless the kernel, asked now about the whole job, holds it exactly as was shown."""
-        if view.admission is None:
-            raise StateBroken("a held job has no admission")
-        (fresh,) = await self._kernel.decide_fresh([await self._whole(view.job)], Phase.SUBMIT)
-        if fresh.job_hash != approval.job_hash:
-            raise ApprovalStaleJob
-        required = approvals_of(fresh, view.admission)
-        if _decides_otherwise(fresh, required, approval):
-            await self._decide_again(view, fresh, outcome_of(view.admission))
-            raise ApprovalStalePolicy
-
-    async def _whole(self, job: Job) -> Job:
-        """With its payload; Unavailable when that cannot be had: nobody releases what nobody can see."""
-        payload = await self._jobs.payload(job.tenant, job.job_id)
-        try:
-            if payload is None:
-                payload = await self._payloads.get(job.payload_digest)
-        except (NotFound, Forged) as error:
-            raise Unavailable("the payload cannot be had; nothing was released") from error
-        return job.with_payload(payload)
-
-    async def _decide_again(self, view: JobView, fresh: Decision, outcome: Outcome | None) -> None:
-        tenant, job_id = view.job.tenant, view.job.job_id
-        request = Redecision(job_id, fresh, outcome=outcome)
-        (state,) = await self._approvals.redecide(tenant, [request], self._clock.now_ms())
-        log.info(
-            "a held job was decided again",
-            action="approval_redecided",
-            job_id=job_id,
-            trace_id=view.job.trace_id,
-            verdict=str(fresh.verdict),
-            state=str(state),
-        )
-        if state is not None:
-            await self._announce(tenant, job_id, state, view.job.pool if state is State.QUEUED else None)
-
-    async def _vote(
-        self, approver: Approver, approval: ApprovalView, view: JobView, reason: str, *, approve: bool
-    ) -> VoteResult:
+    async def look(self, approver: Approver, approval: ApprovalView, view: JobView) -> Look:
+        """What this approver is told of it. The first look of a round is recorded where the rule gives a reading time,
+        for who may vote."""
         now_ms = self._clock.now_ms()
-        vote = Vote(
+        past = await self._approvals.past(approver.tenant, approval.job_id)
+        differing = () if past is None else tuple(changes(past, approval, view.decision))
+        if (refusal := self._refusal(approver, approval, now_ms)) is not None:
+            return Look(refusal.code, past=past, changes=differing)
+        seen_ms: int | None = now_ms
+        if approval.reading_s:
+            seen_ms = await self._approvals.view(approver.tenant, approval, approver.actor, now_ms)
+        trust = self._trust()
+        expected = self._record(approver, approval, view, reason="", approve=True)
+        return Look(
+            reading_left_ms=max(0, (seen_ms or now_ms) + approval.reading_s * 1000 - now_ms),
+            past=past,
+            changes=differing,
+            can_reconfirm=earlier_yes(past, approval, view.decision, approver.actor) is not None,
+            to_sign=to_sign(expected, trust),
+        )
+
+    def counting(self, approver: Approver) -> Callable[[str], frozenset[str]]:
+        """Gives those of the approver's roles that the root lets count for a topic."""
+        trust, known = self._trust(), dict[str, frozenset[str]]()
+
+        def of(topic: str) -> frozenset[str]:
+            if topic not in known:
+                known[topic] = _counting(trust, approver.roles, approver.tenant, topic)
+            return known[topic]
+
+        return of
+
+    def _refusal(self, approver: Approver, approval: ApprovalView, now_ms: int) -> HoldgateError | None:
+        try:
+            verify_pending(approval, now_ms)
+            verify_may_vote(approver, approval, self._own_ballot(approver, approval))
+            if any(vote.approver == approver.actor for vote in approval.votes):
+                raise ApprovalDuplicateVote
+        except HoldgateError as error:
+            return error
+        return None
+
+    async def _approve(self, approver: Approver, job_id: JobId, form: VoteForm, *, has_read: bool) -> VoteResult:
+        casting = await self._casting(approver, job_id, form, approve=True)
+        await self._still_held.verify(casting.view, casting.approval)
+        return await self._cast(casting, form, has_read=has_read)
+
+    async def _casting(self, approver: Approver, job_id: JobId, form: VoteForm, *, approve: bool) -> _Casting:
+        """The vote as it would be cast, once this approver may cast it on what was shown."""
+        verify_reason(form.reason)
+        approval = await self._approvals.require(approver.tenant, job_id)
+        now_ms = self._clock.now_ms()
+        verify_pending(approval, now_ms)
+        ballot, details = await self._ballot(approver, approval, form)
+        verify_may_vote(approver, approval, ballot)
+        verify_shown(form.shown, approval)
+        view = await self._jobs.require(approver.tenant, job_id)
+        record = replace(
+            self._record(approver, approval, view, reason=form.reason, approve=approve),
+            roles=tuple(sorted(ballot.roles)),
+            on_behalf_of=None if ballot.person == ballot.approver else ActorId(ballot.person),
+            break_glass=form.break_glass,
+        )
+        own = None if form.signed is None else verify_own(form.signed, record, self._trust(), now_ms)
+        if own is not None:
+            # The kernel will judge it by when it says that it was cast.
+            ballot = replace(ballot, cast_ms=own.issued_ms)
+            verify_may_vote(approver, approval, ballot)
+        return _Casting(approval, view, ballot, record, own, details)
+
+    async def _ballot(
+        self, approver: Approver, approval: ApprovalView, form: VoteForm
+    ) -> tuple[Ballot, tuple[tuple[str, str | tuple[str, ...]], ...]]:
+        """How the vote would count, and what the record says of in whose stead."""
+        person = form.on_behalf_of
+        if person is not None and person != approver.actor:
+            if form.break_glass or form.signed is not None:
+                raise InvalidInput("in somebody's stead nobody breaks the glass, nor signs with a key of their own")
+            stead = await self._delegations.require_stead(approver, person)
+            ballot = replace(self._own_ballot(approver, approval, stead.roles), person=person)
+            return ballot, (("delegations", tuple(stead.delegation_ids)),)
+        if form.signed is not None:
+            trust = self._trust()
+            key = None if trust is None else trust.approvers.get(form.signed.key)
+            if key is None or key.actor != approver.actor:
+                raise ApprovalSignatureInvalid("the root lists no such key for you; sign with the one it lists")
+            ballot = replace(self._own_ballot(approver, approval, key.roles), own_key=True)
+            return replace(ballot, break_glass=form.break_glass), (("key", form.signed.key),)
+        return replace(self._own_ballot(approver, approval), break_glass=form.break_glass), ()
+
+    def _own_ballot(self, approver: Approver, approval: ApprovalView, roles: tuple[str, ...] | None = None) -> Ballot:
+        """A vote in their own name, with those of the roles that the root lets count for this job."""
+        held = approver.roles if roles is None else roles
+        counting = _counting(self._trust(), held, approver.tenant, approval.topic)
+        return Ballot(approver.actor, approver.actor, counting, self._clock.now_ms())
+
+    def _record(self, approver: Approver, approval: ApprovalView, view: JobView, *, reason: str, approve: bool) -> Vote:
+        now_ms = self._clock.now_ms()
+        return Vote(
             job_id=approval.job_id,
             job_hash=approval.job_hash,
             snapshot=approval.snapshot,
@@ -153,27 +233,56 @@ class ApprovalGate:
             issued_ms=now_ms,
             expires_ms=_vote_expires_ms(approval, view.job, now_ms),
         )
+
+    async def _cast(self, casting: _Casting, form: VoteForm, *, has_read: bool = False) -> VoteResult:
+        record, ballot = casting.record, casting.ballot
         request = VoteRequest(
-            job_id=approval.job_id,
-            approver=approver.actor,
-            roles=approver.roles,
-            approve=approve,
-            reason=reason,
-            job_hash=approval.job_hash,
-            snapshot=approval.snapshot,
-            fresh=approval.snapshot,
-            signed=seal(vote, self._signer),
+            job_id=record.job_id,
+            approver=record.approver,
+            roles=tuple(sorted(ballot.roles)),
+            approve=record.approve,
+            reason=record.reason,
+            job_hash=record.job_hash,
+            snapshot=record.snapshot,
+            fresh=record.snapshot,
+            signed=seal(record, self._signer) if casting.own is None else casting.own.signed,
+            own_key=casting.own is not None,
+            on_behalf_of=record.on_behalf_of,
+            break_glass=record.break_glass,
+            confirm=form.confirm,
+            has_read=has_read,
+            details=casting.details,
         )
-        return await self._approvals.vote(approver.tenant, request, now_ms)
+        result = await self._approvals.vote(record.tenant, request, self._clock.now_ms())
+        if record.break_glass:
+            _tell_of_glass(record, result)
+        await self._still_held.announce(record.tenant, record.job_id, result.state, result.pool)
+        return result
 
-    async def _announce(self, tenant: Tenant, job_id: JobId, state: State, pool: str | None) -> None:
-        if pool is not None:
-            await self._hints.ready(tenant, [pool])
-        await self._hints.changed(tenant, [job_id], state)
+
+def _counting(trust: Trust | None, roles: tuple[str, ...], tenant: Tenant, topic: str) -> frozenset[str]:
+    return frozenset(roles) if trust is None else trust.roles_that_count(roles, tenant, topic)
 
 
-def _decides_otherwise(fresh: Decision, required: tuple[ApprovalRequirement, ...], approval: ApprovalView) -> bool:
-    return fresh.snapshot != approval.snapshot or set(required) != set(approval.requirements)
+def verify_shown(shown: Shown, approval: ApprovalView) -> None:
+    """ApprovalStaleJob, ApprovalStalePolicy unless the approval is what was shown."""
+    if shown.job_hash != approval.job_hash:
+        raise ApprovalStaleJob
+    if shown.snapshot != approval.snapshot:
+        raise ApprovalStalePolicy
+
+
+def _tell_of_glass(vote: Vote, result: VoteResult) -> None:
+    released = result.status is ApprovalStatus.RELEASED
+    metrics.BREAK_GLASS.labels("released" if released else "voted").inc()
+    log.critical(
+        "a held job is released by breaking the glass" if released else "somebody breaks the glass over a held job",
+        action="break_glass",
+        job_id=vote.job_id,
+        tenant=vote.tenant,
+        approver=vote.approver,
+        released=released,
+    )
 
 
 def _vote_expires_ms(approval: ApprovalView, job: Job, now_ms: int) -> int:

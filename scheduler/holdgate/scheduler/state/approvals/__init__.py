@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdgate.scheduler.state.approvals.listing import ApprovalFilter, Order, Viewer
+from holdgate.scheduler.state.approvals.listing import MARK, ApprovalFilter, Order, Viewer, is_mark
 from holdgate.scheduler.state.approvals.records import (
     ApprovalStatus,
     ApprovalView,
@@ -19,6 +19,7 @@ from holdgate.scheduler.state.approvals.shape import job_shape
 from holdgate.scheduler.state.approvals.store import Approvals
 
 __all__ = [
+    "MARK",
     "ApprovalFilter",
     "ApprovalStatus",
     "ApprovalView",
@@ -32,6 +33,7 @@ __all__ = [
     "VoteRequest",
     "VoteResult",
     "ballot_of",
+    "is_mark",
     "job_shape",
     "votes_missing",
 ]

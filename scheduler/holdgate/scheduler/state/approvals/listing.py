@@ -8,7 +8,7 @@ calls.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -45,10 +45,10 @@ _PHASES = {Order.NEWEST: "n", Order.EXPIRING: "e"}
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Somebody who asks for what they may vote on."""
+    """Somebody who asks for what they may vote on. `counting` gives those of their roles that count for a topic."""
 
     actor: ActorId
-    roles: frozenset[str]
+    counting: Callable[[str], frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +177,20 @@ class HeldList:
     ) -> bool:
         if voter.actor == who["actor"] or voter.actor in who["principals"]:
             return False
-        ballot = Ballot(voter.actor, voter.actor, voter.roles, self._now_ms, own_key=True)
+        roles = voter.counting(who["topic"])
+        ballot = Ballot(voter.actor, voter.actor, roles, self._now_ms, own_key=True)
         return is_useful(requirements, ballot, held_ms)
+
+
+def is_mark(mark: str, order: Order) -> bool:
+    """Whether a list in this order can have given `mark`."""
+    return MARK.match(mark) is not None and mark[0] in (_PHASES[order], PUT_OFF)
 
 
 def _place_of(mark: str | None, order: Order) -> _Place:
     if mark is None:
         return _Place(_PHASES[order])
-    if MARK.match(mark) is None or mark[0] not in (_PHASES[order], PUT_OFF):
+    if not is_mark(mark, order):
         raise InvalidInput("`cursor` is not one that this list gave")
     score, _, job_id = mark[1:].partition(".")
     return _Place(mark[0], int(score), job_id)

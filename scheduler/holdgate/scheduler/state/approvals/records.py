@@ -188,8 +188,15 @@ class Redecision:
 
 def ballot_of(vote: CastVote) -> Ballot:
     """The vote as it counts."""
-    person = vote.on_behalf_of or vote.approver
-    return Ballot(vote.approver, person, frozenset(vote.roles), vote.cast_ms, vote.own_key, vote.break_glass)
+    return Ballot(
+        approver=vote.approver,
+        person=vote.on_behalf_of or vote.approver,
+        roles=frozenset(vote.roles),
+        cast_ms=vote.cast_ms,
+        own_key=vote.own_key,
+        break_glass=vote.break_glass,
+        by_grant=vote.grant is not None,
+    )
 
 
 def votes_missing(view: ApprovalView, votes: Sequence[CastVote]) -> int:

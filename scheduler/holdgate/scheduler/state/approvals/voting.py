@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from holdgate.kernel.standing import all_missing, is_useful
+from holdgate.kernel.standing import is_useful
 from holdgate.scheduler.errors import (
     APPROVAL_ERRORS,
     ApprovalConfirmationRequired,
@@ -91,10 +91,8 @@ def vote_result(code: bytes, reply: list[Any], view: ApprovalView, vote: CastVot
 
 def broke_glass(view: ApprovalView, votes: Sequence[CastVote]) -> bool:
     """Whether `votes` release the job, and would not have without those that broke the glass."""
-    if not any(vote.break_glass and vote.approve for vote in votes) or votes_missing(view, votes):
-        return False
-    plain = [ballot_of(replace(vote, break_glass=False)) for vote in votes if vote.approve]
-    return all_missing(view.requirements, plain, view.created_ms) > 0
+    plain = [vote for vote in votes if not vote.break_glass]
+    return len(plain) < len(votes) and votes_missing(view, votes) == 0 and votes_missing(view, plain) > 0
 
 
 def _refusal(request: VoteRequest, vote: CastVote, view: ApprovalView) -> str:
