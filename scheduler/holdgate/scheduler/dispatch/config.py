@@ -25,6 +25,7 @@ class DispatchConfig:
     reaper_interval_s: float = 0.5
     scan_interval_s: float = 0.25
     redecide_interval_s: float = 5.0
+    escalate_interval_s: float = 1.0
     outbox_age_ms: int = 2_000
     reclaim_grace_s: float = 2 * limits.HEARTBEAT_S
     retention_s: int = 7 * 24 * 3600

@@ -45,6 +45,7 @@ from holdgate.scheduler.dispatch.doomed import Doomed
 from holdgate.scheduler.dispatch.duty import Periodic, run_forever
 from holdgate.scheduler.dispatch.grace import Grace
 from holdgate.scheduler.dispatch.granting import GrantKeeper
+from holdgate.scheduler.dispatch.escalating import Escalator
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.dispatch.intake import Intake
 from holdgate.scheduler.dispatch.lost_results import LostResults
@@ -168,6 +169,7 @@ class DispatcherService:
             kernel=kernel, jobs=jobs, approvals=approvals, payloads=payloads, board=board, hints=hints, clock=clock
         )
         self.grants = GrantKeeper(grants=Grants(scripts), jobs=jobs, kernel=kernel, clock=clock)
+        self.escalator = Escalator(jobs=jobs, approvals=approvals, hints=hints, clock=clock)
         self.scan = Scan(jobs=jobs, backlog=backlog, board=board)
         self.sampler = Sampler(jobs=jobs, stats=Stats(scripts), kernel=kernel, clock=clock)
         self.policy_events = PolicyEvents(nc, kernel, AuditTrail(scripts), clock)
@@ -179,6 +181,7 @@ class DispatcherService:
             self._granting,
             self._scanning,
             Periodic("reaper", self.reaper.run_once, config.reaper_interval_s),
+            Periodic("escalate", self.escalator.run_once, config.escalate_interval_s),
             Periodic("retention", self.retention.run_once, config.retention_interval_s),
             Periodic("doomed", self.doomed.run_once, config.retention_interval_s),
             Periodic("lost_results", self.lost_results.run_once, config.retention_interval_s),
