@@ -47,6 +47,12 @@ _ADVICE: Mapping[str, tuple[str, str]] = {
         "That delegation does not hold",
         "Ask the person to delegate to you, or vote as yourself.",
     ),
+    "grant_forbidden": (
+        "No grant can be made of this",
+        "The rules that hold the job, or its labels, do not allow one.",
+    ),
+    "grant_stale": ("The terms are not those you were shown", "Nothing was granted. Look at what it covers now."),
+    "grant_ended": ("The grant has ended", "Propose a new one over a job that is held now."),
     "quarantine_resolved": ("Somebody was faster", "It is released or destroyed already; nothing was changed by you."),
     "quarantine_stale": ("It is not the output you were shown", "Nothing was decided. Look at what is sealed now."),
     "quarantine_unopenable": ("It cannot be opened", "What is sealed is damaged, or sealed to another key."),
@@ -95,6 +101,7 @@ def _field(problem: ApiProblem) -> tuple[str, str]:
         return "reason", ""
     for error in problem.extra.get("errors", ()):
         field = str(error.get("field", "")).strip("/")
+        field = {"expires_at": "until"}.get(field, field)
         if field in FIELDS:
             return field, str(error.get("detail", ""))
     return "", ""

@@ -113,5 +113,5 @@ class Row:
 def rows_of(items: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Rows in the order of the API, deferred ones last."""
     ordered = sorted(items, key=lambda item: bool(item.get("deferred_until")))
-    following = [str(item["job_id"]) for item in ordered[1:]]
-    return [Row(item, after) for item, after in zip(ordered, [*following, ""], strict=True)]
+    following = [*(str(item["job_id"]) for item in ordered[1:]), ""]
+    return [Row(item, after) for item, after in zip(ordered, following, strict=False)]

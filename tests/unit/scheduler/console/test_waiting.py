@@ -41,6 +41,10 @@ def test_deferred_ones_stand_last_and_the_others_keep_their_order() -> None:
     assert [(row.job_id, row.next) for row in rows] == [("a", "c"), ("c", "b"), ("b", "")]
 
 
+def test_a_queue_may_be_empty() -> None:
+    assert rows_of([]) == []
+
+
 @pytest.mark.parametrize(
     ("needs", "together"),
     [

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from holdgate.scheduler.console.page import Page
-from holdgate.scheduler.console.pages import dead, events, job, jobs, overview, sessions, status, workers
+from holdgate.scheduler.console.pages import (
+    approvals,
+    dead,
+    delegations,
+    events,
+    grants,
+    held,
+    job,
+    jobs,
+    overview,
+    quarantine,
+    sessions,
+    status,
+    workers,
+)
 
 __all__ = ["PAGES"]
 
 PAGES: tuple[Page, ...] = (
     *overview.PAGES,
+    *approvals.PAGES,
+    *held.PAGES,
+    *grants.PAGES,
+    *delegations.PAGES,
+    *quarantine.PAGES,
     *jobs.PAGES,
     *job.PAGES,
     *workers.PAGES,
