@@ -56,6 +56,7 @@ def job_row(view: JobView) -> dict[str, Any]:
         "code": view.code,
         "reason": view.reason,
         "fail_open": view.fail_open,
+        "broke_glass": view.broke_glass,
         "worker": view.worker,
         "permit_id": view.permit_id,
         "progress": view.progress,

@@ -43,9 +43,9 @@ from holdgate.scheduler.dispatch.config import DispatchConfig
 from holdgate.scheduler.dispatch.delivery import Deliveries
 from holdgate.scheduler.dispatch.doomed import Doomed
 from holdgate.scheduler.dispatch.duty import Periodic, run_forever
+from holdgate.scheduler.dispatch.escalating import Escalator
 from holdgate.scheduler.dispatch.grace import Grace
 from holdgate.scheduler.dispatch.granting import GrantKeeper
-from holdgate.scheduler.dispatch.escalating import Escalator
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.dispatch.intake import Intake
 from holdgate.scheduler.dispatch.lost_results import LostResults

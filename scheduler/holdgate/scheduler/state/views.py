@@ -34,6 +34,7 @@ VIEW_FIELDS = (
     "started",
     "ended",
     "admission",
+    "glass",
 )
 
 
@@ -62,6 +63,8 @@ class JobView:
     ended_ms: int | None = None
     admission: Signed | None = None
     attempts_max: int = 1
+    broke_glass: bool = False
+    """Released by two people past the quorum of its rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ def job_view(fields: list[Any], outbox: bytes | None) -> JobView | None:
         started_ms=_number(record["started"]),
         ended_ms=_number(record["ended"]),
         admission=encoding.unpack_signed(record["admission"]) if record["admission"] else None,
+        broke_glass=record["glass"] == b"1",
     )
 
 

@@ -99,6 +99,7 @@ JOB_ROW: dict[str, Schema] = {
     "code": nullable(text()),
     "reason": nullable(text()),
     "fail_open": BOOLEAN,
+    "broke_glass": {**BOOLEAN, "description": "Released by two people past the quorum of its rules."},
     "worker": nullable(text()),
     "permit_id": nullable(text()),
     "progress": nullable({"type": "number"}),
