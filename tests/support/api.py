@@ -113,7 +113,7 @@ async def running_api(
         stack.push_async_callback(shadow.stop)
         stack.push_async_callback(kernel.stop)
         deps = await stack.enter_async_context(api_deps(config, nc, scripts, signer, trust, "strict"))
-        await stack.enter_async_context(serving(create_site(deps), config, runtime))
+        await stack.enter_async_context(serving(create_site(deps, config), config, runtime))
         url = f"http://{config.api_listen}"
         world = ApiWorld(url, keys, deps, nc, scripts, made, source, kernel, config)
         await _ready(world)

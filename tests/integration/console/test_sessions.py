@@ -126,7 +126,7 @@ async def test_a_token_signed_by_another_key_or_for_another_purpose_is_nobody(ap
     assert isinstance(content, dict)
     altered = canonical_bytes({**content, "actor": "admin", "roles": ["admin"], "kind": "oidc"})
     other = Signer.from_seed(b"m" * 32)
-    signer = api.deps.sessions._signing.signer
+    signer = api.deps.sessions.signing.signer
     forged = {
         "altered": f"{text(altered)}.{name}.{signature}",
         "another key": made(other.sign("session", altered)),

@@ -13,6 +13,13 @@ from holdgate.scheduler.identity.principals import ApiKeys, Principal
 KEY_BYTES_MAX = 512
 
 
+class KeyRefused(Problem):
+    """a key was given that nobody has"""
+
+    def __init__(self) -> None:
+        super().__init__("unauthenticated", "the API key is not known, or it was revoked")
+
+
 def authenticate(headers: Iterable[tuple[bytes, bytes]], keys: ApiKeys) -> Principal:
     """The caller of a request; Problem `unauthenticated` or `tenant_mismatch`.
 
@@ -36,7 +43,7 @@ def authenticate(headers: Iterable[tuple[bytes, bytes]], keys: ApiKeys) -> Princ
         raise Problem("unauthenticated", "send an API key as `X-API-Key` or `Authorization: Bearer`")
     principal = keys.principal_of(key)
     if principal is None:
-        raise Problem("unauthenticated", "the API key is not known, or it was revoked")
+        raise KeyRefused
     if tenant is not None and tenant != principal.tenant.encode():
         raise Problem("tenant_mismatch", "`X-Tenant-ID` is not the tenant of the key")
     return principal

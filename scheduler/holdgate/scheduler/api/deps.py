@@ -22,6 +22,7 @@ from holdgate.scheduler.gates.masking import Masking
 from holdgate.scheduler.gates.measure import SecretsMeasure
 from holdgate.scheduler.gates.quarantine import QuarantineGate
 from holdgate.scheduler.gates.submit import SubmitGate
+from holdgate.scheduler.identity.attempts import Attempts
 from holdgate.scheduler.identity.principals import ApiKeys
 from holdgate.scheduler.identity.sessions import Sessions
 from holdgate.scheduler.state.approvals import Approvals
@@ -56,6 +57,7 @@ class Deps:
 
     keys: ApiKeys
     sessions: Sessions
+    attempts: Attempts
     kernel: KernelClient
     submit_gate: SubmitGate
     secrets: SecretsMeasure

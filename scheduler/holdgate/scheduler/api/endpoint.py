@@ -19,7 +19,7 @@ import structlog
 from holdgate.kernel.errors import HoldgateError
 from holdgate.scheduler.api import metrics
 from holdgate.scheduler.api.admit import InFlight
-from holdgate.scheduler.api.auth import authenticate
+from holdgate.scheduler.api.auth import KeyRefused, authenticate
 from holdgate.scheduler.api.body import Disconnected, Receive, check_declared, parse_body, read_body
 from holdgate.scheduler.api.calls import Call, Header, Later, Operation, Reply, query_of, reply_problem, trace_id_of
 from holdgate.scheduler.api.deps import Deps
@@ -75,7 +75,7 @@ class Endpoint:
             return reply_problem(Problem("internal_error"), trace_id)
 
     async def _reply(self, scope: Mapping[str, Any], receive: Receive, headers: list[Header], trace_id: str) -> Reply:
-        caller = None if self.operation.roles is None else self._authorized(scope, headers)
+        caller = None if self.operation.roles is None else await self._caller(scope, headers)
         tenant = caller.tenant if caller else ""
         self._in_flight.enter(tenant)
         try:
@@ -88,6 +88,14 @@ class Endpoint:
         finally:
             self._in_flight.leave(tenant)
         return await reply.make() if isinstance(reply, Later) else reply
+
+    async def _caller(self, scope: Mapping[str, Any], headers: list[Header]) -> Principal:
+        try:
+            return self._authorized(scope, headers)
+        except KeyRefused:
+            address = (scope.get("client") or ("",))[0]
+            await self._deps.attempts.failed("api_key", address)
+            raise
 
     def _authorized(self, scope: Mapping[str, Any], headers: list[Header]) -> Principal:
         caller = principal_inside(scope) or authenticate(headers, self._deps.keys)

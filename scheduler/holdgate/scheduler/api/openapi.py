@@ -20,7 +20,7 @@ _PATH_SCHEMAS: dict[str, dict[str, Any]] = {
     "version": {"type": "string", "minLength": 1, "maxLength": 16, "pattern": "^[1-9][0-9]{0,15}$"},
 }
 ALWAYS = ("overloaded", "internal_error", "bad_request")
-WITH_KEY = ("unauthenticated", "forbidden", "tenant_mismatch", "keys_unavailable")
+WITH_KEY = ("unauthenticated", "forbidden", "tenant_mismatch", "keys_unavailable", "too_many_attempts")
 WITH_BODY = ("malformed_json", "invalid_input", "body_timeout", "body_too_large", "unsupported_media_type")
 
 

@@ -31,6 +31,7 @@ from holdgate.scheduler.gates.masking import Masking
 from holdgate.scheduler.gates.measure import SecretsMeasure
 from holdgate.scheduler.gates.quarantine import QuarantineGate
 from holdgate.scheduler.gates.submit import SubmitGate
+from holdgate.scheduler.identity.attempts import Attempts
 from holdgate.scheduler.identity.keys import read_keys
 from holdgate.scheduler.identity.principals import ApiKeys
 from holdgate.scheduler.identity.sessions import Sessions
@@ -73,6 +74,7 @@ async def api_deps(
     try:
         yield Deps(
             keys=keys,
+            attempts=Attempts(AuditTrail(scripts), clock, os.urandom),
             sessions=Sessions(TokenKeys(signer, _api_keyring(trust)), LiveSessions(scripts), keys, clock, os.urandom),
             kernel=kernel,
             submit_gate=SubmitGate(

@@ -130,7 +130,7 @@ async def api(runtime: Runtime, settings: ApiSettings) -> AsyncIterator[None]:
         durability = await check_durability(scripts, settings)
         async with (
             api_deps(settings, nc, scripts, signer, trust, durability) as deps,
-            serving(create_site(deps), settings, runtime),
+            serving(create_site(deps, settings), settings, runtime),
         ):
             yield
 

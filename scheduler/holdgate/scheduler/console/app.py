@@ -22,6 +22,7 @@ from holdgate.kernel.errors import HoldgateError
 from holdgate.scheduler.api.body import Disconnected
 from holdgate.scheduler.api.inside import AsgiApp
 from holdgate.scheduler.api.problems import problem_of
+from holdgate.scheduler.console.cookies import Cookies
 from holdgate.scheduler.console.failures import Failures
 from holdgate.scheduler.console.form import field_map, read_form
 from holdgate.scheduler.console.notices import read_notice
@@ -30,7 +31,6 @@ from holdgate.scheduler.console.security import (
     CSRF_FIELD,
     CSRF_HEADER,
     PAGE_HEADERS,
-    Cookies,
     is_ours,
     is_token,
     local_path,

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from holdgate.scheduler.console.security import PAGE_HEADERS, Cookies
+from holdgate.scheduler.console.cookies import Cookies
+from holdgate.scheduler.console.security import PAGE_HEADERS
 from holdgate.scheduler.console.visit import ApiProblem, Shell, Visit, theme_of
 
 TITLES: Mapping[int, str] = {
@@ -34,6 +35,9 @@ ADVICE: Mapping[int, str] = {
 ADVICE_BY_CODE: Mapping[str, str] = {
     "form_expired": "Go back, load the page again, and send the form once more.",
     "not_from_here": "Nothing was changed. Open the console and do it there.",
+    "sign_in_refused": "Nobody was signed in. Go to the sign-in page and begin again, or sign in by API key.",
+    "provider_unavailable": "Nobody was signed in. Try again in a while, or sign in by API key.",
+    "too_many_attempts": "Wait a little. A key that is known works meanwhile.",
     "state_unavailable": "Nobody is signed in while the state store is away. Try again in a while.",
 }
 

@@ -12,7 +12,7 @@ import hmac
 
 from starlette.responses import Response
 
-from holdgate.scheduler.console.security import Cookies
+from holdgate.scheduler.console.cookies import Cookies
 
 NOTICE_CHARS_MAX = 400
 KEPT_S = 60

@@ -1,4 +1,4 @@
-"""What every page of the console is sent with, which requests may change something, and how the cookies are named.
+"""What every page of the console is sent with, and which requests may change something.
 
 What always holds: no page runs a script or a style that is not a file of ours, is framed, or talks to another address;
 a request that changes something comes from a page of ours, as its browser says, and carries the token of its session.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -31,36 +30,6 @@ PAGE_HEADERS = {
 }
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-@dataclass(frozen=True, slots=True)
-class Cookies:
-    """How cookies are named and sent for one request: with `Secure` unless all of it is plain HTTP on loopback."""
-
-    secure: bool
-
-    @classmethod
-    def of(cls, request: Request, public_url: str) -> Cookies:
-        """Those of `request`; `public_url` is empty where nobody said how the console is reached."""
-        if public_url:
-            return cls(urlsplit(public_url).scheme == "https" or not _is_loopback(request))
-        return cls(not _is_loopback(request))
-
-    @property
-    def session(self) -> str:
-        """`__Host-` binds the cookie to this host, this path and TLS; browsers take it only with `Secure`."""
-        return "__Host-holdgate" if self.secure else "holdgate"
-
-    @property
-    def notice(self) -> str:
-        """A sentence for the next page."""
-        return f"{self.session}-notice"
-
-    @property
-    def theme(self) -> str:
-        """`light` or `dark`, where somebody chose."""
-        return f"{self.session}-theme"
 
 
 def is_ours(request: Request, public_url: str) -> bool:
@@ -88,8 +57,3 @@ def local_path(text: str) -> str:
     """`text` when it leads to a page of this console, else `/`: nobody is sent elsewhere by a link to here."""
     is_local = text.startswith("/") and not text.startswith("//") and "\\" not in text and text.isprintable()
     return text if is_local and len(text) <= 2000 else "/"
-
-
-def _is_loopback(request: Request) -> bool:
-    client = request.client.host if request.client else ""
-    return client in LOOPBACK and (request.url.hostname or "") in LOOPBACK

@@ -9,11 +9,14 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from holdgate.scheduler.console.cookies import Cookies, browser_of, client_of, set_session
 from holdgate.scheduler.console.form import field_map, read_form
-from holdgate.scheduler.console.security import PAGE_HEADERS, Cookies, is_ours, local_path
+from holdgate.scheduler.console.oidc import OidcSignIn
+from holdgate.scheduler.console.security import PAGE_HEADERS, is_ours, local_path
 from holdgate.scheduler.console.visit import ApiProblem, Shell, Visit, theme_of
+from holdgate.scheduler.identity.attempts import Attempts
 from holdgate.scheduler.identity.principals import ApiKeys
-from holdgate.scheduler.identity.sessions import LIFETIME_S, SessionKind, Sessions
+from holdgate.scheduler.identity.sessions import SessionKind, Sessions
 
 PATH = "/sign-in"
 KEY_CHARS_MAX = 512
@@ -22,15 +25,24 @@ KEY_CHARS_MAX = 512
 class SignIn:
     """The sign-in page."""
 
-    def __init__(self, shell: Shell, sessions: Sessions, keys: ApiKeys) -> None:
+    def __init__(
+        self,
+        shell: Shell,
+        sessions: Sessions,
+        keys: ApiKeys,
+        attempts: Attempts,
+        oidc: OidcSignIn | None,
+    ) -> None:
         self._shell = shell
         self._sessions = sessions
         self._keys = keys
+        self._attempts = attempts
+        self._oidc = oidc
 
     async def response(self, request: Request, cookies: Cookies) -> Response | None:
         """The answer to a request that is for this page; None for every other."""
         if request.url.path != PATH:
-            return None
+            return None if self._oidc is None else await self._oidc.response(request, cookies)
         if request.method == "POST":
             return await self._by_key(request, cookies)
         return self._page(request, cookies, next_=request.query_params.get("next", "/"))
@@ -49,9 +61,12 @@ class SignIn:
         key, next_ = form.get("key", "").strip(), local_path(form.get("next", "/"))
         principal = self._keys.principal_of(key.encode()) if 0 < len(key) <= KEY_CHARS_MAX else None
         if principal is None:
+            if key:
+                await self._attempts.failed("key", client_of(request))
             said = "This key is not known, or it was revoked." if key else "Enter an API key."
             return self._page(request, cookies, next_=next_, refused=said)
         token, _ = await self._sessions.open(principal, SessionKind.KEY, browser_of(request))
+        self._attempts.accepted("key")
         response = RedirectResponse(next_, 303, headers=PAGE_HEADERS)
         set_session(response, cookies, token)
         return response
@@ -60,26 +75,9 @@ class SignIn:
         context = {
             "next": local_path(next_),
             "refused": refused,
+            "provider": "" if self._oidc is None else self._oidc.host,
             "theme": theme_of(request, cookies),
             "version": self._shell.version,
         }
         text = self._shell.renderer.whole("sign-in.html", context)
         return HTMLResponse(text, 401 if refused else 200, headers=PAGE_HEADERS)
-
-
-def set_session(response: Response, cookies: Cookies, token: str) -> None:
-    """Hand `token` to the browser."""
-    response.set_cookie(
-        cookies.session,
-        token,
-        max_age=LIFETIME_S,
-        path="/",
-        secure=cookies.secure,
-        httponly=True,
-        samesite="strict",
-    )
-
-
-def browser_of(request: Request) -> str:
-    """What the browser says of itself, for the list of sessions; a claim."""
-    return request.headers.get("user-agent", "")

@@ -17,11 +17,12 @@ from starlette.types import Receive, Scope, Send
 
 from holdgate.kernel.errors import HoldgateError
 from holdgate.scheduler.api.inside import InsideCalls, InsideReply
+from holdgate.scheduler.console.cookies import Cookies
 from holdgate.scheduler.console.form import field_map
 from holdgate.scheduler.console.notices import write_notice
 from holdgate.scheduler.console.page import Page
 from holdgate.scheduler.console.render import Renderer
-from holdgate.scheduler.console.security import PAGE_HEADERS, Cookies
+from holdgate.scheduler.console.security import PAGE_HEADERS
 from holdgate.scheduler.identity.principals import Principal
 from holdgate.scheduler.identity.sessions import Session
 

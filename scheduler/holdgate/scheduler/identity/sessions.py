@@ -78,7 +78,7 @@ class Sessions:
     """Opens, checks and ends sessions. StateUnavailable from each of them: then nobody is signed in."""
 
     def __init__(self, signing: TokenKeys, live: LiveSessions, keys: ApiKeys, clock: Clock, entropy: Entropy) -> None:
-        self._signing = signing
+        self.signing = signing
         self._live = live
         self._keys = keys
         self._clock = clock
@@ -88,7 +88,7 @@ class Sessions:
         """Sign `principal` in: the token and what is in it. `browser` is what it says of itself, for lists."""
         now_ms = self._clock.now_ms()
         session = self._new(principal, kind, now_ms)
-        token = self._signing.seal(DOMAIN, _plain(session))
+        token = self.signing.seal(DOMAIN, _plain(session))
         shown = {"kind": str(kind), "key_id": session.key_id, "browser": browser[:BROWSER_CHARS_MAX]}
         view = SessionView(session.sid, session.actor, now_ms, session.expires_ms, shown)
         await self._live.open(
@@ -149,7 +149,7 @@ class Sessions:
 
     def _session_of(self, token: str) -> Session:
         try:
-            return _session(self._signing.open(DOMAIN, token))
+            return _session(self.signing.open(DOMAIN, token))
         except Forged as error:
             raise SessionEnded("the token is not one of ours") from error
 
