@@ -1,0 +1,182 @@
+"""A whole system, and people who have nothing but the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdgate.bundles.chain import parse_chain, sign_root
+from holdgate.bundles.keys import generate, load_public, load_signer
+from holdgate.bundles.root import Approver
+from holdgate.kernel.clock import SystemClock
+from holdgate.scheduler.up.provision import provision
+from support.whole import Whole, running_whole
+
+pytestmark = pytest.mark.xdist_group("whole")
+
+PROD = ("--label", "env=prod", "--capability", "infra.write")
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    """A system whose root lists a key of the approver's own."""
+    folder = tmp_path_factory.mktemp("signed")
+    made = provision(folder / "data", SystemClock())
+    generate(folder / "mine.key", "approver")
+    present = parse_chain(made.home.root_file.read_bytes()).root
+    own = Approver(actor="approver", public_key=load_public(folder / "mine.key").raw.hex(), roles=["release-manager"])
+    root = present.model_copy(update={"approvers": [own]})
+    made.home.root_file.write_bytes(sign_root(root, [load_signer(made.home.key_file("root"))]))
+    with running_whole(folder) as whole:
+        yield whole
+
+
+def holdgate(system: Whole, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """`holdgate …` beside the system's directory."""
+    return subprocess.run(
+        [sys.executable, "-m", "holdgate.scheduler.cli", *arguments, "--dir", str(system.folder)],
+        env=environment(),
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def environment() -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def held(system: Whole, version: str = "1") -> tuple[str, list[str]]:
+    """A job that waits for people, and what a script says to vote on what it has seen."""
+    done = holdgate(system, "jobs", "submit", "job.deploy.apply", *PROD, "--payload", json.dumps({"version": version}))
+    assert done.returncode == 4, done.stderr
+    job_id = done.stdout.strip()
+    shown = json.loads(holdgate(system, "approvals", "show", job_id, "--json").stdout)
+    return job_id, ["--yes", "--job-hash", shown["job_hash"], "--snapshot", shown["snapshot"]]
+
+
+def test_a_job_is_held_shown_released_and_its_result_read(system: Whole) -> None:
+    job_id, seen = held(system)
+    assert "held because  human review required for prod write" in holdgate(system, "approvals", "show", job_id).stdout
+    done = holdgate(system, "approvals", "approve", job_id, "--reason", "checked", *seen)
+    assert (done.returncode, done.stdout) == (0, f"{job_id} is released, the job is queued\n")
+    result = holdgate(system, "jobs", "result", job_id, "--wait", "--timeout", "30s")
+    assert (result.returncode, json.loads(result.stdout)["applied"]) == (0, True)
+    watched = holdgate(system, "jobs", "watch", job_id)
+    assert watched.returncode == 0
+    assert re.search(r"succeeded\s+attempt 1", watched.stdout)
+    whole = json.loads(holdgate(system, "jobs", "show", job_id, "--json").stdout)
+    assert whole["state"] == "succeeded"
+    assert whole["timeline"][0]["type"] == "job.held"
+
+
+def test_who_waits_for_a_job_sees_each_change_and_how_it_ended(system: Whole) -> None:
+    job_id, seen = held(system, "2")
+    watching = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "holdgate.scheduler.cli",
+            "jobs",
+            "watch",
+            job_id,
+            "--json",
+            "--dir",
+            str(system.folder),
+        ],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    assert json.loads(watching.stdout.readline())["state"] == "held"
+    assert holdgate(system, "approvals", "approve", job_id, "--reason", "checked", *seen).returncode == 0
+    states = [json.loads(line)["state"] for line in watching.stdout]
+    assert watching.wait(30) == 0
+    assert states[-1] == "succeeded"
+
+
+def test_a_rejected_job_ends_as_denied(system: Whole) -> None:
+    job_id, seen = held(system, "3")
+    assert holdgate(system, "approvals", "reject", job_id, "--reason", "not today", *seen).returncode == 0
+    watched = holdgate(system, "jobs", "watch", job_id)
+    assert watched.returncode == 3
+    assert "denied" in watched.stdout
+
+
+def test_a_job_put_off_still_waits(system: Whole) -> None:
+    job_id, seen = held(system, "4")
+    done = holdgate(system, "approvals", "defer", job_id, "--for", "2h", "--reason", "after the freeze")
+    assert done.returncode == 0, done.stderr
+    assert "deferred      until" in holdgate(system, "approvals", "show", job_id).stdout
+    assert holdgate(system, "approvals", "approve", job_id, "--reason", "fine", *seen).returncode == 0
+
+
+def test_a_vote_is_signed_with_a_key_that_the_root_lists_and_with_no_other(system: Whole, tmp_path: Path) -> None:
+    job_id, seen = held(system, "5")
+    generate(tmp_path / "other.key", "approver")
+    forged = holdgate(
+        system, "approvals", "approve", job_id, "--reason", "x", *seen, "--sign", str(tmp_path / "other.key")
+    )
+    assert forged.returncode == 1
+    assert forged.stderr.startswith("approval_signature_invalid: ")
+    own = str(system.folder.parent / "mine.key")
+    done = holdgate(system, "approvals", "approve", job_id, "--reason", "signed it", *seen, "--sign", own)
+    assert done.returncode == 0, done.stderr
+    shown = holdgate(system, "approvals", "show", job_id)
+    assert "yes (own key)  approver" in shown.stdout
+    assert holdgate(system, "jobs", "result", job_id, "--wait", "--timeout", "30s").returncode == 0
+
+
+def test_who_has_no_key_in_the_root_is_told_so(system: Whole) -> None:
+    job_id, seen = held(system, "6")
+    own = str(system.folder.parent / "mine.key")
+    done = holdgate(system, "approvals", "approve", job_id, "--reason", "x", *seen, "--sign", own, "--as", "approver2")
+    assert done.returncode == 2
+    assert "the trust root lists no key under your name" in done.stderr
+
+
+def test_many_held_jobs_are_voted_on_at_once_as_they_were_listed(system: Whole) -> None:
+    jobs = {held(system, f"7.{number}")[0] for number in range(3)}
+    listed = holdgate(system, "approvals", "list", "--json", "--limit", "100").stdout
+    lines = [line for line in listed.splitlines() if json.loads(line)["job_id"] in jobs]
+    done = holdgate(
+        *(system, "approvals", "bulk", "reject", "--items", "-", "--yes", "--reason", "not these", "--json"),
+        given="\n".join(lines),
+    )
+    assert done.returncode == 0, done.stderr
+    assert {item["job_id"] for item in json.loads(done.stdout)["items"]} == jobs
+    assert all(holdgate(system, "jobs", "watch", job_id).returncode == 3 for job_id in jobs)
+
+
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_a_list_can_be_cut_short_without_a_word(system: Whole, options: str) -> None:
+    """Who reads has enough; nobody is told of a broken pipe."""
+    holdgate(system, "jobs", "submit", "job.demo.read")
+    holdgate(system, "jobs", "submit", "job.demo.read")
+    command = f'{sys.executable} -m holdgate.scheduler.cli jobs list {options} --dir "{system.folder}" | head -c 1'
+    done = subprocess.run(
+        ["bash", "-c", command], env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (len(done.stdout), done.stderr) == (1, "")
+
+
+def test_a_job_that_is_waited_for_says_how_it_ended(system: Whole) -> None:
+    done = holdgate(system, "jobs", "submit", "job.demo.read", "--prompt", "status", "--wait", "--timeout", "30s")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("  succeeded\n")
+    sealed = holdgate(system, "jobs", "submit", "job.demo.key", "--wait", "--timeout", "30s")
+    assert sealed.returncode == 8, sealed.stderr
+    late = holdgate(system, "jobs", "submit", "job.deploy.apply", *PROD, "--wait", "--timeout", "1s")
+    assert late.returncode == 4
+    gone = holdgate(system, "jobs", "result", sealed.stdout.split()[0])
+    assert gone.returncode == 8
