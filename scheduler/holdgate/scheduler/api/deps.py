@@ -17,7 +17,9 @@ from holdgate.scheduler.api.replaying import Replays
 from holdgate.scheduler.api.ruletexts import RuleTexts
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.gates.approval import ApprovalGate
+from holdgate.scheduler.gates.bulk import BulkGate
 from holdgate.scheduler.gates.delegations import DelegationGate
+from holdgate.scheduler.gates.grants import GrantGate
 from holdgate.scheduler.gates.masking import Masking
 from holdgate.scheduler.gates.measure import SecretsMeasure
 from holdgate.scheduler.gates.quarantine import QuarantineGate
@@ -28,6 +30,7 @@ from holdgate.scheduler.identity.sessions import Sessions
 from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.delegations import Delegations
+from holdgate.scheduler.state.grants import Grants
 from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.log import PayloadStore
 from holdgate.scheduler.state.stats import Stats
@@ -63,10 +66,13 @@ class Deps:
     secrets: SecretsMeasure
     masking: Masking
     approval_gate: ApprovalGate
+    bulk_gate: BulkGate
     delegation_gate: DelegationGate
+    grant_gate: GrantGate
     jobs: Jobs
     approvals: Approvals
     delegations: Delegations
+    grants: Grants
     quarantine: QuarantineGate
     payloads: PayloadStore
     workers: Workers

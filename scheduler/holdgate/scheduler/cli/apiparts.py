@@ -25,8 +25,11 @@ from holdgate.scheduler.cli.candidates import StoredCandidates
 from holdgate.scheduler.cli.shelf import PublishedBundles
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.errors import StateUnavailable
-from holdgate.scheduler.gates.approval import ApprovalGate
+from holdgate.scheduler.gates.approval import ApprovalGate, StillHeld
+from holdgate.scheduler.gates.bulk import BulkGate
 from holdgate.scheduler.gates.delegations import DelegationGate
+from holdgate.scheduler.gates.granted import GrantVerifier, StandingGrants
+from holdgate.scheduler.gates.grants import GrantGate
 from holdgate.scheduler.gates.masking import Masking
 from holdgate.scheduler.gates.measure import SecretsMeasure
 from holdgate.scheduler.gates.quarantine import QuarantineGate
@@ -41,6 +44,7 @@ from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.delegations import Delegations
+from holdgate.scheduler.state.grants import Grants
 from holdgate.scheduler.state.jobs import Jobs, StateLimits
 from holdgate.scheduler.state.log import JobLog, PayloadStore
 from holdgate.scheduler.state.quarantine import Quarantine
@@ -68,6 +72,17 @@ async def api_deps(
     delegation_gate = DelegationGate(
         delegations=delegations, signer=signer, trust=trust, roles_now=keys.roles_of, clock=clock
     )
+    grants, verifier = Grants(scripts), GrantVerifier.of(trust, keys.roles_of)
+    still_held = StillHeld(kernel=kernel, jobs=jobs, approvals=approvals, payloads=payloads, hints=hints, clock=clock)
+    approval_gate = ApprovalGate(
+        still_held=still_held,
+        jobs=jobs,
+        approvals=approvals,
+        delegations=delegation_gate,
+        signer=signer,
+        trust=trust,
+        clock=clock,
+    )
     await kernel.start()
     await events.start()
     await stamping.start()
@@ -84,23 +99,30 @@ async def api_deps(
                 payloads=payloads,
                 signer=signer,
                 trust=trust,
+                standing=StandingGrants(grants=grants, verifier=verifier, signer=signer, clock=clock),
+                hints=hints,
                 clock=clock,
             ),
             secrets=SecretsMeasure(),
             masking=Masking(os.urandom),
-            approval_gate=ApprovalGate(
-                kernel=kernel,
-                jobs=jobs,
+            approval_gate=approval_gate,
+            bulk_gate=BulkGate(approvals=approvals, gate=approval_gate),
+            delegation_gate=delegation_gate,
+            grant_gate=GrantGate(
+                grants=grants,
                 approvals=approvals,
-                payloads=payloads,
+                jobs=jobs,
+                approval_gate=approval_gate,
+                still_held=still_held,
+                verifier=verifier,
+                kernel=kernel,
                 signer=signer,
-                hints=hints,
                 clock=clock,
             ),
-            delegation_gate=delegation_gate,
             jobs=jobs,
             approvals=approvals,
             delegations=delegations,
+            grants=grants,
             quarantine=QuarantineGate(
                 items=Quarantine(scripts),
                 payloads=payloads,

@@ -1,6 +1,7 @@
 """The submit gate: nothing is stored or published before the kernel has decided.
 
     job → decide → deny: recorded without payload and prompt
+                 → hold: is there a standing grant? → its use and its votes go into accept
                  → sign the admission → accept (one script) → publish to the log → answer
 
 What always holds: without a decision nothing is stored, unless the signed root says that submit fails open, and then
@@ -24,9 +25,12 @@ from holdgate.kernel.records import Admission, Decision, Job, Outcome, Over, Pha
 from holdgate.kernel.trust import NO_POLICY_SNAPSHOT, Trust
 from holdgate.scheduler.errors import IdempotencyConflict, QueueFull, StateBroken
 from holdgate.scheduler.gates import metrics
+from holdgate.scheduler.gates.granted import StandingGrants
+from holdgate.scheduler.gates.hints import Hints
 from holdgate.scheduler.gates.trust import TrustInForce
 from holdgate.scheduler.metrics import JOBS
 from holdgate.scheduler.state.encoding import Packed
+from holdgate.scheduler.state.grants import GrantUse
 from holdgate.scheduler.state.jobs import AcceptKind, AcceptResult, Idempotency, Jobs, JobView, Submission
 from holdgate.scheduler.state.log import Envelope, JobLog, PayloadStore
 from holdgate.scheduler.state.transitions import State
@@ -54,31 +58,23 @@ class Submitted:
     fail_open: bool = False
 
 
+@dataclass(frozen=True, slots=True)
 class SubmitGate:
     """Lets jobs in. One per api process."""
 
-    def __init__(
-        self,
-        *,
-        kernel: KernelClient,
-        jobs: Jobs,
-        job_log: JobLog,
-        payloads: PayloadStore,
-        signer: Signer,
-        trust: TrustInForce,
-        clock: Clock,
-    ) -> None:
-        self._kernel = kernel
-        self._jobs = jobs
-        self._log = job_log
-        self._payloads = payloads
-        self._signer = signer
-        self._trust = trust
-        self._clock = clock
+    kernel: KernelClient
+    jobs: Jobs
+    job_log: JobLog
+    payloads: PayloadStore
+    signer: Signer
+    trust: TrustInForce
+    standing: StandingGrants
+    hints: Hints
+    clock: Clock
 
     async def preview(self, job: Job) -> Decision:
         """What the kernel would say now; nothing is stored and no rate limit counted. KernelUnavailable."""
-        (decision,) = await self._kernel.decide_fresh([job], Phase.SIMULATE)
+        (decision,) = await self.kernel.decide_fresh([job], Phase.SIMULATE)
         return decision
 
     async def submit(self, job: Job, idempotency: Idempotency | None) -> Submitted:
@@ -88,7 +84,7 @@ class SubmitGate:
         IdempotencyConflict, QueueFull: nothing was stored.
         """
         try:
-            decision = await self._kernel.decide(job, Phase.SUBMIT)
+            decision = await self.kernel.decide(job, Phase.SUBMIT)
         except KernelUnavailable:
             return await self._without_kernel(job, idempotency)
         match effective_verdict(decision):
@@ -100,8 +96,8 @@ class SubmitGate:
                 return await self._enter(job, decision, Outcome.ACCEPTED, idempotency, decision.throttles)
 
     async def _without_kernel(self, job: Job, idempotency: Idempotency | None) -> Submitted:
-        trust = self._trust()
-        if not submit_fails_open(trust, self._clock.now_ms()):
+        trust = self.trust()
+        if not submit_fails_open(trust, self.clock.now_ms()):
             raise KernelUnavailable
         decision = self._fail_open_decision(job)
         submitted = await self._enter(job, decision, Outcome.FAIL_OPEN, idempotency, ())
@@ -116,14 +112,14 @@ class SubmitGate:
         return submitted
 
     def _fail_open_decision(self, job: Job) -> Decision:
-        heard = self._kernel.snapshot
+        heard = self.kernel.snapshot
         return Decision(
             verdict=Verdict.ALLOW,
             reason=FAIL_OPEN_REASON,
             snapshot=NO_POLICY_SNAPSHOT if heard is None else heard.snapshot,
             job_hash=job.job_hash(),
             phase=Phase.SUBMIT,
-            decided_ms=self._clock.now_ms(),
+            decided_ms=self.clock.now_ms(),
             errors=("kernel_unavailable",),
         )
 
@@ -135,11 +131,16 @@ class SubmitGate:
         idempotency: Idempotency | None,
         throttles: tuple[Throttle, ...],
     ) -> Submitted:
+        grant: GrantUse | None = None
         if outcome is Outcome.HELD:
             decision = replace(decision, approvals=required_approvals(decision, Outcome.HELD))
+            # A job that comes here again because it is over a rate limit is one that a person looks at.
+            grant = await self.standing.use_for(job, decision) if throttles == decision.throttles else None
         stored = await self._stored_payload(job)
         submission = self._submission(stored, decision, outcome, idempotency, throttles)
-        result = await self._jobs.accept(submission, self._clock.now_ms())
+        if grant is not None:
+            submission = replace(submission, grant=grant)
+        result = await self.jobs.accept(submission, self.clock.now_ms())
         match result.kind:
             case AcceptKind.ACCEPTED:
                 return await self._logged(submission, result)
@@ -162,7 +163,7 @@ class SubmitGate:
         idempotency: Idempotency | None,
         throttles: tuple[Throttle, ...],
     ) -> Submission:
-        now_ms = self._clock.now_ms()
+        now_ms = self.clock.now_ms()
         admission = Admission(
             job_id=job.job_id,
             job_hash=decision.job_hash,
@@ -174,7 +175,7 @@ class SubmitGate:
             snapshot=decision.snapshot,
             issued_ms=now_ms,
         )
-        signed = seal(admission, self._signer)
+        signed = seal(admission, self.signer)
         return Submission(
             job=job,
             decision=decision,
@@ -189,12 +190,12 @@ class SubmitGate:
     async def _stored_payload(self, job: Job) -> Job:
         if job.payload is None or len(job.payload) <= limits.INLINE_BYTES_MAX:
             return job
-        await self._payloads.put(job.payload)
+        await self.payloads.put(job.payload)
         return job.with_payload(None)
 
     async def _logged(self, submission: Submission, result: AcceptResult) -> Submitted:
         job, state = submission.job, result.state or submission.initial
-        await self._log.publish(
+        await self.job_log.publish(
             Envelope(
                 job=job,
                 decision=submission.decision,
@@ -206,6 +207,10 @@ class SubmitGate:
             )
         )
         _COUNTERS[state].inc()
+        if submission.initial is State.HELD and state is not State.HELD:
+            metrics.GRANTS_USED.inc()
+        if state is State.HELD:
+            await self.hints.changed(job.tenant, [job.job_id], state)
         return Submitted(
             job_id=job.job_id,
             state=state,
@@ -216,11 +221,11 @@ class SubmitGate:
 
     async def _deny(self, job: Job, decision: Decision, idempotency: Idempotency | None) -> Submitted:
         bare = replace(job, payload=None, prompt=None)
-        result = await self._jobs.deny(
+        result = await self.jobs.deny(
             bare,
             decision,
             code="denied",
-            now_ms=self._clock.now_ms(),
+            now_ms=self.clock.now_ms(),
             idempotency=idempotency,
             # Says nothing about the job: sent again under a policy, the same request is to be judged by that.
             binds_key=not is_without_policy(decision),
@@ -235,7 +240,7 @@ class SubmitGate:
     async def _throttle(self, job: Job, decision: Decision, result: AcceptResult) -> Submitted:
         """Recorded without the idempotency key: the same request, sent again later, is to be judged afresh."""
         bare = replace(job, payload=None, prompt=None)
-        await self._jobs.deny(bare, decision, code="throttled", now_ms=self._clock.now_ms())
+        await self.jobs.deny(bare, decision, code="throttled", now_ms=self.clock.now_ms())
         return Submitted(
             job.job_id,
             State.DENIED,
@@ -248,9 +253,9 @@ class SubmitGate:
     async def _replay(self, job: Job, result: AcceptResult) -> Submitted:
         if result.job_id is None:
             raise StateBroken("a replayed submit names no job")
-        view = await self._jobs.require(job.tenant, result.job_id)
+        view = await self.jobs.require(job.tenant, result.job_id)
         if view.state is not State.DENIED and not result.logged:
-            await self._log.publish(await self._envelope_of(view))
+            await self.job_log.publish(await self._envelope_of(view))
         return Submitted(
             job_id=view.job.job_id,
             state=view.state,
@@ -264,7 +269,7 @@ class SubmitGate:
     async def _envelope_of(self, view: JobView) -> Envelope:
         if view.admission is None:
             raise StateBroken("an accepted job has no admission")
-        payload = await self._jobs.payload(view.job.tenant, view.job.job_id)
+        payload = await self.jobs.payload(view.job.tenant, view.job.job_id)
         return Envelope(
             job=view.job.with_payload(payload),
             decision=view.decision,

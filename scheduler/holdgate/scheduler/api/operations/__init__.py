@@ -9,7 +9,9 @@ from __future__ import annotations
 from holdgate.scheduler.api.calls import Operation
 from holdgate.scheduler.api.operations.approval_facts import APPROVAL_FACTS
 from holdgate.scheduler.api.operations.approvals import APPROVALS
+from holdgate.scheduler.api.operations.bulk import BULK
 from holdgate.scheduler.api.operations.delegations import DELEGATIONS
+from holdgate.scheduler.api.operations.grants import GRANTS
 from holdgate.scheduler.api.operations.jobs import JOBS
 from holdgate.scheduler.api.operations.lists import LISTS
 from holdgate.scheduler.api.operations.overview import OVERVIEW
@@ -24,7 +26,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *JOBS,
     *APPROVALS,
     *APPROVAL_FACTS,
+    *BULK,
     *DELEGATIONS,
+    *GRANTS,
     *POLICY,
     *LISTS,
     *QUARANTINE,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from holdgate.scheduler.api.schemas.approval_facts import APPROVAL_FACTS_COMPONENTS
 from holdgate.scheduler.api.schemas.approvals import APPROVALS_COMPONENTS
+from holdgate.scheduler.api.schemas.bulk import BULK_COMPONENTS
 from holdgate.scheduler.api.schemas.decisions import DECISIONS_COMPONENTS
 from holdgate.scheduler.api.schemas.delegations import DELEGATIONS_COMPONENTS
+from holdgate.scheduler.api.schemas.grants import GRANTS_COMPONENTS
 from holdgate.scheduler.api.schemas.jobs import JOBS_COMPONENTS
 from holdgate.scheduler.api.schemas.overview import OVERVIEW_COMPONENTS
 from holdgate.scheduler.api.schemas.policy import POLICY_COMPONENTS
@@ -21,7 +23,9 @@ COMPONENTS: dict[str, Schema] = {
     **JOBS_COMPONENTS,
     **APPROVALS_COMPONENTS,
     **APPROVAL_FACTS_COMPONENTS,
+    **BULK_COMPONENTS,
     **DELEGATIONS_COMPONENTS,
+    **GRANTS_COMPONENTS,
     **OVERVIEW_COMPONENTS,
     **POLICY_COMPONENTS,
     **QUARANTINE_COMPONENTS,
