@@ -87,10 +87,8 @@ def _entry(event: Event) -> Entry:
 
 def _follows_a_vote(event: Event) -> bool:
     """Whether it is what a vote led to: the entry of the vote stands before it, with its reason."""
-    return (
-        event["type"] in {"approval.released", "approval.rejected", "approval.consumed"}
-        or "approve" in event
-        and (event["type"] != "approval.vote")
+    return event["type"] in {"approval.released", "approval.rejected", "approval.consumed"} or (
+        "approve" in event and (event["type"] != "approval.vote")
     )
 
 
