@@ -46,12 +46,23 @@ UNLESS = MATCH.filter(bool)
 CONSTRAINTS = maybe(
     max_runtime_s=st.sampled_from([10, 60]), network=st.sampled_from([["x"], ["x", "y"]]), paths=some(["/a", "/b"])
 ).filter(bool)
-APPROVERS = maybe(
-    roles=some(["approver", "boss"]),
-    quorum=st.sampled_from([1, 2]),
-    expires=st.sampled_from(["3h", "4h"]),
+ESCALATION = maybe(
     escalate_after=st.sampled_from(DURATIONS),
-    signed=st.booleans(),
+    escalate_to=maybe(roles=some(["boss", "escalation"]), names=some(["ann", "bob"])).filter(bool),
+).filter(lambda drawn: "escalate_to" not in drawn or "escalate_after" in drawn)
+MANNER = maybe(
+    not_author=st.booleans(),
+    bulk=st.booleans(),
+    break_glass=st.booleans(),
+    read_for=st.sampled_from(["30s", "60s"]),
+    confirm=st.sampled_from(["yes", "no"]),
+)
+APPROVERS = st.builds(
+    lambda who, escalation, manner, kind: {**who, **escalation, **manner, **kind},
+    maybe(roles=some(["approver", "boss"]), quorum=st.sampled_from([1, 2]), expires=st.sampled_from(["3h", "4h"])),
+    ESCALATION,
+    st.just({}) | MANNER,
+    st.sampled_from([{}, {}, {"signed": True}, {"grants": True}]),
 )
 THROTTLE = st.fixed_dictionaries(
     {
@@ -79,6 +90,8 @@ def rules(draw: st.DrawFn, name: str) -> dict[str, Any]:
         parts["approvers"] = draw(APPROVERS)
     if decision == "throttle":
         parts["throttle"] = draw(THROTTLE)
+        if parts["throttle"]["over"] == "hold" and draw(st.booleans()):
+            parts["approvers"] = draw(APPROVERS)
     if decision == "allow_with_constraints" or (decision == "require_approval" and draw(st.booleans())):
         parts["constraints"] = draw(CONSTRAINTS)
     return rule(name, decision, **parts)

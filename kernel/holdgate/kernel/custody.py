@@ -81,7 +81,9 @@ def required_approvals(decision: Decision, outcome: Outcome | None) -> tuple[App
     """Who must release the job before it may run; empty when nobody must (or when nobody can: a deny).
 
     `outcome` is how the job entered: a job that was held because it was over a rate limit stays held as long as such a
-    limit matches it, whoever brings it. Where the decision names nobody for it, the role `approver` releases it.
+    limit matches it, whoever brings it. Where the decision names nobody for it, the role `approver` releases it. Where
+    a rule holds the job beside such a limit, its approvers alone release it: the stricter verdict decides, and whether
+    the job was over the limit too is on no record that somebody signed. A diff tells where they are easier to find.
     """
     match effective_verdict(decision):
         case Verdict.DENY:

@@ -60,6 +60,14 @@ def allow(**match: Any) -> dict[str, Any]:
     return rule("r", "allow", match=match)
 
 
+def escalated(**to: Any) -> dict[str, Any]:
+    return hold(roles=["boss"], expires="4h", escalate_after="1h", escalate_to=to)
+
+
+def held(name: str, *, reason: str = "because", **approvers: Any) -> dict[str, Any]:
+    return prod("require_approval", name, reason=reason, approvers=approvers)
+
+
 LOOSER: list[tuple[str, dict[str, Any] | None, dict[str, Any] | None]] = [
     # (what, the stricter rule, the looser one): from the first to the second widens, the other way round tightens
     ("a denial removed", prod("deny"), None),
@@ -79,6 +87,21 @@ LOOSER: list[tuple[str, dict[str, Any] | None, dict[str, Any] | None]] = [
     ("own keys not needed", hold(signed=True), hold(signed=False)),
     ("escalated sooner", hold(expires="4h", escalate_after="2h"), hold(expires="4h", escalate_after="1h")),
     ("escalated at all", hold(expires="4h"), hold(expires="4h", escalate_after="1h")),
+    ("escalated to another role", escalated(roles=["boss"]), escalated(roles=["boss", "clerk"])),
+    ("escalated to another person", escalated(names=["ann"]), escalated(names=["ann", "bob"])),
+    (
+        "escalated to the role that need not be named",
+        escalated(roles=["boss"]),
+        hold(roles=["boss"], expires="4h", escalate_after="1h"),
+    ),
+    ("authors may release it", hold(not_author=True), hold()),
+    ("in bulk", hold(bulk=False), hold()),
+    ("in bulk, since it is less severe", prod("require_approval", severity="high"), prod("require_approval")),
+    ("by standing grants", hold(), hold(grants=True)),
+    ("by breaking glass", hold(break_glass=False), hold()),
+    ("read for less long", hold(read_for="30s"), hold(read_for="29s")),
+    ("not read for a time", hold(read_for="30s"), hold()),
+    ("nothing to type", hold(confirm="yes"), hold()),
     ("a higher limit", slow(limit=5), slow(limit=6)),
     ("a shorter period", slow(per="1h"), slow(per="30m")),
     ("a bucket for each actor", slow(key=["tenant"]), slow(key=["tenant", "actor"])),
@@ -119,6 +142,74 @@ def test_less_held_back_widens_and_the_other_way_round_tightens(
     assert not tighter.widens
     assert wider.changes[0].example is not None
     assert tighter.changes[0].example is not None
+
+
+def test_another_text_to_type_needs_acceptance_whichever_it_is() -> None:
+    """Nobody can say which of two texts makes people think."""
+    one, other = [ALL, hold(confirm="delete prod")], [ALL, hold(confirm="y")]
+    for before, after in ((one, other), (other, one)):
+        assert diff(before, after).widens
+
+
+def test_how_severe_it_is_is_told_and_changes_nothing_by_itself() -> None:
+    less, more = (prod("require_approval", severity=severity) for severity in ("high", "critical"))
+    for before, after in ((less, more), (more, less)):
+        assert directions(diff([ALL, before], [ALL, after])) == [("r", C)]
+    (change,) = diff([ALL, less], [ALL, more]).changes
+    assert change.what == "`approvers.severity` high → critical"
+
+
+def test_who_may_release_it_once_it_escalates_is_no_wider_than_who_may_anyway() -> None:
+    before = hold(roles=["boss", "clerk"], expires="4h", escalate_after="1h")
+    after = hold(roles=["boss"], expires="4h", escalate_after="2h", escalate_to={"roles": ["clerk"]})
+    assert not diff([ALL, before], [ALL, after]).widens
+
+
+LIMITED = {**slow(over="hold"), "approvers": {"roles": ["boss"], "quorum": 2}}
+HOLDS: list[tuple[str, list[dict[str, Any]], list[dict[str, Any]], bool]] = [
+    ("by fewer", [ALL, LIMITED], [ALL, LIMITED, held("h", roles=["boss"])], True),
+    ("by others", [ALL, LIMITED], [ALL, LIMITED, held("h", roles=["clerk"], quorum=2)], True),
+    ("by the same", [ALL, LIMITED], [ALL, LIMITED, held("h", roles=["boss"], quorum=2)], False),
+    (
+        "by fewer, and by others that are as strict",
+        [ALL, LIMITED],
+        [ALL, LIMITED, held("h", roles=["clerk"]), held("i", roles=["boss"], quorum=3)],
+        False,
+    ),
+    ("by nobody", [ALL, LIMITED], [ALL, LIMITED, held("h", roles=["clerk"]), rule("d", "deny")], False),
+    (
+        "by others who did before",
+        [ALL, LIMITED, held("h", roles=["clerk"])],
+        [ALL, LIMITED, held("i", roles=["clerk"], reason="so")],
+        False,
+    ),
+    (
+        "where the limit never was",
+        [ALL, LIMITED],
+        [ALL, LIMITED, rule("h", "require_approval", match={"labels": {"env": "dev"}})],
+        False,
+    ),
+    (
+        "where the limit only rejected",
+        [ALL, slow(over="reject")],
+        [ALL, slow(over="reject"), held("h", roles=["clerk"])],
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "before", "after", "widens"), HOLDS, ids=[item[0] for item in HOLDS])
+def test_jobs_over_a_limit_are_released_beside_it(
+    what: str, before: list[dict[str, Any]], after: list[dict[str, Any]], *, widens: bool
+) -> None:
+    """A rule that holds a job has its approvers release it, and not those of a limit over which it is too."""
+    del what
+    found = diff(before, after)
+    assert found.widens is widens
+    if widens:
+        example = found.changes[0].example
+        assert example is not None
+        assert example["how"] == "over a rate limit easier to approve"
 
 
 LIFTS: list[tuple[str, dict[str, Any] | None, dict[str, Any]]] = [

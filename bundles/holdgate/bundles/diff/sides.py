@@ -14,7 +14,7 @@ from holdgate.bundles.diff.areas import Reach, price, reach_of
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.match import Match
 from holdgate.kernel.policy import Policy, compile_policy
-from holdgate.kernel.records import ALLOWING, Verdict
+from holdgate.kernel.records import ALLOWING, Severity, Verdict
 from holdgate.kernel.rules import BundleRules, Combining, Rule
 
 SNAPSHOT = Digest("sha256:" + "0" * 64)
@@ -23,6 +23,8 @@ LIFTING = ALLOWING | {Verdict.REQUIRE_APPROVAL}
 """Decisions by which a job that no other rule speaks of may run, at once or once released."""
 COMPARISONS_MAX = 400_000
 """Pairs of rules that are looked at, in one comparison; a duty that is left over then counts as not seen to."""
+_OF_THE_RULE: dict[str, Any] = {"rule": "", "reason": "", "definition": "", "excluded": (), "severity": Severity.MEDIUM}
+"""What of a demand says whose it is, and for whom; it changes nothing of who releases a job, and how."""
 Content: TypeAlias = tuple[Any, ...]
 Good: TypeAlias = Callable[[Rule], bool]
 
@@ -165,7 +167,7 @@ def content_of(rule: Rule) -> Content:
         None if rule.unless is None else _match_content(rule.unless),
         None if rule.when is None else rule.when.source,
         rule.constraints,
-        None if rule.approval is None else replace(rule.approval, rule="", reason=""),
+        None if rule.approval is None else replace(rule.approval, **_OF_THE_RULE),
         rule.throttle,
     )
 

@@ -19,6 +19,7 @@ from holdgate.kernel.records import (
     Verdict,
 )
 from holdgate.kernel.rules import Rule
+from holdgate.kernel.standing import escalation_roles
 
 CONSTRAINT_NAMES = ("max_runtime_s", "max_output_bytes", "max_attempts", "max_concurrency", "network", "paths", "env")
 _DENY_LISTS = frozenset({"paths"})
@@ -37,16 +38,35 @@ def is_constraint_as_tight(name: str, new: Constraints, old: Constraints) -> boo
 
 
 def is_approval_as_strict(new: ApprovalRequirement, old: ApprovalRequirement) -> bool:
-    """Whether whoever releases a job under `new` could have under `old`: as many, of these, as soon, as well signed."""
-    escalates = new.escalate_after_s is not None
+    """Whether whoever releases a job under `new` could have under `old`: as many, of these, as soon, in such a way.
+
+    Who signed a bundle is not looked at, for each version has signers of its own; that they may not release it is.
+    """
     return (
         new.quorum >= old.quorum
         and set(new.roles) <= set(old.roles)
         and set(new.names) <= set(old.names)
         and new.expires_s <= old.expires_s
-        and (new.signed or not old.signed)
-        and not (escalates and (old.escalate_after_s is None or _before(new, old)))
+        and _escalates_as_strictly(new, old)
+        and _is_manner_as_strict(new, old)
     )
+
+
+def _escalates_as_strictly(new: ApprovalRequirement, old: ApprovalRequirement) -> bool:
+    """Whether it escalates no sooner, and to nobody else than it did or than may release it from the start."""
+    if new.escalate_after_s is None:
+        return True
+    if old.escalate_after_s is None or new.escalate_after_s < old.escalate_after_s:
+        return False
+    roles = {*old.roles, *escalation_roles(old)}
+    return set(escalation_roles(new)) <= roles and set(new.escalate_names) <= {*old.names, *old.escalate_names}
+
+
+def _is_manner_as_strict(new: ApprovalRequirement, old: ApprovalRequirement) -> bool:
+    """Whether it is released with as much care. Another text to type is not: its author chose the one before."""
+    kept = all(getattr(new, name) or not getattr(old, name) for name in ("signed", "not_author"))
+    opened = any(getattr(new, name) and not getattr(old, name) for name in ("bulk", "grants", "break_glass"))
+    return kept and not opened and new.reading_s >= old.reading_s and old.confirm in ("", new.confirm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +161,22 @@ def loosenings(before: Demands, after: Demands, *, unknown: bool = False) -> lis
 
 def _approvals(before: Demands, after: Demands) -> Iterator[Loosening]:
     if before.verdict is not Verdict.REQUIRE_APPROVAL:
+        if after.verdict is Verdict.REQUIRE_APPROVAL and not _keeps_releases(before, after):
+            yield Loosening(APPROVAL, "over a rate limit easier to approve", "over a rate limit harder to approve")
         return
     if after.verdict is not Verdict.REQUIRE_APPROVAL:
         yield _from_to(APPROVAL, str(before.verdict), str(after.verdict))
     elif not all(any(is_approval_as_strict(a, b) for a in _asked(after)) for b in _asked(before)):
         yield Loosening(APPROVAL, "easier to approve", "harder to approve")
+
+
+def _keeps_releases(before: Demands, after: Demands) -> bool:
+    """Whether jobs over a rate limit, which its approvers released, are released by people as strict.
+
+    The kernel asks those of a rule that holds, and those of a limit only where no rule does (`custody`).
+    """
+    released = [limit.release for limit in before.limits if limit.over is Over.HOLD and limit.release is not None]
+    return all(any(is_approval_as_strict(asked, release) for asked in _asked(after)) for release in released)
 
 
 def _asked(demands: Demands) -> tuple[ApprovalRequirement, ...]:
@@ -180,10 +211,6 @@ def _value(constraints: Constraints, name: str) -> str:
     return str(value) if isinstance(value, int) else f"[{', '.join(value)}]"
 
 
-def _before(new: ApprovalRequirement, old: ApprovalRequirement) -> bool:
-    return (new.escalate_after_s or 0) < (old.escalate_after_s or 0)
-
-
 def _is_key_as_wide(new: Limit, old: Limit) -> bool | None:
     """Whether no more buckets are counted; None where that cannot be told."""
     if new.key is None or old.key is None:
@@ -202,17 +229,17 @@ def _limit_of(throttle: Throttle, rule: Rule | None, approvals: tuple[ApprovalRe
     if rule is None or rule.throttle is None:
         release = next((item for item in approvals if item.rule == throttle.rule), None)
         return Limit(throttle.limit, throttle.per_s, throttle.over, None, bucket, release)
-    return Limit(throttle.limit, throttle.per_s, throttle.over, frozenset(rule.throttle.key), bucket, _release(rule))
+    return Limit(throttle.limit, throttle.per_s, throttle.over, frozenset(rule.throttle.key), bucket, release_of(rule))
 
 
 def _limit_of_rule(rule: Rule) -> Limit | None:
     rate = rule.throttle
     if rate is None:
         return None
-    return Limit(rate.limit, rate.per_s, rate.over, frozenset(rate.key), release=_release(rule))
+    return Limit(rate.limit, rate.per_s, rate.over, frozenset(rate.key), release=release_of(rule))
 
 
-def _release(rule: Rule) -> ApprovalRequirement | None:
+def release_of(rule: Rule) -> ApprovalRequirement | None:
     """Who releases what is over the limit of the rule: whom the kernel asks where the rule names nobody."""
     if rule.throttle is None or rule.throttle.over is not Over.HOLD:
         return None
