@@ -115,8 +115,8 @@ def _job(look: Look) -> Iterable[Fact]:
     yield "requires", ", ".join(job.get("requires") or [])
     yield "pool", job.get("pool")
     yield "prompt", content.get("prompt")
-    if look.content is not None and look.shown.payload_shown:
-        yield "payload", json_text(content.get("payload"))
+    if content.get("payload") is not None:
+        yield "payload", json_text(content["payload"])
     yield "masked", f"{look.masked} secrets; `--reveal` shows them, and that is recorded" if look.masked else None
 
 
