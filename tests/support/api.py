@@ -89,14 +89,14 @@ async def running_api(
     made = provision(directory, clock)
     if root:
         _resign_root(made, root)
-    config = ApiSettings(
-        root_file=made.home.root_file,
-        root_pins=made.root_pins,
-        key_file=made.home.key_file("api"),
-        api_keys_file=made.home.api_keys_file,
-        api_listen=f"127.0.0.1:{free_port()}",
-        **(settings or {}),
-    )
+    usual: dict[str, Any] = {
+        "root_file": made.home.root_file,
+        "root_pins": made.root_pins,
+        "key_file": made.home.key_file("api"),
+        "api_keys_file": made.home.api_keys_file,
+        "api_listen": f"127.0.0.1:{free_port()}",
+    }
+    config = ApiSettings(**{**usual, **(settings or {})})
     keys = {**made.keys, **_more_keys(made)}
     nc, kernel_nc = await nats.connect(nats_url), await nats.connect(nats_url)
     scripts = await connect_redis(redis_url)

@@ -95,8 +95,7 @@ class Console:
         except ApiProblem as problem:
             return self._failures.page(request, cookies, problem)
         except HoldgateError as error:
-            known = problem_of(error)
-            return self._failures.page(request, cookies, ApiProblem(known.status, known.code, str(known), known.extra))
+            return self._failures.page(request, cookies, _told(error))
         except Disconnected:
             raise
         except Exception as error:  # noqa: BLE001  the door: everything unknown is a page that says nothing of it
@@ -197,6 +196,13 @@ def _to_sign_in(request: Request) -> Response:
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     further = "" if wanted == "/" else f"?next={quote(wanted, safe='/')}"
     return RedirectResponse(f"/sign-in{further}", 303, headers=PAGE_HEADERS)
+
+
+def _told(error: HoldgateError) -> ApiProblem:
+    """`error` as the API would tell it."""
+    known = problem_of(error)
+    wait = {} if known.retry_after_s is None else {"retry_after_s": known.retry_after_s}
+    return ApiProblem(known.status, known.code, str(known), {**known.extra, **wait})
 
 
 def _log_failure(request: Request, error: BaseException) -> None:
