@@ -33,6 +33,7 @@ from holdgate.scheduler.state.delegations import Delegations
 from holdgate.scheduler.state.grants import Grants
 from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.log import PayloadStore
+from holdgate.scheduler.state.similar import SimilarJobs
 from holdgate.scheduler.state.stats import Stats
 from holdgate.scheduler.state.workers import Workers
 
@@ -73,6 +74,7 @@ class Deps:
     approvals: Approvals
     delegations: Delegations
     grants: Grants
+    similar: SimilarJobs
     quarantine: QuarantineGate
     payloads: PayloadStore
     workers: Workers

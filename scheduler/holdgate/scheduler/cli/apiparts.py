@@ -50,6 +50,7 @@ from holdgate.scheduler.state.log import JobLog, PayloadStore
 from holdgate.scheduler.state.quarantine import Quarantine
 from holdgate.scheduler.state.recorded import RecordedDecisions
 from holdgate.scheduler.state.sessions import LiveSessions
+from holdgate.scheduler.state.similar import SimilarJobs
 from holdgate.scheduler.state.stats import Stats
 from holdgate.scheduler.state.workers import Workers
 
@@ -123,6 +124,7 @@ async def api_deps(
             approvals=approvals,
             delegations=delegations,
             grants=grants,
+            similar=SimilarJobs(scripts, approvals),
             quarantine=QuarantineGate(
                 items=Quarantine(scripts),
                 payloads=payloads,

@@ -18,6 +18,7 @@ from holdgate.scheduler.api.operations.overview import OVERVIEW
 from holdgate.scheduler.api.operations.policy import POLICY
 from holdgate.scheduler.api.operations.quarantine import QUARANTINE
 from holdgate.scheduler.api.operations.sessions import SESSIONS
+from holdgate.scheduler.api.operations.similar import SIMILAR
 from holdgate.scheduler.api.operations.system import SYSTEM
 
 __all__ = ["OPERATIONS"]
@@ -27,6 +28,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *APPROVALS,
     *APPROVAL_FACTS,
     *BULK,
+    *SIMILAR,
     *DELEGATIONS,
     *GRANTS,
     *POLICY,

@@ -14,6 +14,7 @@ from holdgate.scheduler.api.schemas.policy import POLICY_COMPONENTS
 from holdgate.scheduler.api.schemas.quarantine import QUARANTINE_COMPONENTS
 from holdgate.scheduler.api.schemas.sessions import SESSIONS_COMPONENTS
 from holdgate.scheduler.api.schemas.shapes import Schema, ref
+from holdgate.scheduler.api.schemas.similar import SIMILAR_COMPONENTS
 from holdgate.scheduler.api.schemas.system import SYSTEM_COMPONENTS
 
 __all__ = ["COMPONENTS", "ref"]
@@ -24,6 +25,7 @@ COMPONENTS: dict[str, Schema] = {
     **APPROVALS_COMPONENTS,
     **APPROVAL_FACTS_COMPONENTS,
     **BULK_COMPONENTS,
+    **SIMILAR_COMPONENTS,
     **DELEGATIONS_COMPONENTS,
     **GRANTS_COMPONENTS,
     **OVERVIEW_COMPONENTS,

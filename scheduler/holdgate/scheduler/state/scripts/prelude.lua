@@ -140,6 +140,23 @@ local function release(id, ckey)
   return ''
 end
 
+-- Remembers a held job beside those of its topic that the same rules held. Gives where, for the approval to name.
+local SIMILAR_KEPT, SIMILAR_KEPT_MS = 100, 2592000000
+local function remember_similar(id, now, who, requirements)
+  local seen, rules = {}, {}
+  for _, item in ipairs(cmsgpack.unpack(requirements).all) do
+    if not seen[item.rule] then rules[#rules + 1] = item.rule end
+    seen[item.rule] = true
+  end
+  table.sort(rules)
+  local name = redis.sha1hex(cmsgpack.unpack(who).topic .. '\n' .. table.concat(rules, '\n'))
+  local key = P .. ':similar:' .. name
+  call('ZADD', key, now, id)
+  call('ZREMRANGEBYRANK', key, 0, -1 - SIMILAR_KEPT)
+  call('PEXPIRE', key, SIMILAR_KEPT_MS)
+  return name
+end
+
 -- Opens an approval for a job that becomes held; votes of an earlier round are void. `a`: hash, snapshot, requirements,
 -- expires, escalates (0: never), shape, round, previous (snapshot before), before (what was asked and said then).
 -- `held` keeps of every job that waits what a list of them is filtered by.
@@ -148,7 +165,8 @@ local function open_approval(id, now, who, a)
   unhold(id)
   call('HSET', P .. ':approval:' .. id, 'status', 'pending', 'hash', a.hash, 'snapshot', a.snapshot,
     'requirements', a.requirements, 'created', now, 'expires', a.expires, 'round', a.round, 'version', 0,
-    'previous', a.previous, 'shape', a.shape, 'before', a.before)
+    'previous', a.previous, 'shape', a.shape, 'before', a.before,
+    'similar', remember_similar(id, now, who, a.requirements))
   call('HSET', P .. ':held', id, cmsgpack.pack({who, a.requirements, now}))
   call('ZADD', P .. ':approvals_due', a.expires, id)
   if a.escalates ~= '0' then call('ZADD', P .. ':escalations', a.escalates, id) end
