@@ -27,6 +27,7 @@ from holdgate.bundles.format import BUNDLE_BYTES_MAX
 from holdgate.bundles.history import file_of, log_of, newest_of_each
 from holdgate.bundles.publish import NATS_PUBLISHER, Accept
 from holdgate.bundles.root import Root
+from holdgate.bundles.secretfile import first_line
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.clock import Clock, SystemClock
@@ -37,7 +38,6 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_S = 5
 API_TIMEOUT_S = 120.0
 """A review may take a minute, and wait for another."""
-KEY_BYTES_MAX = 512
 PAGE = 500
 PAGES_MAX = 20
 
@@ -265,7 +265,7 @@ def _published(  # noqa: PLR0913  options of commands
         raise typer.BadParameter("say where the bundles are: --api URL, or --nats URL", param_hint="--api")
     if trust is None:
         raise typer.BadParameter("--nats needs --root and --pins", param_hint="--root")
-    password = None if nats_password_file is None else _first_line(nats_password_file)
+    password = None if nats_password_file is None else first_line(nats_password_file)
     return NatsPublished(nats_url, nats_user, password, trust, clock)
 
 
@@ -277,20 +277,10 @@ def _is_typed(context: typer.Context, name: str) -> bool:
 
 def api_key_of(file: Path | None, key: str | None) -> str:
     """The API key in `file`, else `key`; UsageError where there is neither."""
-    found = _first_line(file) if file is not None else key
+    found = first_line(file) if file is not None else key
     if not found:
         raise typer.BadParameter("the API wants a key: --api-key-file FILE, or HOLDGATE_API_KEY", param_hint="--api")
     return found
-
-
-def _first_line(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(KEY_BYTES_MAX).decode("ascii").strip()
-    except OSError as error:
-        raise InvalidInput(f"cannot read `{path}`: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"`{path}` holds no key or password") from error
 
 
 def _credentials(user: str | None, password: str | None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Concatenate, ParamSpec
 import typer
 from pydantic import SecretStr, ValidationError
 
-from holdgate.bundles.cli.stores import api_key_of
+from holdgate.bundles.secretfile import first_line
 from holdgate.client import AsyncClient, Client
 from holdgate.client.settings import ClientSettings
 from holdgate.kernel.errors import InvalidInput
@@ -142,15 +142,20 @@ def target_of(
             raise InvalidInput("say where the API is once: `--api` with a key, or `--dir` with `--as`")
         return _local(directory or HERE, who or role)
     if api is not None:
-        return Target(api, api_key_of(api_key_file, api_key))
+        return Target(api, _key_of(api_key_file, api_key))
     if api_key_file is None and api_key is None and Home(HERE).state_file.exists():
         return _local(HERE, role)
-    if api_key_file is None and api_key is None:
+    return Target(USUAL_URL, _key_of(api_key_file, api_key))
+
+
+def _key_of(file: Path | None, key: str | None) -> str:
+    found = key if file is None else first_line(file)
+    if not found:
         raise InvalidInput(
             "say where the API is: `--api URL` with `--api-key-file FILE` or HOLDGATE_API_KEY, or `--dir DIR` of a "
             "running `holdgate up`"
         )
-    return Target(USUAL_URL, api_key_of(api_key_file, api_key))
+    return found
 
 
 def _client(target: Target) -> Client:

@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from holdgate.bundles.cli.signing import PassphraseFd, PassphraseFile, PassphraseFrom
 from holdgate.client.models import VoteResult
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import InvalidInput
@@ -30,6 +29,8 @@ Snapshot = Annotated[str | None, typer.Option(help="`snapshot` of the same")]
 OnBehalfOf = Annotated[str | None, typer.Option(help="Who delegated it to you")]
 Confirm = Annotated[str | None, typer.Option(help="The text that the rule wants typed")]
 BreakGlass = Annotated[bool, typer.Option("--break-glass", help="Past the quorum; two people, and everybody hears")]
+PassphraseFile = Annotated[Path | None, typer.Option(help="File with the key's passphrase, mode 0600")]
+PassphraseFd = Annotated[int | None, typer.Option(min=0, help="Read the passphrase from this descriptor")]
 Sign = Annotated[Path | None, typer.Option(help="Sign with your own key, in this file; its public half is in the root")]
 
 
@@ -60,6 +61,7 @@ def approve_command(  # noqa: PLR0913  options by name
     reason = reason or reason_of(yes)
     vote = None
     if sign is not None:
+        from holdgate.bundles.cli.signing import PassphraseFrom
         from holdgate.scheduler.cli.people.signing import signed_with
 
         passphrase = PassphraseFrom(passphrase_file, passphrase_fd)
