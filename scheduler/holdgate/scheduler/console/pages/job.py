@@ -83,6 +83,7 @@ async def _told(visit: Visit) -> dict[str, Any]:
         "limits": limits_of(job["decision"]["constraints"]),
         "result": await _result(visit, job) if job["state"] in ENDED else None,
         "ended": job["state"] in ENDED,
+        "ends": " ".join(sorted(ENDED)),
         "can": can,
         "has_approval": any(
             event["type"].startswith("approval.") or event["to"] == "held" for event in _moves(timeline)
