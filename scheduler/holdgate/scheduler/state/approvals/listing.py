@@ -86,6 +86,21 @@ class _Place:
         return f"{self.phase}{self.score}.{self.job_id}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a job's rules ask, and whether that fits. Many jobs are held by the same rules."""
+
+    requirements: tuple[ApprovalRequirement, ...]
+    fits: bool
+
+    @classmethod
+    def of(cls, requirements: tuple[ApprovalRequirement, ...], wanted: ApprovalFilter) -> _Asked:
+        fits = (wanted.rule is None or wanted.rule in rules_of(requirements)) and (
+            wanted.severity is None or wanted.severity is severity_of(requirements)
+        )
+        return cls(requirements, fits)
+
+
 class HeldList:
     """Finds one page of what is held; what many jobs share is read once for it."""
 
@@ -94,7 +109,7 @@ class HeldList:
         self._tenant = tenant
         self._wanted = wanted
         self._now_ms = now_ms
-        self._requirements: dict[bytes, tuple[ApprovalRequirement, ...]] = {}
+        self._asked: dict[bytes, _Asked] = {}
 
     async def page(self, order: Order, limit: int, mark: str | None) -> HeldIds:
         """The next `limit` that fit after `mark`, or fewer where too much had to be looked through."""
@@ -155,22 +170,21 @@ class HeldList:
         if data is None:
             return True  # what cannot be told is shown rather than hidden
         try:
-            who_data, packed, held_ms = msgpack.unpackb(data, raw=True)
-            requirements = self._requirements.get(packed)
-            if requirements is None:
-                requirements = self._requirements[packed] = encoding.unpack_requirements(packed)
-            return self._wanted_of(encoding.unpack_stored(who_data), requirements, int(held_ms))
-        except (StateBroken, ValueError, TypeError):
+            who, packed, held_ms = msgpack.unpackb(data, raw=True)
+            asked = self._asked.get(packed)
+            if asked is None:
+                asked = self._asked[packed] = _Asked.of(encoding.unpack_requirements(packed), self._wanted)
+            if not asked.fits or (self._wanted.topic is None and self._wanted.voter is None):
+                return asked.fits
+            return self._fits_who(encoding.unpack_stored(who), asked.requirements, int(held_ms))
+        except (StateBroken, ValueError, TypeError, KeyError):
             return True
 
-    def _wanted_of(self, who: dict[str, Any], requirements: Sequence[ApprovalRequirement], held_ms: int) -> bool:
+    def _fits_who(self, who: dict[str, Any], requirements: Sequence[ApprovalRequirement], held_ms: int) -> bool:
         wanted = self._wanted
-        return (
-            wanted.topic in (None, who["topic"])
-            and (wanted.rule is None or wanted.rule in rules_of(requirements))
-            and (wanted.severity is None or wanted.severity is severity_of(requirements))
-            and (wanted.voter is None or self._may_vote(wanted.voter, who, requirements, held_ms))
-        )
+        if wanted.topic not in (None, who["topic"]):
+            return False
+        return wanted.voter is None or self._may_vote(wanted.voter, who, requirements, held_ms)
 
     def _may_vote(
         self, voter: Viewer, who: dict[str, Any], requirements: Sequence[ApprovalRequirement], held_ms: int
