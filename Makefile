@@ -29,7 +29,8 @@ up: setup ## a system that keeps running, data in DIR
 drill: setup ## the drill of an operator, against the system of `make up`
 	@$(BIN)/holdgate drill --dir $(DIR)
 
-test: setup ## every test, against real NATS and real Redis
+test: setup ## every test, against real NATS, real Redis and a real Chromium
+	@sh deploy/browser.sh
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: setup ## ruff, mypy --strict, import-linter

@@ -52,6 +52,12 @@ def test_the_wheel_holds_every_package_its_data_and_nothing_else(wheel: Path) ->
     wanted = {f"holdgate/bundles/starter/{path.relative_to(starters).as_posix()}" for path in starters.rglob("*.yaml")}
     assert len(wanted) > 50
     assert {name for name in names if name.startswith("holdgate/bundles/starter/")} == wanted
+    for folder in ("templates", "static"):
+        files = ROOT / "scheduler" / "holdgate" / "scheduler" / "console" / folder
+        shown = {
+            f"holdgate/scheduler/console/{folder}/{path.relative_to(files).as_posix()}" for path in files.rglob("*.*")
+        }
+        assert shown <= set(names)
 
 
 def test_the_wheel_alone_runs_the_demo(wheel: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from holdgate.bundles.root import AuthorKey, Pins, Root, RootKeys
 from holdgate.kernel.clock import Clock, rfc3339
 from holdgate.kernel.ids import Entropy
 from holdgate.kernel.permits import Signer
+from holdgate.kernel.standing import BREAK_GLASS_ROLE, ESCALATION_ROLE
 from holdgate.scheduler.identity.keys import issue_key, key_sha256, read_keys
 from holdgate.scheduler.up.access import ACCESS, OPERATOR, worker_access, worker_user
 from holdgate.scheduler.up.access import nats_user as user_of
@@ -39,8 +40,10 @@ DEMO_POOL = "default"
 SIGNING_KEYS = ("root", "author", "api", "kernel", "dispatcher", "auditor")
 ROOT_LIFETIME_S = 365 * 24 * 3600
 ROOT_RENEW_BEFORE_S = 30 * 24 * 3600
-STARTER_APPROVER_ROLES = ("data-steward", "release-manager", "security", "support-lead")
-"""Names that rules of the starter bundles ask for. One person owns this system, and is all of them."""
+STARTER_APPROVER_ROLES = ("data-steward", "escalation", "release-manager", "security", "support-lead")
+"""Names that rules of the starter bundles ask for, or escalate to. One person owns this system, and is all of them."""
+
+APPROVER_ROLES = ("approver", *STARTER_APPROVER_ROLES, ESCALATION_ROLE, BREAK_GLASS_ROLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,8 @@ class Caller:
 CALLERS: Mapping[str, Caller] = {
     "agent": Caller("agent", "agent", ("agent",)),
     "agent2": Caller("agent2", "agent", ("agent",)),
-    "approver": Caller("approver", "human", ("approver", *STARTER_APPROVER_ROLES)),
-    "approver2": Caller("approver2", "human", ("approver", *STARTER_APPROVER_ROLES)),
+    "approver": Caller("approver", "human", APPROVER_ROLES),
+    "approver2": Caller("approver2", "human", APPROVER_ROLES),
     "author": Caller("author", "human", ("author",)),
     "operator": Caller("operator", "human", ("operator",)),
     "auditor": Caller("auditor", "human", ("auditor",)),

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Sees that there is a Chromium for the tests of the console: sh deploy/browser.sh
+# Installs Debian's where it may; otherwise those tests fail and say how.
+set -eu
+for name in chromium chromium-browser google-chrome google-chrome-stable; do
+    command -v "$name" >/dev/null 2>&1 && exit 0
+done
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "browser: installing chromium for the tests of the console" >&2
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium; } >&2 && exit 0
+fi
+echo "browser: no Chromium; the tests in tests/browser will fail. As root: apt-get install chromium" >&2
