@@ -373,6 +373,7 @@ APPROVAL_ERRORS: dict[str, type[HoldgateError]] = {
         ApprovalStalePolicy,
         ApprovalStaleJob,
         ApprovalDuplicateVote,
+        DelegationForbidden,
     )
 }
 """The typed errors of a vote by their stable code; `ApprovalTooSoon` says more than its code, and is raised apart."""

@@ -29,6 +29,10 @@ from holdgate.scheduler.state.connection import Arg
 from holdgate.scheduler.state.transitions import State
 
 
+DELEGATIONS = "delegations"
+"""The detail of a vote in somebody's stead that names what gives the approver that right."""
+
+
 def cast(request: VoteRequest, now_ms: int) -> CastVote:
     """The vote as it would stand on record."""
     return CastVote(
@@ -67,6 +71,7 @@ def vote_args(request: VoteRequest, vote: CastVote, view: ApprovalView, *, missi
         int(vote.break_glass),
         int(broke_glass(view, (*view.votes, vote))),
         encoding.pack_details(_end_details(vote, view)),
+        *dict(request.details).get(DELEGATIONS, ()),
     ]
 
 

@@ -2,9 +2,10 @@
 -- KEYS: slot. ARGV: 1 id, 2 now, 3 approver, 4 approve (1/0), 5 job_hash as shown, 6 snapshot as shown,
 --   7 snapshot at this moment, 8 votes counted (the version is how many there are), 9 completes the requirements (1/0),
 --   10 code of what the rules refuse it for or '', 11 vote, 12 details, 13 round read, 14 person voted for,
---   15 ms that the approver must have read it or 0, 16 breaks the glass (1/0), 17 released by that (1/0), 18 details of the end
+--   15 ms that the approver must have read it or 0, 16 breaks the glass (1/0), 17 released by that (1/0), 18 details of the end,
+--   19.. delegations by which the approver votes for the person
 -- From: held. To: queued (released), denied (rejected), held (more votes needed).
--- Events: approval.vote, approval.break_glass, and approval.released + job.queued | approval.rejected + job.denied.
+-- Events: approval.vote, delegation.used, approval.break_glass, and approval.released + job.queued | approval.rejected + job.denied.
 -- Returns: {'pending'} | {'released', pool, ready (1/0)} | {'rejected'} | {'retry'} | {'approval_too_soon', wait ms}
 --   | {'approval_duplicate_vote', 'approver' or 'person'} | {error code}
 local id, now, approver, person = ARGV[1], ARGV[2], ARGV[3], ARGV[14]
@@ -31,6 +32,11 @@ end
 -- The requirements were looked at outside, over the votes of this round and version.
 if a[5] ~= ARGV[8] or a[6] ~= ARGV[13] then return {'retry'} end
 if ARGV[10] ~= '' then return {ARGV[10]} end
+-- Looked at before, outside: one that was revoked since counts no more.
+for i = 19, #ARGV do
+  local d = call('HMGET', P .. ':delegation:' .. ARGV[i], 'expires', 'revoked')
+  if not d[1] or d[2] or tonumber(now) >= tonumber(d[1]) then return {'delegation_forbidden'} end
+end
 if ARGV[15] ~= '0' then
   local wait = tonumber(a[8] or now) + tonumber(ARGV[15]) - tonumber(now)
   if wait > 0 then return {'approval_too_soon', int(wait)} end
@@ -38,6 +44,7 @@ end
 call('HSET', key, 'voter:' .. approver, ARGV[4], 'person:' .. person, ARGV[4], 'version', int(tonumber(a[5]) + 1))
 call('RPUSH', P .. ':votes:' .. id, ARGV[11])
 audit('approval.vote', now, id, j[2], 'held', 'held', ARGV[12])
+if #ARGV > 18 then audit('delegation.used', now, id, j[2], 'held', 'held', ARGV[12]) end
 if ARGV[16] == '1' then audit('approval.break_glass', now, id, j[2], 'held', 'held', ARGV[12]) end
 if ARGV[4] == '0' then
   close_approval(id, 'rejected', now)
