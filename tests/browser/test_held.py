@@ -205,6 +205,18 @@ async def test_nobody_is_offered_to_decide_on_their_own(system: ApiWorld, sign_i
     await expect(page.get_by_role("button", name="Approve")).to_have_count(0)
 
 
+async def test_what_happened_to_similar_jobs_is_shown(system: ApiWorld, sign_in: SignIn) -> None:
+    before, now = await hold(system), await hold(system)
+    page = await opened(sign_in, before, "approver2")
+    await page.locator("#reason").fill("not before the backup")
+    await page.get_by_role("button", name="Reject").click()
+    await page.goto(f"/approvals/{now}")
+    past = page.locator("section[aria-labelledby=similar]")
+    await expect(past).to_contain_text("rejected")
+    await expect(past).to_contain_text("by approver2")
+    await expect(past).to_contain_text("not before the backup")
+
+
 async def test_secrets_are_shown_on_request_and_the_request_is_recorded(system: ApiWorld, sign_in: SignIn) -> None:
     secret = Secrets().github()
     job_id = await hold(system, payload={"token": secret})

@@ -129,7 +129,7 @@ async def test_several_of_a_kind_are_decided_in_one_act_each_with_a_vote(system:
     await expect(page.locator(".picked > li")).to_have_count(3)
     await page.locator("#reason").fill("one release, three images")
     await page.get_by_role("button", name="Approve all 3").click()
-    await expect(page.locator("tbody tr")).to_have_count(3)
+    await expect(page.locator("main tbody tr")).to_have_count(3)
     assert [await job_state(system, job_id) for job_id in (*jobs, other)] == ["queued"] * 3 + ["held"]
 
 
@@ -142,7 +142,7 @@ async def test_one_that_was_decided_meanwhile_does_not_keep_the_others(system: A
     await vote(system, jobs[0], "reject", "approver2")
     await page.locator("#reason").fill("both fine")
     await page.get_by_role("button", name="Approve all 2").click()
-    await expect(page.locator("tr", has_text=jobs[0])).to_contain_text("Somebody was faster")
+    await expect(page.locator("main tr", has_text=jobs[0])).to_contain_text("Somebody was faster")
     assert await job_state(system, jobs[1]) == "queued"
 
 
@@ -162,7 +162,7 @@ async def test_everything_works_without_script(system: ApiWorld, sign_in: SignIn
     await page.get_by_role("button", name="Decide selected").click()
     await page.locator("#reason").fill("without script")
     await page.get_by_role("button", name="Reject all 2").click()
-    await expect(page.locator("tbody tr")).to_have_count(2)
+    await expect(page.locator("main tbody tr")).to_have_count(2)
     assert [await job_state(system, job_id) for job_id in (first, second)] == ["denied", "denied"]
 
 

@@ -90,7 +90,7 @@ async def _selected_page(
         items=items,
         gone=len(picked) - len(items),
         reason=reason,
-        confirm=next((need["confirm"] for item in items for need in item["requirements"] if need["confirm"]), ""),
+        confirm=next((item["confirm"] for item in items if item["confirm"]), ""),
         problem=advice_of(problem) if problem else None,
     )
 

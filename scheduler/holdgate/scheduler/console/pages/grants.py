@@ -87,7 +87,9 @@ def _told(grant: Mapping[str, Any]) -> str:
     match grant["status"]:
         case "pending":
             missing = grant["approvals_missing"]
-            return f"Your part counts. {missing} more {'is' if missing == 1 else 'are'} needed before it releases anything."
+            return (
+                f"Your part is in. {missing} more {'is' if missing == 1 else 'are'} needed before it releases anything."
+            )
         case "active":
             return f"The grant is active: it releases up to {grant['uses_max']} jobs."
         case _:
