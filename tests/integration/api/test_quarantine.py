@@ -14,11 +14,13 @@ import pytest
 from nacl.public import PrivateKey
 
 from holdgate.kernel import limits
-from holdgate.kernel.ids import Digest, JobId
+from holdgate.kernel.ids import ActorId, Digest, JobId
 from holdgate.scan.output import Output
+from holdgate.scheduler.errors import QuarantineResolved
 from holdgate.scheduler.gates.sealing import Sealer
 from holdgate.scheduler.identity.keys import issue_key
 from holdgate.scheduler.state.connection import key
+from holdgate.scheduler.state.quarantine import Act, SealedRequest, SealedVote
 from holdgate.scheduler.state.transitions import State
 from support.api import ApiWorld, running_api
 from support.running import TENANT, Runner
@@ -247,8 +249,9 @@ async def test_a_box_of_another_job_key_or_content_is_not_released(sealed: Seale
         await sealed.make(output=Output(), tenant="x", sealer=Sealer(bytes(PrivateKey.generate().public_key))),
     ]
     exchanged = await sealed.make()
-    bytes_ = sealed.sealer().seal({"other": 1}).data
-    await sealed.api.scripts.command("HSET", key(TENANT, "sealed", exchanged), "sealed", bytes_)
+    output = Output(b'"harmless"').as_dict()
+    other = sealed.sealer().seal({"tenant": TENANT, "job_id": exchanged, "attempt": 1, "output": output})
+    await sealed.api.scripts.command("HSET", key(TENANT, "sealed", exchanged), "sealed", other.data)
     for job_id in (*boxes, exchanged):
         reply = await sealed.act(job_id)
         assert (reply.status_code, reply.json()["code"]) == (409, "quarantine_unopenable"), reply.text
@@ -296,7 +299,21 @@ async def known(sealed: Sealed, api_key: str) -> None:
         reply = await client.get("/api/v1/quarantine", headers={"X-API-Key": api_key})
         return reply.status_code != 401
 
-    await eventually(taken, why="the API knows the key")
+    await eventually(taken, 30, why="the API knows the key")
+
+
+async def test_the_store_alone_takes_no_vote_after_the_end(sealed: Sealed) -> None:
+    """Whoever looked at it just before and counted right."""
+    items = sealed.api.deps.quarantine.items
+    for verb in ("release", "destroy"):
+        job_id = JobId(await sealed.make())
+        await sealed.act(job_id, verb)
+        item = await items.require(TENANT, job_id)
+        assert item.digest is not None
+        late = SealedVote(ActorId("late"), Act.DESTROY, "too late", 1)
+        request = SealedRequest(job_id, late, item.digest, len(item.votes), completes=True, attempt=1)
+        with pytest.raises(QuarantineResolved):
+            await items.vote(TENANT, request, 1)
 
 
 @pytest.mark.parametrize(("findings", "quorum"), [(LOW, 1), (GRAVE, 2)])
