@@ -337,10 +337,17 @@ async def test_a_grant_that_was_changed_in_redis_releases_nothing(api: ApiWorld,
     assert alarms >= (0 if field == "parts" else 1)
 
 
-async def test_a_count_raised_in_redis_alone_raises_nothing(api: ApiWorld, tmp_path: Path) -> None:
+async def test_a_grant_that_was_used_up_and_is_made_active_again_in_redis_releases_nothing(
+    api: ApiWorld, tmp_path: Path
+) -> None:
     grant = await granted(api, tmp_path, uses_max=1)
-    await api.scripts.command("HSET", key(TENANT, "grant", grant["grant_id"]), "max", 100, "expires", 4 * 10**12)
+    where = key(TENANT, "grant", grant["grant_id"])
+    await api.scripts.command("HSET", where, "max", 100, "expires", 4 * 10**12)
     assert [await submitted(api) for _ in range(2)] == ["accepted", "held"]
+    bucket = await api.scripts.command("HGET", where, "bucket")
+    await api.scripts.command("HSET", where, "status", "active")
+    await api.scripts.command("ZADD", key(TENANT, "grants_for", bucket.decode()), 4 * 10**12, grant["grant_id"])
+    assert await submitted(api) == "held"
 
 
 async def test_a_job_that_is_to_run_after_the_end_of_the_grant_is_held(api: ApiWorld, tmp_path: Path) -> None:
