@@ -18,6 +18,7 @@ from holdgate.bundles.lint.grants import WRITE_WORDS
 from holdgate.bundles.schema import SCHEMAS, schema_text
 from holdgate.bundles.trusted import parse_bundle_rules
 from holdgate.kernel.rules import BundleRules, Rule
+from holdgate.kernel.standing import roles_asked
 from holdgate.scheduler.api.problems import KINDS
 from holdgate.scheduler.cli import manual
 
@@ -157,6 +158,7 @@ ROLES = {
     "security": "Those who answer for secrets, access, network and dependencies",
     "data-steward": "Those who answer for what data may be used for; for each kind of data somebody who knows it",
     "support-lead": "Those who answer for refunds and for what customers are told",
+    "escalation": "Those who are asked when nobody released a job in time: whoever is on duty",
 }
 STARTERS_LIMITS = """
 ## What they do not do
@@ -194,7 +196,7 @@ def _roles(rules: Mapping[str, BundleRules]) -> str:
     asked: dict[str, list[str]] = {role: [] for role in ROLES}
     for name, bundle in rules.items():
         for rule in bundle.rules:
-            for role in rule.approval.roles if rule.approval is not None else ():
+            for role in roles_asked(rule.approval) if rule.approval is not None else ():
                 if name not in asked[role]:
                     asked[role].append(name)
     return "\n".join(f"| `{role}` | {who} | {', '.join(asked[role])} |" for role, who in ROLES.items())

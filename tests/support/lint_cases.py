@@ -50,6 +50,11 @@ def found(
     return lint(bundles, LintContext(Vocabulary.model_validate(words or {}), roles))
 
 
+def held(**approvers: Any) -> dict[str, Any]:
+    """A rule `r` that holds."""
+    return rule("r", "require_approval", at("job.a"), approvers=approvers)
+
+
 ALLOW = rule("allow", match=at("job.a"))
 FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("unreachable-rule", "late", {"rules": [rule("first", match=at("job.>")), rule("late", "deny", at("job.a"))]}),
@@ -155,6 +160,23 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
             "roles": frozenset(),
         },
     ),
+    ("escalation-unheld", "r", {"rules": [held(escalate_after="1h")], "roles": frozenset({"approver"})}),
+    (
+        "escalation-unheld",
+        "r",
+        {
+            "rules": [held(escalate_after="1h", escalate_to={"roles": ["cto"]})],
+            "roles": frozenset({"approver", "escalation"}),
+        },
+    ),
+    (
+        "escalation-unheld",
+        "r",
+        {"rules": [held(roles=["a", "b"], escalate_after="1h", escalate_to={"roles": ["a"]})]},
+    ),
+    ("released-unseen", "r", {"rules": [held(quorum=2, grants=True)]}),
+    ("released-unseen", "r", {"rules": [{**held(grants=True), "severity": "high"}]}),
+    ("released-unseen", "r", {"rules": [{**held(bulk=True), "severity": "critical"}]}),
     ("shadowed-rule", "r", {"rules": [rule("no", "deny", at("job.>")), rule("r", match=at("job.a", "job.b.c"))]}),
     ("shadowed-rule", "r", {"rules": [rule("r", match=at("job.a"))], "other": [rule("no", "deny", at("job.*"))]}),
     (
@@ -397,6 +419,26 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
             "roles": frozenset(),
         },
     ),
+    ("escalation-unheld", {"rules": [held(escalate_after="1h")]}),
+    ("escalation-unheld", {"rules": [held()], "roles": frozenset({"approver"})}),
+    ("escalation-unheld", {"rules": [held(escalate_after="1h")], "roles": frozenset({"approver", "escalation"})}),
+    (
+        "escalation-unheld",
+        {
+            "rules": [held(escalate_after="1h", escalate_to={"names": ["ann"]})],
+            "roles": frozenset({"approver"}),
+        },
+    ),
+    (
+        "escalation-unheld",
+        {"rules": [held(roles=["a"], escalate_after="1h", escalate_to={"roles": ["a", "b"]})]},
+    ),
+    (
+        "escalation-unheld",
+        {"rules": [held(names=["ann"], escalate_after="1h", escalate_to={"names": ["ann", "bob"]})]},
+    ),
+    ("released-unseen", {"rules": [held(grants=True)]}),
+    ("released-unseen", {"rules": [{**held(quorum=2), "severity": "critical"}]}),
     ("shadowed-rule", {"rules": [rule("no", "deny", at("job.*")), rule("r", match=at("job.>"))]}),
     ("shadowed-rule", {"rules": [rule("no", "deny", at("a"), when="job.payload.n > 1"), rule("r", match=at("a"))]}),
     (

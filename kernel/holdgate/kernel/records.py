@@ -226,6 +226,10 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
+SEVERE = frozenset({Severity.HIGH, Severity.CRITICAL})
+"""What is looked at job by job, unless a rule says otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApprovalRequirement:
     """Who must release a job, and how, as one deciding rule demands it. All requirements of a decision must be met.

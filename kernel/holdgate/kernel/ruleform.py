@@ -20,6 +20,7 @@ from holdgate.kernel.match import Match
 from holdgate.kernel.records import (
     ALLOWING,
     NO_CONSTRAINTS,
+    SEVERE,
     ApprovalRequirement,
     Constraints,
     Over,
@@ -55,8 +56,6 @@ APPROVER_ROLE = "approver"
 THROTTLE_KEYS = ("tenant", "actor", "topic", "capability")
 _QUORUM_MAX = 20
 _READING_S_MAX = 3600
-_ONE_BY_ONE = frozenset({Severity.HIGH, Severity.CRITICAL})
-"""What a rule of this severity holds is not released in bulk, unless the rule says so."""
 _RUNTIME_S_MAX = 30 * 86_400
 
 
@@ -191,6 +190,8 @@ class _Approvers(_Form):
             yield "`escalate_to` needs `escalate_after`"
         if self.read_for is not None and _seconds(self.read_for) > _READING_S_MAX:
             yield f"`read_for` is longer than {_READING_S_MAX // 60} minutes"
+        if self.read_for is not None and _seconds(self.read_for) >= self.expires_s():
+            yield "`read_for` is not before the expiry"
         if self.signed and self.grants:
             yield "`grants` do not go with `signed`: a grant is no signature on the job"
 
@@ -213,7 +214,7 @@ class _Approvers(_Form):
             not_author=self.not_author,
             signed=self.signed,
             severity=severity,
-            bulk=severity not in _ONE_BY_ONE if self.bulk is None else self.bulk,
+            bulk=severity not in SEVERE if self.bulk is None else self.bulk,
             grants=self.grants,
             break_glass=self.break_glass,
             reading_s=0 if self.read_for is None else _seconds(self.read_for),

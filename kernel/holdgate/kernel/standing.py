@@ -90,6 +90,12 @@ def escalation_roles(requirement: ApprovalRequirement) -> tuple[str, ...]:
     return requirement.escalate_roles if named else (ESCALATION_ROLE,)
 
 
+def roles_asked(requirement: ApprovalRequirement) -> tuple[str, ...]:
+    """Every role of which somebody may release it, from the start or once it escalated."""
+    further = () if requirement.escalate_after_s is None else escalation_roles(requirement)
+    return tuple(dict.fromkeys((*requirement.roles, *further)))
+
+
 def _is_admissible(requirement: ApprovalRequirement, ballot: Ballot) -> bool:
     if not ballot.approver or {ballot.approver, ballot.person} & set(requirement.excluded):
         return False

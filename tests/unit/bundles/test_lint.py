@@ -13,7 +13,7 @@ from holdgate.bundles.lint.outputs import COMPARED_MAX
 from holdgate.bundles.lint.regions import common_pattern, region_of
 from holdgate.kernel.match import Match
 from holdgate.kernel.topics import matches
-from support.lint_cases import FIRES, QUIET, REASON, WORDS, at, found, rule
+from support.lint_cases import FIRES, QUIET, REASON, WORDS, at, found, held, rule
 
 
 def _lint(case: dict[str, Any]) -> list[Finding]:
@@ -127,3 +127,11 @@ def test_a_region_of_more_topics_than_are_compared_is_taken_for_larger_and_never
     others = region_of(Match(topics=tuple(f"job.*.b{n}" for n in range(count))))
     assert many.meet(others).topics == many.topics
     assert not many.is_apart(others)
+
+
+def test_an_escalation_to_the_role_that_need_not_be_named_is_a_note_where_nobody_has_it() -> None:
+    """Whoever wrote it may have meant no more than that it is shown as urgent."""
+    roles = frozenset({"approver"})
+    for to, severity in (({}, Severity.NOTE), ({"escalate_to": {"roles": ["cto"]}}, Severity.WARNING)):
+        (item,) = found(held(escalate_after="1h", **to), roles=roles)
+        assert (item.code, item.severity) == ("escalation-unheld", severity)

@@ -18,6 +18,7 @@ from holdgate.bundles.trusted import TrustedSet
 from holdgate.kernel.output import decide_output
 from holdgate.kernel.policy import STRICTNESS
 from holdgate.kernel.records import ALLOWING, Verdict
+from holdgate.kernel.standing import roles_asked
 from support.starters import FOLDER, NAMES, STARTERS, built, cases_of, decide, effective, rules_of, together
 from support.trust import NOW_MS, Ceremony, signed
 
@@ -63,7 +64,8 @@ def test_its_words_are_said(name: str) -> None:
     vocabulary = built(name).manifest.vocabulary
     assert vocabulary.topics
     assert vocabulary.write_capabilities
-    asked = {role for rule in rules_of(name).rules if rule.approval is not None for role in rule.approval.roles}
+    approvals = [rule.approval for rule in rules_of(name).rules if rule.approval is not None]
+    asked = {role for approval in approvals for role in roles_asked(approval)}
     assert asked == set(vocabulary.roles)
 
 

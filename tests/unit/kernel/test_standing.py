@@ -23,6 +23,7 @@ from holdgate.kernel.standing import (
     has_escalated,
     is_useful,
     missing,
+    roles_asked,
 )
 
 HELD_MS = 1_000_000
@@ -154,6 +155,12 @@ def test_of_several_requirements_each_must_be_met_and_of_none_nobody_can() -> No
     assert all_missing([MANAGER, security], [yes()], HELD_MS) == 2
     assert all_missing([MANAGER, security], [yes(), yes("s", "security"), yes("t", "security")], HELD_MS) == 0
     assert all_missing([], [yes()], HELD_MS) == 1
+
+
+def test_the_roles_that_are_asked_are_those_it_escalates_to_as_well() -> None:
+    assert roles_asked(MANAGER) == ("release-manager",)
+    assert roles_asked(LATER) == ("release-manager", ESCALATION_ROLE)
+    assert roles_asked(replace(LATER, escalate_roles=("release-manager", "cto"))) == ("release-manager", "cto")
 
 
 def test_a_requirement_escalates_to_whom_it_names_or_to_the_role_of_that_name() -> None:

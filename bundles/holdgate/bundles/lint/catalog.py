@@ -82,6 +82,22 @@ CHECKS = (
         "Name a role that somebody has, or add it to the root or the vocabulary",
     ),
     Check(
+        "escalation-unheld",
+        Severity.WARNING,
+        "A rule that escalates to a role which nobody has, or only to those who may release it anyway. A note where it "
+        "does not say to whom, which is the role `escalation`",
+        "It is shown as urgent, and nobody else can release it",
+        "Name others in `escalate_to`, or give somebody the role",
+    ),
+    Check(
+        "released-unseen",
+        Severity.WARNING,
+        "A rule of severity `high` or `critical`, or one that wants several people, that takes standing grants; one of "
+        "such a severity that may be released in bulk",
+        "Under a grant nobody looks at a job, and in bulk hardly anybody",
+        "Drop `grants` or `bulk`, or say less of its severity",
+    ),
+    Check(
         "shadowed-rule",
         Severity.WARNING,
         "A rule all of whose jobs are matched by stricter ones, so that dropping it changes no decision",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from holdgate.bundles.lint.approvers import approver_findings
 from holdgate.bundles.lint.budget import Budget
 from holdgate.bundles.lint.catalog import finding
 from holdgate.bundles.lint.conditions import condition_findings, never_holds
@@ -12,7 +13,7 @@ from holdgate.bundles.lint.grants import Together, grant_findings
 from holdgate.bundles.lint.outputs import output_findings
 from holdgate.bundles.lint.placed import Placed, placed
 from holdgate.bundles.lint.shadows import Neighbours, shadow_findings
-from holdgate.bundles.lint.words import reason_findings, role_findings, word_findings
+from holdgate.bundles.lint.words import reason_findings, word_findings
 from holdgate.bundles.trusted import covers_pattern
 from holdgate.kernel.rules import BundleRules, Combining
 
@@ -54,7 +55,7 @@ def _of_rules(bundles: Sequence[BundleRules], context: LintContext, budget: Budg
         yield from _redundant_topics(item, budget)
     for item in (item for items in by_bundle.values() for item in items):
         yield from reason_findings(item.rule)
-        yield from role_findings(item.rule, context)
+        yield from approver_findings(item.rule, context)
         yield from word_findings(item.rule, item.tree, context, budget)
 
 

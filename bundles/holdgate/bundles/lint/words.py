@@ -1,4 +1,4 @@
-"""Words that say nothing, and words that nobody uses: reasons, topics, labels, capabilities, roles."""
+"""Words that say nothing, and words that nobody uses: reasons, topics, labels, capabilities."""
 
 from __future__ import annotations
 
@@ -41,22 +41,6 @@ def reason_findings(rule: Rule | OutputRule) -> Iterator[Finding]:
         return
     message = f"its reason {why}; say to whoever is refused or asked why, and what to do instead"
     yield finding("missing-reason", rule.bundle, rule.id, message)
-
-
-def role_findings(rule: Rule, context: LintContext) -> Iterator[Finding]:
-    """Whether somebody has the roles that may release what the rule holds."""
-    held = context.roles if context.roles is not None else frozenset(context.vocabulary.roles)
-    approval = rule.approval
-    if approval is None or (context.roles is None and not held):
-        return
-    unheld = [role for role in approval.roles if role not in held]
-    if not unheld:
-        return
-    names = ", ".join(f"`{role}`" for role in unheld)
-    alone = len(unheld) == len(approval.roles) and not approval.names
-    message = f"nobody has the role {names}" + ("; nobody can release what it holds" if alone else "")
-    severity = Severity.ERROR if alone else Severity.WARNING
-    yield finding("approvers-unheld", rule.bundle, rule.id, f"{message}; name a role that somebody has", severity)
 
 
 def word_findings(

@@ -131,7 +131,9 @@ def _demands_less(rule: Rule) -> Iterator[Mutant]:
         yield Mutant(change, hint, rule, replace(rule, constraints=constraints))
     if rule.approval is not None:
         for change, approval in looser_approval(rule.approval):
-            hint = f"a job that `{rule.id}` holds, with `approvers`: roles, names, quorum, expires, signed"
+            hint = (
+                f"a job that `{rule.id}` holds, with `approvers`: roles, names, quorum, expires, and what else it says"
+            )
             yield Mutant(change, hint, rule, replace(rule, approval=approval))
     if rule.throttle is not None:
         for change, rate in looser_rate(rule.throttle):

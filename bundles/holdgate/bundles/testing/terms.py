@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from holdgate.kernel.records import ApprovalRequirement, Constraints, Over
+from holdgate.kernel.records import SEVERE, ApprovalRequirement, Constraints, Over, Severity
 from holdgate.kernel.ruleform import APPROVER_ROLE, THROTTLE_KEYS
 from holdgate.kernel.rules import RateLimit
 
@@ -35,7 +35,7 @@ def looser_constraints(constraints: Constraints) -> Iterator[tuple[str, Constrai
 
 
 def looser_approval(approval: ApprovalRequirement) -> Iterator[tuple[str, ApprovalRequirement]]:
-    """One person less; one role more; anybody who approves at all; twice the time; no signature."""
+    """One person less; one role more, at once or later; anybody who approves at all; twice the time; less care."""
     if approval.quorum > 1:
         less = approval.quorum - 1
         yield f"approvers: quorum lowered to {less}", replace(approval, quorum=less)
@@ -43,8 +43,28 @@ def looser_approval(approval: ApprovalRequirement) -> Iterator[tuple[str, Approv
     if approval.roles != (APPROVER_ROLE,) or approval.names:
         yield f"approvers: whoever is `{APPROVER_ROLE}`", replace(approval, roles=(APPROVER_ROLE,), names=())
     yield "approvers: twice the time until it expires", replace(approval, expires_s=2 * approval.expires_s)
+    if approval.escalate_roles or approval.escalate_names:
+        more = (*approval.escalate_roles, _another(approval.escalate_roles))
+        yield "approvers: escalated to one role more", replace(approval, escalate_roles=more)
+    yield from _less_careful(approval)
+
+
+def _less_careful(approval: ApprovalRequirement) -> Iterator[tuple[str, ApprovalRequirement]]:
+    """Without one of the things that the rule says beyond who and when. What it need not say is left alone."""
+    if approval.severity in SEVERE:
+        yield "severity lowered to `medium`", replace(approval, severity=Severity.MEDIUM, bulk=True)
+    elif not approval.bulk:
+        yield "approvers: in bulk, too", replace(approval, bulk=True)
     if approval.signed:
         yield "approvers: no signature needed", replace(approval, signed=False)
+    if approval.not_author:
+        yield "approvers: authors, too", replace(approval, not_author=False)
+    if not approval.break_glass:
+        yield "approvers: by breaking glass, too", replace(approval, break_glass=True)
+    if approval.reading_s:
+        yield "approvers: no time to read", replace(approval, reading_s=0)
+    if approval.confirm:
+        yield "approvers: nothing to type", replace(approval, confirm="")
 
 
 def looser_rate(rate: RateLimit) -> Iterator[tuple[str, RateLimit]]:

@@ -15,6 +15,7 @@ from holdgate.bundles.root import Approver, Pins, RootKeys
 from holdgate.bundles.rootfile import load_chain, load_root
 from holdgate.bundles.trusted import TrustedSet, parse_bundle_rules
 from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.standing import roles_asked
 from holdgate.scheduler.identity.keys import key_sha256, read_keys
 from holdgate.scheduler.up import plan
 from holdgate.scheduler.up.plan import Ports
@@ -105,7 +106,7 @@ def test_approvers_hold_every_name_that_a_starter_bundle_asks_for(tmp_path: Path
     asked: set[str] = set()
     for file in (published, *starters):
         approvals = [rule.approval for rule in parse_bundle_rules(file).rules if rule.approval is not None]
-        asked.update(role for approval in approvals for role in approval.roles)
+        asked.update(role for approval in approvals for role in roles_asked(approval))
     assert asked == set(STARTER_APPROVER_ROLES)
 
 
