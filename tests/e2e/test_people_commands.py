@@ -146,7 +146,8 @@ def test_who_has_no_key_in_the_root_is_told_so(system: Whole) -> None:
 
 
 def test_many_held_jobs_are_voted_on_at_once_as_they_were_listed(system: Whole) -> None:
-    jobs = {held(system, f"7.{number}")[0] for number in range(3)}
+    large = ("job.demo.write", "--label", "size=large", "--capability", "demo.write")
+    jobs = {holdgate(system, "jobs", "submit", *large).stdout.strip() for _ in range(3)}
     listed = holdgate(system, "approvals", "list", "--json", "--limit", "100").stdout
     lines = [line for line in listed.splitlines() if json.loads(line)["job_id"] in jobs]
     done = holdgate(

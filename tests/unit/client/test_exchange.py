@@ -24,8 +24,8 @@ from holdgate.client import (
 from holdgate.client import client as client_module
 from holdgate.client.errors import Unexpected
 from holdgate.client.exchange import Lost, Operation, Pause, Reply, Request, Retries
-from holdgate.client.models import Approval, JobInfo
-from holdgate.client.operations import Operations
+from holdgate.client.models import Approval, ApprovalChange, JobInfo
+from holdgate.client.operations import Operations, approval_events_request
 from holdgate.client.sse import EventReader
 
 SUBMITTED = {
@@ -246,3 +246,12 @@ def test_plain_and_awaited_have_the_same_calls_over_the_same_operations(plain: t
         return {name: getattr(vars(kind)[name], "_operation", None) for name in names}
 
     assert calls(plain) == calls(awaited)
+
+
+def test_a_stream_that_breaks_goes_on_after_the_last_event_that_was_whole() -> None:
+    reader = EventReader("changed", ApprovalChange)
+    lines = ["event: changed", "id: 7", 'data: {"job_id": "job_1", "state": "held"}', "", "event: changed", "id: 8"]
+    seen = [told for line in lines if (told := reader.feed(line)) is not None]
+    assert (seen, reader.last_id) == ([ApprovalChange(job_id="job_1", state="held")], "7")
+    assert approval_events_request(reader.last_id).headers["Last-Event-ID"] == "7"
+    assert "Last-Event-ID" not in approval_events_request().headers

@@ -176,7 +176,7 @@ class BulkResult(_Shown):
 
 
 class ApprovalChange(_Shown):
-    """Something of a held job changed: look again."""
+    """Something of a held job changed. Without a `job_id` more happened than could be told: look at the whole list."""
 
     job_id: str
     state: str | None = None

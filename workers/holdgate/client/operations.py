@@ -176,13 +176,16 @@ class Operations(ApprovalOperations, StandingOperations):
 
 def events_request(job_id: str, last_event_id: str | None = None) -> Request:
     """The request that opens a job's event stream."""
-    headers = {"Accept": "text/event-stream"} | ({} if last_event_id is None else {"Last-Event-ID": last_event_id})
-    return Request("GET", f"{_job(job_id)}/events", headers=headers)
+    return Request("GET", f"{_job(job_id)}/events", headers=_stream_headers(last_event_id))
 
 
-def approval_events_request() -> Request:
+def _stream_headers(last_event_id: str | None) -> dict[str, str]:
+    return {"Accept": "text/event-stream"} | ({} if last_event_id is None else {"Last-Event-ID": last_event_id})
+
+
+def approval_events_request(last_event_id: str | None = None) -> Request:
     """The request that opens the stream of changes of held jobs."""
-    return Request("GET", f"{API}/approvals/events", headers={"Accept": "text/event-stream"})
+    return Request("GET", f"{API}/approvals/events", headers=_stream_headers(last_event_id))
 
 
 def _job(job_id: str) -> str:

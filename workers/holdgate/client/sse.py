@@ -18,8 +18,11 @@ class EventReader(Generic[Told]):
     """Takes the lines of a stream and gives what each event of the name `event` tells, as `kind`."""
 
     def __init__(self, event: str, kind: type[Told]) -> None:
+        self.last_id: str | None = None
+        """The `id` of the last event that was told, to go on from there in another stream."""
         self._wanted = event
         self._kind = kind
+        self._id: str | None = None
         self._event = ""
         self._data: list[str] = []
         self._chars = 0
@@ -32,6 +35,8 @@ class EventReader(Generic[Told]):
         value = value.removeprefix(" ")
         if name == "event":
             self._event = value
+        elif name == "id":
+            self._id = value
         elif name == "data":
             self._chars += len(value)
             if self._chars > DATA_CHARS_MAX:
@@ -44,6 +49,7 @@ class EventReader(Generic[Told]):
         self._event, self._data, self._chars = "", [], 0
         if event != self._wanted or not data:
             return None
+        self.last_id = self._id
         try:
             return self._kind.model_validate(json.loads(data))
         except (ValueError, ValidationError) as error:

@@ -23,6 +23,8 @@ from holdgate.kernel.ids import new_token
 
 Value = TypeVar("Value")
 Told = TypeVar("Told", bound=BaseModel)
+OpenStream = Callable[[str | None], Request]
+"""The request that opens a stream after the event of that id; None: from now on."""
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 REOPEN_S = 0.5
 STREAM_QUIET_S = 45.0
@@ -64,7 +66,7 @@ class PlainTransport:
     def events(self, job_id: str) -> Iterator[JobInfo]:
         """The job at each change until it has ended; opens the stream again when it breaks."""
         look = partial(self.operations.get_job, job_id)
-        for job in self._stream(events_request(job_id), "state", JobInfo, look):
+        for job in self._stream(partial(events_request, job_id), "state", JobInfo, look):
             yield job
             if job.has_ended:
                 return
@@ -72,21 +74,23 @@ class PlainTransport:
     def approval_events(self) -> Iterator[ApprovalChange]:
         """Each change of a held job, without end; opens the stream again when it breaks."""
         look = partial(self.operations.list_approvals, limit=1)
-        return self._stream(approval_events_request(), "changed", ApprovalChange, look)
+        return self._stream(approval_events_request, "changed", ApprovalChange, look)
 
     def _stream(
-        self, request: Request, event: str, kind: type[Told], look: Callable[[], Operation[Any]]
+        self, request: OpenStream, event: str, kind: type[Told], look: Callable[[], Operation[Any]]
     ) -> Iterator[Told]:
         """What the events tell. When it breaks, `look` tries for as long as is allowed, then says what is wrong."""
+        told_last = None
         while True:
             reader = EventReader(event, kind)
             try:
-                with self._http.stream(**_arguments(request), timeout=STREAM_QUIET_S) as response:
+                with self._http.stream(**_arguments(request(told_last)), timeout=STREAM_QUIET_S) as response:
                     if response.status_code != httpx.codes.OK:
                         response.read()
                         raise refusal_of(_reply(response))
                     for line in response.iter_lines():
                         if (told := reader.feed(line)) is not None:
+                            told_last = reader.last_id
                             yield told
             except (httpx.TransportError, Unavailable):
                 self.drive(look())
@@ -128,7 +132,7 @@ class AwaitedTransport:
     async def events(self, job_id: str) -> AsyncIterator[JobInfo]:
         """The job at each change until it has ended; opens the stream again when it breaks."""
         look = partial(self.operations.get_job, job_id)
-        async with aclosing(self._stream(events_request(job_id), "state", JobInfo, look)) as told:
+        async with aclosing(self._stream(partial(events_request, job_id), "state", JobInfo, look)) as told:
             async for job in told:
                 yield job
                 if job.has_ended:
@@ -137,21 +141,23 @@ class AwaitedTransport:
     def approval_events(self) -> AsyncIterator[ApprovalChange]:
         """Each change of a held job, without end; opens the stream again when it breaks."""
         look = partial(self.operations.list_approvals, limit=1)
-        return self._stream(approval_events_request(), "changed", ApprovalChange, look)
+        return self._stream(approval_events_request, "changed", ApprovalChange, look)
 
     async def _stream(
-        self, request: Request, event: str, kind: type[Told], look: Callable[[], Operation[Any]]
+        self, request: OpenStream, event: str, kind: type[Told], look: Callable[[], Operation[Any]]
     ) -> AsyncGenerator[Told, None]:
         """What the events tell. When it breaks, `look` tries for as long as is allowed, then says what is wrong."""
+        told_last = None
         while True:
             reader = EventReader(event, kind)
             try:
-                async with self._http.stream(**_arguments(request), timeout=STREAM_QUIET_S) as response:
+                async with self._http.stream(**_arguments(request(told_last)), timeout=STREAM_QUIET_S) as response:
                     if response.status_code != httpx.codes.OK:
                         await response.aread()
                         raise refusal_of(_reply(response))
                     async for line in response.aiter_lines():
                         if (told := reader.feed(line)) is not None:
+                            told_last = reader.last_id
                             yield told
             except (httpx.TransportError, Unavailable):
                 await self.drive(look())

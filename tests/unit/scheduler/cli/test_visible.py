@@ -95,7 +95,7 @@ def evil_approval() -> Approval:
 def evil_look() -> Look:
     rule = {"id": EVIL, "deciding": True, "bundle": EVIL, "version": EVIL, "signers": [EVIL], "text": EVIL}
     content = {"labels": {EVIL: EVIL}, "prompt": EVIL, "payload": {EVIL: [EVIL]}}
-    similar = {"job_id": EVIL, "status": EVIL, "state": EVIL, "decided_by": EVIL, "decided_at": EVIL}
+    similar = {"job_id": EVIL, "status": EVIL, "state": EVIL, "decided_by": [EVIL], "decided_at": EVIL}
     return Look(evil_approval(), content, False, 1, (rule,), (similar,), (EVIL,))
 
 

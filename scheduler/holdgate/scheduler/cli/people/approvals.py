@@ -14,6 +14,7 @@ from holdgate.scheduler.cli.people import bulk, delegations, grants, held, vote
 from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.exits import help_text
 from holdgate.scheduler.cli.people.look import look_at
+from holdgate.scheduler.cli.people.output import STYLES
 from holdgate.scheduler.cli.people.queue import pending, print_queue
 
 app = typer.Typer(
@@ -90,7 +91,9 @@ async def _follow(session: Session) -> None:
         async for change in client.approvals.events():
             if session.out.as_json:
                 session.out.line(change.as_dict())
+            elif change.job_id:
+                session.out.say(f"{change.job_id}  {change.state}", STYLES.get(change.state or "", ""))
             else:
-                session.out.say(f"{change.job_id}  {change.state or 'changed'}")
+                session.out.say("much changed: `holdgate approvals list` shows what waits")
     finally:
         await client.close()

@@ -81,13 +81,16 @@ def confirmations(requirements: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def similar_rows(items: Iterable[Mapping[str, Any]]) -> list[tuple[object, ...]]:
     """Past jobs: what became of them, who decided."""
-    rows: list[tuple[object, ...]] = []
-    for item in items:
-        who = item.get("decided_by") or item.get("approvers") or item.get("approver") or ()
-        people = who if isinstance(who, str) else ", ".join(map(str, who))
-        when = clock_text(item.get("decided_at") or item.get("resolved_at"))
-        rows.append((item.get("job_id"), item.get("status"), item.get("state") or item.get("outcome"), people, when))
-    return rows
+    return [
+        (
+            item.get("job_id"),
+            item.get("status"),
+            item.get("state"),
+            ", ".join(map(str, item.get("decided_by") or ())),
+            clock_text(item.get("decided_at")),
+        )
+        for item in items
+    ]
 
 
 def _about(shown: Approval, now_ms: int) -> Iterable[Fact]:
