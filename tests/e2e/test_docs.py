@@ -19,6 +19,7 @@ pytestmark = pytest.mark.xdist_group("whole")
 
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 POLICY = ROOT / "docs" / "how-to" / "write-a-policy.md"
+PEOPLE = "<!-- test: people -->"
 WORKER = ROOT / "docs" / "how-to" / "write-a-worker.md"
 PAGES = sorted(page.relative_to(ROOT) for page in (ROOT / "docs").rglob("*.md"))
 
@@ -34,6 +35,14 @@ def test_the_quickstart_holds_releases_and_runs_a_deployment(whole: Whole, tmp_p
     shown = follow(walk.replace("http://127.0.0.1:8081", whole.api), whole, tmp_path)
     assert '"reason": "human review required for prod write"' in shown
     assert '"state": "succeeded"' in shown
+
+
+def test_the_quickstart_does_the_same_at_a_terminal(whole: Whole, tmp_path: Path) -> None:
+    """With the keys and the address that the system keeps in its directory."""
+    (walk,) = blocks(QUICKSTART, "bash", marked=True, mark=PEOPLE)
+    shown = follow(walk, whole, tmp_path)
+    assert "is released, the job is queued" in shown
+    assert "succeeded" in shown
 
 
 def test_the_policy_page_takes_a_bundle_from_draft_to_in_force(tmp_path: Path) -> None:
