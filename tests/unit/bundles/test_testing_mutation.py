@@ -159,6 +159,27 @@ SLOWS = [
             "approvers: {roles: [a], quorum: 2, signed: true}",
             [*HOLDS, "approvers: quorum lowered to 1", "approvers: no signature needed"],
         ),
+        (
+            "require_approval",
+            (
+                "approvers: {roles: [a], escalate_after: 1h, escalate_to: {roles: [b]}, not_author: true, bulk: false, "
+                "break_glass: false, read_for: 30s, confirm: yes it is}"
+            ),
+            [
+                *HOLDS,
+                "approvers: escalated to one role more",
+                "approvers: authors, too",
+                "approvers: in bulk, too",
+                "approvers: by breaking glass, too",
+                "approvers: no time to read",
+                "approvers: nothing to type",
+            ],
+        ),
+        (
+            "require_approval",
+            "severity: critical\n    approvers: {roles: [a], escalate_after: 1h, grants: true}",
+            [*HOLDS, "severity lowered to `medium`"],
+        ),
         ("throttle", "throttle: {limit: 3, per: 1m}", [*SLOWS, "throttle: over the limit `delay` instead of `reject`"]),
         ("throttle", "throttle: {limit: 3, per: 1m, over: delay}", SLOWS),
         (

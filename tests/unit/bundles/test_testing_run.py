@@ -73,6 +73,50 @@ def test_a_case_that_says_what_is_decided_passes(case: str) -> None:
     assert report.passed
 
 
+CAREFUL = """
+rules:
+  - id: hold-wipes
+    decision: require_approval
+    reason: "a person looks"
+    severity: critical
+    match: {topics: ["job.wipe"]}
+    approvers:
+      {roles: [a-role], expires: 4h, escalate_after: 1h, escalate_to: {roles: [c-role, b-role], names: [ann]},
+       not_author: true, break_glass: false, read_for: 30s, confirm: wipe it}
+  - id: hold-reads
+    decision: require_approval
+    reason: "a person looks"
+    match: {topics: ["job.read"]}
+    approvers: {roles: [a-role], expires: 4h, escalate_after: 1h, grants: true}
+"""
+WIPE = "{name: n, job: {topic: job.wipe}, expect: {verdict: require_approval, approvers: {%s}}}"
+READ = "{name: n, job: {topic: job.read}, expect: {verdict: require_approval, approvers: {%s}}}"
+SAID: list[tuple[str, str, str]] = [
+    # (the case, what is so, what is not)
+    (WIPE, "severity: critical", "severity: high"),
+    (WIPE, "escalate_to: {roles: [b-role, c-role], names: [ann]}", "escalate_to: {names: [ann, bob]}"),
+    (WIPE, "escalate_to: {roles: [c-role, b-role]}", "escalate_to: {roles: [b-role]}"),
+    (WIPE, "not_author: true", "not_author: false"),
+    (WIPE, "bulk: false", "bulk: true"),
+    (WIPE, "break_glass: false", "break_glass: true"),
+    (WIPE, "read_for: 30s", "read_for: 1m"),
+    (WIPE, "confirm: wipe it", "confirm: wipe"),
+    (READ, "escalate_to: {roles: [escalation], names: []}", "escalate_to: {roles: []}"),
+    (READ, "severity: medium", "severity: low"),
+    (READ, "bulk: true, grants: true, not_author: false, break_glass: true", "grants: false"),
+    (READ, "quorum: 1", "read_for: 30s"),
+    (READ, "quorum: 1", "confirm: anything"),
+]
+
+
+@pytest.mark.parametrize(("case", "so", "not_so"), SAID, ids=[item[2] for item in SAID])
+def test_a_case_says_with_how_much_care_a_job_is_released(case: str, so: str, not_so: str) -> None:
+    assert run_tests(bundle_of(CAREFUL, f"cases:\n  - {case % so}")).passed
+    report = run_tests(bundle_of(CAREFUL, f"cases:\n  - {case % not_so}"))
+    (problem,) = [problem for result in report.results for problem in result.problems]
+    assert problem.startswith(f"approvers.{not_so.partition(':')[0]}")
+
+
 @pytest.mark.parametrize(
     ("case", "problem"),
     [
