@@ -14,7 +14,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench import approvals, bundle_tests, decision, jobs, load, policy, replay
+from bench import approvals, bundle_tests, decision, figures, jobs, load, policy, replay
 from bench.system import running
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -66,6 +66,7 @@ def main() -> int:
     RESULTS.write_text(json.dumps(report, indent=2) + "\n")
     console.print(table(results))
     console.print(f"written to {RESULTS}")
+    figures.write(results["approvals"])
     return 0
 
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ import httpx
 
 from bench.load import submit_all
 from bench.system import System, running
-from holdgate.client import Client
+from holdgate.client import ApiError, Client
 from holdgate.scheduler.up.access import worker_user
 from holdgate.scheduler.up.home import Home
 from holdgate.scheduler.up.provision import DEMO_POOL
@@ -84,10 +84,11 @@ def _live_updates(system: System, rounds: int = ROUNDS) -> dict[str, float]:
     listener = Client(system.ready["keys"]["approver"], url=system.ready["api"])
 
     def listen() -> None:
-        for change in listener.approvals.events():
-            with news:
-                heard.setdefault(change.job_id, time.perf_counter())
-                news.notify_all()
+        with suppress(ApiError):  # the system ends before its listener
+            for change in listener.approvals.events():
+                with news:
+                    heard.setdefault(change.job_id, time.perf_counter())
+                    news.notify_all()
 
     threading.Thread(target=listen, daemon=True).start()
     taken: list[float] = []
