@@ -11,6 +11,7 @@ import pytest
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.ids import Tenant
 from holdgate.kernel.permits import Signer
+from holdgate.scheduler.console import eventstream
 from holdgate.scheduler.identity.keys import read_keys, revoke_key
 from holdgate.scheduler.identity.principals import RELOAD_EVERY_MS
 from holdgate.scheduler.identity.sessions import LIFETIME_S, SessionEnded, SessionKind
@@ -216,3 +217,30 @@ async def test_signing_in_and_ending_a_session_are_in_the_audit_trail(api: ApiWo
     told = str(events)
     assert client.cookies[COOKIE] not in told
     assert api.keys["approver"] not in told
+
+
+async def test_a_page_that_only_looks_does_not_keep_its_session_alive(api: ApiWorld) -> None:
+    """Events and pieces that a page fetches by itself are not use; what a person opens or sends is."""
+    client = await signed_in(api, "approver")
+    (before,) = await listed(api, "approver")
+    sessions = api.deps.sessions
+    sessions._clock = Turned(api.deps.clock.now_ms() + 120_000)
+    await client.get("/status", headers={"HX-Request": "true"})
+    assert (await listed(api, "approver"))[0]["seen_at"] == before["seen_at"]
+    await client.get("/status")
+    assert (await listed(api, "approver"))[0]["seen_at"] > before["seen_at"]
+
+
+async def test_events_end_with_the_session(api: ApiWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is signed out sees nothing more of what is live."""
+    monkeypatch.setattr(eventstream, "LOOK_EVERY_S", 0.0)
+    client = await signed_in(api, "approver")
+    async with client.stream("GET", "/approvals/events", headers={"Accept": "text/event-stream"}) as reply:
+        assert reply.status_code == 200
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        (item,) = await listed(api, "approver")
+        await api.client("approver").delete(f"/api/v1/sessions/{item['session_id']}")
+        held = await api.submit(topic="job.deploy.site", labels={"env": "prod"}, capability="infra.write")
+        assert held.json()["state"] == "held"
+        seen = [line async for line in reply.aiter_lines()]  # ends by itself
+    assert held.json()["job_id"] not in "".join(seen)
