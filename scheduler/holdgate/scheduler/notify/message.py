@@ -13,16 +13,8 @@ from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.clock import rfc3339
 from holdgate.scheduler.state.notices import Notice, NoticeKind
 
-_OUTCOMES: Mapping[str, str] = {
-    "approval.released": "released",
-    "approval.rejected": "rejected",
-    "quarantine.released": "released",
-    "quarantine.destroyed": "destroyed",
-    "grant.requested": "requested",
-    "grant.active": "active",
-    "grant.revoked": "revoked",
-    "grant.void": "void",
-}
+_DECISIONS = frozenset({NoticeKind.DECIDED, NoticeKind.QUARANTINE_DECIDED, NoticeKind.GRANT})
+"""Kinds whose events say in their last word what became of it."""
 _PAGES: Mapping[NoticeKind, str] = {NoticeKind.QUARANTINED: "quarantine", NoticeKind.QUARANTINE_DECIDED: "quarantine"}
 
 
@@ -42,10 +34,10 @@ def message_body(notice: Notice, console_url: str | None) -> bytes:
         notice.time_ms,
         tenant=notice.tenant,
         job_id=notice.job_id,
-        topic=_text(notice.who.get("topic")),
-        actor=_text(notice.who.get("actor")) or _text(details.get("actor")),
+        topic=_text(notice.who.get("topic")) or _text(details.get("agent_topic")),
+        actor=_text(notice.who.get("actor")) or _text(details.get("agent")),
         by=_by(details),
-        outcome=_OUTCOMES.get(notice.event),
+        outcome=notice.event.rpartition(".")[2] if notice.kind in _DECISIONS else None,
         rules=[str(rule) for rule in rules],
         reason=_text(details.get("reason")),
         severity=_text(details.get("severity")),
@@ -89,7 +81,8 @@ def _link(notice: Notice, console_url: str | None) -> str | None:
         return None
     if notice.job_id is not None:
         return f"{console_url}/{_PAGES.get(notice.kind, 'approvals')}/{notice.job_id}"
-    return f"{console_url}/grants" if notice.kind is NoticeKind.GRANT else None
+    grant_id = _text(notice.details.get("grant_id"))
+    return None if grant_id is None else f"{console_url}/grants/{grant_id}"
 
 
 def _text(value: Any) -> str | None:

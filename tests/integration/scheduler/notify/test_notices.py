@@ -121,6 +121,32 @@ async def test_quarantine_and_what_became_of_it_are_told(post: Post, receiver: R
     assert (destroyed["type"], destroyed["outcome"], destroyed["by"]) == ("quarantine_decided", "destroyed", ["ada"])
 
 
+@pytest.mark.parametrize("word", ["requested", "active", "revoked", "void", "exhausted"])
+async def test_standing_grants_are_told_without_their_labels_and_not_each_use(
+    post: Post, receiver: Receiver, word: str
+) -> None:
+    """Who asked for what, for which agent."""
+    service = await post.notifier({"name": "chat", "url": receiver.url}, console_url="https://holdgate.example")
+    details = {
+        "grant_id": "grant_1",
+        "approver": "ada",
+        "reason": "nightly",
+        "agent": "deploy-agent",
+        "agent_topic": "job.deploy.apply",
+        "labels": {"customer": "jane"},
+        "rules": ["hold"],
+        "expires_ms": post.now_ms(),
+    }
+    for event in (f"grant.{word}", "grant.used", "grant.approved"):
+        await post.world.audit.append(TENANT, event, details, post.now_ms())
+    await post.world.held()  # so that the tenant is known
+    notice, _held = await notices(post, receiver, service)
+    assert (notice["type"], notice["outcome"], notice["by"], notice["job_id"]) == ("grant", word, ["ada"], None)
+    assert (notice["actor"], notice["topic"], notice["rules"]) == ("deploy-agent", "job.deploy.apply", ["hold"])
+    assert (notice["link"], notice["expires_at"]) == ("https://holdgate.example/grants/grant_1", rfc3339(post.now_ms()))
+    assert all(b"jane" not in received.body for received in receiver.received)
+
+
 async def test_jobs_that_just_run_leave_no_notices(post: Post) -> None:
     """Submit, run, end: the path that must stay fast."""
     picked, token = await post.world.running()

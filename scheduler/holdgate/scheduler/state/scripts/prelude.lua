@@ -12,12 +12,12 @@ local function job_key(id) return P .. ':job:' .. id end
 -- no job: a job on its way through costs nothing here.
 local NOTICES_KEPT = 10000
 local function notice_of(kind)
+  if string.sub(kind, 1, 6) == 'grant.' and kind ~= 'grant.used' and kind ~= 'grant.approved' then return 'grant' end
   return ({
     ['job.held'] = 'held', ['approval.requested'] = 'held', ['approval.escalated'] = 'escalated',
     ['approval.expired'] = 'expired', ['approval.released'] = 'decided', ['approval.rejected'] = 'decided',
     ['approval.break_glass'] = 'break_glass', ['job.quarantined'] = 'quarantined',
     ['quarantine.released'] = 'quarantine_decided', ['quarantine.destroyed'] = 'quarantine_decided',
-    ['grant.requested'] = 'grant', ['grant.active'] = 'grant', ['grant.revoked'] = 'grant', ['grant.void'] = 'grant',
   })[kind]
 end
 
