@@ -315,6 +315,9 @@ async def forge(api: ApiWorld, grant: dict[str, Any], field: str) -> None:
     if field == "parts":
         await api.scripts.command("DEL", key(TENANT, "grant_parts", grant["grant_id"]))
         return
+    if field == "terms under their old digest":
+        await api.scripts.command("HSET", where, "terms", wire.pack({**terms, "uses_max": 1000}))
+        return
     terms[field] = {"uses_max": 1000, "actor": "agent2", "expires_ms": terms["expires_ms"] + 86_400_000}[field]
     if field == "actor":
         bucket = await api.scripts.command("HGET", where, "bucket")
@@ -327,7 +330,9 @@ async def forge(api: ApiWorld, grant: dict[str, Any], field: str) -> None:
     await api.scripts.command("HSET", where, "terms", wire.pack(terms), "digest", forged.digest())
 
 
-@pytest.mark.parametrize("field", ["uses_max", "actor", "expires_ms", "digest", "parts"])
+@pytest.mark.parametrize(
+    "field", ["uses_max", "actor", "expires_ms", "digest", "parts", "terms under their old digest"]
+)
 async def test_a_grant_that_was_changed_in_redis_releases_nothing(api: ApiWorld, tmp_path: Path, field: str) -> None:
     grant = await granted(api, tmp_path)
     before = metrics.RECORDS_FORGED.labels("grant")._value.get()
