@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from holdgate.bundles.format import sign_bundle
+from holdgate.bundles.keys import load_signer
 from support.api import ApiWorld, publish_bundle
 from support.trust import bundle
 
@@ -186,9 +189,6 @@ async def test_a_policy_that_changes_while_somebody_reads_voids_their_answer(app
     seen = ["--yes", "--reason", "fine", "--job-hash", job["job_hash"], "--snapshot", job["snapshot"]]
     rules = "rules: [{id: other, decision: allow, reason: open, match: {topics: [job.other]}}]"
     home = approver.api.provisioned.home
-    from holdgate.bundles.format import sign_bundle
-    from holdgate.bundles.keys import load_signer
-
     data = sign_bundle(bundle(tmp_path, rules, name="other", signers=()), load_signer(home.key_file("author")))
     await publish_bundle(approver.api, data)
     done = await approver.run("approvals", "approve", job["job_id"], *seen)
@@ -271,3 +271,28 @@ async def test_an_approver_lets_somebody_vote_for_them_and_ends_it(approver: Per
     assert delegation in (await approver.run("approvals", "delegate", "list")).stdout
     ended = await approver.run("approvals", "delegate", "revoke", delegation, "--json")
     assert json.loads(ended.stdout)["status"] == "revoked"
+
+
+async def test_who_watches_hears_of_each_change_until_they_stop(approver: Person) -> None:
+    watching = subprocess.Popen(  # noqa: ASYNC220  started at once, and waited for in a thread
+        command(["approvals", "watch", "--json"]), env=approver.environment, stdout=subprocess.PIPE, text=True
+    )
+    assert watching.stdout is not None
+    line = asyncio.ensure_future(asyncio.to_thread(watching.stdout.readline))
+    submitted: set[str] = set()
+    try:
+        while not line.done():  # it is told of what happens once it listens
+            submitted.add((await held(approver.api))["job_id"])
+            await asyncio.wait({line}, timeout=1)
+        change = json.loads(line.result())
+        assert (change["job_id"] in submitted, change["state"]) == (True, "held")
+        watching.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(watching.wait, 10) == 130
+    finally:
+        watching.kill()
+
+
+async def test_an_error_of_a_stream_is_told_as_every_other(agent: Person) -> None:
+    done = await agent.run("approvals", "watch")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("forbidden: ")
