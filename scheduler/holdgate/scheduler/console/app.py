@@ -111,7 +111,8 @@ class Console:
             return _to_sign_in(request)
         fields = await self._checked_fields(request, visitor)
         notice = read_notice(request.cookies.get(cookies.notice), visitor.session.csrf)
-        around = Around(request, cookies, notice, fields)
+        token = request.cookies.get(cookies.session, "")
+        around = Around(request, cookies, lambda: self._is_signed_in(token), notice, fields)
         request.state.visit = visit = Visit(self._shell, visitor.session, visitor.principal, around)
         if isinstance(page, Page):
             if not may_see(visitor.principal, page):
@@ -139,9 +140,16 @@ class Console:
         if not token:
             return None
         try:
-            return await self._sessions.visitor(token)
+            return await self._sessions.visitor(token, counts=_is_used(request))
         except SessionEnded:
             return None
+
+    async def _is_signed_in(self, token: str) -> bool:
+        try:
+            await self._sessions.visitor(token, counts=False)
+        except HoldgateError:
+            return False
+        return True
 
     async def _checked_fields(self, request: Request, visitor: Visitor) -> list[tuple[str, str]]:
         if request.method in {"GET", "HEAD"}:
@@ -168,6 +176,12 @@ class Console:
             if match is not Match.NONE:
                 allowed.add(page.method)
         return frozenset(allowed)
+
+
+def _is_used(request: Request) -> bool:
+    """Whether somebody is there: what a page fetches by itself does not keep a session alive."""
+    by_itself = "hx-request" in request.headers or "text/event-stream" in request.headers.get("accept", "")
+    return request.method not in {"GET", "HEAD"} or not by_itself
 
 
 def _themed(visit: Visit, cookies: Cookies, form: dict[str, str]) -> Response:

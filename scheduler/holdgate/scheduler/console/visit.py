@@ -7,17 +7,17 @@ the rights that they have at that moment; there is no other way to the system fr
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.types import Receive, Scope, Send
 
 from holdgate.kernel.errors import HoldgateError
 from holdgate.scheduler.api.inside import InsideCalls, InsideReply
 from holdgate.scheduler.console.cookies import Cookies
+from holdgate.scheduler.console.eventstream import EventsOn, Watched
 from holdgate.scheduler.console.form import field_map
 from holdgate.scheduler.console.notices import write_notice
 from holdgate.scheduler.console.page import Page
@@ -60,6 +60,7 @@ class Around:
 
     request: Request
     cookies: Cookies
+    is_signed_in: Callable[[], Awaitable[bool]]
     notice: str = ""
     fields: Sequence[tuple[str, str]] = ()
 
@@ -135,7 +136,7 @@ class Visit:
     async def stream(self, path: str, **query: str | None) -> Response:
         """The events of `path` under `/api/v1`, as they come."""
         asked = {name: value for name, value in query.items() if value}
-        return _Stream(self._shell.calls, self.principal, API + path, asked)
+        return EventsOn(self._shell.calls, self.principal, Watched(API + path, asked, self._around.is_signed_in))
 
     def _around_context(self) -> dict[str, Any]:
         request = self.request
@@ -174,17 +175,3 @@ def _json_of(reply: InsideReply) -> Any:
     }
     detail = str(problem.get("detail") or problem.get("title") or "something went wrong")
     raise ApiProblem(reply.status, str(problem.get("code", "internal_error")), detail, extra)
-
-
-class _Stream(Response):
-    """Passes the events of a call on."""
-
-    def __init__(self, calls: InsideCalls, principal: Principal, path: str, query: Mapping[str, str]) -> None:
-        super().__init__()
-        self._calls = calls
-        self._principal = principal
-        self._path = path
-        self._query = query
-
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        await self._calls.stream(self._principal, self._path, self._query, receive, send)

@@ -100,14 +100,17 @@ class Sessions:
         )
         return token, session
 
-    async def visitor(self, token: str) -> Visitor:
-        """Who is signed in by `token`; SessionEnded when nobody is."""
+    async def visitor(self, token: str, *, counts: bool = True) -> Visitor:
+        """Who is signed in by `token`; SessionEnded when nobody is.
+
+        `counts` False: what a page does by itself, which keeps no session alive that nobody uses.
+        """
         session = self._session_of(token)
         now_ms = self._clock.now_ms()
         if not session.issued_ms - CLOCKS_APART_MS <= now_ms < session.expires_ms:
             raise SessionEnded("the session has expired")
         principal = self._present(session)
-        if not await self._live.is_live(session.tenant, session.sid, now_ms):
+        if not await self._live.is_live(session.tenant, session.sid, now_ms, counts=counts):
             raise SessionEnded("the session was ended, or nobody used it for a while")
         return Visitor(session, principal)
 

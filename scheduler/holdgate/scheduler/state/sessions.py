@@ -18,6 +18,8 @@ from holdgate.scheduler.state.connection import INDEX, Scripts, key
 
 IDLE_S = 30 * 60
 WRITTEN_EVERY_S = 60
+NEVER_MS = 2 * IDLE_S * 1000
+"""A session that was not used for so long is over."""
 PER_PERSON_MAX = 20
 
 
@@ -50,9 +52,9 @@ class LiveSessions:
         # The auditor archives the tenants of this list; one in which nobody submitted yet is not in it.
         await self._scripts.command("SADD", f"{INDEX}:tenants", tenant)
 
-    async def is_live(self, tenant: Tenant, sid: str, now_ms: int) -> bool:
-        """Whether the session lives; being asked counts as being used."""
-        args = (sid, now_ms, IDLE_S * 1000, WRITTEN_EVERY_S * 1000)
+    async def is_live(self, tenant: Tenant, sid: str, now_ms: int, *, counts: bool) -> bool:
+        """Whether the session lives; `counts`: being asked is being used."""
+        args = (sid, now_ms, IDLE_S * 1000, WRITTEN_EVERY_S * 1000 if counts else NEVER_MS)
         (said,) = await self._scripts.run("session_touch", tenant, args)
         return bool(said == b"live")
 
