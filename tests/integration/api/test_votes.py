@@ -25,6 +25,7 @@ from support.servers import Servers
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 TENANT = Tenant("default")
 ADA = Signer.from_seed(b"A" * 32)
+BOSS = Signer.from_seed(b"B" * 32)
 OTHER = Signer.from_seed(b"O" * 32)
 PEOPLE: dict[str, tuple[str, ...]] = {
     "ada": ("approver", "release-manager"),
@@ -64,7 +65,10 @@ async def world(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
     """An API with these rules and people; `ada` has a key of her own."""
     folder = tmp_path_factory.mktemp("votes")
     root = {
-        "approvers": [{"actor": "ada", "public_key": ADA.public_key.hex(), "roles": ["release-manager"]}],
+        "approvers": [
+            {"actor": "ada", "public_key": ADA.public_key.hex(), "roles": ["release-manager"]},
+            {"actor": "boss", "public_key": BOSS.public_key.hex(), "roles": ["boss"]},
+        ],
     }
     async with running_api(servers.take_nats_url(), servers.take_redis_url(), folder / "home", root=root) as api:
         await publish_rules(api, folder, RULES)
@@ -356,3 +360,31 @@ async def test_who_signed_the_bundle_of_the_rule_releases_nothing_that_it_holds(
         assert code(reply) == "approval_forbidden", reply.text
         assert "its own author" in reply.json()["detail"]
     assert code(await vote(world, shown, "bea")) == "released"
+
+
+async def test_in_anothers_stead_nobody_breaks_the_glass_nor_signs(world: ApiWorld) -> None:
+    until = rfc3339(SystemClock().now_ms() + 3_600_000)
+    body = {"delegate": "bea", "roles": ["release-manager"], "until": until, "reason": "on leave"}
+    assert (await world.client("cid").post("/api/v1/delegations", json=body)).status_code == 201
+    shown = await held(world, "plain")
+    for more in ({"break_glass": True}, {"vote": signed(shown)}):
+        assert code(await vote(world, shown, "bea", on_behalf_of="cid", **more)) == "invalid_input"
+    assert code(await vote(world, shown, "bea", on_behalf_of="cid")) == "released"
+
+
+async def test_a_vote_signed_before_it_escalated_does_not_count_after(world: ApiWorld) -> None:
+    shown = await held(world, "later", by="boss")
+    now_ms = SystemClock().now_ms()
+    await world.scripts.command("HSET", key(TENANT, "approval", shown["job_id"]), "created", now_ms - 3_660_000)
+    again = await shown_to(world, shown["job_id"], "boss")
+    early = signed(again, BOSS, issued_ms=now_ms - 120_000)
+    assert code(await vote(world, again, "boss", vote=early)) == "approval_forbidden"
+    assert code(await vote(world, again, "boss", vote=signed(again, BOSS))) == "released"
+
+
+async def test_an_earlier_yes_by_another_way_is_not_given_again(world: ApiWorld) -> None:
+    shown = await held(world, "pair")
+    assert shown["can_reconfirm"] is False
+    body = {"job_hash": shown["job_hash"], "snapshot": shown["snapshot"]}
+    reply = await world.client("ada").post(f"/api/v1/approvals/{shown['job_id']}/reconfirm", json=body)
+    assert (reply.status_code, code(reply)) == (409, "approval_not_reconfirmable")

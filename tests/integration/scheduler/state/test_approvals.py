@@ -72,6 +72,8 @@ async def test_an_approval_shows_what_the_approver_must_send_back(world: World) 
         ({"snapshot": NEW_SNAPSHOT, "fresh": NEW_SNAPSHOT}, ApprovalStalePolicy),
         ({"approver": ActorId("agent")}, ApprovalSelf),
         ({"approver": ActorId("boss")}, ApprovalSelf),
+        ({"on_behalf_of": ActorId("agent")}, ApprovalSelf),
+        ({"on_behalf_of": ActorId("boss")}, ApprovalSelf),
         ({"roles": ("intern",)}, ApprovalForbidden),
         ({"roles": ()}, ApprovalForbidden),
         ({"approve": False, "roles": ()}, ApprovalForbidden),
