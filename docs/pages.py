@@ -27,6 +27,7 @@ METRIC_MODULES = {
     "Kernel, and whoever asks it": "holdgate.kernel.metrics",
     "Policy": "holdgate.bundles.metrics",
     "HTTP": "holdgate.scheduler.api.metrics",
+    "Sign-in": "holdgate.scheduler.identity.metrics",
     "Submit gate": "holdgate.scheduler.gates.metrics",
     "Jobs, dispatch, audit": "holdgate.scheduler.metrics",
     "Output gate": "holdgate.scheduler.gates.output.metrics",
