@@ -9,13 +9,14 @@ import pytest
 from holdgate.client import verify_webhook
 from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.ids import ActorId, Digest, JobId, Tenant
-from holdgate.kernel.records import Job
+from holdgate.kernel.records import ApprovalRequirement, Job, Outcome, Verdict
 from holdgate.scheduler.state.connection import key
+from holdgate.scheduler.state.jobs import Submission
 from holdgate.scheduler.state.quarantine import Act, SealedRequest, SealedVote
 from holdgate.scheduler.state.transitions import State
 from support.notifying import SECRET, Post
 from support.receiver import Received, Receiver
-from support.state import TENANT, World
+from support.state import TENANT, World, make_admission, make_decision, make_job
 
 HOUR_MS = 3_600_000
 MEMBERS = {
@@ -91,6 +92,33 @@ async def test_an_approval_that_ran_out_is_told(post: Post, receiver: Receiver) 
     await post.world.approvals.expire(TENANT, post.world.now_ms)
     [notice] = await notices(post, receiver, service)
     assert (notice["type"], notice["job_id"], notice["by"]) == ("expired", job.job_id, [])
+
+
+async def test_an_escalation_is_told_once(post: Post, receiver: Receiver) -> None:
+    """With how grave the rule says it is."""
+    service = await post.notifier({"name": "chat", "url": receiver.url, "events": ["escalated"]})
+    world, job = post.world, make_job(post.now_ms())
+    needed = ApprovalRequirement(rule="hold", roles=("release-manager",), escalate_after_s=60)
+    decision = make_decision(job, Verdict.REQUIRE_APPROVAL, approvals=(needed,))
+    submission = Submission(job, decision, make_admission(job, Outcome.HELD), State.HELD)
+    await world.jobs.accept(submission, world.now_ms)
+    world.pass_ms(60_000)
+    [approval] = await world.approvals.escalations_due(TENANT, world.now_ms, 10)
+    for _ in range(2):
+        await world.approvals.escalate(TENANT, approval, {"rules": ["hold"], "severity": "medium"}, world.now_ms)
+    [notice] = await notices(post, receiver, service)
+    assert (notice["type"], notice["job_id"], notice["severity"]) == ("escalated", job.job_id, "medium")
+
+
+async def test_breaking_the_glass_is_told_of_each_person(post: Post, receiver: Receiver) -> None:
+    """Before the second one makes it a release."""
+    service = await post.notifier({"name": "chat", "url": receiver.url})
+    job = await post.world.held()
+    for person in ("ada", "bob"):
+        await post.world.vote(job, person, roles=("break_glass",), break_glass=True)
+    _held, first, second, decided = await notices(post, receiver, service)
+    assert [notice["type"] for notice in (first, second, decided)] == ["break_glass", "break_glass", "decided"]
+    assert (first["by"], second["by"], decided["by"]) == (["ada"], ["bob"], ["ada", "bob"])
 
 
 async def quarantined(world: World) -> JobId:
