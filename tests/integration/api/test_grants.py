@@ -217,6 +217,14 @@ async def test_a_pending_grant_is_withdrawn_by_who_asked_and_rejected_by_another
     assert (await approve(api, first, "approver2")).json()["code"] == "grant_ended"
 
 
+async def test_the_agent_and_whom_it_acts_for_complete_no_grant_of_its_jobs(api: ApiWorld, tmp_path: Path) -> None:
+    await use_rules(api, tmp_path / "two", rule(quorum=2))
+    own = (await request(api, await held(api, "busy"))).json()
+    assert (await approve(api, own, "busy")).json()["code"] == "approval_self"
+    acted_for = (await request(api, await held(api, "helper"), "approver2")).json()
+    assert (await approve(api, acted_for, "approver")).json()["code"] == "approval_self"
+
+
 @pytest.mark.parametrize(
     ("who", "body", "status", "code"),
     [

@@ -259,3 +259,20 @@ async def test_uses_are_kept_no_longer_than_their_grant(granting: Granting) -> N
     for part in ("grant", "grant_parts", "grant_uses"):
         left_ms = await granting.stage.scripts.command("PTTL", key(TENANT, part, terms.grant_id))
         assert 0 < left_ms <= (limits.ENDED_KEPT_S + 3600) * 1000, part
+
+
+async def test_without_a_policy_no_grant_is_void_and_none_is_used(granting: Granting, eventually: Eventually) -> None:
+    """What the next policy says is not known; every job is denied meanwhile."""
+    terms = await granting.give()
+    granting.stage.rules.use()
+    await eventually(lambda: not _has_policy(granting), why="the change was heard")
+    await granting.stage.dispatcher.grants.run_once()
+    _, state = await granting.submit()
+    assert state is State.DENIED
+    stored = await granting.grants.require(TENANT, terms.grant_id)
+    assert (stored.status, stored.uses) == (GrantStatus.ACTIVE, 0)
+
+
+def _has_policy(granting: Granting) -> bool:
+    heard = granting.stage.client.snapshot
+    return heard is not None and heard.policy
