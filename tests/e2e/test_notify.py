@@ -12,8 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from holdgate.kernel.clock import SystemClock
+from holdgate.scheduler.notify.message import trial
+from holdgate.scheduler.notify.signature import signed_headers
 from holdgate.scheduler.up.caller import Caller
 from support.blocks import ROOT
 from support.notifying import SECRET, write_owned
@@ -61,6 +65,27 @@ def bot(folder: Path, chat_url: str) -> Iterator[str]:
     finally:
         child.kill()
         child.wait()
+
+
+def test_the_bot_takes_only_signed_notices_and_each_once(tmp_path: Path) -> None:
+    """An unsigned one, an old one, one that is too large; then one that comes three times while the chat fails once."""
+    lines: list[str] = []
+    now_ms = SystemClock().now_ms()
+    message_id, body = trial(now_ms)
+    key = b"k" * 32
+    with chat(lines, [500]) as chat_url, bot(tmp_path, chat_url) as bot_url, httpx.Client(trust_env=False) as client:
+
+        def sent(content: bytes, at_ms: int, secret: bytes = key) -> int:
+            headers = signed_headers(message_id, at_ms, content, [secret])
+            return client.post(bot_url, content=content, headers=headers).status_code
+
+        assert client.post(bot_url, content=body).status_code == 400
+        assert sent(body, now_ms - 600_000) == 400
+        assert sent(body, now_ms, b"o" * 32) == 400
+        assert sent(b" " * 70_000, now_ms) == 413
+        assert lines == []
+        assert [sent(body, now_ms) for _ in range(3)] == [502, 204, 204]
+    assert len(lines) == 1
 
 
 def test_a_chat_hears_of_held_jobs_decisions_and_sealed_outputs(tmp_path: Path) -> None:

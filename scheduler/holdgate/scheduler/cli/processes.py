@@ -158,7 +158,7 @@ async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIte
             config=DispatchConfig(in_flight_max=settings.tenant_running_max, retention_s=settings.retention_s),
             fail_open=FailOpen(root, signer),
         )
-        async with _started(client), _started(service), _notifier(scripts, settings):
+        async with _started(client), _notifier(scripts, settings), _started(service):
             yield
 
 

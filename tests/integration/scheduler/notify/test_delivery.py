@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from holdgate.client import WebhookRefused, verify_webhook
+from holdgate.scheduler.errors import StateUnavailable
 from holdgate.scheduler.gates.retry import delay_ms
 from holdgate.scheduler.notify.courier import HELD_MAX, LEASE_MS, RETRY_BASE_MS, RETRY_CAP_MS, TRIED_FOR_MS
 from holdgate.scheduler.state import notices
@@ -177,6 +178,25 @@ async def test_deliveries_outlive_the_notices_they_were_made_of(post: Post, rece
     await post.world.held()
     assert await post.send(service) == 1
     assert len(set(ids(receiver))) == 2
+
+
+async def test_a_store_that_fails_after_the_delivery_costs_a_repeat_and_no_notice(
+    post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At least once: nobody knows that it arrived, so it comes again under its id."""
+
+    async def away(*_: object) -> bool:
+        raise StateUnavailable
+
+    service = await post.notifier({"name": "chat", "url": receiver.url})
+    await post.world.held()
+    with monkeypatch.context() as broken:
+        broken.setattr(Notices, "done", away)
+        assert await post.send(service) == 1
+    assert await post.send(service) == 0
+    post.world.pass_ms(LEASE_MS)
+    assert (await post.send(service), await post.send(service)) == (1, 0)
+    assert (len(receiver.received), len(set(ids(receiver)))) == (2, 1)
 
 
 async def test_too_many_that_wait_are_dropped_and_counted(
