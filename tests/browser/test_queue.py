@@ -115,9 +115,12 @@ async def test_mine_are_those_that_i_may_decide(system: ApiWorld, sign_in: SignI
     assert await shown(page) == [theirs]
 
 
-async def test_several_of_a_kind_are_decided_in_one_act_each_with_a_vote(system: ApiWorld, sign_in: SignIn) -> None:
-    jobs = [await hold(system, payload={"image": f"v{n}"}) for n in range(3)]
-    other = await hold(system, payload=[1, 2])
+async def test_several_of_a_kind_are_decided_in_one_act_each_with_a_vote(
+    system: ApiWorld, sign_in: SignIn, tmp_path: Path
+) -> None:
+    await publish_rules(system, tmp_path, careful())
+    jobs = [await hold(system, topic=CAREFUL, payload={"image": f"v{n}"}) for n in range(3)]
+    other = await hold(system, topic=CAREFUL, payload=[1, 2])
     page = await live_queue(sign_in)
     await page.locator(f"#row-{jobs[0]} .row-open").focus()
     await page.keyboard.press("x")
@@ -133,8 +136,11 @@ async def test_several_of_a_kind_are_decided_in_one_act_each_with_a_vote(system:
     assert [await job_state(system, job_id) for job_id in (*jobs, other)] == ["queued"] * 3 + ["held"]
 
 
-async def test_one_that_was_decided_meanwhile_does_not_keep_the_others(system: ApiWorld, sign_in: SignIn) -> None:
-    jobs = [await hold(system, payload={"image": f"v{n}"}) for n in range(2)]
+async def test_one_that_was_decided_meanwhile_does_not_keep_the_others(
+    system: ApiWorld, sign_in: SignIn, tmp_path: Path
+) -> None:
+    await publish_rules(system, tmp_path, careful())
+    jobs = [await hold(system, topic=CAREFUL, payload={"image": f"v{n}"}) for n in range(2)]
     page = await live_queue(sign_in)
     for job_id in jobs:
         await page.locator(f"#row-{job_id} input").check()
@@ -153,8 +159,9 @@ async def test_a_rule_may_want_each_decided_alone(system: ApiWorld, sign_in: Sig
     await expect(page.locator(f"#row-{job_id} input")).to_be_disabled()
 
 
-async def test_everything_works_without_script(system: ApiWorld, sign_in: SignIn) -> None:
-    first, second = await hold(system), await hold(system)
+async def test_everything_works_without_script(system: ApiWorld, sign_in: SignIn, tmp_path: Path) -> None:
+    await publish_rules(system, tmp_path, careful())
+    first, second = await hold(system, topic=CAREFUL), await hold(system, topic=CAREFUL)
     page = await sign_in("approver", path="/approvals", java_script_enabled=False)
     assert await page.locator(".queue-row").count() == 2
     for job_id in (first, second):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from holdgate.scheduler.console.timeleft import time_left
+
 NOTHING = "nothing"
+_NAMES = {"expires_s": "expires after", "escalate_after_s": "escalates after", "reading_s": "time to read"}
+"""Members that hold seconds, in words."""
+_TOLD_ELSEWHERE = frozenset({"definition", "reason"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,9 @@ def changes_of(item: Mapping[str, Any]) -> list[Change]:
         if change["what"] == "requirements":
             found += _requirements(change["before"], change["after"])
         else:
-            found.append(Change(change["what"].replace("_", " "), _words(change["before"]), _words(change["after"])))
+            found.append(
+                Change(change["what"].replace("_", " "), words_of(change["before"]), words_of(change["after"]))
+            )
     return found
 
 
@@ -37,13 +43,13 @@ def _requirements(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[s
         if rule not in then or rule not in now:
             yield Change(f"approvers of {rule}", _who(then.get(rule)), _who(now.get(rule)))
             continue
-        for name in then[rule]:
-            if then[rule][name] == now[rule].get(name):
-                continue
-            if name == "definition":
-                yield Change(f"text of {rule}", "as it was", "rewritten, see below")
-            else:
-                yield Change(f"{rule}: {name.replace('_', ' ')}", _words(then[rule][name]), _words(now[rule].get(name)))
+        for name, was in then[rule].items():
+            if was != (becomes := now[rule].get(name)) and name not in _TOLD_ELSEWHERE:
+                yield Change(
+                    f"{rule}: {_NAMES.get(name, name.replace('_', ' '))}", _told(name, was), _told(name, becomes)
+                )
+        if then[rule].get("definition") != now[rule].get("definition"):
+            yield Change(f"text of {rule}", "as it was", "rewritten, see below")
 
 
 def _who(need: Mapping[str, Any] | None) -> str:
@@ -52,15 +58,20 @@ def _who(need: Mapping[str, Any] | None) -> str:
     return f"{need['quorum']} of {', '.join([*need['roles'], *need['names']]) or NOTHING}"
 
 
-def _words(value: Any) -> str:
-    match value:
-        case str():
-            return value or NOTHING
-        case list() if value and all(isinstance(each, str) for each in value):
-            return ", ".join(value)
-        case None | [] | {}:
-            return NOTHING
-        case bool():
-            return "yes" if value else "no"
-        case _:
-            return json.dumps(value, ensure_ascii=False, indent=1)  # noqa: TID251  for people to read
+def _told(name: str, value: Any) -> str:
+    return time_left(value) if name in _NAMES and isinstance(value, int) else words_of(value)
+
+
+def words_of(value: Any) -> str:
+    """A plain value as a person reads it."""
+    if value is None or value in ("", [], {}):
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        if "title" in value:
+            return str(value["title"])
+        return "; ".join(f"{name.replace('_', ' ')}: {words_of(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(words_of, value))
+    return str(value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdgate.scheduler.console.changes import Change, changes_of
+import pytest
+
+from holdgate.scheduler.console.changes import Change, changes_of, words_of
 
 NEED: dict[str, Any] = {"rule": "r", "roles": ["ops"], "names": [], "quorum": 1, "definition": "sha256:a"}
 
@@ -12,6 +14,20 @@ NEED: dict[str, Any] = {"rule": "r", "roles": ["ops"], "names": [], "quorum": 1,
 def test_a_fact_is_told_as_it_was_and_as_it_is() -> None:
     changes = [{"what": "reason", "before": "then", "after": "now"}, {"what": "rules", "before": ["a"], "after": []}]
     assert changes_of({"changes": changes}) == [Change("reason", "then", "now"), Change("rules", "a", "nothing")]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"max_runtime_s": 60, "network": []}, "max runtime s: 60; network: nothing"),
+        ([{"id": "less", "title": "Do less of it"}], "Do less of it"),
+        ({}, "nothing"),
+        (False, "no"),
+        (0, "0"),
+    ],
+)
+def test_values_in_words(value: Any, words: str) -> None:
+    assert words_of(value) == words
 
 
 def test_what_a_rule_demands_is_told_one_by_one() -> None:
@@ -29,6 +45,12 @@ def test_a_rule_that_came_or_went_is_told_by_its_approvers() -> None:
         Change("approvers of r", "1 of ops", "not asked"),
         Change("approvers of s", "not asked", "1 of ops, ann"),
     ]
+
+
+def test_seconds_are_told_as_time() -> None:
+    then, now = {**NEED, "expires_s": 7200}, {**NEED, "expires_s": 86_400}
+    changes = [{"what": "requirements", "before": [then], "after": [now]}]
+    assert changes_of({"changes": changes}) == [Change("r: expires after", "2 h 00 min", "1 d 0 h")]
 
 
 def test_nothing_that_changed_is_nothing() -> None:

@@ -19,6 +19,7 @@ from holdgate.scheduler.console.changes import changes_of
 from holdgate.scheduler.console.held import (
     ENDED,
     asked_of,
+    constraints_of,
     job_context,
     needs_of,
     revealed_of,
@@ -142,6 +143,7 @@ async def _held_page(
         needs=needs_of(item),
         asked=asked_of(item),
         changes=changes_of(item),
+        constraints=constraints_of(item),
         ended=ENDED.get(item["status"], ""),
         wait_s=item["reading_left_s"],
         behalf=behalf,

@@ -64,6 +64,7 @@
     }
     const bar = $("#selected-bar");
     if (!bar) return;
+    bar.hidden = picks().every((box) => box.disabled);
     bar.classList.toggle("is-open", chosen.length > 0);
     say($("#selected-count"), chosen.length ? `${chosen.length} selected` : "");
   };
