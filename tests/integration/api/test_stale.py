@@ -70,6 +70,8 @@ async def test_where_the_rule_says_the_same_an_earlier_yes_is_given_again_in_one
     assert (confirmed.json()["status"], confirmed.json()["votes_missing"]) == ("pending", 1), confirmed.text
     (vote,) = (await shown_to(api, before["job_id"]))["votes"]
     assert vote["reason"] == "the change is fine"
+    events = (await api.client("auditor").get(f"/api/v1/jobs/{before['job_id']}/timeline")).json()["items"]
+    assert [event.get("confirms_round") for event in events if event["type"] == "approval.vote"] == [None, "1"]
     assert (await act(api, shown, "reconfirm")).json()["code"] == "approval_duplicate_vote"
     assert (await act(api, shown, "approve", "approver2", reason="me too")).json()["status"] == "released"
 

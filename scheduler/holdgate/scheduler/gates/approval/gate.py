@@ -41,7 +41,14 @@ from holdgate.scheduler.gates.approval.look import Look
 from holdgate.scheduler.gates.approval.signed import OwnVote, to_sign, verify_own
 from holdgate.scheduler.gates.approval.stale import changes, earlier_yes
 from holdgate.scheduler.gates.trust import TrustInForce
-from holdgate.scheduler.state.approvals import Approvals, ApprovalStatus, ApprovalView, VoteRequest, VoteResult
+from holdgate.scheduler.state.approvals import (
+    Approvals,
+    ApprovalStatus,
+    ApprovalView,
+    PastRound,
+    VoteRequest,
+    VoteResult,
+)
 from holdgate.scheduler.state.jobs import Jobs, JobView
 from holdgate.scheduler.state.transitions import State
 
@@ -85,7 +92,7 @@ class ApprovalGate:
     async def approve(self, approver: Approver, job_id: JobId, form: VoteForm) -> VoteResult:
         """Vote yes. The errors of `errors.APPROVAL_ERRORS` and ApprovalTooSoon; Unavailable (no kernel, no policy,
         no payload): nothing changed."""
-        return await self._approve(approver, job_id, form, has_read=False)
+        return await self._approve(approver, job_id, form, None)
 
     async def reconfirm(self, approver: Approver, job_id: JobId, shown: Shown, confirm: str) -> VoteResult:
         """Vote yes as in an earlier round, with its reason. ApprovalNotReconfirmable; else as `approve`."""
@@ -96,7 +103,7 @@ class ApprovalGate:
         yes = earlier_yes(past, approval, view.decision, approver.actor)
         if yes is None:
             raise ApprovalNotReconfirmable
-        return await self._approve(approver, job_id, VoteForm(shown, yes.reason, confirm), has_read=True)
+        return await self._approve(approver, job_id, VoteForm(shown, yes.reason, confirm), past)
 
     async def reject(self, approver: Approver, job_id: JobId, form: VoteForm) -> VoteResult:
         """Vote no; one no ends it. The errors of `errors.APPROVAL_ERRORS`."""
@@ -164,10 +171,12 @@ class ApprovalGate:
             return error
         return None
 
-    async def _approve(self, approver: Approver, job_id: JobId, form: VoteForm, *, has_read: bool) -> VoteResult:
+    async def _approve(
+        self, approver: Approver, job_id: JobId, form: VoteForm, confirmed: PastRound | None
+    ) -> VoteResult:
         casting = await self._casting(approver, job_id, form, approve=True)
         await self._still_held.verify(casting.view, casting.approval)
-        return await self._cast(casting, form, has_read=has_read)
+        return await self._cast(casting, form, confirmed)
 
     async def _casting(self, approver: Approver, job_id: JobId, form: VoteForm, *, approve: bool) -> _Casting:
         """The vote as it would be cast, once this approver may cast it on what was shown."""
@@ -234,8 +243,10 @@ class ApprovalGate:
             expires_ms=_vote_expires_ms(approval, view.job, now_ms),
         )
 
-    async def _cast(self, casting: _Casting, form: VoteForm, *, has_read: bool = False) -> VoteResult:
+    async def _cast(self, casting: _Casting, form: VoteForm, confirmed: PastRound | None = None) -> VoteResult:
+        """`confirmed`: the round whose yes is given again, which was read then."""
         record, ballot = casting.record, casting.ballot
+        again = () if confirmed is None else (("confirms_round", str(confirmed.round)),)
         request = VoteRequest(
             job_id=record.job_id,
             approver=record.approver,
@@ -250,8 +261,8 @@ class ApprovalGate:
             on_behalf_of=record.on_behalf_of,
             break_glass=record.break_glass,
             confirm=form.confirm,
-            has_read=has_read,
-            details=casting.details,
+            has_read=confirmed is not None,
+            details=(*casting.details, *again),
         )
         result = await self._approvals.vote(record.tenant, request, self._clock.now_ms())
         if record.break_glass:
