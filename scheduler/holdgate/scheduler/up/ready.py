@@ -76,7 +76,7 @@ def summary(ready: Ready, directory: Path, seconds: float) -> str:
     lines = [f"Holdgate is up after {seconds:.1f} s. Ctrl-C stops it.", ""]
     lines += [f"  {name:<10} {value}" for name, value in rows]
     lines += [f"  {'':<10} {note}" for note in ready.notes]
-    lines += ["", f"  API keys of tenant `{shown['tenant']}` (for X-API-Key):"]
+    lines += ["", f"  API keys of tenant `{shown['tenant']}` (for X-API-Key, and to sign in to the console):"]
     lines += [f"  {name:<10} {key}" for name, key in shown["keys"].items()]
     lines += ["", f"  export API={shown['api']} KEY={shown['keys']['agent']}"]
     return "\n".join(lines)
