@@ -1,0 +1,54 @@
+"""What a person looks at first of a held job: secrets masked, personal data not, nothing that could not be searched."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from holdgate.kernel.canonical import canonical_bytes
+from holdgate.scan import ScanError, Scanner, ScanTimedOut
+from holdgate.scheduler.gates.masking import INLINE_BYTES_MAX, Masking
+from support.secrets import Secrets
+
+TOKEN = Secrets().github()
+
+
+async def test_the_same_secret_has_the_same_tag_wherever_it_stands() -> None:
+    masked = await Masking(os.urandom).mask(canonical_bytes({"a": TOKEN}), f"use {TOKEN}", {"label": TOKEN})
+    assert masked.data is not None
+    shown = json.loads(masked.data)
+    tag = shown["payload"]["a"]
+    assert tag.startswith("[redacted:secret:")
+    assert (shown["prompt"], shown["labels"]["label"]) == (f"use {tag}", tag)
+    assert masked.count == 3
+
+
+async def test_tags_of_another_start_are_others() -> None:
+    payload = canonical_bytes(TOKEN)
+    first, second = [await Masking(os.urandom).mask(payload, None, {}) for _ in range(2)]
+    assert first.data != second.data
+
+
+async def test_personal_data_stays() -> None:
+    masked = await Masking(os.urandom).mask(canonical_bytes({"to": "alice.jones@customer.example"}), None, {})
+    assert masked.data is not None
+    assert b"alice.jones@customer.example" in masked.data
+
+
+async def test_a_large_payload_is_masked_like_a_small_one() -> None:
+    filler = "word " * INLINE_BYTES_MAX
+    masked = await Masking(os.urandom).mask(canonical_bytes([filler, TOKEN]), None, {})
+    assert masked.data is not None
+    assert TOKEN.encode() not in masked.data
+
+
+@pytest.mark.parametrize("error", [ScanTimedOut, ScanError])
+async def test_what_could_not_be_searched_is_not_shown(monkeypatch: pytest.MonkeyPatch, error: type[ScanError]) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Scanner, "scan_value", fails)
+    masked = await Masking(os.urandom).mask(canonical_bytes({"a": "b"}), "prompt", {})
+    assert (masked.data, masked.scanned) == (None, False)
