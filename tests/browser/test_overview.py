@@ -39,6 +39,7 @@ async def test_each_role_sees_the_charts(busy: ApiWorld, sign_in: SignIn, axe: A
     await expect(drawn).to_have_role("img")
     await expect(drawn).to_have_accessible_description("4 in all: 2 allowed, 1 held for approval, 1 denied.")
     await expect(page.locator("#needs")).to_contain_text("held for approval")
+    await expect(page.locator("#need-mine b")).to_have_count(1 if who == "approver" else 0)
     assert await axe(page) == []
     await page.emulate_media(color_scheme="dark")
     assert await axe(page) == []

@@ -67,8 +67,11 @@ async def test_jobs_are_found_by_id_actor_and_label(api: ApiWorld) -> None:
     actor = (await operator.get(f"/api/v1/jobs/{plain}")).json()["actor"]
     assert await found(actor=actor) == {plain, labelled}
     assert await found(actor="nobody") == set()
-    mine = await api.client("agent").get("/api/v1/jobs", params={"actor": "nobody"})
-    assert mine.json()["items"] == []
+    other = (await api.submit("agent2")).json()["job_id"]
+    others_actor = (await operator.get(f"/api/v1/jobs/{other}")).json()["actor"]
+    assert await found(actor=others_actor) == {other}
+    hidden = await api.client("agent").get("/api/v1/jobs", params={"actor": others_actor})
+    assert hidden.json()["items"] == []
 
 
 async def test_a_beginning_of_an_id_pages_to_its_end(api: ApiWorld) -> None:

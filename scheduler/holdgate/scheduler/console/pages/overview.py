@@ -14,6 +14,7 @@ from holdgate.scheduler.console.visit import Visit
 from holdgate.scheduler.identity.keys import Role
 
 SEES = (Role.APPROVER, Role.OPERATOR, Role.AUDITOR, Role.AUTHOR)
+MINE_MAX = 100
 WINDOWS = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "24 hours"))
 
 
@@ -44,10 +45,21 @@ async def _told(visit: Visit) -> dict[str, Any]:
     window = visit.query.get("window", "")
     window = window if window in dict(WINDOWS) else WINDOWS[0][0]
     told = await visit.get("/overview", window=window)
-    return {"window": window, "charts": charts_of(told), "needs": needs_of(visit, told["now"])}
+    mine = await _mine(visit) if told["now"]["jobs"]["held"] else None
+    return {"window": window, "charts": charts_of(told), "needs": needs_of(visit, told["now"], mine)}
 
 
-def needs_of(visit: Visit, now: Mapping[str, Any]) -> list[Need]:
+async def _mine(visit: Visit) -> Need | None:
+    """Held jobs that the visitor may vote on."""
+    if not visit.principal.has(Role.APPROVER):
+        return None
+    page = await visit.get("/approvals", mine="true", limit=str(MINE_MAX))
+    count = len(page["items"])
+    figure = f"{count}+" if page["next_cursor"] else str(count)
+    return Need("mine", figure, "wait for your vote", _tone(count, "warn"), "/approvals?mine=true")
+
+
+def needs_of(visit: Visit, now: Mapping[str, Any], mine: Need | None = None) -> list[Need]:
     """The figures, those with nothing to do in a plain tone."""
     jobs, has = now["jobs"], visit.principal.has
     approves = has(Role.APPROVER, Role.OPERATOR, Role.AUDITOR)
@@ -60,7 +72,7 @@ def needs_of(visit: Visit, now: Mapping[str, Any]) -> list[Need]:
         Need("waiting", str(jobs["queued"] + jobs["accepted"]), "queued", "plain", "/jobs?state=queued"),
         Need("running", str(jobs["running"]), "running", "plain", "/jobs?state=running"),
     ]
-    return [*found, _kernel(now["kernel"])]
+    return [*([mine] if mine else []), *found, _kernel(now["kernel"])]
 
 
 def _kernel(kernel: Mapping[str, Any]) -> Need:
