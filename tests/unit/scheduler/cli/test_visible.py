@@ -157,6 +157,12 @@ def test_a_table_on_a_narrow_terminal_keeps_ids_whole(monkeypatch: pytest.Monkey
     assert all(len(line) <= 60 for line in shown_text(file).splitlines())
 
 
+def test_markup_in_a_cell_is_text(printed: io.StringIO) -> None:
+    Out(as_json=False, file=printed).table(("a", "b"), [("[red]x[/red]", "[link=http://evil]y")])
+    assert "[red]x[/red]" in shown_text(printed)
+    assert "[link=http://evil]y" in shown_text(printed)
+
+
 def test_an_empty_list_is_its_heading() -> None:
     assert aligned([("a", "b")]) == ["a  b"]
     assert rich_table(("a",), []).row_count == 0
