@@ -127,6 +127,10 @@ async def test_nothing_is_left_of_a_job_that_is_not_held_any_more(world: World) 
     await world.jobs.cancel(TENANT, jobs[2].job_id, by="agent", reason="", now_ms=world.now_ms)
     decision = make_decision(jobs[3], Verdict.DENY, snapshot=NEW_SNAPSHOT)
     await world.approvals.redecide(TENANT, [Redecision(jobs[3].job_id, decision)], world.now_ms)
+    left = [jobs[4].job_id.encode()]
+    assert await world.scripts.command("HKEYS", key(TENANT, "held")) == left
+    for name in ("approvals_due", "escalations", "deferred"):
+        assert await world.scripts.command("ZRANGE", key(TENANT, name), 0, -1) == left, name
     world.pass_ms(3_600_000)
     assert await world.approvals.expire(TENANT, world.now_ms) == [jobs[4].job_id]
     for name in ("held", "approvals_due", "escalations", "deferred"):
