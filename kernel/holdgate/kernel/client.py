@@ -146,8 +146,21 @@ class KernelClient:
         """The decision about `job`; for submit from the cache where it holds one. Callers are asked for together."""
         if phase is not Phase.SUBMIT:
             return (await self.decide_fresh([job], phase))[0]
-        if (cached := self._cache.get(job)) is not None:
-            return cached
+        cached = self._cache.get(job)
+        return await self._decide_together(job) if cached is None else cached
+
+    async def decide_now(self, job: Job) -> Decision:
+        """The decision about `job` for submit as of this moment, never from a cache. Callers are asked for together.
+
+        NoPolicy as in `decide_fresh`.
+        """
+        decision = await self._decide_together(job)
+        if is_without_policy(decision):
+            raise NoPolicy
+        return decision
+
+    async def _decide_together(self, job: Job) -> Decision:
+        """In the next question that leaves: one that is under way when the call comes does not answer it."""
         if self._breaker.would_refuse(self._clock.now_ms()):
             raise KernelUnavailable("the kernel does not answer; the circuit breaker is open")
         try:

@@ -18,6 +18,13 @@ from support.held import DEPLOY, held, rule, use_rules
 TENANT = Tenant("default")
 
 
+@pytest.fixture
+async def api(api: ApiWorld, tmp_path: Path) -> ApiWorld:
+    """Deployments are held by a rule of which many may be released at once."""
+    await use_rules(api, tmp_path / "plain", rule())
+    return api
+
+
 async def many(api: ApiWorld, n: int, **form: Any) -> list[dict[str, Any]]:
     """Held jobs, as they must be sent back."""
     client = api.client("agent")
@@ -99,7 +106,7 @@ async def test_one_of_another_kind_is_named_and_nothing_is_voted(
     api: ApiWorld, tmp_path: Path, odd: dict[str, Any]
 ) -> None:
     tagged = rule("risky").replace('match: {topics: ["job.deploy.*"]}', "match: {risk_tags: [risky]}")
-    await use_rules(api, tmp_path / "rules", rule(), tagged)
+    await use_rules(api, tmp_path / "rules", rule(), tagged, version=3)
     items = await many(api, 3)
     others = await many(api, 1, **odd)
     reply = await bulk(api, [*others, *items])
@@ -109,7 +116,7 @@ async def test_one_of_another_kind_is_named_and_nothing_is_voted(
 
 
 async def test_a_rule_can_want_each_job_looked_at_by_itself(api: ApiWorld, tmp_path: Path) -> None:
-    await use_rules(api, tmp_path / "rules", rule(bulk="false"))
+    await use_rules(api, tmp_path / "rules", rule(bulk="false"), version=3)
     items = await many(api, 2)
     for verdict in ("approve", "reject"):
         reply = await bulk(api, items, verdict=verdict)
@@ -118,7 +125,7 @@ async def test_a_rule_can_want_each_job_looked_at_by_itself(api: ApiWorld, tmp_p
 
 
 async def test_the_text_that_the_rule_wants_is_typed_once_for_all(api: ApiWorld, tmp_path: Path) -> None:
-    await use_rules(api, tmp_path / "rules", rule(confirm='"ship all"'))
+    await use_rules(api, tmp_path / "rules", rule(confirm='"ship all"'), version=3)
     items = await many(api, 2)
     outcomes = (await bulk(api, items)).json()["items"]
     assert {item["code"] for item in outcomes} == {"approval_confirmation_required"}
@@ -126,7 +133,7 @@ async def test_the_text_that_the_rule_wants_is_typed_once_for_all(api: ApiWorld,
 
 
 async def test_a_job_that_was_not_read_as_long_as_its_rule_wants_is_left_out(api: ApiWorld, tmp_path: Path) -> None:
-    await use_rules(api, tmp_path / "rules", rule(read_for="1h"))
+    await use_rules(api, tmp_path / "rules", rule(read_for="1h"), version=3)
     items = await many(api, 1)
     (outcome,) = (await bulk(api, items)).json()["items"]
     assert outcome["code"] == "approval_too_soon"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nats.aio.msg import Msg
@@ -16,7 +18,7 @@ from holdgate.kernel.errors import KernelUnavailable, NoPolicy
 from holdgate.kernel.ids import Tenant, WorkerId
 from holdgate.kernel.output import OutputFacts, OutputVerdict
 from holdgate.kernel.permits import Keyring, open_signed
-from holdgate.kernel.records import Permit, Phase, Verdict
+from holdgate.kernel.records import Job, Permit, Phase, Verdict
 from holdgate.kernel.trust import NO_POLICY_SNAPSHOT
 from support.trust import ALLOW_READS, HOLD_WRITES, admission, bundle, job, signer, vote
 from support.waiting import Eventually
@@ -49,8 +51,36 @@ async def test_without_a_policy_nothing_that_waits_is_decided(system: System) ->
     for phase in (Phase.SUBMIT, Phase.DISPATCH):
         with pytest.raises(NoPolicy):
             await client.decide_fresh([job()], phase)
+    with pytest.raises(NoPolicy):
+        await client.decide_now(job())
     (shown,) = await client.decide_fresh([job()], Phase.SIMULATE)
     assert shown.errors == ("no_policy",)
+
+
+async def test_what_is_decided_now_is_asked_for_together_and_never_from_the_cache(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await system.publish(bundle(tmp_path, ALLOW_READS))
+    kernel = await system.kernel()
+    client = await system.client()
+    asked: list[int] = []
+    real = client._ask_jobs
+
+    async def counted(jobs: Sequence[Job], phase: Phase, **more: Any) -> list[dict[str, Any]]:
+        asked.append(len(jobs))
+        return await real(jobs, phase, **more)
+
+    monkeypatch.setattr(client, "_ask_jobs", counted)
+    jobs = [job(payload=number) for number in range(100)]
+    for _ in range(2):
+        decisions = await asyncio.gather(*map(client.decide_now, jobs))
+        assert [decision.job_hash for decision in decisions] == [each.job_hash() for each in jobs]
+    assert sum(asked) == 200
+    assert len(asked) <= 8
+    await kernel.stop()
+    assert (await client.decide(jobs[0])).verdict is Verdict.ALLOW
+    with pytest.raises(KernelUnavailable):
+        await client.decide_now(jobs[0])
 
 
 async def test_without_a_bundle_every_decision_is_deny_and_says_why(system: System) -> None:

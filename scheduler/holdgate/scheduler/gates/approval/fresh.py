@@ -12,7 +12,7 @@ from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import Forged, Unavailable
 from holdgate.kernel.ids import JobId, Tenant
-from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Outcome, Phase
+from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Outcome
 from holdgate.scheduler.errors import ApprovalStaleJob, ApprovalStalePolicy, NotFound, StateBroken
 from holdgate.scheduler.gates.dispatch import approvals_of, outcome_of
 from holdgate.scheduler.gates.hints import Hints
@@ -49,7 +49,7 @@ class StillHeld:
         if view.admission is None:
             raise StateBroken("a held job has no admission")
         whole = await self._whole(view.job)
-        (fresh,) = await self._kernel.decide_fresh([whole], Phase.SUBMIT)
+        fresh = await self._kernel.decide_now(whole)
         if fresh.job_hash != approval.job_hash:
             raise ApprovalStaleJob
         required = approvals_of(fresh, view.admission)
