@@ -35,7 +35,7 @@ TRIED_FOR_MS = 24 * 3_600_000
 
 
 class Courier:
-    """Deliveries of one webhook. `on_room` is called when more can be taken."""
+    """Deliveries of one webhook. `on_room` is called when it was full and has room again."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Courier:
         self._entropy = entropy
         self._on_room = on_room
         self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._is_full = False
         self._tasks = TaskSet(self._failed)
 
     @property
@@ -67,6 +68,11 @@ class Courier:
         """Deliver it in the background."""
         self._tasks.start(self._deliver(delivery), f"notice-{self.webhook.name}")
 
+    def note_full(self) -> None:
+        """It was given as much as it had room for: there may be more."""
+        self._is_full = True
+        self._ask_for_more()
+
     async def drain(self, timeout_s: float) -> None:
         """Let what is under way come to its end, at most `timeout_s`. What is cut off comes again after its lease."""
         await self._tasks.drain(timeout_s)
@@ -77,7 +83,11 @@ class Courier:
         now_ms = self._clock.now_ms()
         result = await self._settle(delivery, wrong, now_ms)
         metrics.NOTICES.labels(self.webhook.name, result).inc()
-        if len(self._tasks) <= 1:
+        self._ask_for_more()
+
+    def _ask_for_more(self) -> None:
+        if self._is_full and self.room >= HELD_MAX // 2:
+            self._is_full = False
             self._on_room()
 
     async def _send(self, delivery: Delivery) -> str | None:

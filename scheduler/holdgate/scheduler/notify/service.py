@@ -101,9 +101,11 @@ class NotifyService:
             Wanted(each.webhook.name, each.webhook.kinds, since[each.webhook.name], each.room) for each in couriers
         ]
         answers = await self._notices.claim(tenant, wanted, now_ms, LEASE_MS)
-        for courier, answer in zip(couriers, answers, strict=True):
+        for courier, one, answer in zip(couriers, wanted, answers, strict=True):
             for delivery in answer.deliveries:
                 courier.take(delivery)
+            if len(answer.deliveries) == one.room:
+                courier.note_full()
             if answer.dropped:
                 metrics.NOTICES.labels(courier.webhook.name, metrics.DROPPED).inc(answer.dropped)
                 log.error(

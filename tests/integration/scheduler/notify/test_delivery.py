@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 from holdgate.client import WebhookRefused, verify_webhook
 from holdgate.scheduler.errors import StateUnavailable
 from holdgate.scheduler.gates.retry import delay_ms
+from holdgate.scheduler.notify import service as notify_service
 from holdgate.scheduler.notify.courier import HELD_MAX, LEASE_MS, RETRY_BASE_MS, RETRY_CAP_MS, TRIED_FOR_MS
 from holdgate.scheduler.state import notices
 from holdgate.scheduler.state.connection import key
@@ -178,6 +179,18 @@ async def test_deliveries_outlive_the_notices_they_were_made_of(post: Post, rece
     await post.world.held()
     assert await post.send(service) == 1
     assert len(set(ids(receiver))) == 2
+
+
+async def test_a_backlog_is_worked_off_without_waiting_for_the_next_look(
+    post: Post, receiver: Receiver, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than a courier holds; the next look is a minute away."""
+    monkeypatch.setattr(notify_service, "INTERVAL_S", 60)
+    service = await post.notifier({"name": "chat", "url": receiver.url})
+    for _ in range(3 * HELD_MAX):
+        await post.world.held()
+    await service.start()
+    await eventually(lambda: len(receiver.received) == 3 * HELD_MAX, why="all came")
 
 
 async def test_a_store_that_fails_after_the_delivery_costs_a_repeat_and_no_notice(
