@@ -117,6 +117,22 @@ async def test_a_session_ends_when_nobody_uses_it_and_at_its_age(api: ApiWorld, 
         await sessions.visitor(token)
 
 
+async def test_who_writes_to_redis_cannot_make_a_session_last(api: ApiWorld) -> None:
+    """Its age stands in the token."""
+    clock = Turned(api.deps.clock.now_ms())
+    sessions = api.deps.sessions
+    sessions._clock = clock
+    principal = api.deps.keys.principal_of(api.keys["approver"].encode())
+    assert principal is not None
+    token, session = await sessions.open(principal, SessionKind.KEY)
+    clock.now += LIFETIME_S * 1000
+    name = key(DEFAULT, "session", session.sid)
+    await api.scripts.command("HSET", name, "seen", clock.now, "expires", clock.now + 10**9)
+    await api.scripts.command("PERSIST", name)
+    with pytest.raises(SessionEnded):
+        await sessions.visitor(token)
+
+
 async def test_a_token_signed_by_another_key_or_for_another_purpose_is_nobody(api: ApiWorld) -> None:
     """Also one that was altered, and one of a shape that is none."""
     client = await signed_in(api, "approver")
