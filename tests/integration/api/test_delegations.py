@@ -181,6 +181,18 @@ async def test_a_delegation_that_is_over_counts_no_more_whatever_redis_says(api:
     assert await vote(api, shown) == "delegation_forbidden"
 
 
+async def test_one_that_ended_takes_nothing_from_another_that_holds(api: ApiWorld) -> None:
+    revoked, now_ms = (await give(api)).json(), SystemClock().now_ms()
+    await api.client("approver").delete(f"/api/v1/delegations/{revoked['delegation_id']}")
+    await give(api)
+    await api.scripts.command("ZADD", key(TENANT, "delegations_of", "bystander"), 4e12, revoked["delegation_id"])
+    over = delegation(now_ms - 10_000, expires_ms=now_ms - 5_000)
+    await api.deps.delegations.give(
+        over, seal(over, load_signer(api.provisioned.home.key_file("api"))), now_ms - 10_000
+    )
+    assert await vote(api, await held(api)) == "released"
+
+
 def delegation(now_ms: int, **changes: Any) -> Delegation:
     """A record of one day, as the gate makes it."""
     plain: dict[str, Any] = {
