@@ -40,6 +40,7 @@ async def test_a_job_that_a_new_policy_holds_waits_for_a_release_under_that_poli
     active = stage.rules.current()
     assert active is not None
     assert approval.snapshot == active.snapshot
+    assert approval.shape != ""
     await stage.release(job_id)
     (delivery,) = await worker.ask(wait_ms=8000)
     assert permit_of(delivery).snapshot == active.snapshot
@@ -86,6 +87,11 @@ async def test_a_release_under_another_policy_releases_nothing(stage: Stage) -> 
     assert await stage.worker().ask(wait_ms=500) == []
     approval = await stage.approvals.require(TENANT, job_id)
     assert (await stage.state_of(job_id), approval.status, approval.votes) == (State.HELD, ApprovalStatus.PENDING, ())
+    past = await stage.approvals.past(TENANT, job_id)
+    assert past is not None
+    assert (past.status, len(past.votes), past.snapshot) == (
+        ApprovalStatus.RELEASED, 1, approval.previous_snapshot,
+    )  # fmt: skip
 
 
 async def test_a_held_job_is_queued_when_the_policy_comes_to_allow_it(stage: Stage) -> None:
@@ -111,6 +117,7 @@ async def test_a_held_job_that_a_new_policy_also_holds_is_asked_for_again(stage:
     await eventually(lambda: _asked_again(stage, job_id, before.snapshot))
     after = await stage.approvals.require(TENANT, job_id)
     assert (after.round, after.previous_snapshot) == (before.round + 1, before.snapshot)
+    assert after.shape == before.shape != ""
 
 
 async def test_broken_held_jobs_are_denied_and_keep_nobody_else_waiting(stage: Stage, eventually: Eventually) -> None:

@@ -104,8 +104,8 @@ async def test_filters_are_exact_and_reach_past_what_one_page_looks_through(
 
 
 async def test_mine_is_what_i_may_vote_on_now(world: World) -> None:
-    """Not my own, nor what escalates to me later."""
-    job = await held(world, escalate_after_s=60, escalate_roles=("boss",))
+    """Not my own, nor what escalates to me later, nor what I voted on."""
+    job = await held(world, escalate_after_s=60, escalate_roles=("boss",), quorum=2)
 
     def of(actor: str, *roles: str) -> ApprovalFilter:
         return ApprovalFilter(voter=Viewer(ActorId(actor), lambda _topic: frozenset(roles)))
@@ -115,6 +115,9 @@ async def test_mine_is_what_i_may_vote_on_now(world: World) -> None:
     assert await walk(world, of("boss", "boss")) == []
     world.pass_ms(60_000)
     assert await walk(world, of("boss", "boss")) == [job.job_id]
+    await world.vote(job, "ada")
+    assert await walk(world, of("ada", "release-manager")) == []
+    assert await walk(world, of("bob", "release-manager")) == [job.job_id]
 
 
 async def test_nothing_is_left_of_a_job_that_is_not_held_any_more(world: World) -> None:
@@ -145,6 +148,8 @@ async def test_escalation_is_told_once_a_round_and_lets_others_vote(world: World
     with pytest.raises(ApprovalForbidden):
         await world.vote(job, "bob", roles=("boss",))
     assert await world.approvals.escalations_due(TENANT, world.now_ms + 59_999, 10) == []
+    early = await world.approvals.require(TENANT, job.job_id)
+    assert await world.approvals.escalate(TENANT, early, {}, world.now_ms + 59_999) is False
     world.pass_ms(60_000)
     (due,) = await world.approvals.escalations_due(TENANT, world.now_ms, 10)
     assert await world.approvals.escalate(TENANT, due, {"roles": ["boss"]}, world.now_ms) is True

@@ -87,7 +87,9 @@ class Approvals:
         """A page of what waits for people, and the mark of the next one; see `listing`."""
         page = await HeldList(self._scripts, tenant, wanted, now_ms).page(order, limit, after)
         views = await self._get_many(tenant, page.job_ids, skip_broken=True)
-        return [view for view in views if view is not None and view.status is ApprovalStatus.PENDING], page.mark
+        voter = None if wanted.voter is None else wanted.voter.actor
+        waiting = [view for view in views if view is not None and view.status is ApprovalStatus.PENDING]
+        return [view for view in waiting if all(vote.approver != voter for vote in view.votes)], page.mark
 
     async def past(self, tenant: Tenant, job_id: JobId) -> PastRound | None:
         """What approvers were asked and said in an earlier round; None where this is the first."""

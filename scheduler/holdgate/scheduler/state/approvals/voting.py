@@ -28,7 +28,6 @@ from holdgate.scheduler.state.approvals.records import (
 from holdgate.scheduler.state.connection import Arg
 from holdgate.scheduler.state.transitions import State
 
-
 DELEGATIONS = "delegations"
 """The detail of a vote in somebody's stead that names what gives the approver that right."""
 
