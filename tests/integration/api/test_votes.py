@@ -1,113 +1,30 @@
-"""What a rule may ask of approvers beside a quorum, over HTTP: text, time, signature, glass, somebody's stead."""
+"""What a rule may ask of approvers beside a quorum, over HTTP: text, time, glass, somebody's stead."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 
-from holdgate.kernel.canonical import digest
 from holdgate.kernel.clock import SystemClock, rfc3339
-from holdgate.kernel.ids import ActorId, JobId, Tenant
-from holdgate.kernel.permits import Signer, open_signed, seal
-from holdgate.kernel.records import Vote
 from holdgate.scheduler.metrics import BREAK_GLASS
 from holdgate.scheduler.state.connection import key
-from support.api import ApiWorld, running_api
-from support.holding import add_person, publish_rules
+from support.api import ApiWorld
+from support.holding import add_person
 from support.servers import Servers
+from support.voting import TENANT, code, events, held, shown_to, signed, vote, voting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-TENANT = Tenant("default")
-ADA = Signer.from_seed(b"A" * 32)
-BOSS = Signer.from_seed(b"B" * 32)
-OTHER = Signer.from_seed(b"O" * 32)
-PEOPLE: dict[str, tuple[str, ...]] = {
-    "ada": ("approver", "release-manager"),
-    "bea": ("approver", "release-manager"),
-    "cid": ("approver", "release-manager"),
-    "glass1": ("approver", "break_glass"),
-    "glass2": ("approver", "break_glass"),
-    "boss": ("approver", "boss"),
-    "deputy": ("approver",),
-}
-
-
-def rule(name: str, approvers: str, more: str = "") -> str:
-    """A rule that holds `job.<name>.run`."""
-    return (
-        f"  - id: {name}\n    decision: require_approval\n    reason: {name} is looked at\n{more}"
-        f'    match: {{topics: ["job.{name}.run"]}}\n    approvers: {{roles: [release-manager], {approvers}}}\n'
-    )
-
-
-RULES = "".join(
-    (
-        rule("plain", "quorum: 1", "    severity: high\n"),
-        rule("pair", "quorum: 2"),
-        rule("read", "read_for: 10m"),
-        rule("typed", 'confirm: "ship it"', "    severity: critical\n"),
-        rule("signed", "signed: true"),
-        rule("later", "escalate_after: 1h, escalate_to: {roles: [boss]}"),
-        rule("sealed", "break_glass: false"),
-        rule("own", "not_author: true"),
-    )
-)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiWorld]:
-    """An API with these rules and people; `ada` has a key of her own."""
-    folder = tmp_path_factory.mktemp("votes")
-    root = {
-        "approvers": [
-            {"actor": "ada", "public_key": ADA.public_key.hex(), "roles": ["release-manager"]},
-            {"actor": "boss", "public_key": BOSS.public_key.hex(), "roles": ["boss"]},
-        ],
-    }
-    async with running_api(servers.take_nats_url(), servers.take_redis_url(), folder / "home", root=root) as api:
-        await publish_rules(api, folder, RULES)
-        for name, roles in PEOPLE.items():
-            if name not in api.keys:
-                await add_person(api, name, *roles)
+    """The people, the rules and an API."""
+    async with voting(servers, tmp_path_factory.mktemp("voting")) as api:
         yield api
-
-
-async def held(world: ApiWorld, name: str, who: str = "agent", by: str = "ada", **form: Any) -> dict[str, Any]:
-    """A job that rule `name` holds, as `by` is shown it."""
-    reply = await world.submit(who, topic=f"job.{name}.run", **form)
-    assert reply.json()["state"] == "held", reply.text
-    return await shown_to(world, reply.json()["job_id"], by)
-
-
-async def shown_to(world: ApiWorld, job_id: str, who: str) -> dict[str, Any]:
-    """What `who` is shown."""
-    reply = await world.client(who).get(f"/api/v1/approvals/{job_id}")
-    assert reply.status_code == 200, reply.text
-    return dict(reply.json())
-
-
-async def vote(
-    world: ApiWorld, shown: dict[str, Any], who: str = "ada", verb: str = "approve", **body: Any
-) -> httpx.Response:
-    """A vote of `who` on what was shown."""
-    sent = {"job_hash": shown["job_hash"], "snapshot": shown["snapshot"], "reason": "looked at it", **body}
-    return await world.client(who).post(f"/api/v1/approvals/{shown['job_id']}/{verb}", json=sent)
-
-
-def code(reply: httpx.Response) -> str:
-    """The code of a refusal, or the status after the vote."""
-    return str(reply.json().get("code", reply.json().get("status")))
-
-
-async def events(world: ApiWorld, shown: dict[str, Any]) -> list[dict[str, Any]]:
-    """The job's timeline."""
-    return list((await world.client("auditor").get(f"/api/v1/jobs/{shown['job_id']}/timeline")).json()["items"])
 
 
 async def test_the_text_of_the_rule_has_to_be_typed_to_release_and_not_to_reject(world: ApiWorld) -> None:
@@ -183,89 +100,6 @@ async def test_after_its_time_others_may_release_it_and_before_they_may_neither_
     again = await shown_to(world, shown["job_id"], "boss")
     assert (again["may_vote"], again["escalated"]) == (True, True)
     assert code(await vote(world, shown, "boss")) == "released"
-
-
-def signed(shown: dict[str, Any], signer: Signer = ADA, **changes: Any) -> dict[str, str]:
-    """Ada's vote on what she was shown, in her own hand."""
-    asked = shown["to_sign"]
-    record = Vote(
-        job_id=JobId(shown["job_id"]),
-        job_hash=shown["job_hash"],
-        snapshot=shown["snapshot"],
-        tenant=Tenant(asked["tenant"]),
-        approver=ActorId(asked["approver"]),
-        roles=tuple(asked["roles"]),
-        approve=True,
-        reason="looked at it",
-        attempt=asked["attempt"],
-        issued_ms=SystemClock().now_ms(),
-        expires_ms=asked["expires_ms"],
-    )
-    made = seal(replace(record, **changes), signer)
-    return {
-        "body": base64.b64encode(made.body).decode(),
-        "key": made.key,
-        "signature": base64.b64encode(made.signature).decode(),
-    }
-
-
-async def test_a_rule_that_wants_votes_signed_takes_them_signed_and_a_no_without(world: ApiWorld) -> None:
-    shown = await held(world, "signed")
-    assert shown["to_sign"]["keys"] == [ADA.name]
-    reply = await vote(world, shown)
-    assert (reply.status_code, code(reply)) == (422, "approval_signature_required")
-    assert code(await vote(world, shown, vote=signed(shown))) == "released"
-    approval = await world.deps.approvals.require(TENANT, JobId(shown["job_id"]))
-    trust = world.deps.trust()
-    assert trust is not None
-    assert open_signed(approval.votes[0].signed, Vote, trust.approver_keys).approver == "ada"
-    assert approval.votes[0].own_key is True
-    assert code(await vote(world, await held(world, "signed"), "bea", "reject")) == "rejected"
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"job_id": JobId("job_01890000-0000-7000-8000-000000000000")},
-        {"job_hash": digest("another")},
-        {"snapshot": digest("another")},
-        {"tenant": Tenant("other")},
-        {"approver": ActorId("bea")},
-        {"approve": False},
-        {"reason": "something else"},
-        {"attempt": 2},
-        {"attempt": 0},
-        {"issued_ms": 1},
-        {"issued_ms": 2**52},
-        {"expires_ms": 1},
-        {"expires_ms": 2**52},
-        {"on_behalf_of": ActorId("bea")},
-        {"grant": "grant"},
-        {"break_glass": True},
-        {"approve": 1},
-        {"signer": OTHER},
-        {"key": ADA.name, "signer": OTHER},
-    ],
-    ids=str,
-)
-async def test_a_signed_vote_that_says_anything_else_than_was_shown_is_refused(
-    world: ApiWorld, changes: dict[str, Any]
-) -> None:
-    shown = await held(world, "signed")
-    more = dict(changes)
-    claimed = more.pop("key", None)
-    sent = signed(shown, more.pop("signer", ADA), **more)
-    if claimed is not None:
-        sent["key"] = claimed
-    reply = await vote(world, shown, vote=sent)
-    assert (reply.status_code, code(reply)) == (422, "approval_signature_invalid"), reply.text
-    assert (await shown_to(world, shown["job_id"], "ada"))["votes"] == []
-
-
-async def test_a_vote_signed_for_somebody_else_or_an_earlier_job_is_not_taken(world: ApiWorld) -> None:
-    shown, other = await held(world, "signed"), await held(world, "signed")
-    assert code(await vote(world, shown, "bea", vote=signed(shown))) == "approval_signature_invalid"
-    assert code(await vote(world, shown, vote=signed(other))) == "approval_signature_invalid"
 
 
 @pytest.mark.parametrize(
@@ -370,16 +204,6 @@ async def test_in_anothers_stead_nobody_breaks_the_glass_nor_signs(world: ApiWor
     for more in ({"break_glass": True}, {"vote": signed(shown)}):
         assert code(await vote(world, shown, "bea", on_behalf_of="cid", **more)) == "invalid_input"
     assert code(await vote(world, shown, "bea", on_behalf_of="cid")) == "released"
-
-
-async def test_a_vote_signed_before_it_escalated_does_not_count_after(world: ApiWorld) -> None:
-    shown = await held(world, "later", by="boss")
-    now_ms = SystemClock().now_ms()
-    await world.scripts.command("HSET", key(TENANT, "approval", shown["job_id"]), "created", now_ms - 3_660_000)
-    again = await shown_to(world, shown["job_id"], "boss")
-    early = signed(again, BOSS, issued_ms=now_ms - 120_000)
-    assert code(await vote(world, again, "boss", vote=early)) == "approval_forbidden"
-    assert code(await vote(world, again, "boss", vote=signed(again, BOSS))) == "released"
 
 
 async def test_an_earlier_yes_by_another_way_is_not_given_again(world: ApiWorld) -> None:
