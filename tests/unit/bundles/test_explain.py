@@ -35,6 +35,23 @@ def test_what_comes_with_a_verdict_is_told() -> None:
     assert "  max_runtime_s 60, the tightest, from bound" in lines
 
 
+def test_with_how_much_care_it_is_released_is_told() -> None:
+    careful = {
+        "escalate_after": "1h",
+        "not_author": True,
+        "break_glass": False,
+        "read_for": "30s",
+        "confirm": "wipe it",
+    }
+    lines = told(job(), rule("ask", "require_approval", approvers={"roles": ["boss"], "expires": "2h", **careful}))
+    assert (
+        "  released by 1 of role boss, not by who signed the bundle, after 3600 s by role escalation too, read for 30 s, "
+        "by typing `wipe it`, never by breaking glass, within 7200 s (ask)"
+    ) in lines
+    lines = told(job(), rule("ask", "require_approval", approvers={"roles": ["boss"], "expires": "2h", "grants": True}))
+    assert "  released by 1 of role boss, or by a standing grant, within 7200 s (ask)" in lines
+
+
 def test_a_rule_that_counts_is_told_field_by_field() -> None:
     written = rule(
         "one", "deny", match={"topics": ["job.>"], "labels": {"env": ["prod", "dev"]}}, when="job.payload.n > 1"
