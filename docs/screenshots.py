@@ -134,7 +134,7 @@ def make_up_history(ready: Ready) -> None:
             }
             store.hset(f"hg:{{{ready['tenant']}}}:stats:{minute}", mapping=counts)
             health = {"samples": 6, "replicas": 3, "down": int(back in {31, 32}), "disagreed": int(back == 30)}
-            store.hset(f"hg:{{index}}:stats:{minute}", mapping=health)
+            store.hset(f"hg:{{index}}:health:{minute}", mapping=health)
 
 
 def _wave(back: int, below: int) -> int:

@@ -15,7 +15,7 @@ A minute of the whole system is another hash: `samples`, and of these `down`, `n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 WAIT_BUCKETS_S = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400)
@@ -34,16 +34,6 @@ class Tally:
     """Counters of one step of time, of one or more minutes."""
 
     counts: dict[str, int] = field(default_factory=dict)
-
-    def add(self, minute: Mapping[str, int]) -> None:
-        """Take a minute in: counts add up, of levels the highest stays."""
-        for name, number in minute.items():
-            if name.startswith("level:"):
-                self.counts[name] = max(number, self.counts.get(name, 0))
-            elif name == "replicas":
-                self.counts[name] = number
-            else:
-                self.counts[name] = self.counts.get(name, 0) + number
 
     def of(self, name: str) -> int:
         """The counter; 0 where nothing was counted."""

@@ -6,16 +6,21 @@ of tenants; nothing here outlives a day and an hour; reading is bounded by the w
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from holdgate.kernel.ids import Tenant
-from holdgate.scheduler.state.connection import INDEX, Scripts, key
+from holdgate.scheduler.state.connection import INDEX, Scripts
 from holdgate.scheduler.state.counters import LEVELS, MINUTE_MS, Tally
 
 KEPT_S = 90_000
 """A day, which is the longest window, and an hour; `STATS_KEPT_S` of the scripts."""
-SYSTEM_STATS = f"{INDEX}:stats"
+MINUTES_AT_ONCE = 60
+"""Read by one call of a script, so that others' calls get in between."""
+SYSTEM_STATS = f"{INDEX}:health"
+_SYSTEM = Tenant("index")
+"""Names the slot of INDEX. `health` is nobody's counter, so a tenant of that name would not mix with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +86,28 @@ class Stats:
 
     async def read(self, tenant: Tenant, window: Window, now_ms: int) -> list[Tally]:
         """A tally for each step of `window`, the oldest first."""
-        return await self._read(key(tenant, "stats"), window, now_ms)
+        return await self._read(tenant, "stats", window, now_ms)
 
     async def read_system(self, window: Window, now_ms: int) -> list[Tally]:
         """The same of what is of no tenant."""
-        return await self._read(SYSTEM_STATS, window, now_ms)
+        return await self._read(_SYSTEM, "health", window, now_ms)
 
-    async def _read(self, prefix: str, window: Window, now_ms: int) -> list[Tally]:
+    async def _read(self, owner: Tenant, which: str, window: Window, now_ms: int) -> list[Tally]:
         starts = window.starts_ms(now_ms)
         a_step = window.step_s * 1000 // MINUTE_MS
-        first = starts[0] // MINUTE_MS
-        minutes = await self._scripts.commands(
-            [("HGETALL", f"{prefix}:{first + n}") for n in range(a_step * window.steps)]
+        together = max(1, MINUTES_AT_ONCE // a_step)
+        parts = await asyncio.gather(
+            *(
+                self._scripts.run(
+                    "read_stats",
+                    owner,
+                    (which, starts[at] // MINUTE_MS, a_step, min(together, len(starts) - at)),
+                )
+                for at in range(0, len(starts), together)
+            )
         )
-        tallies = [Tally() for _ in starts]
-        for number, fields in enumerate(minutes):
-            if fields:
-                tallies[number // a_step].add(_minute(fields))
-        return tallies
+        return [_tally(fields) for part in parts for fields in part]
 
 
-def _minute(fields: list[bytes]) -> dict[str, int]:
-    return {name.decode(): int(value) for name, value in zip(fields[::2], fields[1::2], strict=True)}
+def _tally(fields: list[bytes]) -> Tally:
+    return Tally({name.decode(): int(value) for name, value in zip(fields[::2], fields[1::2], strict=True)})

@@ -76,6 +76,22 @@ async def test_counts_fall_into_the_minute_of_the_event(world: World, scripts: S
     assert len(day) == 180
 
 
+async def test_in_a_step_of_several_minutes_counts_add_up_and_levels_do_not(world: World, scripts: Scripts) -> None:
+    """Of the replicas that answered the last number stays."""
+    stats, day = Stats(scripts), WINDOWS["24h"]
+    world.now_ms -= world.now_ms % (day.step_s * 1000)
+    for queued, replicas in ((3, 2), (0, 3)):
+        for _ in range(queued):
+            await world.queued()
+        await stats.sample(TENANT, world.now_ms)
+        await stats.sample_kernels(KernelSample(replicas, True, True, True), world.now_ms)
+        world.pass_ms(60_000)
+    own, system = await stats.read(TENANT, day, world.now_ms), await stats.read_system(day, world.now_ms)
+    assert own[-1].counts == {"decision:allow": 3, "level:queued": 3}
+    assert system[-1].counts == {"samples": 2, "replicas": 3}
+    assert len(own) == len(system) == day.steps
+
+
 async def test_levels_keep_the_highest_of_the_minute(world: World, scripts: Scripts) -> None:
     """A tenant without jobs leaves nothing in the store."""
     stats = Stats(scripts)
@@ -105,7 +121,7 @@ async def test_counters_end_by_themselves(world: World, scripts: Scripts) -> Non
     world.pass_ms(60_000)
     await Stats(scripts).sample(TENANT, world.now_ms)
     await Stats(scripts).sample_kernels(KernelSample(1, True, True, True), world.now_ms)
-    keys = await scripts.command("KEYS", "*:stats:*")
+    keys = [name for kind in ("stats", "health") for name in await scripts.command("KEYS", f"*:{kind}:*")]
     assert len(keys) == 3
     for name in keys:
         assert KEPT_S - 60 < await scripts.command("TTL", name) <= KEPT_S

@@ -30,14 +30,6 @@ def test_quantiles_of_several_steps_are_those_of_all_their_waits() -> None:
     assert wait_quantile_s([Tally({"wait:1": 99}), Tally({"wait:3600": 1})], 0.5) == pytest.approx(0.505)
 
 
-def test_counts_add_up_and_levels_do_not() -> None:
-    """A step of several minutes has the sum of events and the highest level."""
-    tally = Tally()
-    tally.add({"started": 2, "level:queued": 5, "replicas": 3})
-    tally.add({"started": 1, "level:queued": 2, "replicas": 2})
-    assert tally.counts == {"started": 3, "level:queued": 5, "replicas": 2}
-
-
 @pytest.mark.parametrize("name", sorted(WINDOWS))
 def test_a_window_is_of_whole_minutes_and_bounded(name: str) -> None:
     """It ends with the step that runs, and no chart has more than 180 points."""
