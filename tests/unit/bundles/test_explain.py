@@ -45,8 +45,8 @@ def test_with_how_much_care_it_is_released_is_told() -> None:
     }
     lines = told(job(), rule("ask", "require_approval", approvers={"roles": ["boss"], "expires": "2h", **careful}))
     assert (
-        "  released by 1 of role boss, not by who signed the bundle, after 3600 s by role escalation too, read for 30 s, "
-        "by typing `wipe it`, never by breaking glass, within 7200 s (ask)"
+        "  released by 1 of role boss, not by who signed the bundle, after 3600 s by role escalation too, "
+        "read for 30 s, by typing `wipe it`, never by breaking glass, within 7200 s (ask)"
     ) in lines
     lines = told(job(), rule("ask", "require_approval", approvers={"roles": ["boss"], "expires": "2h", "grants": True}))
     assert "  released by 1 of role boss, or by a standing grant, within 7200 s (ask)" in lines
