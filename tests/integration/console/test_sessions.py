@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from dataclasses import replace
 
@@ -251,7 +252,8 @@ async def test_events_end_with_the_session(api: ApiWorld, monkeypatch: pytest.Mo
     """Whoever is signed out sees nothing more of what is live."""
     monkeypatch.setattr(eventstream, "LOOK_EVERY_S", 0.0)
     client = await signed_in(api, "approver")
-    async with client.stream("GET", "/approvals/events", headers={"Accept": "text/event-stream"}) as reply:
+    events = client.stream("GET", "/approvals/events", headers={"Accept": "text/event-stream"})
+    async with asyncio.timeout(30), events as reply:
         assert reply.status_code == 200
         assert reply.headers["content-type"].startswith("text/event-stream")
         (item,) = await listed(api, "approver")

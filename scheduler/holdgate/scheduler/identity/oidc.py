@@ -203,7 +203,6 @@ class Provider:
                 options={
                     "iss": {"essential": True, "value": self._config.issuer},
                     "aud": {"essential": True, "value": self._config.client_id},
-                    "nonce": {"essential": True, "value": nonce},
                 },
                 params={
                     "nonce": nonce,
