@@ -49,7 +49,6 @@ async def test_a_rule_that_wants_it_read_refuses_who_is_too_quick_and_says_how_l
     viewed = [item["viewer"] for item in await events(world, shown) if item["type"] == "approval.viewed"]
     await shown_to(world, shown["job_id"], "ada")
     await shown_to(world, shown["job_id"], "auditor")
-    await shown_to(world, shown["job_id"], "deputy")
     assert viewed == ["ada"] == [e["viewer"] for e in await events(world, shown) if e["type"] == "approval.viewed"]
     early = SystemClock().now_ms() - 600_000
     await world.scripts.command("HSET", key(TENANT, "approval", shown["job_id"]), "seen:ada", early)
@@ -212,3 +211,20 @@ async def test_an_earlier_yes_by_another_way_is_not_given_again(world: ApiWorld)
     body = {"job_hash": shown["job_hash"], "snapshot": shown["snapshot"]}
     reply = await world.client("ada").post(f"/api/v1/approvals/{shown['job_id']}/reconfirm", json=body)
     assert (reply.status_code, code(reply)) == (409, "approval_not_reconfirmable")
+
+
+async def test_who_votes_in_anothers_stead_has_to_have_read_it_too(world: ApiWorld) -> None:
+    until = rfc3339(SystemClock().now_ms() + 3_600_000)
+    body = {"delegate": "deputy", "roles": ["release-manager"], "until": until, "reason": "on leave"}
+    assert (await world.client("bea").post("/api/v1/delegations", json=body)).status_code == 201
+    shown = await held(world, "read", by="deputy")
+    assert (shown["may_vote"], shown["reading_left_s"]) == (False, 600)
+    await shown_to(world, shown["job_id"], "bea")
+    assert code(await vote(world, shown, "deputy", on_behalf_of="bea")) == "approval_too_soon"
+    early = SystemClock().now_ms() - 600_000
+    await world.scripts.command("HSET", key(TENANT, "approval", shown["job_id"]), "seen:bea", early)
+    assert code(await vote(world, shown, "deputy", on_behalf_of="bea")) == "approval_too_soon"
+    seen = await world.scripts.command("HGET", key(TENANT, "approval", shown["job_id"]), "seen:deputy")
+    assert int(seen) > early
+    await world.scripts.command("HSET", key(TENANT, "approval", shown["job_id"]), "seen:deputy", early)
+    assert code(await vote(world, shown, "deputy", on_behalf_of="bea")) == "released"

@@ -23,6 +23,7 @@ from holdgate.kernel.trust import Trust
 from holdgate.scheduler import metrics
 from holdgate.scheduler.errors import (
     ApprovalDuplicateVote,
+    ApprovalForbidden,
     ApprovalNotReconfirmable,
     ApprovalSignatureInvalid,
     ApprovalStaleJob,
@@ -130,20 +131,22 @@ class ApprovalGate:
         return approval
 
     async def look(self, approver: Approver, approval: ApprovalView, view: JobView) -> Look:
-        """What this approver is told of it. The first look of a round is recorded where the rule gives a reading time,
-        for who may vote."""
+        """What this approver is told of it. The first look of a round is recorded where the rule has a reading time."""
         now_ms = self._clock.now_ms()
         past = await self._approvals.past(approver.tenant, approval.job_id)
         differing = () if past is None else tuple(changes(past, approval, view.decision))
-        if (refusal := self._refusal(approver, approval, now_ms)) is not None:
-            return Look(refusal.code, past=past, changes=differing)
+        refusal = self._refusal(approver, approval, now_ms)
         seen_ms: int | None = now_ms
-        if approval.reading_s:
+        # Who may not vote in their own name may in somebody else's, and has to have read it, too.
+        if approval.reading_s and (refusal is None or refusal.code == ApprovalForbidden.code):
             seen_ms = await self._approvals.view(approver.tenant, approval, approver.actor, now_ms)
+        left_ms = max(0, (seen_ms or now_ms) + approval.reading_s * 1000 - now_ms)
+        if refusal is not None:
+            return Look(refusal.code, left_ms, past=past, changes=differing)
         trust = self._trust()
         expected = self._record(approver, approval, view, reason="", approve=True)
         return Look(
-            reading_left_ms=max(0, (seen_ms or now_ms) + approval.reading_s * 1000 - now_ms),
+            reading_left_ms=left_ms,
             past=past,
             changes=differing,
             can_reconfirm=earlier_yes(past, approval, view.decision, approver.actor) is not None,
