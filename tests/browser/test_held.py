@@ -105,6 +105,25 @@ async def test_a_policy_that_changed_meanwhile_is_shown_before_it_counts(
     complaints.clear()
 
 
+async def test_a_vote_is_about_what_the_page_showed_and_not_about_what_holds_by_now(
+    system: ApiWorld, sign_in: SignIn, tmp_path: Path, complaints: list[str]
+) -> None:
+    """Somebody else's try had it decided again already: the page that is open still shows the round before."""
+    await publish_rules(system, tmp_path, careful())
+    job_id = await hold(system, topic=CAREFUL)
+    page = await opened(sign_in, job_id)
+    other = system.client("approver2")
+    seen = (await other.get(f"/api/v1/approvals/{job_id}")).json()
+    await publish_rules(system, tmp_path, careful(reason="another reason"), 2)
+    body = {"job_hash": seen["job_hash"], "snapshot": seen["snapshot"], "reason": "too late"}
+    assert (await other.post(f"/api/v1/approvals/{job_id}/approve", json=body)).status_code == 409
+    await page.locator("#reason").fill("as shown")
+    await page.get_by_role("button", name="Approve").click()
+    await expect(page.get_by_role("alert")).to_contain_text("The policy changed while you looked")
+    assert await job_state(system, job_id) == "held"
+    complaints.clear()
+
+
 async def test_a_yes_is_given_again_in_one_click_where_nothing_that_matters_changed(
     system: ApiWorld, sign_in: SignIn, tmp_path: Path, complaints: list[str]
 ) -> None:
