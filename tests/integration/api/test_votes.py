@@ -10,6 +10,9 @@ import pytest
 import pytest_asyncio
 
 from holdgate.kernel.clock import SystemClock, rfc3339
+from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.ids import ActorId
+from holdgate.scheduler.gates.approval import Approver, Shown, VoteForm
 from holdgate.scheduler.metrics import BREAK_GLASS
 from holdgate.scheduler.state.connection import key
 from support.api import ApiWorld
@@ -85,6 +88,11 @@ async def test_glass_is_not_broken_where_the_rule_forbids_it_nor_for_a_rejection
     shown = await held(world, "sealed")
     assert code(await vote(world, shown, "glass1", break_glass=True)) == "approval_forbidden"
     assert code(await vote(world, shown, "ada", verb="reject", break_glass=True)) == "invalid_input"
+    form = VoteForm(Shown(shown["job_hash"], shown["snapshot"]), "looked at it", break_glass=True)
+    with pytest.raises(InvalidInput, match="break_glass"):
+        await world.deps.approval_gate.reject(
+            Approver(TENANT, ActorId("ada"), ("release-manager",)), shown["job_id"], form
+        )
 
 
 async def test_after_its_time_others_may_release_it_and_before_they_may_neither_release_nor_reject(
