@@ -162,7 +162,7 @@ async def test_another_site_can_neither_act_nor_frame(
         await visiting.get_by_role("button", name=button).click()
         assert await visiting.get_by_role("button", name="Sign out").count() == 0
     await visiting.goto(elsewhere)
-    assert visiting.frames[1].url.startswith("chrome-error:")
+    await eventually(lambda: visiting.frames[1].url.startswith("chrome-error:"), why="the frame was refused")
     await page.goto("/status")
     await expect(page.get_by_role("heading", name="Status")).to_be_visible()
     complaints.clear()
