@@ -78,4 +78,6 @@ def test_no_page_names_another_address_or_holds_a_script_or_a_style() -> None:
     for path in [*(CONSOLE / "static").glob("*.js"), *(CONSOLE / "static").glob("*.css")]:
         text = path.read_text("utf-8")
         assert "https://" not in text, path
-        assert not re.search(r"\beval\(|new Function|\.(inner|outer)HTML\s*=|insertAdjacentHTML|document\.write|@import", text), path
+        assert not re.search(
+            r"\beval\(|new Function|\.(inner|outer)HTML\s*=|insertAdjacentHTML|document\.write|@import", text
+        ), path
