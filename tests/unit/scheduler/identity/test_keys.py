@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.ids import ActorId
 from holdgate.scheduler.api.auth import authenticate
 from holdgate.scheduler.api.problems import Problem
-from holdgate.scheduler.identity.keys import KeysInvalid, Role, issue_key, read_keys, revoke_key
+from holdgate.scheduler.identity.keys import KeysInvalid, Role, issue_key, read_keys, revoke_key, write_keys
 from holdgate.scheduler.identity.principals import ApiKeys
 
 
@@ -77,9 +79,26 @@ def test_a_file_of_another_shape_lets_nobody_in(tmp_path: Path, text: str) -> No
 
 
 def test_a_missing_file_lets_nobody_in(tmp_path: Path) -> None:
-    with pytest.raises(Problem) as caught:
-        ApiKeys(tmp_path / "none", Clock()).principal_of(b"key")
+    keys = ApiKeys(tmp_path / "none", Clock())
+    with pytest.raises(KeysInvalid) as caught:
+        keys.principal_of(b"key")
     assert caught.value.code == "keys_unavailable"
+    with pytest.raises(KeysInvalid):
+        keys.principal_by_id("key_0")
+
+
+def test_a_key_is_found_by_its_name_until_it_is_revoked_or_the_name_is_two_keys(tmp_path: Path) -> None:
+    """What sessions look up at each request."""
+    path = tmp_path / "keys.json"
+    _, record = issue_key(path, tenant="acme", actor="alice", roles=["approver"])
+    found = ApiKeys(path, Clock()).principal_by_id(record.key_id)
+    assert found is not None
+    assert found.actor == "alice"
+    write_keys(path, (record, replace(record, sha256="0" * 64, actor=ActorId("mallory"))))
+    assert ApiKeys(path, Clock()).principal_by_id(record.key_id) is None
+    write_keys(path, (record,))
+    revoke_key(path, record.key_id)
+    assert ApiKeys(path, Clock()).principal_by_id(record.key_id) is None
 
 
 def test_a_name_of_another_shape_gets_no_key(tmp_path: Path) -> None:
