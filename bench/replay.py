@@ -19,8 +19,9 @@ from bench.decision import NOW_MS, example_job, example_policy
 from holdgate.bundles.replay import Recorded, Replay
 from holdgate.kernel.evaluate import evaluate
 from holdgate.kernel.ids import ActorId, Digest, JobId, new_job_id
+from holdgate.kernel.links import Signed
 from holdgate.kernel.policy import Policy
-from holdgate.kernel.records import Job, Phase, Signed
+from holdgate.kernel.records import Job, Phase
 from holdgate.scheduler.state.connection import Scripts, connect_redis
 from holdgate.scheduler.state.jobs import Jobs, Submission
 from holdgate.scheduler.state.recorded import RecordedDecisions, Wanted

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from holdgate.bundles.root import Root
 from holdgate.kernel.custody import PermitRequest, answer_permit
 from holdgate.kernel.ids import ActorId, Digest, WorkerId
-from holdgate.kernel.records import ApprovalRequirement, Decision, Outcome, Phase, Signed, Verdict
+from holdgate.kernel.links import Signed
+from holdgate.kernel.records import ApprovalRequirement, Decision, Outcome, Phase, Verdict
 from holdgate.kernel.standing import BREAK_GLASS_ROLE, ESCALATION_ROLE
 from holdgate.kernel.trust import Trust
 from holdgate.scheduler.state.approvals import ApprovalStatus, ApprovalView, CastVote

@@ -21,9 +21,10 @@ from holdgate.kernel.canonical import digest
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.ids import ActorId, JobId, LeaseToken, Tenant, WorkerId
+from holdgate.kernel.links import Admission, Permit, Signed, Vote
 from holdgate.kernel.permits import Keyring, Signer, open_signed, seal
 from holdgate.kernel.policy import compile_policy, parse_rules, snapshot_of
-from holdgate.kernel.records import Admission, Decision, Job, Outcome, Permit, Phase, Signed, Verdict, Vote
+from holdgate.kernel.records import Decision, Job, Outcome, Phase, Verdict
 from holdgate.kernel.service import KernelService
 from holdgate.kernel.trust import ActivePolicy, FailModes, PolicyEvent, Trust
 from holdgate.scheduler.dispatch.config import DispatchConfig

@@ -19,8 +19,9 @@ from holdgate.kernel import limits, subjects, wire
 from holdgate.kernel.canonical import canonical_bytes, digest_bytes
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.ids import Digest, WorkerId, new_job_id, new_permit_id, new_token
+from holdgate.kernel.links import Permit
 from holdgate.kernel.permits import Signer, seal
-from holdgate.kernel.records import NO_CONSTRAINTS, Job, Permit
+from holdgate.kernel.records import NO_CONSTRAINTS, Job
 
 KERNEL = Signer.from_seed(b"k" * 32)
 DISPATCHER = Signer.from_seed(b"d" * 32)

@@ -8,19 +8,9 @@ from typing import Any
 
 from holdgate.kernel.canonical import digest, digest_bytes
 from holdgate.kernel.ids import ActorId, Digest, JobId, LeaseToken, PermitId, Tenant, WorkerId, new_job_id, new_token
+from holdgate.kernel.links import Admission, Signed, Vote
 from holdgate.kernel.permits import Signer, seal
-from holdgate.kernel.records import (
-    Admission,
-    ApprovalRequirement,
-    Decision,
-    Job,
-    Outcome,
-    Phase,
-    Signed,
-    Throttle,
-    Verdict,
-    Vote,
-)
+from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Outcome, Phase, Throttle, Verdict
 from holdgate.scheduler.state.approvals import Approvals, VoteRequest, VoteResult
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.backlog import Backlog, Picked, StartRequest, StartResult

@@ -12,8 +12,9 @@ from holdgate.bundles.format import build_bundle, sign_bundle
 from holdgate.bundles.root import Approver, AuthorKey, Fail, Pins, Root, RootKeys, Scope
 from holdgate.kernel.canonical import canonical_bytes, digest_bytes
 from holdgate.kernel.ids import ActorId, JobId, Tenant, new_job_id
+from holdgate.kernel.links import Admission, Signed, Vote
 from holdgate.kernel.permits import Signer, seal
-from holdgate.kernel.records import Admission, Decision, Job, Outcome, Signed, Vote
+from holdgate.kernel.records import Decision, Job, Outcome
 
 NOW_MS = 1_800_000_000_000
 YEAR_MS = 365 * 86_400_000

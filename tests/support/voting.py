@@ -13,8 +13,8 @@ import httpx
 
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.ids import ActorId, JobId, Tenant
+from holdgate.kernel.links import Vote
 from holdgate.kernel.permits import Signer, seal
-from holdgate.kernel.records import Vote
 from support.api import ApiWorld, running_api
 from support.holding import add_person, publish_rules
 from support.servers import Servers

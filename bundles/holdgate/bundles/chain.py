@@ -29,8 +29,8 @@ from holdgate.bundles.root import SIGNATURE_HEX, Pins, Root, parse_root
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.errors import Forged, MalformedJson
 from holdgate.kernel.ids import Digest
+from holdgate.kernel.links import Signed
 from holdgate.kernel.permits import Keyring, Signer, fingerprint
-from holdgate.kernel.records import Signed
 
 DOMAIN = "root"
 CHAIN_BYTES_MAX = 4 * 1024 * 1024

@@ -31,8 +31,8 @@ from holdgate.kernel import limits
 from holdgate.kernel.canonical import canonical_bytes, digest_bytes, parse_json
 from holdgate.kernel.errors import HoldgateError, MalformedJson
 from holdgate.kernel.ids import Digest
+from holdgate.kernel.links import Signed
 from holdgate.kernel.permits import Signer
-from holdgate.kernel.records import Signed
 
 DOMAIN = "bundle"
 """Purpose of the signatures, see `kernel.canonical.signing_input`."""

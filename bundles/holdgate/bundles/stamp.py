@@ -22,8 +22,8 @@ from holdgate.bundles.trusted import BUNDLES_MAX
 from holdgate.kernel import limits
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.errors import Forged, MalformedJson
+from holdgate.kernel.links import Signed
 from holdgate.kernel.permits import Keyring, Signer
-from holdgate.kernel.records import Signed
 
 DOMAIN = "stamp"
 EVERY_S = 30.0

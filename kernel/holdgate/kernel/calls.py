@@ -16,7 +16,8 @@ from holdgate.kernel import limits, wire
 from holdgate.kernel.custody import PermitReply, PermitRequest
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import Digest, WorkerId
-from holdgate.kernel.records import Decision, Job, Phase, Signed
+from holdgate.kernel.links import Signed
+from holdgate.kernel.records import Decision, Job, Phase
 
 REQUEST_BYTES = 4 * 1024 * 1024
 """A request is cut where it would be longer; a single job may be, up to what NATS carries."""

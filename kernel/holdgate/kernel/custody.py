@@ -14,19 +14,9 @@ from dataclasses import dataclass
 from holdgate.kernel import limits
 from holdgate.kernel.errors import Forged, InvalidInput
 from holdgate.kernel.ids import NAME, WorkerId, new_permit_id
+from holdgate.kernel.links import Admission, Permit, Signed, Vote
 from holdgate.kernel.permits import Signer, open_signed, seal
-from holdgate.kernel.records import (
-    Admission,
-    ApprovalRequirement,
-    Decision,
-    Job,
-    Outcome,
-    Over,
-    Permit,
-    Signed,
-    Verdict,
-    Vote,
-)
+from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Outcome, Over, Verdict
 from holdgate.kernel.standing import Ballot, is_useful, missing
 from holdgate.kernel.trust import Trust
 from holdgate.kernel.votes import VOTES_MAX, VotesInvalid, VoteTarget, open_vote

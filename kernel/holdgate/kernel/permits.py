@@ -21,7 +21,8 @@ from nacl.signing import SigningKey, VerifyKey
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.errors import Forged, InvalidInput
 from holdgate.kernel.grants import Delegation, GrantPart
-from holdgate.kernel.records import Admission, Constraints, Outcome, Permit, Signed, Vote
+from holdgate.kernel.links import Admission, Permit, Signed, Vote
+from holdgate.kernel.records import Constraints, Outcome
 
 Record = TypeVar("Record", Admission, Vote, Permit, GrantPart, Delegation)
 

@@ -17,8 +17,9 @@ from typing import Protocol
 from holdgate.kernel import limits
 from holdgate.kernel.errors import Forged, InvalidInput
 from holdgate.kernel.ids import ActorId, Digest
+from holdgate.kernel.links import Signed, Vote
 from holdgate.kernel.permits import Keyring, open_signed
-from holdgate.kernel.records import Job, Signed, Vote
+from holdgate.kernel.records import Job
 
 VOTES_MAX = 64
 """Signed votes that one permit request, or one handover, may carry; each costs a signature check."""

@@ -13,8 +13,8 @@ from holdgate.bundles.keys import load_signer
 from holdgate.kernel import subjects
 from holdgate.kernel.clock import SystemClock, rfc3339
 from holdgate.kernel.ids import Digest, JobId, Tenant
+from holdgate.kernel.links import Vote
 from holdgate.kernel.permits import open_signed
-from holdgate.kernel.records import Vote
 from support.api import ApiWorld, publish_bundle, without_policy
 
 PROD = {"topic": "job.deploy.apply", "labels": {"env": "prod"}, "capability": "infra.write"}

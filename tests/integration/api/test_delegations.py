@@ -12,8 +12,8 @@ from holdgate.bundles.keys import load_signer
 from holdgate.kernel.clock import SystemClock, rfc3339
 from holdgate.kernel.grants import Delegation, new_delegation_id
 from holdgate.kernel.ids import ActorId, JobId, Tenant
+from holdgate.kernel.links import Vote
 from holdgate.kernel.permits import open_signed, seal
-from holdgate.kernel.records import Vote
 from holdgate.scheduler.gates import metrics
 from holdgate.scheduler.gates.approval import Approver
 from holdgate.scheduler.gates.delegations import DelegationGate

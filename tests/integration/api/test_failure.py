@@ -12,8 +12,9 @@ import structlog
 from prometheus_client import REGISTRY
 
 from holdgate.kernel.ids import JobId, Tenant
+from holdgate.kernel.links import Admission
 from holdgate.kernel.permits import open_signed
-from holdgate.kernel.records import Admission, Outcome
+from holdgate.kernel.records import Outcome
 from holdgate.scheduler.api.app import create_app
 from holdgate.scheduler.api.deps import ApiLimits
 from support.api import ApiWorld, running_api

@@ -12,8 +12,8 @@ import pytest
 from holdgate.kernel import wire
 from holdgate.kernel.grants import GrantTerms
 from holdgate.kernel.ids import JobId, Tenant
+from holdgate.kernel.links import Vote
 from holdgate.kernel.permits import open_signed
-from holdgate.kernel.records import Vote
 from holdgate.scheduler.gates import metrics
 from holdgate.scheduler.identity.keys import read_keys, revoke_key
 from holdgate.scheduler.state.approvals import ApprovalStatus

@@ -11,8 +11,8 @@ import pytest_asyncio
 from holdgate.kernel.canonical import digest
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.ids import ActorId, JobId, Tenant
+from holdgate.kernel.links import Vote
 from holdgate.kernel.permits import open_signed
-from holdgate.kernel.records import Vote
 from holdgate.scheduler.state.connection import key
 from support.api import ApiWorld
 from support.servers import Servers

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from holdgate.kernel.ids import JobId, Tenant
+from holdgate.kernel.links import Vote
 from holdgate.kernel.permits import open_signed
-from holdgate.kernel.records import Vote
 from holdgate.scheduler.state.connection import key
 from support.api import ApiWorld
 

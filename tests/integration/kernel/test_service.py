@@ -16,9 +16,10 @@ from holdgate.kernel.client import KernelClient, KernelRefused
 from holdgate.kernel.custody import PermitRequest
 from holdgate.kernel.errors import KernelUnavailable, NoPolicy
 from holdgate.kernel.ids import Tenant, WorkerId
+from holdgate.kernel.links import Permit
 from holdgate.kernel.output import OutputFacts, OutputVerdict
 from holdgate.kernel.permits import Keyring, open_signed
-from holdgate.kernel.records import Job, Permit, Phase, Verdict
+from holdgate.kernel.records import Job, Phase, Verdict
 from holdgate.kernel.trust import NO_POLICY_SNAPSHOT
 from support.trust import ALLOW_READS, HOLD_WRITES, admission, bundle, job, signer, vote
 from support.waiting import Eventually

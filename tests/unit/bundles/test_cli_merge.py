@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from holdgate.bundles.cli import bundle_app, keys_app
 from holdgate.bundles.errors import BundleRefused
 from holdgate.bundles.format import BundleFile, join_signatures, parse_bundle
-from holdgate.kernel.records import Signed
+from holdgate.kernel.links import Signed
 from support.trust import ALLOW_READS, HOLD_WRITES, STARTER, bundle, signed, signer
 
 RUN = CliRunner()

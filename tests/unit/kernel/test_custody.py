@@ -13,21 +13,18 @@ from holdgate.kernel.custody import PermitReply, PermitRequest, answer_permit, r
 from holdgate.kernel.errors import Forged
 from holdgate.kernel.ids import Digest, WorkerId
 from holdgate.kernel.limits import CLOCK_SKEW_S, PERMIT_LIFETIME_S
+from holdgate.kernel.links import Admission, Permit, Signed, Vote
 from holdgate.kernel.permits import Keyring, open_signed
 from holdgate.kernel.records import (
-    Admission,
     ApprovalRequirement,
     Constraints,
     Decision,
     Job,
     Outcome,
     Over,
-    Permit,
     Phase,
-    Signed,
     Throttle,
     Verdict,
-    Vote,
 )
 from holdgate.kernel.trust import Trust
 from support.trust import NOW_MS, Ceremony, admission, job, signer, vote

@@ -14,7 +14,8 @@ from holdgate.bundles.chain import verify_root
 from holdgate.bundles.root import ApproverRole, Root, Scope
 from holdgate.kernel.custody import PermitReply, PermitRequest, answer_permit
 from holdgate.kernel.ids import Digest, WorkerId
-from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Outcome, Phase, Signed, Verdict
+from holdgate.kernel.links import Signed
+from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Outcome, Phase, Verdict
 from holdgate.kernel.trust import Trust
 from support.trust import NOW_MS, Ceremony, admission, job, signer, vote
 

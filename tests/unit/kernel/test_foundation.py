@@ -14,8 +14,9 @@ from holdgate.kernel import ids, wire
 from holdgate.kernel.clock import parse_rfc3339, rfc3339
 from holdgate.kernel.errors import Forged, InvalidInput
 from holdgate.kernel.ids import ActorId, Digest, JobId, PermitId, Tenant, WorkerId
+from holdgate.kernel.links import Admission, Permit, Signed, Vote
 from holdgate.kernel.permits import Keyring, Signer, open_signed, seal
-from holdgate.kernel.records import Admission, Constraints, Outcome, Permit, Signed, Vote
+from holdgate.kernel.records import Constraints, Outcome
 from holdgate.kernel.tasks import TaskSet
 
 HASH = Digest("sha256:" + "0" * 64)

@@ -11,8 +11,9 @@ from holdgate.kernel.canonical import digest
 from holdgate.kernel.errors import Forged, InvalidInput
 from holdgate.kernel.grants import Delegation, GrantPart, GrantTerms, new_delegation_id, new_grant_id, rules_of
 from holdgate.kernel.ids import ActorId, JobId, Tenant
+from holdgate.kernel.links import Vote
 from holdgate.kernel.permits import DOMAINS, Keyring, Signer, open_signed, seal
-from holdgate.kernel.records import ApprovalRequirement, Vote
+from holdgate.kernel.records import ApprovalRequirement
 from support.policies import IDENTITY, NOW_MS, job
 
 API = Signer.from_seed(b"a" * 32)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from holdgate.kernel import limits
+from holdgate.kernel.links import Signed
 from holdgate.kernel.permits import Signer, seal
-from holdgate.kernel.records import Signed
 from holdgate.workers.errors import MalformedDelivery, PermitRefused, Refusal
 from holdgate.workers.permits import Delivery, PermitCheck
 from support.handover import DISPATCHER, KERNEL, STRANGER, make_delivery, make_job, make_permit

@@ -9,8 +9,9 @@ import pytest
 
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import ActorId, Digest
+from holdgate.kernel.links import Signed, Vote
 from holdgate.kernel.permits import Signer, seal
-from holdgate.kernel.records import Job, Signed, Vote
+from holdgate.kernel.records import Job
 from holdgate.kernel.votes import VOTES_MAX
 from holdgate.workers.errors import MalformedDelivery, PermitRefused, Refusal
 from holdgate.workers.permits import Delivery, PermitCheck

@@ -26,8 +26,9 @@ from typing import Any
 from holdgate.kernel import limits
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import Forged, InvalidInput
+from holdgate.kernel.links import Permit, Signed
 from holdgate.kernel.permits import Keyring, open_signed
-from holdgate.kernel.records import Job, Permit, Signed
+from holdgate.kernel.records import Job
 from holdgate.kernel.votes import VOTES_MAX
 from holdgate.workers.errors import MalformedDelivery, PermitRefused, Refusal
 from holdgate.workers.votes import NO_VOTES_NEEDED, SignedVotes

@@ -23,7 +23,7 @@ from holdgate.kernel.batching import BatchPublisher, Publication
 from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import InvalidInput, Unavailable
-from holdgate.kernel.records import Permit
+from holdgate.kernel.links import Permit
 from holdgate.kernel.tasks import TaskSet
 from holdgate.workers import metrics
 from holdgate.workers.askline import AskLine

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import ActorId
+from holdgate.kernel.links import Permit, Signed
 from holdgate.kernel.permits import Keyring, fingerprint
-from holdgate.kernel.records import Job, Permit, Signed, Verdict
+from holdgate.kernel.records import Job, Verdict
 from holdgate.kernel.votes import VoteKeys, VotesInvalid, VoteTarget, open_vote
 from holdgate.workers.errors import PermitRefused, Refusal
 

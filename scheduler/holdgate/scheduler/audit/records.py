@@ -17,8 +17,8 @@ from typing import Any
 
 from holdgate.kernel.canonical import canonical_bytes, digest_bytes, parse_json
 from holdgate.kernel.errors import Forged, InvalidInput
+from holdgate.kernel.links import Signed
 from holdgate.kernel.permits import Keyring, Signer
-from holdgate.kernel.records import Signed
 
 SEAL_DOMAIN = "audit-segment"
 CHAIN_START = bytes(32)

@@ -30,18 +30,9 @@ from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import DEADLINE_PASSED, NOT_YET, PermitReply, PermitRequest, required_approvals
 from holdgate.kernel.errors import Forged, HoldgateError, InvalidInput, KernelUnavailable, Unavailable
 from holdgate.kernel.ids import Digest, Entropy, LeaseToken, PermitId, Tenant, WorkerId, new_permit_id, new_token
+from holdgate.kernel.links import Permit, Signed
 from holdgate.kernel.permits import Signer, seal
-from holdgate.kernel.records import (
-    ALLOWING,
-    ApprovalRequirement,
-    Decision,
-    Job,
-    Outcome,
-    Permit,
-    Phase,
-    Signed,
-    Verdict,
-)
+from holdgate.kernel.records import ALLOWING, ApprovalRequirement, Decision, Job, Outcome, Phase, Verdict
 from holdgate.scheduler import metrics
 from holdgate.scheduler.errors import NotFound
 from holdgate.scheduler.state.approvals import Approvals, Redecision, job_shape

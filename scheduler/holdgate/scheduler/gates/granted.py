@@ -17,8 +17,9 @@ from holdgate.kernel.custody import effective_verdict
 from holdgate.kernel.errors import Forged
 from holdgate.kernel.grants import GrantId, GrantPart, GrantTerms, rules_of
 from holdgate.kernel.ids import Digest, Tenant
+from holdgate.kernel.links import Signed, Vote
 from holdgate.kernel.permits import Signer, open_signed, seal
-from holdgate.kernel.records import Decision, Job, Signed, Verdict, Vote
+from holdgate.kernel.records import Decision, Job, Verdict
 from holdgate.kernel.standing import Ballot, all_missing
 from holdgate.kernel.trust import Trust
 from holdgate.scheduler.gates import metrics

@@ -20,8 +20,9 @@ from holdgate.kernel.client import KernelClient, is_without_policy
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import effective_verdict, required_approvals
 from holdgate.kernel.errors import KernelUnavailable
+from holdgate.kernel.links import Admission
 from holdgate.kernel.permits import Signer, seal
-from holdgate.kernel.records import Admission, Decision, Job, Outcome, Over, Phase, Throttle, Verdict
+from holdgate.kernel.records import Decision, Job, Outcome, Over, Phase, Throttle, Verdict
 from holdgate.kernel.trust import NO_POLICY_SNAPSHOT, Trust
 from holdgate.scheduler.errors import IdempotencyConflict, QueueFull, StateBroken
 from holdgate.scheduler.gates import metrics

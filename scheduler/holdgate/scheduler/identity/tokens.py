@@ -13,8 +13,8 @@ from typing import Any
 
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.errors import Forged, InvalidInput
+from holdgate.kernel.links import Signed
 from holdgate.kernel.permits import Keyring, Signer
-from holdgate.kernel.records import Signed
 
 TOKEN_CHARS_MAX = 3800
 """A browser keeps a cookie of 4096 bytes, name and attributes included."""

@@ -17,7 +17,8 @@ import structlog
 
 from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.ids import JobId, LeaseToken, PermitId, Tenant, WorkerId, new_token
-from holdgate.kernel.records import Decision, Job, Priority, Signed
+from holdgate.kernel.links import Signed
+from holdgate.kernel.records import Decision, Job, Priority
 from holdgate.scheduler.errors import StateBroken
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.connection import Arg, Scripts, key

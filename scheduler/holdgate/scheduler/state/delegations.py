@@ -13,7 +13,7 @@ from typing import Any
 from holdgate.kernel import limits
 from holdgate.kernel.grants import Delegation, DelegationId
 from holdgate.kernel.ids import ActorId, Tenant, uuid7
-from holdgate.kernel.records import Signed
+from holdgate.kernel.links import Signed
 from holdgate.scheduler.errors import DelegationEnded, DelegationLimit, DelegationNotFound, StateBroken
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.connection import Arg, Scripts, key

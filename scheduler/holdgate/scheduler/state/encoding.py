@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdgate.kernel.errors import InvalidInput
-from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Severity, Signed
+from holdgate.kernel.links import Signed
+from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Severity
 from holdgate.kernel.wire import pack, unpack
 from holdgate.scheduler.errors import StateBroken
 

@@ -16,7 +16,8 @@ from holdgate.kernel.canonical import digest
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.grants import GrantId, GrantTerms
 from holdgate.kernel.ids import ActorId, Digest, JobId, Tenant
-from holdgate.kernel.records import ApprovalRequirement, Job, Signed
+from holdgate.kernel.links import Signed
+from holdgate.kernel.records import ApprovalRequirement, Job
 from holdgate.kernel.wire import pack
 from holdgate.scheduler.errors import (
     ApprovalDuplicateVote,

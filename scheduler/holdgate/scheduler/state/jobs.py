@@ -16,7 +16,8 @@ from typing import Any
 from holdgate.kernel.custody import required_approvals
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import JOB_ID, ActorId, JobId, Tenant
-from holdgate.kernel.records import Decision, Job, Outcome, Over, Signed, Throttle
+from holdgate.kernel.links import Signed
+from holdgate.kernel.records import Decision, Job, Outcome, Over, Throttle
 from holdgate.scheduler.errors import JobNotFound, WrongState
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.approvals.demands import escalates_ms

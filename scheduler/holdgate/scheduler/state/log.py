@@ -30,7 +30,8 @@ from holdgate.kernel.batching import BatchPublisher, Publication
 from holdgate.kernel.canonical import digest_bytes
 from holdgate.kernel.errors import Forged, InvalidInput, Unavailable
 from holdgate.kernel.ids import Digest
-from holdgate.kernel.records import Decision, Job, Signed
+from holdgate.kernel.links import Signed
+from holdgate.kernel.records import Decision, Job
 from holdgate.kernel.wire import pack, unpack
 from holdgate.scheduler.errors import LogUnavailable, NotFound
 from holdgate.scheduler.state import encoding

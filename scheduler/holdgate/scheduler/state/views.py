@@ -8,7 +8,8 @@ from typing import Any
 import msgpack
 
 from holdgate.kernel.ids import JobId
-from holdgate.kernel.records import Decision, Job, Signed
+from holdgate.kernel.links import Signed
+from holdgate.kernel.records import Decision, Job
 from holdgate.scheduler.errors import StateBroken
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.transitions import State

@@ -9,8 +9,9 @@ from nats.aio.client import Client as Nats
 from holdgate.kernel import subjects, wire
 from holdgate.kernel.canonical import canonical_bytes, digest
 from holdgate.kernel.ids import JobId, Tenant
+from holdgate.kernel.links import Permit, Signed
 from holdgate.kernel.permits import Keyring, open_signed
-from holdgate.kernel.records import Permit, Phase, Signed
+from holdgate.kernel.records import Phase
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.redecide import FULL_PASS_S
 from holdgate.scheduler.state.approvals import ApprovalStatus

@@ -8,8 +8,8 @@ import msgpack
 import pytest
 
 from holdgate.kernel.ids import JobId
+from holdgate.kernel.links import Signed, Vote
 from holdgate.kernel.permits import Keyring, Signer, open_signed
-from holdgate.kernel.records import Signed, Vote
 from holdgate.scheduler import metrics
 from holdgate.scheduler.state.approvals import ApprovalStatus
 from holdgate.scheduler.state.connection import key

@@ -12,7 +12,8 @@ import pytest
 from holdgate.kernel.canonical import digest
 from holdgate.kernel.grants import GrantTerms, new_grant_id
 from holdgate.kernel.ids import ActorId, Tenant
-from holdgate.kernel.records import ApprovalRequirement, Outcome, Over, Signed, Throttle, Verdict
+from holdgate.kernel.links import Signed
+from holdgate.kernel.records import ApprovalRequirement, Outcome, Over, Throttle, Verdict
 from holdgate.scheduler.errors import GrantEnded, GrantLimit, GrantNotFound
 from holdgate.scheduler.state.approvals import ApprovalStatus
 from holdgate.scheduler.state.connection import key

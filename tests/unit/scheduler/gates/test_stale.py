@@ -9,7 +9,8 @@ import pytest
 
 from holdgate.kernel.canonical import digest
 from holdgate.kernel.ids import ActorId, JobId
-from holdgate.kernel.records import ApprovalRequirement, Constraints, Decision, Signed, Verdict
+from holdgate.kernel.links import Signed
+from holdgate.kernel.records import ApprovalRequirement, Constraints, Decision, Verdict
 from holdgate.scheduler.gates.approval.stale import changes, earlier_yes
 from holdgate.scheduler.state.approvals import ApprovalStatus, ApprovalView, CastVote, PastRound
 from support.state import SNAPSHOT, make_decision, make_job

@@ -9,7 +9,7 @@ from typing import Any
 from holdgate.kernel import limits
 from holdgate.kernel.clock import parse_rfc3339
 from holdgate.kernel.ids import ActorId, Digest, JobId
-from holdgate.kernel.records import Signed
+from holdgate.kernel.links import Signed
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
 from holdgate.scheduler.api.problems import Problem, invalid, invalid_fields
 from holdgate.scheduler.api.routes.approvals import approval_id_of, approver_of

@@ -15,8 +15,8 @@ from holdgate.client.models import Approval, SignedVote
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import ActorId, Digest, JobId, Tenant
+from holdgate.kernel.links import Vote
 from holdgate.kernel.permits import seal
-from holdgate.kernel.records import Vote
 
 
 def signed_with(

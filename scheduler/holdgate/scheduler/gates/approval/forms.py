@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from holdgate.kernel.ids import ActorId
-from holdgate.kernel.records import Signed
+from holdgate.kernel.links import Signed
 from holdgate.scheduler.gates.approval.checks import Approver, Shown
 
 

@@ -16,8 +16,9 @@ import structlog
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.kernel.ids import ActorId, JobId, Tenant
+from holdgate.kernel.links import Vote
 from holdgate.kernel.permits import Signer, seal
-from holdgate.kernel.records import Job, Vote
+from holdgate.kernel.records import Job
 from holdgate.kernel.standing import Ballot
 from holdgate.kernel.trust import Trust
 from holdgate.scheduler import metrics

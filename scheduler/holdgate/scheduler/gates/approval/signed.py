@@ -12,8 +12,8 @@ from typing import Any
 from holdgate.kernel import limits
 from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.errors import Forged, InvalidInput
+from holdgate.kernel.links import Signed, Vote
 from holdgate.kernel.permits import open_signed
-from holdgate.kernel.records import Signed, Vote
 from holdgate.kernel.trust import Trust
 from holdgate.scheduler.errors import ApprovalSignatureInvalid
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from holdgate.kernel.ids import ActorId, Digest, JobId
-from holdgate.kernel.records import ApprovalRequirement, Decision, Outcome, Severity, Signed
+from holdgate.kernel.links import Signed
+from holdgate.kernel.records import ApprovalRequirement, Decision, Outcome, Severity
 from holdgate.kernel.standing import Ballot, all_missing, has_escalated
 from holdgate.scheduler.state.approvals import demands
 from holdgate.scheduler.state.approvals.shape import shape_of
