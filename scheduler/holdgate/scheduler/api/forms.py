@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from holdgate.kernel import limits
@@ -12,7 +12,7 @@ from holdgate.scheduler.api.problems import Problem, invalid, invalid_fields
 _NONE: frozenset[str] = frozenset()
 
 
-def members_of(body: Any, *, required: set[str], optional: set[str] | frozenset[str] = _NONE) -> dict[str, Any]:
+def members_of(body: Any, *, required: Set[str] = _NONE, optional: Set[str] = _NONE) -> dict[str, Any]:
     """`body` as an object with these members and no others. That a reason is missing is told apart (`reason_of`)."""
     if not isinstance(body, dict):
         raise invalid("body", "an object is expected")
@@ -25,11 +25,16 @@ def members_of(body: Any, *, required: set[str], optional: set[str] | frozenset[
 
 
 def text_of(body: Mapping[str, Any], name: str, chars_max: int) -> str:
-    """A text of 1 to `chars_max` characters."""
+    """A text of 1 to `chars_max` characters that can be printed."""
     value = body.get(name)
-    if not isinstance(value, str) or not 1 <= len(value) <= chars_max:
-        raise invalid(name, f"a text of at most {chars_max} characters is expected")
+    if not isinstance(value, str) or not 1 <= len(value) <= chars_max or not value.isprintable():
+        raise invalid(name, f"a text of 1 to {chars_max} printable characters is expected")
     return value
+
+
+def confirm_of(body: Mapping[str, Any]) -> str:
+    """The member `confirm`, which a rule may ask for; empty without one."""
+    return "" if body.get("confirm") is None else text_of(body, "confirm", limits.REASON_CHARS_MAX)
 
 
 def texts_of(body: Mapping[str, Any], name: str, most: int) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 from holdgate.kernel import limits
 from holdgate.kernel.ids import JOB_ID, Digest, JobId
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
-from holdgate.scheduler.api.forms import members_of, reason_of, text_of
+from holdgate.scheduler.api.forms import confirm_of, members_of, reason_of
 from holdgate.scheduler.api.problems import Problem, invalid, problem_of
 from holdgate.scheduler.api.routes.approvals import approver_of
 from holdgate.scheduler.errors import BulkMixed
@@ -37,7 +37,7 @@ def _form(sent: Any) -> BulkForm:
     return BulkForm(
         approve=body["verdict"] == "approve",
         reason=reason_of(body),
-        confirm="" if body.get("confirm") is None else text_of(body, "confirm", limits.REASON_CHARS_MAX),
+        confirm=confirm_of(body),
         items=tuple(_shown(index, item) for index, item in enumerate(items)),
     )
 

@@ -10,7 +10,7 @@ from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.grants import GrantId
 from holdgate.kernel.ids import JOB_ID, Digest, JobId
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
-from holdgate.scheduler.api.forms import members_of, number_of, reason_of, text_of, texts_of, time_of
+from holdgate.scheduler.api.forms import confirm_of, members_of, number_of, reason_of, text_of, texts_of, time_of
 from holdgate.scheduler.api.paging import page_of, page_reply
 from holdgate.scheduler.api.routes.approvals import approver_of
 from holdgate.scheduler.api.shapes import time_or_none
@@ -47,7 +47,7 @@ async def request_grant(call: Call) -> Reply:
         uses_max=number_of(body, "uses_max", limits.GRANT_USES_MAX),
         expires_ms=time_of(body, "expires_at", call.deps.clock.now_ms(), limits.GRANT_S_MAX),
         reason=reason_of(body),
-        confirm=_confirm_of(body),
+        confirm=confirm_of(body),
     )
     if JOB_ID.match(job_id) is None:
         raise ApprovalNotFound
@@ -68,7 +68,7 @@ async def approve_grant(call: Call) -> Reply:
     grant_id = _grant_id_of(call)
     body = members_of(call.json, required={"grant_digest", "reason"}, optional={"confirm"})
     digest = Digest(text_of(body, "grant_digest", DIGEST_CHARS_MAX))
-    form = GrantApproval(grant_id, digest, reason_of(body), _confirm_of(body))
+    form = GrantApproval(grant_id, digest, reason_of(body), confirm_of(body))
     return reply_json(grant_row(await call.deps.grant_gate.approve(approver_of(call), form)))
 
 
@@ -124,7 +124,3 @@ def _grant_id_of(call: Call) -> GrantId:
     if GRANT_ID.match(text) is None:
         raise GrantNotFound
     return GrantId(text)
-
-
-def _confirm_of(body: dict[str, Any]) -> str:
-    return text_of(body, "confirm", limits.REASON_CHARS_MAX) if body.get("confirm") is not None else ""

@@ -6,12 +6,11 @@ import base64
 import binascii
 from typing import Any
 
-from holdgate.kernel import limits
-from holdgate.kernel.clock import parse_rfc3339
 from holdgate.kernel.ids import ActorId, Digest, JobId
 from holdgate.kernel.links import Signed
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
-from holdgate.scheduler.api.problems import Problem, invalid, invalid_fields
+from holdgate.scheduler.api.forms import confirm_of, members_of, reason_of, text_of, time_of
+from holdgate.scheduler.api.problems import invalid, invalid_fields
 from holdgate.scheduler.api.routes.approvals import approval_id_of, approver_of
 from holdgate.scheduler.api.shapes import approval_row
 from holdgate.scheduler.gates.approval import Shown, VoteForm
@@ -42,15 +41,16 @@ async def reject(call: Call) -> Reply:
 async def reconfirm(call: Call) -> Reply:
     """`POST /approvals/{job_id}/reconfirm`: the yes of an earlier round again, with its reason"""
     job_id = approval_id_of(call)
-    body = _object(call.json, RECONFIRM_FIELDS)
-    shown, confirm = _shown(body), _text(body, "confirm", limits.REASON_CHARS_MAX)
-    return _voted(job_id, await call.deps.approval_gate.reconfirm(approver_of(call), job_id, shown, confirm or ""))
+    body = members_of(call.json, optional=RECONFIRM_FIELDS)
+    shown, confirm = _shown(body), confirm_of(body)
+    return _voted(job_id, await call.deps.approval_gate.reconfirm(approver_of(call), job_id, shown, confirm))
 
 
 async def defer(call: Call) -> Reply:
     """`POST /approvals/{job_id}/defer`: marks it as looked at, to be taken up again at `until`"""
     job_id, now_ms = approval_id_of(call), call.deps.clock.now_ms()
-    until_ms, reason = _defer_body(call.json, now_ms)
+    body = members_of(call.json, required={"until", "reason"})
+    until_ms, reason = time_of(body, "until", now_ms, DEFER_S_MAX), reason_of(body)
     approval = await call.deps.approval_gate.defer(approver_of(call), job_id, until_ms, reason)
     return reply_json(approval_row(approval, now_ms))
 
@@ -68,27 +68,18 @@ def _voted(job_id: JobId, result: VoteResult) -> Reply:
 
 def vote_form(body: Any, fields: frozenset[str]) -> VoteForm:
     """A vote as it was sent, with no member but `fields`; a problem that names what is wrong."""
-    sent = _object(body, fields)
-    on_behalf_of = _text(sent, "on_behalf_of", 128)
+    sent = members_of(body, optional=fields)
     break_glass = sent.get("break_glass", False)
     if not isinstance(break_glass, bool):
         raise invalid("break_glass", "true or false is expected")
     return VoteForm(
         shown=_shown(sent),
-        reason=_reason(sent),
-        confirm=_text(sent, "confirm", limits.REASON_CHARS_MAX) or "",
-        on_behalf_of=None if on_behalf_of is None else ActorId(on_behalf_of),
+        reason=reason_of(sent),
+        confirm=confirm_of(sent),
+        on_behalf_of=None if sent.get("on_behalf_of") is None else ActorId(text_of(sent, "on_behalf_of", 128)),
         break_glass=break_glass,
         signed=None if sent.get("vote") is None else _signed(sent["vote"]),
     )
-
-
-def _object(body: Any, fields: frozenset[str]) -> dict[str, Any]:
-    if not isinstance(body, dict):
-        raise invalid("body", "an object is expected")
-    if unknown := [name for name in body if name not in fields]:
-        raise invalid_fields([(name[:64], "an unknown key") for name in unknown])
-    return body
 
 
 def _shown(body: dict[str, Any]) -> Shown:
@@ -100,15 +91,6 @@ def _shown(body: dict[str, Any]) -> Shown:
     if errors:
         raise invalid_fields(errors)
     return Shown(Digest(body["job_hash"]), Digest(body["snapshot"]))
-
-
-def _text(body: dict[str, Any], name: str, chars_max: int) -> str | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not 1 <= len(value) <= chars_max or not value.isprintable():
-        raise invalid(name, f"a text of 1 to {chars_max} printable characters is expected")
-    return value
 
 
 def _signed(value: Any) -> Signed:
@@ -124,26 +106,3 @@ def _signed(value: Any) -> Signed:
     except (binascii.Error, ValueError) as error:
         raise invalid("vote", "`body` and `signature` are in base64") from error
     return Signed(raw["body"], value["key"], raw["signature"])
-
-
-def _defer_body(body: Any, now_ms: int) -> tuple[int, str]:
-    if not isinstance(body, dict) or set(body) - {"until", "reason"} or not isinstance(body.get("until"), str):
-        raise invalid("until", "a time such as `2026-01-02T03:04:05Z` is needed")
-    try:
-        until_ms = parse_rfc3339(body["until"])
-    except (ValueError, OverflowError) as error:
-        raise invalid("until", "a time such as `2026-01-02T03:04:05Z` is needed") from error
-    if not now_ms < until_ms <= now_ms + DEFER_S_MAX * 1000:
-        raise invalid("until", f"must be within the next {DEFER_S_MAX // 86400} days")
-    return until_ms, _reason(body)
-
-
-def _reason(body: dict[str, Any]) -> str:
-    reason = body.get("reason")
-    if reason is None or (isinstance(reason, str) and not reason.strip()):
-        raise Problem("approval_reason_required", extra={"errors": [{"field": "reason", "detail": "is needed"}]})
-    if not isinstance(reason, str) or len(reason) > limits.REASON_CHARS_MAX:
-        raise invalid("reason", f"a text of at most {limits.REASON_CHARS_MAX} characters is expected")
-    if any(ord(character) < 32 and character not in "\t\n\r" for character in reason):
-        raise invalid("reason", "has a control character")
-    return reason
