@@ -10,16 +10,14 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unicodedata import category
 
 from holdgate.kernel.clock import rfc3339
 from holdgate.scheduler.console.static import StaticFiles
+from holdgate.scheduler.visible import visible_on_page
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_UNSEEN = {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"}
-"""Unicode categories of what is not seen, or changes what is seen around it: controls, bidirectional marks."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -51,7 +49,7 @@ class Renderer:
             auto_reload=False,
             cache_size=200,
         )
-        environment.filters |= {"visible": visible, "rfc3339": rfc3339}
+        environment.filters |= {"visible": visible_on_page, "rfc3339": rfc3339}
         names = sorted(self._files.files)
         environment.globals |= {
             "static": self._files.url,
@@ -61,11 +59,3 @@ class Renderer:
             "scripts": sorted((name for name in names if name.endswith(".js")), key=lambda name: "/" not in name),
         }
         return environment
-
-
-def visible(text: object) -> str:
-    """`text` with what cannot be seen written out as `[U+202E]`; line breaks and tabs stay."""
-    return "".join(
-        character if character in "\n\t" or category(character) not in _UNSEEN else f"[U+{ord(character):04X}]"
-        for character in str(text)
-    )

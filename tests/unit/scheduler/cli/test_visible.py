@@ -13,7 +13,7 @@ from holdgate.client.models import Approval, JobInfo, Output
 from holdgate.scheduler.cli.people import held, jobs
 from holdgate.scheduler.cli.people.look import Look
 from holdgate.scheduler.cli.people.output import Out, aligned, rich_table
-from holdgate.scheduler.cli.people.visible import visible, visible_lines
+from holdgate.scheduler.visible import visible, visible_lines, visible_on_page
 
 ATTACKS = {
     "clear the screen": ("\x1b[2J", "\\x1b[2J"),
@@ -43,6 +43,16 @@ def test_what_would_act_or_hide_is_an_escape(attack: str, shown: str) -> None:
 def test_words_of_all_scripts_are_left_as_they_are() -> None:
     assert visible("Größe 語 مرحبا → ✓ 😀 a\u0301") == "Größe 語 مرحبا → ✓ 😀 a\u0301"
     assert (visible("a\nb"), visible_lines("a\nb\r")) == ("a\\nb", "a\nb\\r")
+
+
+@pytest.mark.parametrize("attack", [attack for attack, _ in ATTACKS.values()], ids=ATTACKS)
+def test_a_page_writes_out_what_a_terminal_does(attack: str) -> None:
+    escaped = re.sub(r"\\(x..|u.{4}|U.{8}|r)", "#", visible(attack))
+    assert re.sub(r"\[U\+[0-9A-F]{4,6}\]", "#", visible_on_page(attack)) == escaped
+
+
+def test_a_page_keeps_lines_and_names_what_is_not_seen() -> None:
+    assert visible_on_page("a\n\tGröße \u202egpj.exe\x1b") == "a\n\tGröße [U+202E]gpj.exe[U+001B]"
 
 
 class Terminal(io.StringIO):

@@ -17,7 +17,7 @@ from holdgate.scheduler.cli.people import held
 from holdgate.scheduler.cli.people.connection import Session
 from holdgate.scheduler.cli.people.look import look_at
 from holdgate.scheduler.cli.people.output import Out, note
-from holdgate.scheduler.cli.people.visible import visible
+from holdgate.scheduler.visible import visible
 
 
 def require_way_to_ask(yes: bool, job_hash: str | None, snapshot: str | None) -> None:

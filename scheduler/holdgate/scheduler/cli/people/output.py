@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from holdgate.scheduler.cli.people.visible import visible, visible_lines
+from holdgate.scheduler.visible import visible, visible_lines
 
 NOTHING = "-"
 STYLES = {
