@@ -32,9 +32,15 @@ from holdgate.scheduler.errors import (
     GrantStale,
     StateUnavailable,
 )
-from holdgate.scheduler.gates.approval import ApprovalGate, Approver, Shown, verify_reason
-from holdgate.scheduler.gates.approval.fresh import StillHeld
-from holdgate.scheduler.gates.approval.gate import verify_shown
+from holdgate.scheduler.gates.approval import (
+    ApprovalGate,
+    Approver,
+    Shown,
+    StillHeld,
+    reading_left_ms,
+    verify_reason,
+    verify_shown,
+)
 from holdgate.scheduler.gates.granted import GrantVerifier, takes_grants
 from holdgate.scheduler.gates.people import are_keyed
 from holdgate.scheduler.state.approvals import Approvals, ApprovalView
@@ -264,8 +270,8 @@ def _verify_confirmed(requirements: tuple[ApprovalRequirement, ...], confirm: st
 
 
 def _verify_seen(seen_ms: int | None, requirements: tuple[ApprovalRequirement, ...], now_ms: int) -> None:
-    left_ms = (now_ms if seen_ms is None else seen_ms) + reading_s_of(requirements) * 1000 - now_ms
-    if left_ms > 0:
+    left_ms = reading_left_ms(seen_ms, requirements, now_ms)
+    if left_ms:
         raise ApprovalTooSoon(retry_after_ms=left_ms)
 
 

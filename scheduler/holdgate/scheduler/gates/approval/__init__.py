@@ -5,9 +5,11 @@ from __future__ import annotations
 from holdgate.scheduler.gates.approval.checks import (
     Approver,
     Shown,
+    reading_left_ms,
     verify_may_vote,
     verify_pending,
     verify_reason,
+    verify_shown,
 )
 from holdgate.scheduler.gates.approval.forms import Delegations, Stead, VoteForm
 from holdgate.scheduler.gates.approval.fresh import StillHeld
@@ -25,7 +27,9 @@ __all__ = [
     "Stead",
     "StillHeld",
     "VoteForm",
+    "reading_left_ms",
     "verify_may_vote",
     "verify_pending",
     "verify_reason",
+    "verify_shown",
 ]

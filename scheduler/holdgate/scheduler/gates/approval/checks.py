@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from holdgate.kernel import limits
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import ActorId, Digest, Tenant
+from holdgate.kernel.records import ApprovalRequirement
 from holdgate.kernel.standing import Ballot, is_useful
 from holdgate.scheduler.errors import (
     ApprovalExpired,
@@ -14,8 +15,11 @@ from holdgate.scheduler.errors import (
     ApprovalReasonRequired,
     ApprovalResolved,
     ApprovalSelf,
+    ApprovalStaleJob,
+    ApprovalStalePolicy,
 )
 from holdgate.scheduler.state.approvals import ApprovalStatus, ApprovalView
+from holdgate.scheduler.state.approvals.demands import reading_s_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,19 @@ def verify_reason(reason: str) -> None:
         raise ApprovalReasonRequired
     if len(reason) > limits.REASON_CHARS_MAX:
         raise InvalidInput(f"`reason` is over {limits.REASON_CHARS_MAX} characters")
+
+
+def verify_shown(shown: Shown, approval: ApprovalView) -> None:
+    """ApprovalStaleJob, ApprovalStalePolicy unless the approval is what was shown."""
+    if shown.job_hash != approval.job_hash:
+        raise ApprovalStaleJob
+    if shown.snapshot != approval.snapshot:
+        raise ApprovalStalePolicy
+
+
+def reading_left_ms(seen_ms: int | None, requirements: tuple[ApprovalRequirement, ...], now_ms: int) -> int:
+    """How long somebody whose first look was at `seen_ms`, None for now, has to read before they may say yes."""
+    return max(0, (now_ms if seen_ms is None else seen_ms) + reading_s_of(requirements) * 1000 - now_ms)
 
 
 def verify_pending(approval: ApprovalView, now_ms: int) -> None:

@@ -27,15 +27,15 @@ from holdgate.scheduler.errors import (
     ApprovalForbidden,
     ApprovalNotReconfirmable,
     ApprovalSignatureInvalid,
-    ApprovalStaleJob,
-    ApprovalStalePolicy,
 )
 from holdgate.scheduler.gates.approval.checks import (
     Approver,
     Shown,
+    reading_left_ms,
     verify_may_vote,
     verify_pending,
     verify_reason,
+    verify_shown,
 )
 from holdgate.scheduler.gates.approval.forms import Delegations, VoteForm
 from holdgate.scheduler.gates.approval.fresh import StillHeld
@@ -141,7 +141,7 @@ class ApprovalGate:
         # Who may not vote in their own name may in somebody else's, and has to have read it, too.
         if approval.reading_s and (refusal is None or refusal.code == ApprovalForbidden.code):
             seen_ms = await self._approvals.view(approver.tenant, approval, approver.actor, now_ms)
-        left_ms = max(0, (seen_ms or now_ms) + approval.reading_s * 1000 - now_ms)
+        left_ms = reading_left_ms(seen_ms, approval.requirements, now_ms)
         if refusal is not None:
             return Look(refusal.code, left_ms, past=past, changes=differing)
         trust = self._trust()
@@ -277,14 +277,6 @@ class ApprovalGate:
 
 def _counting(trust: Trust | None, roles: tuple[str, ...], tenant: Tenant, topic: str) -> frozenset[str]:
     return frozenset(roles) if trust is None else trust.roles_that_count(roles, tenant, topic)
-
-
-def verify_shown(shown: Shown, approval: ApprovalView) -> None:
-    """ApprovalStaleJob, ApprovalStalePolicy unless the approval is what was shown."""
-    if shown.job_hash != approval.job_hash:
-        raise ApprovalStaleJob
-    if shown.snapshot != approval.snapshot:
-        raise ApprovalStalePolicy
 
 
 def _tell_of_glass(vote: Vote, result: VoteResult) -> None:
