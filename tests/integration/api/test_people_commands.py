@@ -10,7 +10,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -273,9 +273,27 @@ async def test_an_approver_lets_somebody_vote_for_them_and_ends_it(approver: Per
     assert json.loads(ended.stdout)["status"] == "revoked"
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What is started here hears of Ctrl-C, also where these tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def _heeds_interrupts() -> None:
+    """Test runners ignore them in their workers, and what these start would too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def test_who_watches_hears_of_each_change_until_they_stop(approver: Person) -> None:
     watching = subprocess.Popen(  # noqa: ASYNC220  started at once, and waited for in a thread
-        command(["approvals", "watch", "--json"]), env=approver.environment, stdout=subprocess.PIPE, text=True
+        command(["approvals", "watch", "--json"]),
+        env=approver.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heeds_interrupts,
     )
     assert watching.stdout is not None
     line = asyncio.ensure_future(asyncio.to_thread(watching.stdout.readline))
