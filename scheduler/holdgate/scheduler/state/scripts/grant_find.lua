@@ -1,6 +1,6 @@
 -- A submit looks for a standing grant that could release its job. What is in one is verified by whoever asks.
 -- KEYS: slot. ARGV: 1 now, 2 bucket (of agent and topic), 3 snapshot
--- From, to, events: none. Returns, for each with uses left: {id, terms, digest, part, ...}
+-- From, to: none. Events: none. Returns, for each with uses left: {id, terms, digest, part, ...}
 local found = {}
 for _, id in ipairs(call('ZRANGEBYSCORE', P .. ':grants_for:' .. ARGV[2], '(' .. ARGV[1], '+inf')) do
   local g = call('HMGET', P .. ':grant:' .. id, 'status', 'snapshot', 'uses', 'max', 'terms', 'digest')
