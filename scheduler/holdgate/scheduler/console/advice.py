@@ -88,6 +88,11 @@ def advice_of(problem: ApiProblem) -> Advice:
     return Advice(problem.code, title, advice, field, detail)
 
 
+def more_needed(missing: int) -> str:
+    """How many further votes something takes, as a sentence begins."""
+    return f"{missing} more {'is' if missing == 1 else 'are'} needed"
+
+
 def words_of(code: str, detail: str = "") -> tuple[str, str]:
     """What a code means to an approver, and what to do; `detail` is what the call said, where there are no words."""
     return _ADVICE.get(code, ("It was not done", f"{detail[:1].upper()}{detail[1:]}."))

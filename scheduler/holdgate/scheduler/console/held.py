@@ -14,19 +14,10 @@ from typing import Any
 from holdgate.kernel.clock import parse_rfc3339
 from holdgate.kernel.records import ApprovalRequirement
 from holdgate.kernel.standing import Ballot, escalation_roles, missing
-from holdgate.scheduler.console.timeleft import is_urgent, time_left
 from holdgate.scheduler.console.tree import LINES_MAX, tree_of
+from holdgate.scheduler.words.durations import duration, is_urgent, time_left
 
 PENDING = "pending"
-_CONSTRAINTS = {
-    "max_runtime_s": "runs at most",
-    "max_output_bytes": "bytes of output at most",
-    "max_attempts": "attempts at most",
-    "max_concurrency": "at once at most",
-    "network": "reaches only",
-    "paths": "keeps away from",
-    "env": "sees of the environment only",
-}
 RAW_CHARS_MAX = 100_000
 ENDED: Mapping[str, str] = {
     "released": "It is released",
@@ -58,7 +49,7 @@ class Need:
             return ""
         requirement = ApprovalRequirement.from_dict(self.facts)
         others = [*requirement.escalate_names, *(f"role {role}" for role in escalation_roles(requirement))]
-        return f"after {time_left(after_s)} also {' or '.join(others)}"
+        return f"after {duration(after_s)} also {' or '.join(others)}"
 
 
 def needs_of(item: Mapping[str, Any]) -> list[Need]:
@@ -145,17 +136,6 @@ def rules_context(item: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -
     bare = dict.fromkeys(("bundle", "text", "as_decided"))
     deciding = [{**bare, **known.get(rule, {}), "id": rule, "reason": reasons.get(rule, "")} for rule in item["rules"]]
     return {"deciding": deciding, "others": [rule for rule in rules if rule["id"] not in item["rules"]]}
-
-
-def constraints_of(item: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a run is held to, each with its words; an empty allow-list allows nothing."""
-    return [(_CONSTRAINTS.get(name, name), _bound(name, value)) for name, value in item["constraints"].items()]
-
-
-def _bound(name: str, value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "nothing"
-    return time_left(value) if name == "max_runtime_s" else f"{value:,}"
 
 
 def time_context(item: Mapping[str, Any]) -> dict[str, Any]:

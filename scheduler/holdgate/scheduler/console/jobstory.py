@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from holdgate.scheduler.words.bounds import bounds_of
+
 Event = Mapping[str, Any]
 VERDICTS: Mapping[str, str] = {
     "allow": "Policy allows it.",
@@ -33,15 +35,6 @@ CODES: Mapping[str, str] = {
     "handler_error": "The handler raised an error.",
     "handler_failed": "The handler raised an error.",
     "cancelled": "It was cancelled.",
-}
-LIMITS: Mapping[str, str] = {
-    "max_runtime_s": "at most {} s",
-    "max_output_bytes": "at most {} bytes of output",
-    "max_attempts": "at most {} attempts",
-    "max_concurrency": "at most {} at once",
-    "network": "network: {}",
-    "paths": "not these paths: {}",
-    "env": "environment: {}",
 }
 
 
@@ -67,7 +60,7 @@ def story_of(events: Sequence[Event]) -> list[Entry]:
 
 def limits_of(constraints: Mapping[str, Any]) -> list[str]:
     """Constraints in words."""
-    return [LIMITS.get(name, name + ": {}").format(_listed(value)) for name, value in constraints.items()]
+    return [f"{name} {much}" for name, much in bounds_of(constraints)]
 
 
 def _entry(event: Event) -> Entry:
@@ -159,7 +152,10 @@ def _why(event: Event) -> list[str]:
         found.append(VERDICTS[str(event["verdict"])])
     if "verdict" in event and not event.get("rules"):
         found.append("No rule matches, so the default decides.")
-    found += [f"Limit: {limit}." for limit in limits_of(event.get("constraints") or {})]
+    found += [
+        f"It {limit}." if limit.startswith("runs") else f"Limit: {limit}."
+        for limit in limits_of(event.get("constraints") or {})
+    ]
     output = event.get("output")
     if isinstance(output, Mapping) and event.get("to") != "finishing":
         found.append(OUTPUTS.get(str(output.get("verdict")), ""))

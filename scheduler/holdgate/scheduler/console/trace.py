@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdgate.scheduler.console.timeleft import time_left
+from holdgate.scheduler.words.durations import duration
 
 NEXT: Mapping[str, str] = {
     "allow": "It would be let in and wait for a worker. At hand-off the kernel decides once more.",
@@ -137,5 +137,5 @@ def _next(decision: Mapping[str, Any]) -> str:
 def _asked(item: Mapping[str, Any]) -> str:
     people = [*(f"role {role}" for role in item.get("roles", ())), *map(str, item.get("names", ()))]
     signed = ", signed with their own keys" if item.get("signed") else ""
-    within = time_left(item.get("expires_s"))
+    within = duration(int(item.get("expires_s") or 0))
     return f"{item.get('quorum', 1)} of {' or '.join(people) or 'any approver'}{signed}, within {within}"

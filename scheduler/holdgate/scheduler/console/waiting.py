@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from holdgate.scheduler.console.timeleft import is_urgent, time_left
+from holdgate.scheduler.words.durations import is_urgent, time_left
 
 ORDERS = ("expiring", "newest")
 SEVERITIES = ("critical", "high", "medium", "low")

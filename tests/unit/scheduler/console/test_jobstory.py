@@ -55,5 +55,5 @@ def test_what_somebody_wrote_never_becomes_a_sentence_of_ours() -> None:
 
 def test_limits_are_told_in_words() -> None:
     """One that is not known yet by its name."""
-    assert limits_of({"max_runtime_s": 60, "network": []}) == ["at most 60 s", "network: none"]
-    assert limits_of({"later": 1}) == ["later: 1"]
+    assert limits_of({"max_runtime_s": 60, "network": []}) == ["runs at most 1 min", "reaches nothing"]
+    assert limits_of({"later": 1}) == ["later 1"]

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from holdgate.scheduler.console.timeleft import time_left
 from holdgate.scheduler.console.waiting import Filters, filters_of, rows_of
 
 NEED = {"quorum": 1, "bulk": True, "signed": False}
@@ -15,25 +14,6 @@ NEED = {"quorum": 1, "bulk": True, "signed": False}
 def item(job_id: str, **facts: Any) -> dict[str, Any]:
     """A row of the API, as far as the queue looks at it."""
     return {"job_id": job_id, "requirements": [NEED], "votes": [], "remaining_s": 60, "shape": "s", **facts}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (None, "—"),
-        (-5, "over"),
-        (0, "over"),
-        (45, "45 s"),
-        (119, "119 s"),
-        (120, "2 min"),
-        (3599, "59 min"),
-        (3900, "1 h 05 min"),
-        (86_400, "1 d 0 h"),
-        (180_000, "2 d 2 h"),
-    ],
-)
-def test_time_left_in_words(seconds: int | None, words: str) -> None:
-    assert time_left(seconds) == words
 
 
 def test_deferred_ones_stand_last_and_the_others_keep_their_order() -> None:

@@ -14,12 +14,10 @@ from starlette.responses import Response
 
 from holdgate.kernel.clock import parse_rfc3339, rfc3339
 from holdgate.scheduler.api.operations.terms import APPROVER, SEES_APPROVALS
-from holdgate.scheduler.console.advice import advice_of, words_of
-from holdgate.scheduler.console.changes import changes_of
+from holdgate.scheduler.console.advice import advice_of, more_needed, words_of
 from holdgate.scheduler.console.held import (
     ENDED,
     asked_of,
-    constraints_of,
     job_context,
     needs_of,
     revealed_of,
@@ -29,6 +27,8 @@ from holdgate.scheduler.console.held import (
 from holdgate.scheduler.console.page import Page
 from holdgate.scheduler.console.visit import ApiProblem, Visit
 from holdgate.scheduler.identity.principals import Principal
+from holdgate.scheduler.words.bounds import bounds_of
+from holdgate.scheduler.words.changes import changes_of
 
 BREAK_GLASS = "break_glass"
 NO_DRAFT: Mapping[str, str] = {"reason": "", "confirm": "", "on_behalf_of": ""}
@@ -99,8 +99,7 @@ async def _vote(
 def _told(done: Mapping[str, Any]) -> str:
     match done["status"]:
         case "pending":
-            missing = done["votes_missing"]
-            return f"Your vote counts. {missing} more {'is' if missing == 1 else 'are'} needed."
+            return f"Your vote counts. {more_needed(done['votes_missing'])}."
         case "rejected":
             return "Rejected. It will not run."
         case _:
@@ -142,8 +141,8 @@ async def _held_page(
         similar=similar["items"] if similar else None,
         needs=needs_of(item),
         asked=asked_of(item),
-        changes=changes_of(item),
-        constraints=constraints_of(item),
+        changes=changes_of(item["changes"]),
+        constraints=bounds_of(item["constraints"]),
         ended=ENDED.get(item["status"], ""),
         wait_s=item["reading_left_s"],
         behalf=behalf,

@@ -7,14 +7,14 @@
   const SELECTED_MAX = 100;
   const FRESHEN_EVERY_MS = 300;
 
-  // Time left, in the words of the server (`console/timeleft.py`).
+  // Time left, in the words of the server (`words/durations.py`).
   const loaded = new WeakMap();
   const words = (left) => {
     if (left <= 0) return "over";
     if (left < 120) return `${left} s`;
-    if (left < 3600) return `${Math.floor(left / 60)} min`;
-    if (left < 86400) return `${Math.floor(left / 3600)} h ${String(Math.floor((left % 3600) / 60)).padStart(2, "0")} min`;
-    return `${Math.floor(left / 86400)} d ${Math.floor((left % 86400) / 3600)} h`;
+    const [large, small, units] = left < 3600 ? [60, 1, ["min", ""]] : left < 86400 ? [3600, 60, ["h", "min"]] : [86400, 3600, ["d", "h"]];
+    const rest = small === 1 ? 0 : Math.floor((left % large) / small);
+    return `${Math.floor(left / large)} ${units[0]}${rest ? ` ${rest} ${units[1]}` : ""}`;
   };
   const say = (node, text) => { if (node.textContent !== text) node.textContent = text; };
   const tick = () => {
@@ -31,7 +31,7 @@
     if (!loaded.has(button)) loaded.set(button, now);
     const left = Math.ceil(Number(button.dataset.wait) - (now - loaded.get(button)) / 1000);
     button.setAttribute("aria-disabled", String(left > 0));
-    say($(".countdown", button), left > 0 ? ` in ${left} s` : "");
+    say($(".countdown", button), left > 0 ? ` in ${words(left)}` : "");
     if (left <= 0) {
       button.removeAttribute("aria-disabled");
       button.removeAttribute("data-wait");
