@@ -23,7 +23,8 @@ from holdgate.kernel.links import Signed
 from holdgate.kernel.policy import Policy
 from holdgate.kernel.records import Job, Phase
 from holdgate.scheduler.state.connection import Scripts, connect_redis
-from holdgate.scheduler.state.jobs import Jobs, Submission
+from holdgate.scheduler.state.entry import Submission
+from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.recorded import RecordedDecisions, Wanted
 from holdgate.scheduler.state.transitions import State
 from holdgate.scheduler.up.children import free_ports, stop

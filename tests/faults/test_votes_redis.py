@@ -12,7 +12,7 @@ from holdgate.kernel.records import ApprovalRequirement, Job, Outcome, Verdict
 from holdgate.scheduler.errors import ApprovalDuplicateVote, ApprovalResolved, StateUnavailable
 from holdgate.scheduler.state.approvals import ApprovalStatus, VoteResult
 from holdgate.scheduler.state.connection import Scripts, connect_redis
-from holdgate.scheduler.state.jobs import Submission
+from holdgate.scheduler.state.entry import Submission
 from holdgate.scheduler.state.transitions import State
 from holdgate.scheduler.up.children import stop
 from holdgate.scheduler.up.servers import redis_server

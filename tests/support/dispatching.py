@@ -32,7 +32,8 @@ from holdgate.scheduler.dispatch.service import DispatcherService, FailOpen
 from holdgate.scheduler.state.approvals import Approvals, VoteRequest, VoteResult
 from holdgate.scheduler.state.backlog import Backlog
 from holdgate.scheduler.state.connection import Scripts
-from holdgate.scheduler.state.jobs import Jobs, JobView, Submission
+from holdgate.scheduler.state.entry import Submission
+from holdgate.scheduler.state.jobs import Jobs, JobView
 from holdgate.scheduler.state.leases import LeaseClaim, Leases
 from holdgate.scheduler.state.log import Envelope, JobLog
 from holdgate.scheduler.state.results import FinishRequest, FinishResult, Results

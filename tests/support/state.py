@@ -15,7 +15,8 @@ from holdgate.scheduler.state.approvals import Approvals, VoteRequest, VoteResul
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.backlog import Backlog, Picked, StartRequest, StartResult
 from holdgate.scheduler.state.connection import Scripts
-from holdgate.scheduler.state.jobs import AcceptResult, Idempotency, Jobs, StateLimits, Submission
+from holdgate.scheduler.state.entry import AcceptResult, Idempotency, StateLimits, Submission
+from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.leases import Leases
 from holdgate.scheduler.state.quarantine import Quarantine
 from holdgate.scheduler.state.results import FinishRequest, Results

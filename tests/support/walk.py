@@ -14,7 +14,8 @@ from holdgate.scheduler.errors import APPROVAL_ERRORS, ApprovalExpired, WrongSta
 from holdgate.scheduler.state.approvals import ApprovalStatus, Redecision
 from holdgate.scheduler.state.audit import AuditEvent
 from holdgate.scheduler.state.backlog import Picked, StartKind
-from holdgate.scheduler.state.jobs import AcceptKind, Idempotency, JobView
+from holdgate.scheduler.state.entry import AcceptKind, Idempotency
+from holdgate.scheduler.state.jobs import JobView
 from holdgate.scheduler.state.leases import LeaseClaim
 from holdgate.scheduler.state.results import FinishingClaim, FinishKind
 from holdgate.scheduler.state.transitions import DEAD, State

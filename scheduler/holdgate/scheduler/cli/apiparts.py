@@ -44,8 +44,9 @@ from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.delegations import Delegations
+from holdgate.scheduler.state.entry import StateLimits
 from holdgate.scheduler.state.grants import Grants
-from holdgate.scheduler.state.jobs import Jobs, StateLimits
+from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.log import JobLog, PayloadStore
 from holdgate.scheduler.state.quarantine import Quarantine
 from holdgate.scheduler.state.recorded import RecordedDecisions

@@ -23,7 +23,8 @@ from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.errors import StateBroken
 from holdgate.scheduler.gates.dispatch import outcome_of
 from holdgate.scheduler.state.backlog import Backlog
-from holdgate.scheduler.state.jobs import Jobs, Submission
+from holdgate.scheduler.state.entry import Submission
+from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.log import Envelope
 from holdgate.scheduler.state.pull import PullReader
 from holdgate.scheduler.state.transitions import TERMINAL, State

@@ -31,8 +31,9 @@ from holdgate.scheduler.gates.hints import Hints
 from holdgate.scheduler.gates.trust import TrustInForce
 from holdgate.scheduler.metrics import JOBS
 from holdgate.scheduler.state.encoding import Packed
+from holdgate.scheduler.state.entry import AcceptKind, AcceptResult, Idempotency, Submission
 from holdgate.scheduler.state.grants import GrantUse
-from holdgate.scheduler.state.jobs import AcceptKind, AcceptResult, Idempotency, Jobs, JobView, Submission
+from holdgate.scheduler.state.jobs import Jobs, JobView
 from holdgate.scheduler.state.log import Envelope, JobLog, PayloadStore
 from holdgate.scheduler.state.transitions import State
 

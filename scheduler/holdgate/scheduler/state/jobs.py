@@ -1,8 +1,4 @@
-"""Jobs: their entry into the system, what is known about each, and what people and agents may do to them.
-
-What always holds: entry, identity, decision and audit event are one script; an idempotency key names one body; a rate
-limit is taken only when the job enters; a denied job keeps its decision and neither payload nor prompt.
-"""
+"""Jobs: what is known about each, and what people and agents may do to them. How they enter is in `entry`."""
 
 from __future__ import annotations
 
@@ -10,109 +6,26 @@ import asyncio
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
-from holdgate.kernel.custody import required_approvals
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import JOB_ID, ActorId, JobId, Tenant
 from holdgate.kernel.links import Signed
-from holdgate.kernel.records import Decision, Job, Outcome, Over, Throttle
+from holdgate.kernel.records import Decision, Job
 from holdgate.scheduler.errors import JobNotFound, WrongState
 from holdgate.scheduler.state import encoding
-from holdgate.scheduler.state.approvals.demands import escalates_ms
-from holdgate.scheduler.state.approvals.shape import job_shape
-from holdgate.scheduler.state.backlog import BOOST_MS
 from holdgate.scheduler.state.connection import INDEX, Arg, Scripts, key
-from holdgate.scheduler.state.grants import GrantUse, use_args
+from holdgate.scheduler.state.entry import AcceptResult, Idempotency, StateLimits, Submission, enter
 from holdgate.scheduler.state.transitions import State
 from holdgate.scheduler.state.views import VIEW_FIELDS, JobView, ResultView, job_view, result_view, timeline_event
 
-__all__ = [
-    "AcceptKind",
-    "AcceptResult",
-    "CancelResult",
-    "Idempotency",
-    "JobFilter",
-    "JobPage",
-    "JobView",
-    "Jobs",
-    "ResultView",
-    "StateLimits",
-    "Submission",
-]
+__all__ = ["CancelResult", "JobFilter", "JobPage", "JobView", "Jobs", "ResultView"]
 
 REMEMBERED_MAX = 10_000
 """Pools and tenants that this process knows to be registered."""
 SCAN_PAGES_MAX = 20
 """How many pages a filtered list looks through before it gives what it has and a cursor to go on."""
 SCAN_PAGE = 250
-
-
-@dataclass(frozen=True, slots=True)
-class Idempotency:
-    """A caller's key and the fingerprint of the body it came with."""
-
-    key: str
-    fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
-class StateLimits:
-    """Bounds that an operator sets. Counts are jobs of one tenant."""
-
-    queue_max: int = 100_000
-    idempotency_ttl_ms: int = 24 * 3600 * 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A job at the door. `job.payload` is None where the payload lies in the object store.
-
-    `initial` is ACCEPTED, HELD (an approval is opened from `decision.approvals`) or SCHEDULED (until `job.run_at_ms`).
-    `throttles` are counted once: pass () when the caller already turned an over-limit job into a held one.
-    """
-
-    job: Job
-    decision: Decision
-    admission: Signed
-    initial: State
-    idempotency: Idempotency | None = None
-    throttles: tuple[Throttle, ...] = ()
-    fail_open: bool = False
-    grant: GrantUse | None = None
-    """A standing grant that may release it, where `initial` is HELD."""
-    packed: encoding.Packed | None = None
-    """Job, decision and admission where they are packed already."""
-
-
-class AcceptKind(StrEnum):
-    """What became of a submission."""
-
-    ACCEPTED = "accepted"
-    REPLAY = "replay"
-    CONFLICT = "conflict"
-    THROTTLED = "throttled"
-    QUEUE_FULL = "queue_full"
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptResult:
-    """Answer of `accept` and `deny`.
-
-    ACCEPTED: `job_id`, `state` (SCHEDULED when a limit with `over: delay` put the job off).
-    REPLAY: `job_id`, `state` of the first submit; `logged` False means: publish its envelope again before a 202.
-    CONFLICT: the key was used with another body. THROTTLED: over a limit whose `over` is REJECT or HOLD; nothing was
-    taken or stored. QUEUE_FULL: nothing was stored.
-    """
-
-    kind: AcceptKind
-    job_id: JobId | None = None
-    state: State | None = None
-    logged: bool = False
-    retry_after_ms: int = 0
-    over: Over | None = None
-    rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +73,15 @@ class Jobs:
         """Let a job in; one script. StateUnavailable when the store did not answer."""
         job = submission.job
         await self._register(job.tenant, job.pool)
-        args = _entry(submission, now_ms, self._limits, details=encoding.decision_facts(submission.decision))
-        return _accept_result(job.job_id, await self._scripts.run("accept", job.tenant, args))
+        details = encoding.decision_facts(submission.decision)
+        return await enter(self._scripts, submission, now_ms, self._limits, details=details)
 
     async def restore(self, submission: Submission, now_ms: int) -> AcceptResult:
         """Let a job in again that the log has and the store lost; REPLAY when the store has it. No limits apply."""
         job = submission.job
         await self._register(job.tenant, job.pool)
         details = {**encoding.decision_facts(submission.decision), "restored": True}
-        args = _entry(submission, now_ms, StateLimits(queue_max=0), details=details)
-        return _accept_result(job.job_id, await self._scripts.run("accept", job.tenant, args))
+        return await enter(self._scripts, submission, now_ms, StateLimits(queue_max=0), details=details)
 
     async def deny(
         self,
@@ -190,8 +102,7 @@ class Jobs:
         refused = Submission(job, decision, _UNSIGNED, State.DENIED, idempotency)
         details = {**encoding.decision_facts(decision), "code": code}
         limits = StateLimits(0, self._limits.idempotency_ttl_ms if binds_key else 0)
-        args = _entry(refused, now_ms, limits, details=details, code=code)
-        return _accept_result(job.job_id, await self._scripts.run("accept", job.tenant, args))
+        return await enter(self._scripts, refused, now_ms, limits, details=details, code=code)
 
     async def get(self, tenant: Tenant, job_id: JobId) -> JobView | None:
         """The job, or None when this tenant has none of that id."""
@@ -332,81 +243,8 @@ class Jobs:
         self._registered.add((tenant, pool))
 
 
-QUEUE_FULL_RETRY_MS = 5_000
-"""When to try again: nobody knows when a full queue drains; a few seconds keep a client from hammering."""
 _UNSIGNED = Signed(b"", "", b"")
 """A denied job was not let in, so nobody signed for it."""
-
-
-def _entry(
-    submission: Submission, now_ms: int, limits: StateLimits, *, details: dict[str, Any], code: str = ""
-) -> list[Arg]:
-    """Arguments of `accept.lua`, in its order."""
-    job, decision = submission.job, submission.decision
-    refused = submission.initial is State.DENIED
-    packed = submission.packed
-    if refused:
-        packed = encoding.Packed(encoding.pack_job(job, keep_prompt=False), encoding.pack_decision(decision), b"")
-    elif packed is None:
-        packed = encoding.Packed.of(job, decision, submission.admission)
-    requirements = required_approvals(decision, Outcome.HELD) if submission.initial is State.HELD else ()
-    expires_s = min((item.expires_s for item in requirements), default=0)
-    payload = None if refused else job.payload
-    fingerprint = submission.idempotency
-    args: list[Arg] = [
-        job.job_id,
-        now_ms,
-        submission.initial,
-        packed.job,
-        payload or b"",
-        int(payload is not None),
-        decision.job_hash,
-        encoding.pack_who(job, decision.job_hash),
-        packed.admission,
-        packed.decision,
-        decision.snapshot,
-        job.pool,
-        BOOST_MS[job.priority],
-        max(1, min(job.max_attempts, decision.constraints.max_attempts or job.max_attempts)),
-        job.concurrency_key or "",
-        job.deadline_ms or 0,
-        max(now_ms, job.run_at_ms or 0),
-        int(submission.fail_open),
-        encoding.pack_details(details),
-        "" if fingerprint is None else fingerprint.key,
-        "" if fingerprint is None else fingerprint.fingerprint,
-        limits.idempotency_ttl_ms,
-        limits.queue_max,
-        encoding.pack_requirements(requirements),
-        now_ms + expires_s * 1000,
-        int(not refused),
-        code,
-        decision.verdict,
-        escalates_ms(requirements, now_ms) or 0,
-        job_shape(job) if requirements else "",
-        *use_args(submission.grant),
-    ]
-    for throttle in submission.throttles:
-        interval_us = throttle.per_s * 1_000_000 // max(throttle.limit, 1)
-        args += [throttle.bucket, interval_us, throttle.per_s * 1_000_000, throttle.over, throttle.rule]
-    return args
-
-
-def _accept_result(job_id: JobId, reply: list[Any]) -> AcceptResult:
-    kind = AcceptKind(reply[0].decode())
-    match kind:
-        case AcceptKind.ACCEPTED:
-            return AcceptResult(kind, job_id, State(reply[1].decode()))
-        case AcceptKind.REPLAY:
-            return AcceptResult(kind, JobId(reply[1].decode()), State(reply[2].decode()), logged=bool(reply[3]))
-        case AcceptKind.THROTTLED:
-            return AcceptResult(
-                kind, over=Over(reply[1].decode()), retry_after_ms=int(reply[2]), rule=reply[3].decode()
-            )
-        case AcceptKind.QUEUE_FULL:
-            return AcceptResult(kind, retry_after_ms=QUEUE_FULL_RETRY_MS)
-        case AcceptKind.CONFLICT:
-            return AcceptResult(kind)
 
 
 def _fits(view: JobView, wanted: JobFilter) -> bool:

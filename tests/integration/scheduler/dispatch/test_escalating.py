@@ -13,7 +13,7 @@ from holdgate.scheduler.dispatch.escalating import Escalator
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.metrics import ESCALATED
 from holdgate.scheduler.state.connection import connect_redis, key
-from holdgate.scheduler.state.jobs import Submission
+from holdgate.scheduler.state.entry import Submission
 from holdgate.scheduler.state.transitions import State
 from support.state import TENANT, World, make_admission, make_decision, make_job
 

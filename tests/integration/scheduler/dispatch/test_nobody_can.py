@@ -8,7 +8,7 @@ from holdgate.scheduler.dispatch import asks
 from holdgate.scheduler.dispatch.fairness import FairShare
 from holdgate.scheduler.state.backlog import NO_CAPABLE_WORKER
 from holdgate.scheduler.state.connection import key
-from holdgate.scheduler.state.jobs import Submission
+from holdgate.scheduler.state.entry import Submission
 from holdgate.scheduler.state.transitions import State
 from support.dispatching import Stage, job_of
 from support.state import TENANT, make_job

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdgate.kernel.ids import JobId, Tenant
 from holdgate.kernel.records import Job, Outcome, Phase
 from holdgate.scheduler.state.connection import key
-from holdgate.scheduler.state.jobs import Submission
+from holdgate.scheduler.state.entry import Submission
 from holdgate.scheduler.state.log import Envelope
 from holdgate.scheduler.state.transitions import State
 from support.dispatching import ALLOW_ALL, HOLD_ALL, Stage, job_of

@@ -10,7 +10,7 @@ from holdgate.kernel.ids import JobId
 from holdgate.kernel.records import Outcome, Phase
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.reaper import LEASE_LOST
-from holdgate.scheduler.state.jobs import Submission
+from holdgate.scheduler.state.entry import Submission
 from holdgate.scheduler.state.pull import BATCH
 from holdgate.scheduler.state.results import FinishKind
 from holdgate.scheduler.state.transitions import State

@@ -11,7 +11,7 @@ from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.ids import ActorId, Digest, JobId, Tenant
 from holdgate.kernel.records import ApprovalRequirement, Job, Outcome, Verdict
 from holdgate.scheduler.state.connection import key
-from holdgate.scheduler.state.jobs import Submission
+from holdgate.scheduler.state.entry import Submission
 from holdgate.scheduler.state.quarantine import Act, SealedRequest, SealedVote
 from holdgate.scheduler.state.transitions import State
 from support.notifying import SECRET, Post

@@ -18,8 +18,8 @@ from holdgate.scheduler.errors import GrantEnded, GrantLimit, GrantNotFound
 from holdgate.scheduler.state.approvals import ApprovalStatus
 from holdgate.scheduler.state.connection import key
 from holdgate.scheduler.state.encoding import StoredVote
+from holdgate.scheduler.state.entry import AcceptResult, Submission
 from holdgate.scheduler.state.grants import Grants, GrantStatus, GrantUse
-from holdgate.scheduler.state.jobs import AcceptResult, Submission
 from holdgate.scheduler.state.transitions import State
 from support.state import SNAPSHOT, TENANT, World, make_admission, make_decision, make_job
 

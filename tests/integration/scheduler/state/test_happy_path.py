@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdgate.scheduler.state.backlog import StartKind
-from holdgate.scheduler.state.jobs import AcceptKind
+from holdgate.scheduler.state.entry import AcceptKind
 from holdgate.scheduler.state.results import FinishingClaim, FinishKind
 from holdgate.scheduler.state.transitions import State
 from support.state import TENANT, World, make_job

@@ -17,7 +17,7 @@ from holdgate.scheduler.state.approvals import (
     listing,
 )
 from holdgate.scheduler.state.connection import key
-from holdgate.scheduler.state.jobs import Submission
+from holdgate.scheduler.state.entry import Submission
 from holdgate.scheduler.state.transitions import State
 from support.invariants import dump
 from support.state import SNAPSHOT, TENANT, World, make_admission, make_decision, make_job

@@ -11,7 +11,8 @@ from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import ActorId, JobId, Tenant, new_job_id
 from holdgate.kernel.records import Over, Throttle, Verdict
 from holdgate.scheduler.errors import JobNotFound, WrongState
-from holdgate.scheduler.state.jobs import AcceptKind, Idempotency, JobFilter, StateLimits, Submission
+from holdgate.scheduler.state.entry import AcceptKind, Idempotency, StateLimits, Submission
+from holdgate.scheduler.state.jobs import JobFilter
 from holdgate.scheduler.state.results import FinishKind
 from holdgate.scheduler.state.transitions import State
 from support.state import START_MS, TENANT, World, make_admission, make_decision, make_job

@@ -14,7 +14,7 @@ from holdgate.kernel.ids import Tenant
 from holdgate.kernel.records import Constraints, Job, Verdict
 from holdgate.scheduler.state import recorded
 from holdgate.scheduler.state.connection import key
-from holdgate.scheduler.state.jobs import Submission
+from holdgate.scheduler.state.entry import Submission
 from holdgate.scheduler.state.recorded import RecordedDecisions, Wanted
 from holdgate.scheduler.state.transitions import State
 from support.state import TENANT, World, make_admission, make_decision, make_job

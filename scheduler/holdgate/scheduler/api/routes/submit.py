@@ -16,7 +16,8 @@ from holdgate.scheduler.api.problems import Problem, invalid
 from holdgate.scheduler.api.routes.jobs import require_job
 from holdgate.scheduler.gates.submit import Submitted
 from holdgate.scheduler.identity.principals import Principal
-from holdgate.scheduler.state.jobs import Idempotency, JobView
+from holdgate.scheduler.state.entry import Idempotency
+from holdgate.scheduler.state.jobs import JobView
 from holdgate.scheduler.state.transitions import State
 
 REPLAYED: Header = (b"idempotency-replayed", b"true")
