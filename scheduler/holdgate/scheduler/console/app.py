@@ -188,17 +188,9 @@ def _themed(visit: Visit, cookies: Cookies, form: dict[str, str]) -> Response:
     response = visit.go(local_path(form.get("back", "/")))
     theme = form.get("theme")
     if theme in {"light", "dark"}:
-        response.set_cookie(
-            cookies.theme,
-            theme,
-            max_age=THEME_KEPT_S,
-            path="/",
-            secure=cookies.secure,
-            httponly=True,
-            samesite="strict",
-        )
+        cookies.keep(response, cookies.theme, theme, THEME_KEPT_S)
     else:
-        response.delete_cookie(cookies.theme, path="/", secure=cookies.secure)
+        cookies.drop(response, cookies.theme)
     return response
 
 

@@ -6,6 +6,7 @@ What always holds: no script reads them; they go with `Secure` wherever anything
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from starlette.responses import Response
 
 from holdgate.scheduler.identity.sessions import LIFETIME_S
 
+SameSite = Literal["strict", "lax"]
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -49,18 +51,19 @@ class Cookies:
         """`light` or `dark`, where somebody chose."""
         return f"{self.session}-theme"
 
+    def keep_session(self, response: Response, token: str) -> None:
+        """Hand `token` to the browser."""
+        self.keep(response, self.session, token, LIFETIME_S)
 
-def set_session(response: Response, cookies: Cookies, token: str) -> None:
-    """Hand `token` to the browser."""
-    response.set_cookie(
-        cookies.session,
-        token,
-        max_age=LIFETIME_S,
-        path="/",
-        secure=cookies.secure,
-        httponly=True,
-        samesite="strict",
-    )
+    def keep(self, response: Response, name: str, value: str, age_s_max: int, same_site: SameSite = "strict") -> None:
+        """Have the browser send `name` with requests of `same_site`, to no script and for `age_s_max`."""
+        response.set_cookie(
+            name, value, max_age=age_s_max, path="/", secure=self.secure, httponly=True, samesite=same_site
+        )
+
+    def drop(self, response: Response, name: str, same_site: SameSite = "strict") -> None:
+        """Have the browser forget `name`."""
+        response.delete_cookie(name, path="/", secure=self.secure, httponly=True, samesite=same_site)
 
 
 def browser_of(request: Request) -> str:

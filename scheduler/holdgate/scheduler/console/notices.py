@@ -21,15 +21,7 @@ KEPT_S = 60
 def write_notice(response: Response, cookies: Cookies, csrf: str, text: str) -> None:
     """Have the next page show `text`."""
     body = base64.urlsafe_b64encode(text[:NOTICE_CHARS_MAX].encode()).decode()
-    response.set_cookie(
-        cookies.notice,
-        f"{body}.{_mac(csrf, body)}",
-        max_age=KEPT_S,
-        path="/",
-        secure=cookies.secure,
-        httponly=True,
-        samesite="strict",
-    )
+    cookies.keep(response, cookies.notice, f"{body}.{_mac(csrf, body)}", KEPT_S)
 
 
 def read_notice(cookie: str | None, csrf: str) -> str:

@@ -12,7 +12,7 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from holdgate.scheduler.console.cookies import Cookies, browser_of, client_of, set_session
+from holdgate.scheduler.console.cookies import Cookies, browser_of, client_of
 from holdgate.scheduler.console.security import PAGE_HEADERS, local_path
 from holdgate.scheduler.console.visit import ApiProblem, Shell, theme_of
 from holdgate.scheduler.identity.attempts import Attempts
@@ -67,15 +67,8 @@ class OidcSignIn:
     async def _begin(self, request: Request, cookies: Cookies) -> Response:
         begun = await self._provider.begin(local_path(request.query_params.get("next", "/")))
         response = RedirectResponse(begun.url, 303, headers=PAGE_HEADERS)
-        response.set_cookie(
-            cookies.signing_in,
-            begun.token,
-            max_age=BEGUN_KEPT_S,
-            path="/",
-            secure=cookies.secure,
-            httponly=True,
-            samesite="lax",  # the provider leads back here from another site
-        )
+        # Lax: the provider leads back here from another site.
+        cookies.keep(response, cookies.signing_in, begun.token, BEGUN_KEPT_S, "lax")
         return response
 
     async def _finish(self, request: Request, cookies: Cookies) -> Response:
@@ -89,6 +82,6 @@ class OidcSignIn:
         self._attempts.accepted("oidc")
         context = {"next": local_path(next_), "theme": theme_of(request, cookies), "version": self._shell.version}
         response = HTMLResponse(self._shell.renderer.whole("signed-in.html", context), headers=PAGE_HEADERS)
-        response.delete_cookie(cookies.signing_in, path="/", secure=cookies.secure, httponly=True, samesite="lax")
-        set_session(response, cookies, token)
+        cookies.drop(response, cookies.signing_in, "lax")
+        cookies.keep_session(response, token)
         return response

@@ -9,7 +9,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from holdgate.scheduler.console.cookies import Cookies, browser_of, client_of, set_session
+from holdgate.scheduler.console.cookies import Cookies, browser_of, client_of
 from holdgate.scheduler.console.form import field_map, read_form
 from holdgate.scheduler.console.oidc import OidcSignIn
 from holdgate.scheduler.console.security import PAGE_HEADERS, is_ours, local_path
@@ -51,7 +51,7 @@ class SignIn:
         """End the session of `visit`."""
         await self._sessions.sign_out(visit.session)
         response = RedirectResponse(PATH, 303, headers=PAGE_HEADERS)
-        response.delete_cookie(cookies.session, path="/", secure=cookies.secure, httponly=True, samesite="strict")
+        cookies.drop(response, cookies.session)
         return response
 
     async def _by_key(self, request: Request, cookies: Cookies) -> Response:
@@ -68,7 +68,7 @@ class SignIn:
         token, _ = await self._sessions.open(principal, SessionKind.KEY, browser_of(request))
         self._attempts.accepted("key")
         response = RedirectResponse(next_, 303, headers=PAGE_HEADERS)
-        set_session(response, cookies, token)
+        cookies.keep_session(response, token)
         return response
 
     def _page(self, request: Request, cookies: Cookies, *, next_: str, refused: str = "") -> Response:

@@ -112,7 +112,7 @@ class Visit:
             text = renderer.whole(template, known)
         response = HTMLResponse(text, status, headers=PAGE_HEADERS)
         if self._around.notice and not self.is_htmx:
-            response.delete_cookie(self._around.cookies.notice, path="/", secure=self._around.cookies.secure)
+            self._around.cookies.drop(response, self._around.cookies.notice)
         return response
 
     def part(self, template: str, *, status: int = 200, **context: Any) -> Response:

@@ -13,7 +13,7 @@ from typing import Any
 from starlette.responses import Response
 
 from holdgate.scheduler.api.operations.terms import APPROVER, SEES_APPROVALS
-from holdgate.scheduler.console.advice import advice_of
+from holdgate.scheduler.console.advice import advice_of, more_needed
 from holdgate.scheduler.console.held import asked_of
 from holdgate.scheduler.console.page import Page
 from holdgate.scheduler.console.pages.delegations import end_of_day
@@ -86,10 +86,7 @@ async def _done(visit: Visit, act: str, body: Mapping[str, Any]) -> Response:
 def _told(grant: Mapping[str, Any]) -> str:
     match grant["status"]:
         case "pending":
-            missing = grant["approvals_missing"]
-            return (
-                f"Your part is in. {missing} more {'is' if missing == 1 else 'are'} needed before it releases anything."
-            )
+            return f"Your part is in. {more_needed(grant['approvals_missing'])} before it releases anything."
         case "active":
             return f"The grant is active: it releases up to {grant['uses_max']} jobs."
         case _:

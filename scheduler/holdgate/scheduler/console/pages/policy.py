@@ -22,18 +22,18 @@ REPLAY_LAST = 10_000
 async def show(visit: Visit) -> Response:
     """`GET /policy`: whoever has not the right to see bundles sees what the kernels say alone"""
     kernels, bundles, shadows = await asyncio.gather(
-        _kernels(visit),
-        _items(visit, "/policy/bundles", visit.principal.has(*SEES_BUNDLES)),
-        _items(visit, "/policy/shadow", visit.principal.has(*SEES_SHADOWS)),
+        _told(visit, "/policy/snapshots"),
+        _told(visit, "/policy/bundles", visit.principal.has(*SEES_BUNDLES)),
+        _told(visit, "/policy/shadow", visit.principal.has(*SEES_SHADOWS)),
     )
     replicas = kernels["items"]
     return visit.page(
         "policy/page.html",
         kernels=replicas,
         agreed=kernels["agreed"],
-        bundles=[{**bundle, "freshness": freshness_of(bundle["name"], replicas)} for bundle in bundles],
+        bundles=[{**bundle, "freshness": freshness_of(bundle["name"], replicas)} for bundle in bundles["items"]],
         sees_bundles=visit.principal.has(*SEES_BUNDLES),
-        shadows=shadows,
+        shadows=shadows["items"],
         events=events_of(replicas)[:EVENTS_MAX],
         sees_trail=visit.principal.has(Role.OPERATOR, Role.AUDITOR),
     )
@@ -67,27 +67,18 @@ async def replay(visit: Visit) -> Response:
     return visit.page("policy/replay.html", report=report, name=name, version=version, last=REPLAY_LAST)
 
 
-async def _kernels(visit: Visit) -> dict[str, Any]:
-    try:
-        told: dict[str, Any] = await visit.get("/policy/snapshots")
-    except ApiProblem as problem:
-        if problem.status != 503:
-            raise
-        return {"items": [], "agreed": False}
-    return told
-
-
-async def _items(visit: Visit, path: str, may: bool) -> list[dict[str, Any]]:
-    """The items of a list; none where the visitor may not see it."""
+async def _told(visit: Visit, path: str, may: bool = True) -> dict[str, Any]:
+    """What a list says; nothing where the visitor may not see it, or who knows is away."""
+    nothing: dict[str, Any] = {"items": [], "agreed": False}
     if not may:
-        return []
+        return nothing
     try:
-        items: list[dict[str, Any]] = (await visit.get(path))["items"]
+        told: dict[str, Any] = await visit.get(path)
     except ApiProblem as problem:
         if problem.status != 503:
             raise
-        return []
-    return items
+        return nothing
+    return told
 
 
 async def _diff(visit: Visit, path: str) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from holdgate.scheduler.api.operations.terms import APPROVER, SEES_APPROVALS
-from holdgate.scheduler.console.advice import advice_of
+from holdgate.scheduler.console.advice import advice_of, more_needed
 from holdgate.scheduler.console.page import Page
 from holdgate.scheduler.console.visit import ApiProblem, Visit
 
@@ -48,8 +48,7 @@ def _told(done: dict[str, Any]) -> str:
         case "destroyed":
             return "Destroyed: nobody can open it any more."
         case _:
-            missing = done["votes_missing"]
-            return f"Your vote counts. {missing} more {'is' if missing == 1 else 'are'} needed."
+            return f"Your vote counts. {more_needed(done['votes_missing'])}."
 
 
 async def _sealed_page(visit: Visit, problem: ApiProblem | None = None, reason: str = "") -> Response:
