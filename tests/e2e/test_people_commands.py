@@ -181,3 +181,32 @@ def test_a_job_that_is_waited_for_says_how_it_ended(system: Whole) -> None:
     assert late.returncode == 4
     gone = holdgate(system, "jobs", "result", sealed.stdout.split()[0])
     assert gone.returncode == 8
+    assert gone.stderr.splitlines()[1] == "next: people decide: `holdgate quarantine show JOB`"
+
+
+def sealed_output(system: Whole) -> tuple[str, list[str]]:
+    """A job whose output is sealed, and what a script says to vote on what it has seen."""
+    job_id = holdgate(system, "jobs", "submit", "job.demo.key", "--wait", "--timeout", "30s").stdout.split()[0]
+    shown = json.loads(holdgate(system, "quarantine", "show", job_id, "--json").stdout)
+    return job_id, ["--yes", "--digest", shown["digest"], "--reason", "a key of this test"]
+
+
+def test_a_sealed_output_is_released_by_two_people_and_destroyed_by_one(system: Whole) -> None:
+    job_id, seen = sealed_output(system)
+    assert job_id in holdgate(system, "quarantine", "list").stdout
+    first = holdgate(system, "quarantine", "release", job_id, *seen)
+    assert (first.returncode, first.stdout) == (0, f"{job_id}: your vote counts; 1 more needed\n"), first.stderr
+    again = holdgate(system, "quarantine", "release", job_id, *seen)
+    assert again.stderr.startswith("approval_duplicate_vote: ")
+    second = holdgate(system, "quarantine", "release", job_id, *seen, "--as", "approver2")
+    assert second.stdout == f"{job_id}: the output is released, the job is succeeded\n", second.stderr
+    assert "PRIVATE KEY" in holdgate(system, "jobs", "result", job_id).stdout
+
+    other, about = sealed_output(system)
+    stale = holdgate(system, "quarantine", "destroy", other, *seen)
+    assert (stale.returncode, stale.stderr[:18]) == (1, "quarantine_stale: ")
+    gone = holdgate(system, "quarantine", "destroy", other, *about)
+    assert gone.stdout == f"{other}: the output is destroyed, the job is quarantined\n", gone.stderr
+    told = holdgate(system, "quarantine", "show", other).stdout
+    assert re.search(r"status +destroyed", told)
+    assert "PRIVATE KEY" not in told

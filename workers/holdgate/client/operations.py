@@ -98,10 +98,18 @@ class Operations(ApprovalOperations, StandingOperations):
         return model_of(JobInfo, (yield from self._get(_job(job_id))))
 
     def list_jobs(
-        self, *, state: str | None = None, topic: str | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        *,
+        state: str | None = None,
+        topic: str | None = None,
+        actor: str | None = None,
+        label: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
     ) -> Operation[Page[JobInfo]]:
-        """One page of jobs, newest first."""
-        query = {"state": state, "topic": topic, "limit": str(limit), "cursor": cursor}
+        """One page of jobs, newest first; `label` is `key=value`."""
+        filters = {"state": state, "topic": topic, "actor": actor, "label": label}
+        query = {**filters, "limit": str(limit), "cursor": cursor}
         return model_of(Page[JobInfo], (yield from self._get(f"{API}/jobs", query)))
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> Operation[JobInfo]:
@@ -144,9 +152,9 @@ class Operations(ApprovalOperations, StandingOperations):
         """Ask for the job to stop: at once when it does not run, otherwise its worker is told; `wait` for the end."""
         return model_of(Cancelled, (yield from self._post(f"{_job(job_id)}/cancel", {"reason": reason})))
 
-    def retry(self, job_id: str) -> Operation[JobInfo]:
+    def retry(self, job_id: str, *, reason: str | None = None) -> Operation[JobInfo]:
         """Queue a job of the dead-letter list again, as a new attempt through the dispatch gate."""
-        reply = yield from self._post(f"{_job(job_id)}/retry", {}, is_repeatable=False)
+        reply = yield from self._post(f"{_job(job_id)}/retry", {"reason": reason}, is_repeatable=False)
         return model_of(JobInfo, reply)
 
     def decisions(self, job_id: str) -> Operation[tuple[Decision, ...]]:

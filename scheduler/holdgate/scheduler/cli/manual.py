@@ -23,15 +23,15 @@ options: `source <(holdgate completion bash)` in `~/.bashrc`. This page is made 
 
 ## Exit codes
 
-Of `holdgate jobs` and `holdgate approvals`; others end with 0, 1 for a refusal and 2 for a wrong command line, or say
-in their help what else.
+Of `holdgate jobs`, `holdgate approvals` and `holdgate quarantine`; others end with 0, 1 for a refusal and 2 for a wrong
+command line, or say in their help what else.
 
 | code | means |
 | --- | --- |
 """
 SHARED = (
-    "`holdgate jobs` and `holdgate approvals` take these. A key that is given goes to no other address than "
-    "one that is given, or `http://127.0.0.1:8081`."
+    "`holdgate jobs`, `holdgate approvals` and `holdgate quarantine` take these. A key that is given goes to no other "
+    "address than one that is given, or `http://127.0.0.1:8081`."
 )
 SHARED_FLAGS = {"--api", "--api-key-file", "--dir", "--as", "--json"}
 

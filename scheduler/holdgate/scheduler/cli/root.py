@@ -61,6 +61,21 @@ for _name, (_, _what) in GROUPS.items():
     _group(_name, _what)
 
 
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def holdgate(
+    _: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version and end")
+    ] = False,
+) -> None:
+    """A job scheduler for AI agents that asks before it acts."""
+
+
 @app.command("up")
 def up(
     directory: Annotated[Path, typer.Option("--dir", help="Data and keys")] = Path(".holdgate"),

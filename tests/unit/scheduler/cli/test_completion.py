@@ -21,7 +21,7 @@ LINES = {
     "approvals delegate ": ["give", "list", "revoke"],
     "approvals bulk ": ["approve", "reject"],
     "approvals bulk approve --r": ["--reason", "--rule"],
-    "approvals list --order ": ["expiring", "newest"],
+    "approvals list --order ": ["expiring", "gravest", "newest"],
     "approvals list --order newest --sev": ["--severity"],
     "jobs list --state t": ["timed_out"],
     "jobs submit --payload ": [],

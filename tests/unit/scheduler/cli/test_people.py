@@ -11,14 +11,16 @@ import typer
 from typer.testing import CliRunner
 
 from holdgate.client.errors import JobNotSucceeded, WaitTimeout, error_of
-from holdgate.client.models import JobInfo
+from holdgate.client.models import JobInfo, Quarantined
 from holdgate.kernel.errors import InvalidInput
-from holdgate.scheduler.cli.people import asking, bulk, connection, signing, submit
+from holdgate.scheduler.cli.people import asking, bulk, connection, quarantine, signing, submit
 from holdgate.scheduler.cli.people.approvals import app as approvals_app
 from holdgate.scheduler.cli.people.exits import MEANINGS, Exit, exit_of_error, exit_of_state, help_text
 from holdgate.scheduler.cli.people.jobs import app as jobs_app
-from holdgate.scheduler.cli.people.refusal import NEXT
-from holdgate.scheduler.cli.people.times import in_words, seconds_of
+from holdgate.scheduler.cli.people.output import Out
+from holdgate.scheduler.cli.people.quarantine import app as quarantine_app
+from holdgate.scheduler.cli.people.refusal import NEXT, told
+from holdgate.scheduler.cli.people.times import clock_text, in_words, seconds_of
 from holdgate.scheduler.state.transitions import State
 from holdgate.scheduler.up.home import Home
 
@@ -45,7 +47,7 @@ def test_every_state_of_a_job_has_its_exit_code() -> None:
 
 def test_every_exit_code_has_a_meaning_and_is_in_the_help() -> None:
     assert set(MEANINGS) == set(Exit)
-    for app in (jobs_app, approvals_app):
+    for app in (jobs_app, approvals_app, quarantine_app):
         shown = " ".join(CliRunner().invoke(app, ["--help"]).output.split())
         assert "Exit codes: 0 done" in shown
     assert all(f"{int(code)} " in help_text() for code in Exit)
@@ -97,6 +99,11 @@ def test_what_is_no_length_of_time_is_refused(text: str) -> None:
 
 def test_lengths_of_time_in_words() -> None:
     assert [in_words(value) for value in (-3, 0, 59.9, 5400, 90_061)] == ["0 s", "0 s", "59 s", "1 h 30 m", "1 d 1 h"]
+
+
+def test_a_time_says_its_zone() -> None:
+    assert clock_text("2026-01-02T04:04:05+01:00") == "2026-01-02 03:04:05 UTC"
+    assert clock_text(None) == clock_text("soon") == "-"
 
 
 # Where the API is -----------------------------------------------------------------------------------------------------
@@ -204,6 +211,34 @@ def test_an_address_that_is_none_is_a_usage_error(url: str) -> None:
     assert "is no address of an API" in done.output
 
 
+@pytest.mark.parametrize("is_up_here", [True, False])
+def test_where_nothing_answers_is_named_and_what_was_passed_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_up_here: bool
+) -> None:
+    if is_up_here:
+        running_system(tmp_path / ".holdgate")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(connection, "USUAL_URL", "http://127.0.0.1:1")
+    done = invoke(jobs_app, "list", HOLDGATE_API_KEY="mine", HOLDGATE_API_RETRY_S="0")
+    assert done.exit_code == 6
+    assert "unreachable: nothing answers at `http://127.0.0.1:1`" in done.output
+    assert ("the system in `.holdgate` was not asked" in done.output) == is_up_here
+
+
+def test_a_title_of_the_api_is_told_in_the_middle_of_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for detail in ("The output is quarantined", "API keys are wanted", "`x` is none"):
+        with pytest.raises(typer.Exit), told(Out(as_json=False)):
+            raise error_of(403, {"code": "output_quarantined", "detail": detail}, None)
+    assert capsys.readouterr().err.splitlines() == [
+        "output_quarantined: the output is quarantined",
+        "next: people decide: `holdgate quarantine show JOB`",
+        "output_quarantined: API keys are wanted",
+        "next: people decide: `holdgate quarantine show JOB`",
+        "output_quarantined: `x` is none",
+        "next: people decide: `holdgate quarantine show JOB`",
+    ]
+
+
 # Votes ----------------------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +255,41 @@ def test_a_script_that_has_looked_at_nothing_cannot_vote(
     done = invoke(approvals_app, command, "job_1", *arguments, "--api", "http://127.0.0.1:1", HOLDGATE_API_KEY="k")
     assert done.exit_code == 2
     assert "--job-hash" in done.output
+
+
+@pytest.mark.parametrize("command", ["release", "destroy"])
+@pytest.mark.parametrize("arguments", [[], ["--yes"]], ids=["nobody to ask", "a script"])
+def test_a_script_that_has_looked_at_nothing_decides_about_no_sealed_output(command: str, arguments: list[str]) -> None:
+    where = ["--api", "http://127.0.0.1:1"]
+    done = invoke(quarantine_app, command, "job_1", *arguments, *where, HOLDGATE_API_KEY="k")
+    assert done.exit_code == 2, done.output
+    assert "--digest" in done.output
+
+
+def test_a_sealed_output_is_shown_by_what_was_found_and_nothing_of_it_acts(capsys: pytest.CaptureFixture[str]) -> None:
+    finding = {"detector": "pem", "category": "private_key", "severity": "high", "path": "/a\x1b[2J", "via": "key"}
+    sealed = Quarantined(
+        job_id="job_1",
+        status="sealed",
+        topic="job.x",
+        actor="bot",
+        verdict={"reason": "a key", "findings": [finding, {**finding, "start": 3, "end": 9, "fingerprint": "ab"}]},
+        digest="sha256:d",
+        quorum=2,
+        votes_missing=1,
+        votes=({"act": "release", "approver": "ann", "cast_at": "2026-01-02T03:04:05Z", "reason": "made for a test"},),
+    )
+    quarantine.print_sealed(Out(as_json=False), sealed)
+    told = capsys.readouterr().out
+    assert "votes         release  ann  2026-01-02 03:04:05 UTC  made for a test" in told
+    assert "missing       1 of 2 to release it" in told
+    assert "this API does not hold the key that opens it" in told
+    assert "/a\\x1b[2J (in the name)  all of it   -" in told
+    assert "/a\\x1b[2J (in the name)  3-9         ab" in told
+    ended = sealed.model_copy(update={"status": "destroyed"})
+    quarantine.print_sealed(Out(as_json=False), ended)
+    assert "missing" not in (after := capsys.readouterr().out)
+    assert "not here" not in after
 
 
 def test_bulk_votes_of_a_script_need_the_rows_that_it_saw(tmp_path: Path) -> None:
@@ -254,8 +324,10 @@ def test_a_vote_is_signed_over_what_was_shown_and_nothing_else() -> None:
     made = signing.vote_of(shown, "fine", 5)
     assert (made.job_id, made.job_hash, made.snapshot, made.reason, made.approve) == ("job_1", "h", "s", "fine", True)
     assert (made.tenant, made.approver, made.attempt, made.issued_ms, made.expires_ms) == ("default", "ann", 2, 5, 9)
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInput, match="the trust root lists no key under your name"):
         signing.vote_of(shown.model_copy(update={"to_sign": None}), "fine", 5)
+    with pytest.raises(InvalidInput, match="it is released"):
+        signing.vote_of(shown.model_copy(update={"to_sign": None, "status": "released"}), "fine", 5)
     with pytest.raises(InvalidInput):
         signing.vote_of(shown.model_copy(update={"to_sign": {"tenant": "default"}}), "fine", 5)
 

@@ -34,6 +34,7 @@ class Order(StrEnum):
 
     NEWEST = "newest"
     EXPIRING = "expiring"
+    GRAVEST = "gravest"
 
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id")]

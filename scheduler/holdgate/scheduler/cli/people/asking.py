@@ -31,6 +31,14 @@ def require_way_to_ask(yes: bool, job_hash: str | None, snapshot: str | None) ->
         raise InvalidInput("nobody can be asked here: give `--yes` with `--job-hash`, `--snapshot` and `--reason`")
 
 
+def require_digest(yes: bool, digest: str | None, shows: str) -> None:
+    """The same for what is bound to one digest; `shows` is the command that prints it."""
+    if yes and digest is None:
+        raise InvalidInput(f"`--yes` is for scripts that have looked: give `--digest` as `{shows}` shows it")
+    if not yes and not sys.stdin.isatty():
+        raise InvalidInput("nobody can be asked here: give `--yes` with `--digest` and `--reason`")
+
+
 def seen(session: Session, job_id: str, yes: bool, job_hash: str | None, snapshot: str | None) -> Approval:
     """What the vote is about: what is shown now, to a person, or what a script says that it has seen.
 

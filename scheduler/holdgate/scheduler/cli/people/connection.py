@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
@@ -25,6 +26,7 @@ from pydantic import SecretStr, ValidationError
 
 from holdgate.bundles.secretfile import first_line
 from holdgate.client import AsyncClient, Client
+from holdgate.client.errors import Unavailable
 from holdgate.client.settings import ClientSettings
 from holdgate.kernel.errors import InvalidInput
 from holdgate.scheduler.cli.people.exits import Exit
@@ -62,10 +64,11 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An address and who calls there."""
+    """An address and who calls there. `passed_by`: another system that could have been meant."""
 
     url: str
     key: str
+    passed_by: Path | None = field(default=None, compare=False)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -112,7 +115,7 @@ def calls_api(role: str) -> Callable[[Callable[Concatenate[Session, P], Exit | N
             out = Out(chosen.pop("as_json"))
             with told(out):
                 target = target_of(context, role, **chosen)
-                with _client(target) as client:
+                with _named(target), _client(target) as client:
                     code = command(Session(client, target, out), **given)  # type: ignore[call-arg]  # options by name
             raise typer.Exit(Exit.DONE if code is None else code)
 
@@ -143,9 +146,10 @@ def target_of(
         return _local(directory or HERE, who or role)
     if api is not None:
         return Target(api, _key_of(api_key_file, api_key))
-    if api_key_file is None and api_key is None and Home(HERE).state_file.exists():
+    is_up_here = Home(HERE).state_file.exists()
+    if api_key_file is None and api_key is None and is_up_here:
         return _local(HERE, role)
-    return Target(USUAL_URL, _key_of(api_key_file, api_key))
+    return Target(USUAL_URL, _key_of(api_key_file, api_key), HERE if is_up_here else None)
 
 
 def _key_of(file: Path | None, key: str | None) -> str:
@@ -160,6 +164,20 @@ def _key_of(file: Path | None, key: str | None) -> str:
 
 def _client(target: Target) -> Client:
     return Client(**target.arguments)
+
+
+@contextmanager
+def _named(target: Target) -> Iterator[None]:
+    """For the block: where nothing answers is named, and the system here that was passed by."""
+    try:
+        yield
+    except Unavailable as error:
+        if error.code != "unreachable":
+            raise
+        told = f"nothing answers at `{target.url}`"
+        if target.passed_by is not None:
+            told += f"; a key is given, so the system in `{target.passed_by}` was not asked: `--dir` does"
+        raise Unavailable(0, {"code": "unreachable", "detail": told}) from error
 
 
 def _is_typed(context: typer.Context, name: str) -> bool:

@@ -13,7 +13,14 @@ import typer
 from holdgate.client.models import Grant
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import InvalidInput
-from holdgate.scheduler.cli.people.asking import agrees, reason_of, require_way_to_ask, seen, typed_confirmation
+from holdgate.scheduler.cli.people.asking import (
+    agrees,
+    reason_of,
+    require_digest,
+    require_way_to_ask,
+    seen,
+    typed_confirmation,
+)
 from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.exits import Exit
 from holdgate.scheduler.cli.people.held import requirement_text
@@ -100,10 +107,7 @@ def approve_command(
     digest: Annotated[str | None, typer.Option(help="`grant_digest` of `show --json`")] = None,
 ) -> Exit:
     """Give your part of a grant that others asked for: shows its terms and asks."""
-    if yes and digest is None:
-        raise InvalidInput("`--yes` is for scripts that have looked: give `--digest`")
-    if not yes and not sys.stdin.isatty():
-        raise InvalidInput("nobody can be asked here: give `--yes` with `--digest` and `--reason`")
+    require_digest(yes, digest, "holdgate approvals grants show GRANT --json")
     shown = session.client.grants.show(grant)
     if yes:
         shown = shown.model_copy(update={"grant_digest": digest})

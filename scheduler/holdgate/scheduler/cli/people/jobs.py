@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from holdgate.client import Client
 from holdgate.client.models import JobInfo, Output
 from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler.cli.people.connection import Session, calls_api
@@ -21,9 +22,10 @@ app = typer.Typer(help="Submit and follow jobs.", no_args_is_help=True, add_comp
 app.command("submit")(submit_command)
 app.command("watch")(watch_command)
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id")]
+Reason = Annotated[str | None, typer.Option(help="Why")]
 Limit = Annotated[int, typer.Option(min=1, help="How many at most")]
 Timeout = Annotated[str | None, typer.Option(help="How long to wait at most, such as `30s`; else for ever")]
-COLUMNS = ("job", "state", "topic", "actor", "age", "waits for")
+COLUMNS = ("job", "state", "topic", "actor", "age", "why")
 PAGE = 100
 
 
@@ -31,12 +33,15 @@ PAGE = 100
 @calls_api("agent")
 def list_command(
     session: Session,
-    state: Annotated[State | None, typer.Option(help="Only those in it")] = None,
-    topic: Annotated[str | None, typer.Option(help="Only those of it")] = None,
+    state: Annotated[State | None, typer.Option(help="Only jobs in this state")] = None,
+    topic: Annotated[str | None, typer.Option(help="Only jobs of this topic")] = None,
+    actor: Annotated[str | None, typer.Option(help="Only jobs that this actor submitted")] = None,
+    label: Annotated[str | None, typer.Option(metavar="KEY=VALUE", help="Only jobs with this label")] = None,
     limit: Limit = 50,
 ) -> None:
     """List jobs, newest first: yours, or with an operator's key all of the tenant."""
-    found = _jobs(session, None if state is None else str(state), topic, limit)
+    filters = {"state": None if state is None else str(state), "topic": topic, "actor": actor, "label": label}
+    found = _jobs(session.client, filters, limit)
     if session.out.as_json:
         for job in found:
             session.out.line(job.as_dict())
@@ -63,9 +68,7 @@ def show_command(session: Session, job_id: JobId) -> None:
 
 @app.command("cancel")
 @calls_api("agent")
-def cancel_command(
-    session: Session, job_id: JobId, reason: Annotated[str | None, typer.Option(help="Why")] = None
-) -> None:
+def cancel_command(session: Session, job_id: JobId, reason: Reason = None) -> None:
     """Cancel a job: at once where it does not run, else its worker is told."""
     done = session.client.jobs.cancel(job_id, reason=reason)
     if session.out.as_json:
@@ -77,9 +80,9 @@ def cancel_command(
 
 @app.command("retry")
 @calls_api("operator")
-def retry_command(session: Session, job_id: JobId) -> None:
+def retry_command(session: Session, job_id: JobId, reason: Reason = None) -> None:
     """Queue a job of the dead-letter list again, as a new attempt through the dispatch gate."""
-    job = session.client.jobs.retry(job_id)
+    job = session.client.jobs.retry(job_id, reason=reason)
     if session.out.as_json:
         session.out.document(job.as_dict())
     else:
@@ -115,10 +118,10 @@ def print_output(out: Out, output: Output) -> None:
         out.lines(json_text(output.value))
 
 
-def _jobs(session: Session, state: str | None, topic: str | None, limit: int) -> Iterator[JobInfo]:
+def _jobs(client: Client, filters: dict[str, str | None], limit: int) -> Iterator[JobInfo]:
     cursor = None
     while limit > 0:
-        page = session.client.jobs.list(state=state, topic=topic, limit=min(limit, PAGE), cursor=cursor)
+        page = client.jobs.list(**filters, limit=min(limit, PAGE), cursor=cursor)
         yield from page.items
         limit -= len(page.items)
         if (cursor := page.next_cursor) is None:

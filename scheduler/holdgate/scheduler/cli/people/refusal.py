@@ -18,6 +18,7 @@ from holdgate.scheduler.cli.people.output import Out, note
 from holdgate.scheduler.cli.people.times import in_words
 
 NEXT: dict[str, str] = {
+    "approval_altered": "tell an operator: what is stored was altered; `holdgate jobs cancel JOB` ends the job",
     "approval_stale_job": "look again: `holdgate approvals show JOB`",
     "approval_stale_policy": "look again: `holdgate approvals show JOB`; where nothing that decided it changed, "
     "`holdgate approvals reconfirm JOB`",
@@ -34,6 +35,10 @@ NEXT: dict[str, str] = {
     "approval_signature_invalid": "vote with the key that the trust root has under your name",
     "bulk_mixed": "take those of one rule, one topic and one shape: `holdgate approvals list --rule R --topic T`",
     "bulk_forbidden": "vote on each: `holdgate approvals approve JOB`",
+    "output_quarantined": "people decide: `holdgate quarantine show JOB`",
+    "quarantine_stale": "look again: `holdgate quarantine show JOB`",
+    "quarantine_sealed_elsewhere": "ask where the API has the key, or destroy it: `holdgate quarantine destroy JOB`",
+    "quarantine_unopenable": "restore the key or the bytes, or destroy it: `holdgate quarantine destroy JOB`",
     "unauthenticated": "use a key that is valid: --api-key-file FILE, or HOLDGATE_API_KEY",
     "unreachable": "start the system, or check --api or --dir",
     "result_not_ready": "wait for it: `holdgate jobs result JOB --wait`",
@@ -65,7 +70,7 @@ def problem_of(error: HoldgateError) -> dict[str, Any]:
 
 def tell(error: HoldgateError) -> None:
     """The refusal for a person."""
-    note(f"{error.code}: {error}")
+    note(f"{error.code}: {_lower(str(error))}")
     if isinstance(error, Invalid):
         for item in error.errors:
             note(f"  {item.get('field')}  {item.get('detail')}")
@@ -75,6 +80,11 @@ def tell(error: HoldgateError) -> None:
         note(f"next: try again in {in_words(error.retry_after_s)}")
     elif error.code in NEXT:
         note(f"next: {NEXT[error.code]}")
+
+
+def _lower(text: str) -> str:
+    """A title of the API as the middle of a line; `API`, `HTTP` and what is quoted stay."""
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def _tell_denial(error: Denied) -> None:

@@ -32,10 +32,7 @@ def vote_of(shown: Approval, reason: str, now_ms: int, *, break_glass: bool = Fa
     """The record; InvalidInput where the API does not say what it has to hold."""
     asked = shown.to_sign
     if not asked:
-        raise InvalidInput(
-            f"nothing of `{shown.job_id}` can be signed by you: it is {shown.status}, or the trust root lists no key "
-            "under your name"
-        )
+        raise InvalidInput(_why_not(shown))
     try:
         return Vote(
             job_id=JobId(shown.job_id),
@@ -53,6 +50,16 @@ def vote_of(shown: Approval, reason: str, now_ms: int, *, break_glass: bool = Fa
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput("the API does not say what a vote must hold; is it of this version?") from error
+
+
+def _why_not(shown: Approval) -> str:
+    """Why nothing can be signed, and what to do."""
+    if shown.status != "pending":
+        return f"nothing of `{shown.job_id}` can be signed any more: it is {shown.status}"
+    return (
+        "the trust root lists no key under your name: give the public one to whoever signs the root, under "
+        "`approvers` (docs/how-to/keys-and-roots.md)"
+    )
 
 
 def _roles(asked: dict[str, Any]) -> tuple[str, ...]:

@@ -39,9 +39,9 @@ def time_of(text: object) -> datetime | None:
 
 
 def clock_text(time: datetime | str | None) -> str:
-    """A time to the second, in UTC: `2026-01-02 03:04:05`."""
+    """A time to the second: `2026-01-02 03:04:05 UTC`."""
     found = time_of(time) if isinstance(time, str) else time
-    return "-" if found is None else found.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return "-" if found is None else found.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def rfc3339_after(now_ms: int, seconds: int) -> str:
