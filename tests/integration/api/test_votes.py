@@ -184,9 +184,11 @@ async def test_a_list_is_filtered_and_ordered_and_says_what_hurries(world: ApiWo
     assert await listed(world.client("deputy"), mine="true") == []
     expiring = [item["remaining_s"] for item in await listed(order="expiring")]
     assert expiring == sorted(expiring)
+    gravest = [item["severity"] for item in await listed(order="gravest")]
+    assert gravest == sorted(gravest, key=["critical", "high", "medium", "low"].index)
     until = rfc3339(SystemClock().now_ms() + 3_600_000)
     await client.post(f"/api/v1/approvals/{own['job_id']}/defer", json={"until": until, "reason": "later"})
-    for order in ("newest", "expiring"):
+    for order in ("newest", "expiring", "gravest"):
         assert [item["job_id"] for item in await listed(order=order, rule="plain")][-1] == own["job_id"]
     for query in ({"order": "oldest"}, {"severity": "awful"}, {"mine": "yes"}, {"cursor": "bm9uZQ"}):
         assert (await client.get("/api/v1/approvals", params=query)).status_code in (400, 422)

@@ -31,7 +31,7 @@ class ApprovalOperations(Performing):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Operation[Page[Approval]]:
-        """One page of the held jobs that wait for approval; `order` is `newest` or `expiring`, `mine`: may vote."""
+        """One page of what waits for approval; `order` is `newest`, `expiring` or `gravest`, `mine`: may vote."""
         query = {"order": order, "rule": rule, "topic": topic, "severity": severity}
         query |= {"mine": "true" if mine else None}
         query |= {"limit": str(limit), "cursor": cursor}

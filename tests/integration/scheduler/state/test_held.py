@@ -14,6 +14,7 @@ from holdgate.scheduler.state.approvals import (
     Order,
     Redecision,
     Viewer,
+    gravest,
     listing,
 )
 from holdgate.scheduler.state.connection import key
@@ -67,6 +68,26 @@ async def test_what_expires_first_comes_first_also_where_many_expire_at_once(wor
     expected = [job.job_id for job in (*soon, *late)]
     assert await walk(world, order=Order.EXPIRING, limit=limit) == expected
     assert await walk(world, limit=limit) == list(reversed([job.job_id for job in (*late, *soon)]))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+@pytest.mark.parametrize("looked_at", [4, 100])
+async def test_the_gravest_come_first_and_what_was_not_looked_at_is_listed_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, limit: int, looked_at: int
+) -> None:
+    """By severity, then by expiry; each once, however many are put in order. A broken record is seen first."""
+    monkeypatch.setattr(gravest, "WINDOW_MAX", looked_at)
+    monkeypatch.setattr(gravest, "READ_AT_ONCE", 2)
+    low = [await held(world, expires_s=60 + n, severity=Severity.LOW) for n in range(3)]
+    critical = await held(world, expires_s=3000, severity=Severity.CRITICAL)
+    broken = await held(world, expires_s=3500, severity=Severity.LOW)
+    high = await held(world, expires_s=3600, severity=Severity.HIGH)
+    await world.scripts.command("HSET", key(TENANT, "held"), broken.job_id, b"?")
+    all_seen = [critical, broken, high, *low]
+    expected = all_seen if looked_at == 100 else [critical, *low, broken, high]
+    assert await walk(world, order=Order.GRAVEST, limit=limit) == [job.job_id for job in expected]
+    wanted = ApprovalFilter(severity=Severity.HIGH)
+    assert high.job_id in await walk(world, wanted, Order.GRAVEST, limit)
 
 
 @pytest.mark.parametrize("order", list(Order))

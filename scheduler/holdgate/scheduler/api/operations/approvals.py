@@ -22,7 +22,7 @@ FILTERS = (
     Query(
         "order",
         {"type": "string", "enum": [str(item) for item in Order], "default": str(Order.NEWEST)},
-        "Newest first, or what expires first; those that were put off come last.",
+        "Newest first, what expires first, or the gravest first; those that were put off come last.",
     ),
     Query("rule", _TEXT, "Only what this rule holds."),
     Query("topic", _TEXT, "Only jobs of exactly this topic."),

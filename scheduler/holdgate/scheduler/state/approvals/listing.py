@@ -1,4 +1,5 @@
-"""The held jobs of a tenant in pages: by age or by what expires first, filtered; those that were put off come last.
+"""The held jobs of a tenant in pages: by age, by what expires first or the gravest first, filtered; those that were put
+off come last.
 
 What always holds: a page reads a bounded part of what is held, and gives a mark to go on from where it did not reach
 the end; what is filtered by is read from one record a tenant (`held`), so that a page out of ten thousand takes a few
@@ -22,14 +23,16 @@ from holdgate.kernel.standing import Ballot, is_useful
 from holdgate.scheduler.errors import StateBroken
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.approvals.demands import rules_of, severity_of
+from holdgate.scheduler.state.approvals.gravest import MARKS, Window, read_window
 from holdgate.scheduler.state.connection import Scripts, key
 from holdgate.scheduler.state.transitions import State
 
 SCAN_PAGE = 1000
 SCAN_PAGES_MAX = 12
 """How much a page looks through before it gives what it has and a mark to go on."""
-MARK = re.compile(r"[ned]\d{1,16}\.(?:job_[0-9a-f-]{36})?\Z", re.ASCII)
-"""A place in a list: `n` by age, `e` by what expires first, `d` among those put off; its time there; the last id."""
+MARK = re.compile(r"[ned0-3]\d{1,16}\.(?:job_[0-9a-f-]{36})?\Z", re.ASCII)
+"""A place in a list: `n` by age, `e` by what expires first, `0` to `3` by severity, `d` among those put off; its time
+there; the last id."""
 PUT_OFF = "d"
 
 
@@ -38,9 +41,16 @@ class Order(StrEnum):
 
     NEWEST = "newest"
     EXPIRING = "expiring"
+    GRAVEST = "gravest"
 
 
-_PHASES = {Order.NEWEST: "n", Order.EXPIRING: "e"}
+_BY_SEVERITY = frozenset(MARKS.values())
+_PHASES = {Order.NEWEST: "n", Order.EXPIRING: "e", Order.GRAVEST: min(_BY_SEVERITY)}
+_ALL_PHASES = {
+    Order.NEWEST: frozenset({_PHASES[Order.NEWEST], PUT_OFF}),
+    Order.EXPIRING: frozenset({_PHASES[Order.EXPIRING], PUT_OFF}),
+    Order.GRAVEST: frozenset({*_BY_SEVERITY, _PHASES[Order.EXPIRING], PUT_OFF}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +120,7 @@ class HeldList:
         self._wanted = wanted
         self._now_ms = now_ms
         self._asked: dict[bytes, _Asked] = {}
+        self._window: Window | None = None
 
     async def page(self, order: Order, limit: int, mark: str | None) -> HeldIds:
         """The next `limit` that fit after `mark`, or fewer where too much had to be looked through."""
@@ -118,21 +129,35 @@ class HeldList:
         size = SCAN_PAGE if self._wanted.looks_inside else limit + 1
         for _ in range(SCAN_PAGES_MAX):
             batch, at_end = await self._read(place, size)
-            fitting = await self._fitting(place.phase, [job_id for job_id, _ in batch])
-            for job_id, score in batch:
-                if job_id in fitting:
+            fitting = await self._fitting(place.phase, [spot.job_id for spot in batch])
+            for spot in batch:
+                if spot.job_id in fitting:
                     if len(found) == limit:
                         return HeldIds(tuple(found), place.mark())
-                    found.append(JobId(job_id))
-                place = _Place(place.phase, score, job_id)
+                    found.append(JobId(spot.job_id))
+                place = spot
             if at_end and place.phase == PUT_OFF:
                 return HeldIds(tuple(found), None)
             if at_end:
-                place = _Place(PUT_OFF)
+                place = self._next_part(place)
         return HeldIds(tuple(found), place.mark())
 
-    async def _read(self, place: _Place, size: int) -> tuple[list[tuple[str, int]], bool]:
-        """The ids after `place` with their scores, and whether there are no more."""
+    def _next_part(self, place: _Place) -> _Place:
+        """Where the list goes on after the end of one part of it."""
+        beyond = self._window.last if self._window is not None and place.phase in _BY_SEVERITY else None
+        return _Place(PUT_OFF) if beyond is None else _Place(_PHASES[Order.EXPIRING], *beyond)
+
+    async def _read(self, place: _Place, size: int) -> tuple[list[_Place], bool]:
+        """Those after `place`, and whether there are no more in this part."""
+        if place.phase in _BY_SEVERITY:
+            if self._window is None:
+                self._window = await read_window(self._scripts, self._tenant)
+            spots, at_end = self._window.after((place.phase, place.score, place.job_id), size)
+            return [_Place(*spot) for spot in spots], at_end
+        pairs, at_end = await self._read_part(place, size)
+        return [_Place(place.phase, score, job_id) for job_id, score in pairs], at_end
+
+    async def _read_part(self, place: _Place, size: int) -> tuple[list[tuple[str, int]], bool]:
         if place.phase == _PHASES[Order.NEWEST]:
             start = f"({place.job_id}" if place.job_id else "+"
             held = key(self._tenant, "state", State.HELD)
@@ -198,7 +223,7 @@ class HeldList:
 
 def is_mark(mark: str, order: Order) -> bool:
     """Whether a list in this order can have given `mark`."""
-    return MARK.match(mark) is not None and mark[0] in (_PHASES[order], PUT_OFF)
+    return MARK.match(mark) is not None and mark[0] in _ALL_PHASES[order]
 
 
 def _place_of(mark: str | None, order: Order) -> _Place:
