@@ -7,12 +7,13 @@ can read, so that they show up neither in the process list nor in a dump of the 
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import stat
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from holdgate.kernel import limits
@@ -25,6 +26,17 @@ Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-f:]+\]|[A-Za-z0-9
 
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?$", max_length=512)]
+
+
+def _checked_networks(text: str) -> str:
+    for part in text.split(",") if text else []:
+        if ipaddress.ip_network(part.strip()).prefixlen == 0:
+            raise ValueError("everybody is not a proxy")
+    return text
+
+
+Networks = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_checked_networks)]
+"""IP addresses and networks, comma separated."""
 
 
 class Process(BaseSettings):
@@ -97,6 +109,9 @@ class ApiSettings(Stateful, Signing):
     queue_jobs_max: int = Field(100_000, ge=1, description="jobs of one tenant that may wait or run at once")
     public_url: Url | None = Field(
         None, description="how people reach the console, such as `https://holdgate.example.com`"
+    )
+    trusted_proxies: Networks = Field(
+        "", description="addresses and networks of proxies whose `X-Forwarded-For` tells the client, comma separated"
     )
     oidc_issuer: Url | None = Field(None, description="OpenID provider that people may sign in by; none: API keys only")
     oidc_client_id: str = Field("", max_length=256, description="how the console is known to the provider")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from holdgate.scheduler.state.audit import SYSTEM
 from support.provider import ALICE, CLIENT_ID, Both, running_both
 from support.servers import Servers
 from support.visiting import COOKIE, visitor
+from support.waiting import eventually
 
 DEFAULT = Tenant("default")
 BEGUN = f"{COOKIE}-signing-in"
@@ -195,13 +197,26 @@ async def test_without_the_provider_nobody_signs_in_by_it_and_a_key_still_does(b
     assert signed.status_code == 303
 
 
-async def test_a_provider_that_says_it_is_another_is_not_asked(nats_url: str, redis_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("says", [{"issuer": "https://evil.example"}, {"token_endpoint": "http://evil.example/token"}])
+async def test_a_provider_that_says_it_is_another_is_not_asked(both: Both, says: dict[str, str]) -> None:
     """Its document names the issuer that was configured, and endpoints that are safe."""
-    async with running_both(nats_url, redis_url, tmp_path) as both:
-        both.provider.configuration = {"issuer": "https://evil.example"}
-        assert (await visitor(both.api).get("/sign-in/oidc")).status_code == 503
-        both.provider.configuration = {"token_endpoint": "http://evil.example/token"}
-        assert (await visitor(both.api).get("/sign-in/oidc")).status_code == 503
+    both.provider.configuration = says
+    assert (await visitor(both.api).get("/sign-in/oidc")).status_code == 503
+
+
+async def test_a_provider_that_is_away_is_asked_once_however_many_set_out(both: Both) -> None:
+    """Strangers cannot have us ask it for each of them, nor pile up here; then one asks again."""
+    both.provider.away = True
+    replies = await asyncio.gather(*(visitor(both.api).get("/sign-in/oidc") for _ in range(10)))
+    assert {reply.status_code for reply in replies} == {503}
+    assert len(both.provider.asked) == 1
+    both.provider.away = False
+
+    async def is_asked_again() -> bool:
+        return (await visitor(both.api).get("/sign-in/oidc")).status_code == 303
+
+    await eventually(is_asked_again, 10, why="the provider is asked again")
+    assert len(both.provider.asked) == 2
 
 
 async def test_where_somebody_is_sent_afterwards_is_here(both: Both) -> None:
@@ -250,4 +265,14 @@ async def test_refused_sign_ins_are_counted_audited_and_limited(both: Both) -> N
     events = [one for one in await both.api.deps.audit.read(SYSTEM, 0) if one.type == "signin.refused"]
     assert [(one.details["kind"], one.details["reason"]) for one in events] == [("oidc", "state")]
     assert "127.0.0.1" not in str(events)
-    assert (await client.get("/sign-in/oidc")).status_code == 429
+
+
+async def test_nobodys_failures_keep_others_at_the_same_address_from_signing_in(both: Both) -> None:
+    """Behind a proxy everybody is one client: a stranger there fails as often as they like."""
+    stranger = visitor(both.api)
+    wrong = [await stranger.get("/api/v1/status", headers={"X-API-Key": "hgk_wrong"}) for _ in range(12)]
+    assert wrong[-1].status_code == 429
+    assert (await back(stranger, {"state": "x", "code": "y"})).status_code == 429
+    assert (await tried(both)).status_code == 200
+    signed = await visitor(both.api).post("/sign-in", data={"key": both.api.keys["approver"]})
+    assert signed.status_code == 303

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from holdgate.scheduler.console.security import CSP
-from support.api import ApiWorld
+from support.api import ApiWorld, running_api
 from support.visiting import COOKIE, act, signed_in, token_of, visitor
 
 FOREIGN = {
@@ -62,8 +64,32 @@ async def test_every_page_says_what_it_may_load_and_who_may_frame_it(api: ApiWor
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "no-store"
         assert headers["referrer-policy"] == "same-origin"
+        assert "strict-transport-security" not in headers  # this one is known by plain HTTP
     assert "unsafe" not in CSP
     assert "http" not in CSP
+
+
+async def test_where_people_come_by_https_browsers_are_told_to_stay_with_it(
+    nats_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    """Pages, files and the API alike."""
+    known = {"public_url": "https://holdgate.example"}
+    async with running_api(nats_url, redis_url, tmp_path / "home", known) as secure:
+        for path in ("/sign-in", "/healthz", "/api/v1/status", "/nowhere"):
+            headers = (await visitor(secure).get(path)).headers
+            assert headers["strict-transport-security"] == "max-age=31536000", path
+
+
+@pytest.mark.parametrize(("trusted", "addresses"), [("", 1), ("192.0.2.0/24", 1), ("127.0.0.1", 2), ("127.0.0.0/8", 2)])
+async def test_only_a_proxy_that_is_trusted_says_who_the_client_is(
+    nats_url: str, redis_url: str, tmp_path: Path, trusted: str, addresses: int
+) -> None:
+    """Failures count against the last address that it did not write itself; what stands before that is anybody's."""
+    async with running_api(nats_url, redis_url, tmp_path / "home", {"trusted_proxies": trusted}) as world:
+        for said in ("198.51.100.7", "198.51.100.8", "203.0.113.1, 198.51.100.8"):
+            wrong = {"X-API-Key": "hgk_wrong", "X-Forwarded-For": said}
+            assert (await visitor(world).get("/api/v1/status", headers=wrong)).status_code == 401
+        assert len(world.deps.attempts._by_address) == addresses
 
 
 @pytest.mark.parametrize(

@@ -141,3 +141,16 @@ def test_a_secret_is_read_only_from_a_file_of_its_owner(tmp_path: Path) -> None:
 def test_every_process_has_settings_of_its_own() -> None:
     """One class a process."""
     assert len(set(ALL)) == len(ALL)
+
+
+@pytest.mark.parametrize(
+    "trusted", ["0.0.0.0/0", "::/0", "*", "proxy", "10.0.0.1/8", "10.0.0.1,", "127.0.0.1, 0.0.0.0/0"]
+)
+def test_everybody_is_no_proxy(environment: pytest.MonkeyPatch, trusted: str) -> None:
+    """Or each client would say itself who it is; neither a name nor a star that would be taken for nothing."""
+    environment.setenv("HOLDGATE_API_KEYS_FILE", "/a")
+    environment.setenv("HOLDGATE_TRUSTED_PROXIES", "10.0.0.0/8, 2001:db8::1")
+    assert ApiSettings().trusted_proxies  # type: ignore[call-arg]  the rest is in the environment
+    environment.setenv("HOLDGATE_TRUSTED_PROXIES", trusted)
+    with pytest.raises(ValidationError):
+        ApiSettings()  # type: ignore[call-arg]  as above

@@ -30,7 +30,7 @@ def create_site(deps: Deps, settings: ApiSettings) -> AsgiApp:
     provider = _provider(deps, settings)
     oidc = None if provider is None else OidcSignIn(shell, deps.sessions, deps.attempts, provider)
     sign_in = SignIn(shell, deps.sessions, deps.keys, deps.attempts, oidc)
-    return Site(api, Console(shell, deps.sessions, sign_in, files))
+    return Site(api, Console(shell, deps.sessions, sign_in, files), tls_only=public_url.startswith("https:"))
 
 
 def _provider(deps: Deps, settings: ApiSettings) -> Provider | None:

@@ -40,6 +40,7 @@ class _Server(uvicorn.Server):
 async def serving(app: Any, settings: ApiSettings, runtime: Runtime) -> AsyncIterator[None]:
     """Serve `app` for the block; requests under way may end. Misconfigured when the address is taken."""
     listener = _listener(settings.api_listen)
+    proxies = [part.strip() for part in settings.trusted_proxies.split(",") if part.strip()]
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -48,7 +49,8 @@ async def serving(app: Any, settings: ApiSettings, runtime: Runtime) -> AsyncIte
         loop="none",
         log_config=None,
         access_log=False,
-        proxy_headers=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,

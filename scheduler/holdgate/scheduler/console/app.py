@@ -45,20 +45,22 @@ API_PATHS = frozenset({"/api", "/healthz", "/readyz", "/openapi.json"})
 START = ("/overview", "/status")
 """Where `/` leads: the first of these that there is."""
 THEME_KEPT_S = 365 * 24 * 3600
+HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 
 class Site:
-    """One port: the API for programs, the console for people."""
+    """One port: the API for programs, the console for people. `tls_only`: it is known to people by `https`."""
 
-    def __init__(self, api: AsgiApp, console: AsgiApp) -> None:
+    def __init__(self, api: AsgiApp, console: AsgiApp, *, tls_only: bool = False) -> None:
         self._api = api
         self._console = console
+        self._tls_only = tls_only
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
         path = scope.get("path", "")
         is_api = scope["type"] != "http" or path.startswith("/api/") or path in API_PATHS
-        await (self._api if is_api else self._console)(scope, receive, send)
+        await (self._api if is_api else self._console)(scope, receive, _told_tls_only(send) if self._tls_only else send)
 
 
 class Console:
@@ -176,6 +178,17 @@ class Console:
             if match is not Match.NONE:
                 allowed.add(page.method)
         return frozenset(allowed)
+
+
+def _told_tls_only(send: Send) -> Send:
+    """Browsers that came over TLS come so from now on (RFC 6797); over plain HTTP they do not listen to this."""
+
+    async def told(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], HSTS]}
+        await send(message)
+
+    return told
 
 
 def _is_used(request: Request) -> bool:

@@ -61,7 +61,6 @@ class OidcSignIn:
         """The answer to a request that is for these pages; None for every other."""
         if request.method not in {"GET", "HEAD"} or request.url.path not in {START, BACK}:
             return None
-        self._attempts.require_room("oidc", client_of(request))
         return await (self._begin if request.url.path == START else self._finish)(request, cookies)
 
     async def _begin(self, request: Request, cookies: Cookies) -> Response:

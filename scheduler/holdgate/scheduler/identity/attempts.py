@@ -1,9 +1,9 @@
 """Keys and sign-ins that are tried in vain: limited, counted, and told to the audit trail.
 
-What always holds: a failure costs whoever is at that address, and nobody else; a key that holds is served whatever
-failed before, because keys are 256 random bits, so that nothing is gained by guessing and nobody can be shut out by
-somebody else's failures. What is kept is bounded, and so is what is written: however many fail, the audit trail gets an
-event in ten seconds, with their count.
+What always holds: a failure is answered otherwise once there were too many, and nothing else ever is. A key that holds,
+and a sign-in that this browser began, are served whatever failed before: both are 256 random bits, so that nothing is
+gained by guessing and nobody is shut out by somebody else's failures, at the same address or another. What is kept is
+bounded, and so is what is written: however many fail, the audit trail gets an event in ten seconds, with their count.
 """
 
 from __future__ import annotations
@@ -47,11 +47,6 @@ class Bucket:
             return 0
         return self._wait_ms()
 
-    def wait_ms(self, now_ms: int) -> int:
-        """As `take`, without taking."""
-        self._fill(now_ms)
-        return 0 if self.tokens >= 1 else self._wait_ms()
-
     def _fill(self, now_ms: int) -> None:
         passed = max(0, now_ms - self.at_ms)
         self.tokens = min(self.burst, self.tokens + passed / self.refill_ms)
@@ -80,14 +75,6 @@ class Attempts:
     _total: Bucket = field(default_factory=lambda: Bucket(TOTAL_BURST, TOTAL_REFILL_MS, TOTAL_BURST, 0))
     _untold: dict[str, _Told] = field(default_factory=dict)
     _salt: bytes = b""
-
-    def require_room(self, kind: str, address: str) -> None:
-        """TooManyAttempts when the address failed too often; for what costs more than looking at a key."""
-        bucket = self._by_address.get(network_of(address))
-        wait_ms = 0 if bucket is None else bucket.wait_ms(self.clock.now_ms())
-        if wait_ms:
-            SIGN_INS.labels(kind, "limited").inc()
-            raise TooManyAttempts(retry_after_ms=wait_ms)
 
     async def failed(self, kind: str, address: str, reason: str = "") -> None:
         """Count a failure; TooManyAttempts when the address, or all together, failed too often."""

@@ -10,14 +10,13 @@ and absent signatures are never accepted. Loaded only where a provider is config
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
@@ -28,11 +27,12 @@ from joserfc.jwk import KeySet
 from pydantic import SecretStr
 
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.errors import Forged, Unavailable
+from holdgate.kernel.errors import Forged
 from holdgate.kernel.ids import Entropy
 from holdgate.scheduler.errors import Misconfigured
 from holdgate.scheduler.identity.claims import ClaimRules, SignInRefused, principal_of
 from holdgate.scheduler.identity.principals import Principal
+from holdgate.scheduler.identity.providerhttp import ProviderHttp, ProviderUnavailable
 from holdgate.scheduler.identity.tokens import TokenKeys
 
 DOMAIN = "signin"
@@ -41,17 +41,11 @@ LEEWAY_S = 60
 AGE_S_MAX = 600
 """How old an id token may be that comes straight from the token endpoint."""
 DISCOVERY_KEPT_S = 600
-TIMEOUT_S = 5.0
-REPLY_BYTES_MAX = 256 * 1024
+FAILURE_KEPT_MS = 3_000
+"""For so long nobody asks a provider again that did not answer: strangers cost it, and us, one question."""
 SCOPE = "openid email profile"
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _BEGUN = frozenset({"state", "nonce", "verifier", "next", "issuer", "expires_ms"})
-
-
-class ProviderUnavailable(Unavailable):
-    """the sign-in provider does not answer as it should; try again, or sign in by API key"""
-
-    code = "provider_unavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +76,10 @@ class Provider:
         self._signing = signing
         self._clock = clock
         self._entropy = entropy
+        self._http = ProviderHttp()
+        self._discovering = asyncio.Lock()
         self._found: tuple[int, Mapping[str, Any]] | None = None
+        self._failed_ms: int | None = None
 
     @property
     def host(self) -> str:
@@ -91,8 +88,7 @@ class Provider:
 
     async def begin(self, next_: str) -> Begun:
         """Start a sign-in that leads to the page `next_`. ProviderUnavailable."""
-        async with _client() as client:
-            metadata = await self._metadata(client)
+        metadata = await self._metadata()
         state, nonce, verifier = (self._entropy(32).hex() for _ in range(3))
         url = prepare_grant_uri(
             metadata["authorization_endpoint"],
@@ -122,12 +118,11 @@ class Provider:
         """
         begun = self._begun(token)
         code = self._code(begun, answer)
-        async with _client() as client:
-            metadata = await self._metadata(client)
-            if metadata.get("authorization_response_iss_parameter_supported") is True and "iss" not in answer:
-                raise SignInRefused("issuer", "the answer does not say which provider it is of")
-            tokens = await self._redeem(client, metadata, code, begun["verifier"])
-            keys = await _fetch(client, metadata["jwks_uri"])
+        metadata = await self._metadata()
+        if metadata.get("authorization_response_iss_parameter_supported") is True and "iss" not in answer:
+            raise SignInRefused("issuer", "the answer does not say which provider it is of")
+        tokens = await self._redeem(metadata, code, begun["verifier"])
+        keys = await self._http.fetch(metadata["jwks_uri"])
         claims = self._verified(tokens, keys, begun["nonce"])
         return principal_of(claims, self._config.claims), begun["next"]
 
@@ -154,29 +149,38 @@ class Provider:
             raise SignInRefused("provider", "the answer of the provider holds no code")
         return code
 
-    async def _metadata(self, client: httpx.AsyncClient) -> Mapping[str, Any]:
-        now_ms = self._clock.now_ms()
-        if self._found is not None and 0 <= now_ms - self._found[0] < DISCOVERY_KEPT_S * 1000:
-            return self._found[1]
+    async def _metadata(self) -> Mapping[str, Any]:
+        async with self._discovering:
+            now_ms = self._clock.now_ms()
+            if self._found is not None and 0 <= now_ms - self._found[0] < DISCOVERY_KEPT_S * 1000:
+                return self._found[1]
+            if self._failed_ms is not None and 0 <= now_ms - self._failed_ms < FAILURE_KEPT_MS:
+                raise ProviderUnavailable
+            try:
+                found = await self._discovered()
+            except ProviderUnavailable:
+                self._failed_ms = self._clock.now_ms()
+                raise
+            self._found = (now_ms, found)
+            return found
+
+    async def _discovered(self) -> Mapping[str, Any]:
         issuer = self._config.issuer
-        found = await _fetch(client, issuer.rstrip("/") + "/.well-known/openid-configuration")
+        found = await self._http.fetch(issuer.rstrip("/") + "/.well-known/openid-configuration")
         if found.get("issuer") != issuer:
             raise ProviderUnavailable("the provider says that it is another issuer than `HOLDGATE_OIDC_ISSUER`")
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
             _require_endpoint(found.get(name), issuer, name)
-        self._found = (now_ms, found)
         return found
 
-    async def _redeem(
-        self, client: httpx.AsyncClient, metadata: Mapping[str, Any], code: str, verifier: str
-    ) -> Mapping[str, Any]:
+    async def _redeem(self, metadata: Mapping[str, Any], code: str, verifier: str) -> Mapping[str, Any]:
         body = prepare_token_request(
             "authorization_code", code=code, redirect_uri=self._config.redirect_uri, code_verifier=verifier
         )
         uri, headers, sent = self._client_auth(metadata).prepare(
             "POST", metadata["token_endpoint"], {"Content-Type": "application/x-www-form-urlencoded"}, body
         )
-        status, reply = await _exchange(client, "POST", uri, headers=headers, content=sent)
+        status, reply = await self._http.exchange("POST", uri, headers=headers, content=sent)
         if 400 <= status < 500:
             raise SignInRefused("code", "the provider does not take the code: used, too old, or not ours; begin again")
         if status != 200:
@@ -224,35 +228,6 @@ def _keys(found: Mapping[str, Any]) -> Any:
     if not isinstance(listed, list):
         raise ValueError("no list of keys")
     return {"keys": [key for key in listed if isinstance(key, dict) and key.get("kty") in {"RSA", "EC", "OKP"}]}
-
-
-def _client() -> httpx.AsyncClient:
-    # Nothing of our environment's proxies: what is asked here is asked of the provider that was configured.
-    return httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False)
-
-
-async def _fetch(client: httpx.AsyncClient, url: str) -> Mapping[str, Any]:
-    status, found = await _exchange(client, "GET", url)
-    if status != 200:
-        raise ProviderUnavailable
-    return found
-
-
-async def _exchange(client: httpx.AsyncClient, method: str, url: str, **more: Any) -> tuple[int, Mapping[str, Any]]:
-    """Status and JSON object of a reply; ProviderUnavailable when there is none, or it is too long or too slow."""
-    try:
-        async with client.stream(method, url, **more) as reply:
-            body = b""
-            async for piece in reply.aiter_bytes():
-                body += piece
-                if len(body) > REPLY_BYTES_MAX:
-                    raise ProviderUnavailable("the provider sends more than it should")
-        found = json.loads(body)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
-        raise ProviderUnavailable from error
-    if not isinstance(found, dict):
-        raise ProviderUnavailable
-    return reply.status_code, found
 
 
 def _require_safe(url: str) -> None:
