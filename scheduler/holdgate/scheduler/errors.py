@@ -26,6 +26,7 @@ HoldgateError
 │   ├── ApprovalExpired             too late
 │   ├── ApprovalStalePolicy         the policy is not the one that was shown
 │   ├── ApprovalStaleJob            the job is not the one that was shown
+│   ├── ApprovalAltered             what is kept of the job is not what its hash is over
 │   ├── ApprovalDuplicateVote       has voted already
 │   ├── BulkMixed                   the jobs are not of one kind
 │   ├── GrantStale                  the terms are not those that were shown
@@ -203,6 +204,12 @@ class ApprovalStaleJob(Conflict):
     """the job is not the one that was shown; look again"""
 
     code = "approval_stale_job"
+
+
+class ApprovalAltered(Conflict):
+    """what is kept of this job is not what was submitted; it is not shown: tell an operator, who can cancel the job"""
+
+    code = "approval_altered"
 
 
 class ApprovalNotReconfirmable(Conflict):

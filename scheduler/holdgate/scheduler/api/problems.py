@@ -67,6 +67,7 @@ KINDS: Mapping[str, Kind] = {
     "approval_expired": Kind(410, "The approval has expired"),
     "approval_stale_policy": Kind(409, "The policy has changed since the approval was shown"),
     "approval_stale_job": Kind(409, "The job is not the one that was shown"),
+    "approval_altered": Kind(409, "What is kept of the job is not what was submitted"),
     "approval_self": Kind(403, "Nobody approves their own job"),
     "approval_forbidden": Kind(403, "The deciding rule does not name this approver"),
     "approval_duplicate_vote": Kind(409, "This approver has voted already"),

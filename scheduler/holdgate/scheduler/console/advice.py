@@ -25,6 +25,10 @@ _ADVICE: Mapping[str, tuple[str, str]] = {
         "Nothing was decided. Below is what holds now; read what changed, then decide on that.",
     ),
     "approval_stale_job": ("The job is not the one you were shown", "Nothing was decided. Below is what it is now."),
+    "approval_altered": (
+        "What is stored of this job was altered",
+        "Nothing of it is shown. Tell an operator at once, who can cancel the job.",
+    ),
     "approval_self": (
         "You cannot decide on this one",
         "You submitted it, or it was submitted in your name. Ask somebody else who may.",

@@ -9,6 +9,7 @@ from holdgate.scheduler.api.operations.terms import (
     API,
     APPROVER,
     PAGE,
+    PAYLOAD_MAX,
     SEES_APPROVALS,
     STATE_ERRORS,
     VOTE_ERRORS,
@@ -52,7 +53,8 @@ APPROVALS: tuple[Operation, ...] = (
     Operation(
         "GET", f"{API}/approvals/{{job_id}}", "getApproval", "One approval, and all that it would release",
         approvals.get_approval, "approvals", SEES_APPROVALS, reply="Approval",
-        errors=("approval_not_found", "job_not_found", "log_unavailable", *STATE_ERRORS),
+        query=(PAYLOAD_MAX,),
+        errors=("approval_not_found", "approval_altered", "job_not_found", "log_unavailable", *STATE_ERRORS),
     ),
     Operation(
         "GET", f"{API}/approvals/events", "streamApprovals", "What changes among held jobs, as it changes",

@@ -39,7 +39,7 @@ JOBS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", f"{API}/jobs/{{job_id}}", "getJob", "One job", jobs.get_job, "jobs", SEES_JOBS,
-        reply="Job", query=(WAIT,), errors=(*JOB_ERRORS, "too_many_waiters"),
+        reply="Job", query=(WAIT,), errors=(*JOB_ERRORS, "approval_altered", "too_many_waiters"),
     ),
     Operation(
         "GET", f"{API}/jobs/{{job_id}}/decisions", "listDecisions", "Every decision about a job, oldest first",

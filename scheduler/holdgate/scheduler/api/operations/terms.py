@@ -65,6 +65,11 @@ ACCEPT_WIDENING = Query(
     "That the bundle allows what was not allowed is meant.",
 )
 _VERSION = {"type": "integer", "minimum": 1, "maximum": 10**16 - 1}
+PAYLOAD_MAX = Query(
+    "payload_bytes_max",
+    {"type": "integer", "minimum": 0, "maximum": 10**9 - 1},
+    "A longer payload is left out of the reply, which says how long it is.",
+)
 BEFORE = Query("before", _VERSION, "The version to compare with.")
 AFTER = Query("after", _VERSION, "The version that is compared.")
 IDEMPOTENCY = Query(

@@ -1,29 +1,23 @@
 """What an approver looks at beside the approval itself: the job with its secrets masked, and the rules' own text.
 
-What always holds: what is masked is shown whole only on request, and the request is in the audit trail before it is
-answered.
+What always holds: `reveal` is in the audit trail before it is answered. The console, where people look, shows secrets
+in no other way; with an API key `GET /approvals/{job_id}` gives the same bytes without a trace, because who computes
+the hash for themselves needs them.
 """
 
 from __future__ import annotations
 
 from holdgate.scheduler.api.calls import Call, Reply, reply_json, reply_with
 from holdgate.scheduler.api.problems import invalid
-from holdgate.scheduler.api.routes.approvals import approval_id_of, payload_of
+from holdgate.scheduler.api.routes.held_jobs import approval_id_of, held_job_of, portion_of
 
 
 async def get_masked(call: Call) -> Reply:
     """`GET /approvals/{job_id}/masked`: prompt, labels and payload with secrets replaced by tags"""
-    deps, tenant, job_id = call.deps, call.principal.tenant, approval_id_of(call)
-    approval = await deps.approvals.require(tenant, job_id)
-    view = await deps.jobs.require(tenant, job_id)
-    payload = await payload_of(call, approval, view)
-    masked = await deps.masking.mask(payload, view.job.prompt, view.job.labels)
-    told = {
-        "job_id": job_id,
-        "payload_shown": payload is not None,
-        "scanned": masked.scanned,
-        "masked": masked.count,
-    }
+    held = await held_job_of(call)
+    portion = portion_of(call, held.payload)
+    masked = await call.deps.masking.mask(portion.data, held.view.job.prompt, held.view.job.labels)
+    told = {"job_id": held.view.job.job_id, "scanned": masked.scanned, "masked": masked.count, **portion.told}
     return reply_with(told, "shown", masked.data)
 
 
@@ -31,13 +25,14 @@ async def reveal(call: Call) -> Reply:
     """`POST /approvals/{job_id}/reveal`: the same as it was sent, with its secrets"""
     if call.json not in (None, {}):
         raise invalid("body", "an empty object is expected")
-    deps, tenant, job_id = call.deps, call.principal.tenant, approval_id_of(call)
-    approval = await deps.approvals.require(tenant, job_id)
-    view = await deps.jobs.require(tenant, job_id)
-    told = {"actor": call.principal.actor, "job_id": job_id, "round": approval.round, "trace_id": call.trace_id}
-    await deps.audit.append(tenant, "approval.revealed", told, deps.clock.now_ms())
-    shown = {"job_id": job_id, "labels": dict(view.job.labels), "prompt": view.job.prompt}
-    return reply_with(shown, "payload", await payload_of(call, approval, view))
+    deps, held = call.deps, await held_job_of(call)
+    job = held.view.job
+    told = {"actor": call.principal.actor, "job_id": job.job_id, "round": held.approval.round,
+            "trace_id": call.trace_id}  # fmt: skip
+    await deps.audit.append(job.tenant, "approval.revealed", told, deps.clock.now_ms())
+    portion = portion_of(call, held.payload)
+    shown = {"job_id": job.job_id, "labels": dict(job.labels), "prompt": job.prompt, **portion.told}
+    return reply_with(shown, "payload", portion.data)
 
 
 async def list_rules(call: Call) -> Reply:

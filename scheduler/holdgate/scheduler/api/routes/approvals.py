@@ -4,31 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import structlog
-
-from holdgate.kernel.errors import Forged
-from holdgate.kernel.ids import Digest, JobId
 from holdgate.kernel.records import Severity
 from holdgate.scheduler.api.calls import Call, Reply, reply_json, reply_with
 from holdgate.scheduler.api.paging import page_of, page_reply
 from holdgate.scheduler.api.problems import Problem, invalid
-from holdgate.scheduler.api.routes.jobs import job_id_of
+from holdgate.scheduler.api.routes.held_jobs import held_job_of, portion_of
 from holdgate.scheduler.api.shapes import approval_row, approval_whole, look_shown
-from holdgate.scheduler.errors import ApprovalNotFound, Forbidden, JobNotFound, NotFound
+from holdgate.scheduler.errors import Forbidden
 from holdgate.scheduler.gates.approval import Approver, Look
 from holdgate.scheduler.identity.keys import Role
 from holdgate.scheduler.state.approvals import (
     MARK,
     ApprovalFilter,
-    ApprovalStatus,
-    ApprovalView,
     Order,
     Viewer,
     is_mark,
 )
-from holdgate.scheduler.state.jobs import JobView
-
-log = structlog.get_logger("holdgate.api.approvals")
 
 
 async def list_approvals(call: Call) -> Reply:
@@ -43,48 +34,25 @@ async def list_approvals(call: Call) -> Reply:
 
 
 async def get_approval(call: Call) -> Reply:
-    """`GET /approvals/{job_id}`: `job_hash` and `snapshot` as a vote must send them back"""
-    deps, tenant, job_id = call.deps, call.principal.tenant, approval_id_of(call)
-    approval = await deps.approvals.require(tenant, job_id)
-    view = await deps.jobs.require(tenant, job_id)
-    payload = await payload_of(call, approval, view)
-    look = Look(Forbidden.code, past=await deps.approvals.past(tenant, job_id))
+    """`GET /approvals/{job_id}`: `job_hash` and `snapshot` as a vote must send them back
+
+    Labels, prompt and payload are as they were sent: who computes the hash for themselves needs every byte of them.
+    """
+    deps, held = call.deps, await held_job_of(call)
+    approval, view = held.approval, held.view
+    portion = portion_of(call, held.payload)
+    look = Look(Forbidden.code, past=await deps.approvals.past(call.principal.tenant, approval.job_id))
     if call.principal.has(Role.APPROVER):
         look = await deps.approval_gate.look(approver_of(call), approval, view)
     row = approval_row(approval, deps.clock.now_ms())
-    shown = {**approval_whole(row, view), **look_shown(look), "payload_shown": payload is not None}
-    return reply_with(shown, "payload", payload)
-
-
-async def payload_of(call: Call, approval: ApprovalView, view: JobView) -> bytes | None:
-    """The payload that would be released; None when it is not kept any more, or cannot be had."""
-    payload = await call.deps.jobs.payload(view.job.tenant, view.job.job_id)
-    if payload is None and approval.status is ApprovalStatus.PENDING:
-        return await _stored_payload(call, view.job.payload_digest)
-    return payload
-
-
-async def _stored_payload(call: Call, digest: Digest) -> bytes | None:
-    """None when it is gone or altered: all else is shown, and a release is refused."""
-    try:
-        return await call.deps.payloads.get(digest)
-    except (NotFound, Forged) as error:
-        log.warning("a held job's payload cannot be shown", action="payload_gone", code=error.code)
-        return None
+    shown = {**approval_whole(row, view), **look_shown(look), **portion.told}
+    return reply_with(shown, "payload", portion.data)
 
 
 def approver_of(call: Call) -> Approver:
     """The caller as one who votes."""
     principal = call.principal
     return Approver(principal.tenant, principal.actor, tuple(sorted(principal.roles)))
-
-
-def approval_id_of(call: Call) -> JobId:
-    """The job id of the path; ApprovalNotFound when it has not the shape of one."""
-    try:
-        return job_id_of(call)
-    except JobNotFound as error:
-        raise ApprovalNotFound from error
 
 
 def _filter(call: Call) -> ApprovalFilter:

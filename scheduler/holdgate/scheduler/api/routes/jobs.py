@@ -12,6 +12,7 @@ from holdgate.scheduler.api.paging import page_of, page_reply
 from holdgate.scheduler.api.problems import Problem, invalid
 from holdgate.scheduler.api.shapes import event_row, job_row, job_whole, result_whole
 from holdgate.scheduler.errors import JobNotFound
+from holdgate.scheduler.gates.approval.unaltered import verify_unaltered
 from holdgate.scheduler.identity.keys import Role
 from holdgate.scheduler.identity.principals import Principal
 from holdgate.scheduler.state.jobs import JobFilter, JobView
@@ -50,7 +51,7 @@ async def get_job(call: Call) -> Reply | Later:
     view = await require_job(call)
     wait_s = _wait_s(call.query.get("wait"), call.deps.limits.wait_s_max)
     if wait_s == 0 or view.state in TERMINAL:
-        return reply_json(job_whole(view))
+        return await _whole(call, view)
     return Later(lambda: _wait_for_end(call, view, wait_s))
 
 
@@ -62,8 +63,15 @@ async def _wait_for_end(call: Call, view: JobView, wait_s: int) -> Reply:
             view = await call.deps.jobs.require(tenant, job_id)
             left_s = (until_ms - clock.now_ms()) / 1000
             if view.state in TERMINAL or left_s <= 0 or watch.gone:
-                return reply_json(job_whole(view))
+                return await _whole(call, view)
             await watch.changed(min(left_s, LOOK_AGAIN_S))
+
+
+async def _whole(call: Call, view: JobView) -> Reply:
+    """Of a job that waits for people only what its hash is over: whoever decides may be looking here."""
+    if view.state is State.HELD:
+        verify_unaltered(await call.deps.approvals.require(view.job.tenant, view.job.job_id), view.job, None)
+    return reply_json(job_whole(view))
 
 
 async def get_decisions(call: Call) -> Reply:

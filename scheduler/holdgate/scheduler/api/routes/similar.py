@@ -8,7 +8,7 @@ from holdgate.kernel import limits
 from holdgate.kernel.clock import rfc3339
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
 from holdgate.scheduler.api.paging import page_reply
-from holdgate.scheduler.api.routes.approvals import approval_id_of
+from holdgate.scheduler.api.routes.held_jobs import approval_id_of
 from holdgate.scheduler.api.shapes import time_or_none
 from holdgate.scheduler.state.similar import PastJob
 

@@ -11,7 +11,8 @@ from holdgate.kernel.links import Signed
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
 from holdgate.scheduler.api.forms import confirm_of, members_of, reason_of, text_of, time_of
 from holdgate.scheduler.api.problems import invalid, invalid_fields
-from holdgate.scheduler.api.routes.approvals import approval_id_of, approver_of
+from holdgate.scheduler.api.routes.approvals import approver_of
+from holdgate.scheduler.api.routes.held_jobs import approval_id_of
 from holdgate.scheduler.api.shapes import approval_row
 from holdgate.scheduler.gates.approval import Shown, VoteForm
 from holdgate.scheduler.state.approvals import VoteResult

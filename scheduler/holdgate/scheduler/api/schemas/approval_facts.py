@@ -18,18 +18,23 @@ from holdgate.scheduler.api.schemas.shapes import (
     text,
 )
 
+PORTION: dict[str, Schema] = {
+    "payload_shown": {**BOOLEAN, "description": "Whether there is one; false where it is gone, or cannot be had."},
+    "payload_bytes": {**nullable(COUNT), "description": "Its length."},
+    "payload_left_out": {**BOOLEAN, "description": "Longer than `payload_bytes_max`, and so not in the reply."},
+}
 APPROVAL_FACTS_COMPONENTS: dict[str, Schema] = {
     "Masked": record(
         {
             "job_id": ID_OUT,
-            "payload_shown": BOOLEAN,
+            **PORTION,
             "scanned": BOOLEAN,
             "masked": COUNT,
             "shown": nullable(record({"labels": ANY, "payload": ANY, "prompt": nullable(text())})),
         }
     ),
     "RevealForm": record({}),
-    "Revealed": record({"job_id": ID_OUT, "labels": LABELS_OUT, "prompt": nullable(text()), "payload": ANY}),
+    "Revealed": record({"job_id": ID_OUT, "labels": LABELS_OUT, "prompt": nullable(text()), "payload": ANY, **PORTION}),
     "ApprovalRule": record(
         {
             "id": text(),

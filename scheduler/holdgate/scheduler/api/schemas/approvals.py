@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdgate.kernel import limits
 from holdgate.kernel.records import Severity
+from holdgate.scheduler.api.schemas.approval_facts import PORTION
 from holdgate.scheduler.api.schemas.jobs import JOB_FACTS
 from holdgate.scheduler.api.schemas.shapes import (
     ANY,
@@ -129,7 +130,7 @@ APPROVALS_COMPONENTS: dict[str, Schema] = {
             **LOOK,
             "job": record({**JOB_FACTS, "state": STATE, "prompt": nullable(text())}),
             "payload": ANY,
-            "payload_shown": BOOLEAN,
+            **PORTION,
             "decision": ref("Decision"),
             "constraints": OBJECT,
         }

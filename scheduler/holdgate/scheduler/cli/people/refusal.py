@@ -5,6 +5,7 @@ What always holds: it is told on standard error; with `--json` the API's problem
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from holdgate.client.errors import ApiError, Denied, Invalid
 from holdgate.kernel.errors import HoldgateError
 from holdgate.scheduler.cli.people.exits import Exit, exit_of_error
 from holdgate.scheduler.cli.people.output import Out, note
-from holdgate.scheduler.cli.people.times import in_words
+from holdgate.scheduler.words.durations import time_left
 
 NEXT: dict[str, str] = {
     "approval_altered": "tell an operator: what is stored was altered; `holdgate jobs cancel JOB` ends the job",
@@ -77,7 +78,7 @@ def tell(error: HoldgateError) -> None:
     if isinstance(error, Denied):
         _tell_denial(error)
     if isinstance(error, ApiError) and error.retry_after_s:
-        note(f"next: try again in {in_words(error.retry_after_s)}")
+        note(f"next: try again in {time_left(math.ceil(error.retry_after_s))}")
     elif error.code in NEXT:
         note(f"next: {NEXT[error.code]}")
 
