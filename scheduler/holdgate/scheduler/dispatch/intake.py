@@ -21,7 +21,7 @@ from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.errors import StateBroken
-from holdgate.scheduler.gates.dispatch import outcome_of
+from holdgate.scheduler.gates.custody import outcome_of
 from holdgate.scheduler.state.backlog import Backlog
 from holdgate.scheduler.state.entry import Submission
 from holdgate.scheduler.state.jobs import Jobs

@@ -22,7 +22,8 @@ from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.errors import NotFound, StateBroken
-from holdgate.scheduler.gates.dispatch import CUSTODY_BROKEN, Payloads, custody_denial, outcome_of
+from holdgate.scheduler.gates.custody import CUSTODY_BROKEN, custody_denial, outcome_of
+from holdgate.scheduler.gates.dispatch import Payloads
 from holdgate.scheduler.state.approvals import Approvals, ApprovalView, Redecision, job_shape
 from holdgate.scheduler.state.jobs import Jobs, JobView
 from holdgate.scheduler.state.transitions import State

@@ -14,7 +14,7 @@ from holdgate.kernel.errors import Forged, Unavailable
 from holdgate.kernel.ids import JobId, Tenant
 from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Outcome
 from holdgate.scheduler.errors import ApprovalStaleJob, ApprovalStalePolicy, NotFound, StateBroken
-from holdgate.scheduler.gates.dispatch import approvals_of, outcome_of
+from holdgate.scheduler.gates.custody import approvals_of, outcome_of
 from holdgate.scheduler.gates.hints import Hints
 from holdgate.scheduler.state.approvals import Approvals, ApprovalView, Redecision, job_shape
 from holdgate.scheduler.state.jobs import Jobs, JobView
