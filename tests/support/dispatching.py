@@ -28,7 +28,8 @@ from holdgate.kernel.records import Decision, Job, Outcome, Phase, Verdict
 from holdgate.kernel.service import KernelService
 from holdgate.kernel.trust import ActivePolicy, FailModes, PolicyEvent, Trust
 from holdgate.scheduler.dispatch.config import DispatchConfig
-from holdgate.scheduler.dispatch.service import DispatcherService, FailOpen
+from holdgate.scheduler.dispatch.parts import FailOpen
+from holdgate.scheduler.dispatch.service import DispatcherService
 from holdgate.scheduler.state.approvals import Approvals, VoteRequest, VoteResult
 from holdgate.scheduler.state.backlog import Backlog
 from holdgate.scheduler.state.connection import Scripts

@@ -140,7 +140,8 @@ async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIte
     """Everything that moves jobs between the gates."""
     from holdgate.kernel.client import KernelClient
     from holdgate.scheduler.dispatch.config import DispatchConfig
-    from holdgate.scheduler.dispatch.service import DispatcherService, FailOpen
+    from holdgate.scheduler.dispatch.parts import FailOpen
+    from holdgate.scheduler.dispatch.service import DispatcherService
 
     clock = SystemClock()
     signer = _signer(settings)
