@@ -41,11 +41,12 @@ class Masking:
         """`{"labels", "payload", "prompt"}` as one value, so that a tag means the same secret wherever it stands."""
         size = len(payload or b"") + len(prompt or "")
         if size <= INLINE_BYTES_MAX:
-            return self._masked(payload, prompt, labels)
+            return self.mask_now(payload, prompt, labels)
         async with self._turn:
-            return await asyncio.to_thread(self._masked, payload, prompt, labels)
+            return await asyncio.to_thread(self.mask_now, payload, prompt, labels)
 
-    def _masked(self, payload: bytes | None, prompt: str | None, labels: Mapping[str, str]) -> Masked:
+    def mask_now(self, payload: bytes | None, prompt: str | None, labels: Mapping[str, str]) -> Masked:
+        """The same in this thread, however large it is."""
         try:
             parsed: Json = None if payload is None else parse_json(payload)
             value: Json = {"labels": dict(labels), "payload": parsed, "prompt": prompt}

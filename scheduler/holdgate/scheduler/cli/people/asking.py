@@ -7,15 +7,16 @@ that it has seen; without a terminal nobody is asked, and nothing is taken for a
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from holdgate.client import Client
 from holdgate.client.models import Approval
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import InvalidInput
 from holdgate.scheduler.cli.people import held
 from holdgate.scheduler.cli.people.connection import Session
-from holdgate.scheduler.cli.people.look import look_at
+from holdgate.scheduler.cli.people.look import Look, look_at
 from holdgate.scheduler.cli.people.output import Out, note
 from holdgate.scheduler.visible import visible
 
@@ -39,7 +40,14 @@ def require_digest(yes: bool, digest: str | None, shows: str) -> None:
         raise InvalidInput("nobody can be asked here: give `--yes` with `--digest` and `--reason`")
 
 
-def seen(session: Session, job_id: str, yes: bool, job_hash: str | None, snapshot: str | None) -> Approval:
+def seen(
+    session: Session,
+    job_id: str,
+    yes: bool,
+    job_hash: str | None,
+    snapshot: str | None,
+    look_by: Callable[[Client, str], Look] = look_at,
+) -> Approval:
     """What the vote is about: what is shown now, to a person, or what a script says that it has seen.
 
     The API refuses what is not so any more. With `--json` it is shown on standard error.
@@ -47,7 +55,7 @@ def seen(session: Session, job_id: str, yes: bool, job_hash: str | None, snapsho
     if yes:
         stated = {"job_hash": job_hash, "snapshot": snapshot}
         return session.client.approvals.show(job_id).model_copy(update=stated)
-    look = look_at(session.client, job_id)
+    look = look_by(session.client, job_id)
     for name, found, given in (
         ("job_hash", look.shown.job_hash, job_hash),
         ("snapshot", look.shown.snapshot, snapshot),

@@ -6,8 +6,9 @@ out in silence.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from holdgate.client import ApiError, Client
@@ -56,6 +57,20 @@ def look_at(client: Client, job_id: str, *, reveal: bool = False) -> Look:
     rules = _tried(lambda: client.approvals.rules(job_id), "the text of the rules", unseen)
     similar = _tried(lambda: client.approvals.similar(job_id), "similar jobs", unseen)
     return Look(shown, content, reveal, masked, rules, similar, tuple(unseen))
+
+
+def proved_look(client: Client, job_id: str) -> Look:
+    """The same before a vote that is signed here: its hash is computed here, and its secrets are masked here."""
+    import os
+
+    from holdgate.scheduler.cli.people.proof import proved_job
+    from holdgate.scheduler.gates.masking import Masking
+
+    look = look_at(client, job_id)
+    job = proved_job(look.shown)
+    masked = Masking(os.urandom).mask_now(job.payload, job.prompt, job.labels)
+    content = None if masked.data is None else json.loads(masked.data)
+    return replace(look, content=content, masked=masked.count)
 
 
 def _tried(call: Any, what: str, unseen: list[str]) -> tuple[Mapping[str, Any], ...]:

@@ -1,7 +1,8 @@
 """Votes signed with an approver's own key, for `--sign`.
 
 What always holds: what is signed is the kernel's record of a vote, made of what was shown and of what the API asks for
-besides in `to_sign`; job hash and snapshot come from what was shown and from nowhere else.
+besides in `to_sign`; job hash and snapshot come from what was shown and from nowhere else, and nothing is signed before
+the hash was computed here from the job that was shown.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import ActorId, Digest, JobId, Tenant
 from holdgate.kernel.links import Vote
 from holdgate.kernel.permits import seal
+from holdgate.scheduler.cli.people.proof import proved_job
 
 
 def signed_with(
     file: Path, passphrase: PassphraseFrom, shown: Approval, reason: str, *, break_glass: bool = False
 ) -> SignedVote:
-    """A yes to what was shown, signed with the key in `file`."""
+    """A yes to what was shown, signed with the key in `file`; InvalidInput where its hash is not over it."""
     vote = vote_of(shown, reason, SystemClock().now_ms(), break_glass=break_glass)
+    proved_job(shown)
     signed = seal(vote, load_signer(file, passphrase.known))
     return SignedVote(signed.body, signed.key, signed.signature)
 

@@ -2,7 +2,7 @@
 
 What always holds: a vote carries the job hash and the snapshot of what was shown, to the person who answered the
 question or to the script that gives both back with `--job-hash` and `--snapshot`; a script that has looked at nothing
-cannot vote; what is signed is the same as what was shown.
+cannot vote; what is signed is what was shown, and its hash is computed from that.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from holdgate.kernel.errors import InvalidInput
 from holdgate.scheduler.cli.people.asking import agrees, reason_of, require_way_to_ask, seen, typed_confirmation
 from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.exits import Exit
+from holdgate.scheduler.cli.people.look import look_at, proved_look
 from holdgate.scheduler.cli.people.output import note
 from holdgate.scheduler.cli.people.times import rfc3339_after, seconds_of
 
@@ -51,7 +52,8 @@ def approve_command(  # noqa: PLR0913  options by name
 ) -> Exit:
     """Release a held job: shows it and asks, then votes on exactly that. `--json` prints what the vote did."""
     require_way_to_ask(yes, job_hash, snapshot)
-    shown = seen(session, job_id, yes, job_hash, snapshot)
+    look_by = look_at if sign is None else proved_look
+    shown = seen(session, job_id, yes, job_hash, snapshot, look_by)
     if not yes:
         if break_glass:
             note("BREAKING GLASS: past the quorum of the rule; everybody who answers for the system is told")
