@@ -20,7 +20,7 @@ from holdgate.scheduler.cli.people.jobs import app as jobs_app
 from holdgate.scheduler.cli.people.output import Out
 from holdgate.scheduler.cli.people.quarantine import app as quarantine_app
 from holdgate.scheduler.cli.people.refusal import NEXT, told
-from holdgate.scheduler.cli.people.times import clock_text, in_words, seconds_of
+from holdgate.scheduler.cli.people.times import clock_text, seconds_of
 from holdgate.scheduler.state.transitions import State
 from holdgate.scheduler.up.home import Home
 
@@ -95,10 +95,6 @@ def test_lengths_of_time(text: str, seconds: int) -> None:
 def test_what_is_no_length_of_time_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         seconds_of(text)
-
-
-def test_lengths_of_time_in_words() -> None:
-    assert [in_words(value) for value in (-3, 0, 59.9, 5400, 90_061)] == ["0 s", "0 s", "59 s", "1 h 30 m", "1 d 1 h"]
 
 
 def test_a_time_says_its_zone() -> None:

@@ -5,16 +5,22 @@ What always holds: what the API did not send is left out, never guessed; nothing
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from holdgate.client.models import Approval
 from holdgate.scheduler.cli.people.look import Look
-from holdgate.scheduler.cli.people.output import Out, json_line, json_text
-from holdgate.scheduler.cli.people.times import clock_text, in_words, left_s
+from holdgate.scheduler.cli.people.output import Out, json_text
+from holdgate.scheduler.cli.people.times import clock_text, left_s
+from holdgate.scheduler.console.held import STATUS_WORDS
+from holdgate.scheduler.words.bounds import bounds_of
+from holdgate.scheduler.words.changes import changes_of
+from holdgate.scheduler.words.durations import duration, time_left
 
 Fact = tuple[str, object]
 SIMILAR = ("similar job", "status", "became", "decided by", "when")
+PENDING = "pending"
 MARKS = ("break_glass", "own_key", "grant")
 
 
@@ -31,7 +37,8 @@ def print_look(out: Out, look: Look, now_ms: int) -> None:
 def summary(shown: Approval) -> str:
     """One sentence: who wants what, and why it waits."""
     whom = f" on behalf of {' for '.join(reversed(shown.principals))}" if shown.principals else ""
-    return f"{shown.actor}{whom} wants to run {shown.topic}, held because: {reason_of(shown)}"
+    wants = "wants" if shown.status == PENDING else "wanted"
+    return f"{shown.actor}{whom} {wants} to run {shown.topic}, held because: {reason_of(shown)}"
 
 
 def facts(look: Look, now_ms: int) -> list[Fact]:
@@ -54,13 +61,13 @@ def requirement_text(item: Mapping[str, Any]) -> str:
     parts = [f"{item.get('quorum') or 1} of {_people(item, 'names', 'roles') or 'nobody'}"]
     if after_s := item.get("escalate_after_s"):
         wider = _people(item, "escalate_names", "escalate_roles") or "role escalation"
-        parts.append(f"after {in_words(after_s)} also {wider}")
+        parts.append(f"after {duration(after_s)} also {wider}")
     if item.get("excluded"):
         parts.append(f"not {', '.join(item['excluded'])}")
     if item.get("signed"):
         parts.append("signed with their own keys")
     if item.get("reading_s"):
-        parts.append(f"after reading for {in_words(item['reading_s'])}")
+        parts.append(f"after reading for {duration(item['reading_s'])}")
     if item.get("confirm"):
         parts.append(f"typing `{item['confirm']}`")
     return "; ".join(parts)
@@ -96,17 +103,22 @@ def similar_rows(items: Iterable[Mapping[str, Any]]) -> list[tuple[object, ...]]
 def _about(shown: Approval, now_ms: int) -> Iterable[Fact]:
     left = shown.remaining_s if shown.remaining_s is not None else left_s(shown.expires_at, now_ms)
     yield "job", shown.job_id
-    yield "status", shown.status
+    yield "status", STATUS_WORDS.get(shown.status, shown.status)
     yield "severity", shown.severity
     yield "topic", shown.topic
     yield "actor", shown.actor
     yield "on behalf of", " for ".join(reversed(shown.principals))
     yield "held since", clock_text(shown.created_at)
-    if shown.status == "pending" and left is not None:
-        yield "time left", f"{in_words(left)}, until {clock_text(shown.expires_at)}"
+    if shown.status != PENDING:
+        return
+    if left is not None:
+        yield "time left", f"{time_left(left)}, until {clock_text(shown.expires_at)}"
     yield "escalated", "yes, others may release it, too" if shown.escalated else None
     yield "your vote", f"would be refused: {shown.refused_for}" if shown.may_vote is False else None
-    yield "read for", f"{in_words(shown.reading_left_s)} more before you approve" if shown.reading_left_s else None
+    yield (
+        "read for",
+        f"{duration(math.ceil(shown.reading_left_s))} more before you approve" if shown.reading_left_s else None,
+    )
     yield "deferred", None if shown.deferred_until is None else f"until {clock_text(shown.deferred_until)}"
 
 
@@ -120,7 +132,14 @@ def _job(look: Look) -> Iterable[Fact]:
     yield "prompt", content.get("prompt")
     if content.get("payload") is not None:
         yield "payload", json_text(content["payload"])
-    yield "masked", f"{look.masked} secrets; `--reveal` shows them, and that is recorded" if look.masked else None
+    yield "masked", _masked(look.masked)
+
+
+def _masked(count: int) -> str | None:
+    if not count:
+        return None
+    secrets, them = ("secret", "it") if count == 1 else ("secrets", "them")
+    return f"{count} {secrets}; `--reveal` shows {them}, and that is recorded"
 
 
 def _why(look: Look) -> Iterable[Fact]:
@@ -132,7 +151,7 @@ def _why(look: Look) -> Iterable[Fact]:
     for item in look.rules:
         yield ("decided by" if item.get("deciding") else "also matched"), _rule_text(item)
     constraints = shown.constraints or ({} if shown.decision is None else shown.decision.constraints)
-    yield "constraints", _pairs(constraints, ": ")
+    yield "constraints", "\n".join(f"{name} {much}" for name, much in bounds_of(constraints))
     yield "needs", "\n".join(requirement_text(item) for item in shown.requirements)
     yield "votes", "\n".join(vote_text(vote) for vote in shown.votes)
 
@@ -151,12 +170,9 @@ def _before(shown: Approval) -> Iterable[Fact]:
     if shown.previous:
         votes = [vote_text(vote) for vote in shown.previous.get("votes") or ()]
         ended = clock_text(shown.previous.get("ended_at"))
-        yield "held before", "\n".join([f"{shown.previous.get('status')} {ended}", *votes])
-    changed = [
-        f"{item.get('what')}: {json_line(item.get('before'))} → {json_line(item.get('after'))}"
-        for item in shown.changes
-    ]
-    yield "what changed", "\n".join(changed)
+        other = "" if shown.previous.get("snapshot") == shown.snapshot else ", under another policy"
+        yield "held before", "\n".join([f"until {ended}{other}", *votes])
+    yield "what changed", "\n".join(f"{item.what}: {item.before} → {item.after}" for item in changes_of(shown.changes))
     if shown.can_reconfirm:
         yield "you may", f"confirm your earlier vote: holdgate approvals reconfirm {shown.job_id}"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -14,9 +14,10 @@ from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.exits import Exit, exit_of_state, help_text
 from holdgate.scheduler.cli.people.output import Out, json_text
 from holdgate.scheduler.cli.people.submit import submit_command
-from holdgate.scheduler.cli.people.times import clock_text, in_words, seconds_of
+from holdgate.scheduler.cli.people.times import clock_text, seconds_of
 from holdgate.scheduler.cli.people.watch import watch_command
 from holdgate.scheduler.state.transitions import State
+from holdgate.scheduler.words.durations import time_left
 
 app = typer.Typer(help="Submit and follow jobs.", no_args_is_help=True, add_completion=False, epilog=help_text())
 app.command("submit")(submit_command)
@@ -27,6 +28,7 @@ Limit = Annotated[int, typer.Option(min=1, help="How many at most")]
 Timeout = Annotated[str | None, typer.Option(help="How long to wait at most, such as `30s`; else for ever")]
 COLUMNS = ("job", "state", "topic", "actor", "age", "why")
 PAGE = 100
+GLASS_BROKEN = "past its rules: two people broke the glass"
 
 
 @app.command("list")
@@ -60,7 +62,7 @@ def show_command(session: Session, job_id: JobId) -> None:
         told = {"timeline": list(timeline), "decisions": [item.as_dict() for item in decisions]}
         session.out.document({**job.as_dict(), **told})
         return
-    session.out.facts(_facts(job))
+    session.out.facts(_facts(job, timeline))
     session.out.say("")
     rows = [(clock_text(item.get("time")), item.get("type"), _what(item)) for item in timeline]
     session.out.table(("time", "event", "by or because of"), rows)
@@ -129,13 +131,14 @@ def _jobs(client: Client, filters: dict[str, str | None], limit: int) -> Iterato
 
 
 def _row(job: JobInfo, now_ms: int) -> tuple[object, ...]:
-    age = None if job.created_at is None else in_words(now_ms / 1000 - job.created_at.timestamp())
+    age = None if job.created_at is None else time_left(max(1, now_ms // 1000 - int(job.created_at.timestamp())))
     return job.job_id, job.state, job.topic, job.actor, age, job.waiting_reason or job.code
 
 
-def _facts(job: JobInfo) -> list[tuple[str, object]]:
+def _facts(job: JobInfo, timeline: Sequence[Mapping[str, Any]]) -> list[tuple[str, object]]:
     more = job.as_dict()
     decision = job.decision
+    is_held = decision is not None and decision.verdict == "require_approval"
     facts: list[tuple[str, object]] = [
         ("job", job.job_id),
         ("state", job.state),
@@ -153,12 +156,20 @@ def _facts(job: JobInfo) -> list[tuple[str, object]]:
         ("created", clock_text(job.created_at)),
         ("ended", None if job.ended_at is None else clock_text(job.ended_at)),
         ("verdict", None if decision is None else decision.verdict),
-        ("because", None if decision is None else decision.reason),
+        ("held because" if is_held else "because", None if decision is None else decision.reason),
+        ("rejected by", _rejection(timeline)),
+        ("released", GLASS_BROKEN if more.get("broke_glass") else None),
         ("rules", None if decision is None else ", ".join(decision.rules)),
         ("job hash", more.get("job_hash")),
         ("snapshot", None if decision is None else decision.snapshot),
     ]
     return [(name, value) for name, value in facts if value not in (None, "")]
+
+
+def _rejection(timeline: Sequence[Mapping[str, Any]]) -> str | None:
+    """Who said no, and why; None where nobody did."""
+    noes = [event for event in timeline if event.get("type") == "approval.vote" and event.get("approve") is False]
+    return f"{noes[-1].get('approver')}: {noes[-1].get('reason')}" if noes else None
 
 
 def _what(event: dict[str, object]) -> str:

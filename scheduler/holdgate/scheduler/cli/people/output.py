@@ -124,10 +124,5 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)  # noqa: TID251  for eyes; nothing of it is hashed
 
 
-def json_line(value: Any) -> str:
-    """The same on one line."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)  # noqa: TID251  for eyes
-
-
 def _json(value: Any, indent: int | None) -> str:
     return json.dumps(value, indent=indent, ensure_ascii=True)  # noqa: TID251  the API's object, shown; never hashed

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from holdgate.client import Client
 from holdgate.client.models import Approval
+from holdgate.kernel.standing import BREAK_GLASS_QUORUM
 from holdgate.scheduler.cli.people.held import reason_of
 from holdgate.scheduler.cli.people.output import Out
-from holdgate.scheduler.cli.people.times import in_words, left_s
+from holdgate.scheduler.cli.people.times import left_s
+from holdgate.scheduler.console.held import needs_of
+from holdgate.scheduler.words.durations import time_left
 
 COLUMNS = ("job", "severity", "topic", "actor", "time left", "votes", "held because")
 PAGE = 100
@@ -30,9 +33,17 @@ def print_queue(out: Out, found: Sequence[Approval], now_ms: int) -> None:
     out.table(COLUMNS, [_row(item, now_ms) for item in found])
 
 
+def votes_text(item: Approval) -> str:
+    """Votes that count of those that the rule that misses most asks for; those that break the glass by themselves."""
+    if item.created_at is None or not item.requirements:
+        return ""
+    plain = tuple(vote for vote in item.votes if not vote.get("break_glass"))
+    need = max(needs_of({**item.as_dict(), "votes": plain}), key=lambda found: found.missing)
+    glass = len(item.votes) - len(plain)
+    return f"{need.yes}/{need.facts['quorum']}" + (f" glass {glass}/{BREAK_GLASS_QUORUM}" if glass else "")
+
+
 def _row(item: Approval, now_ms: int) -> tuple[object, ...]:
     left = item.remaining_s if item.remaining_s is not None else left_s(item.expires_at, now_ms)
-    quorum = max((requirement.get("quorum") or 1 for requirement in item.requirements), default=1)
-    yes = sum(1 for cast in item.votes if cast.get("approve"))
-    left_text = None if left is None else in_words(left) + (" escalated" if item.escalated else "")
-    return item.job_id, item.severity, item.topic, item.actor, left_text, f"{yes}/{quorum}", reason_of(item)
+    left_text = None if left is None else time_left(left) + (" escalated" if item.escalated else "")
+    return item.job_id, item.severity, item.topic, item.actor, left_text, votes_text(item), reason_of(item)

@@ -19,17 +19,6 @@ def seconds_of(text: str) -> int:
     return sum(int(count or 0) * unit for count, unit in zip(found.groups(), UNITS_S.values(), strict=True))
 
 
-def in_words(seconds: float) -> str:
-    """The two largest units of a length of time: `1 h 30 m`."""
-    left = max(0, int(seconds))
-    parts: list[str] = []
-    for name, unit in UNITS_S.items():
-        count, left = divmod(left, unit)
-        if count or (name == "s" and not parts):
-            parts.append(f"{count} {name}")
-    return " ".join(parts[:2])
-
-
 def time_of(text: object) -> datetime | None:
     """A time as the API shows it."""
     try:
