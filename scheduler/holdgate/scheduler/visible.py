@@ -27,12 +27,25 @@ def visible_lines(text: object) -> str:
     return "\n".join(map(visible, str(text).split("\n")))
 
 
+class _OnPage(dict[int, str]):
+    """What `str.translate` asks for each character that it meets, once: a look at each one would hold up a page."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        shown = f"[U+{code:04X}]" if _is_unseen(character) and character not in "\n\t" else character
+        if len(self) < KNOWN_MAX:
+            self[code] = shown
+        return shown
+
+
+KNOWN_MAX = 10_000
+"""Characters that are remembered; there are a million."""
+_ON_PAGE = _OnPage()
+
+
 def visible_on_page(text: object) -> str:
     """`text` for a page of the console; line breaks and tabs stay."""
-    return "".join(
-        f"[U+{ord(character):04X}]" if _is_unseen(character) and character not in "\n\t" else character
-        for character in str(text)
-    )
+    return str(text).translate(_ON_PAGE)
 
 
 def _is_unseen(character: str) -> bool:
