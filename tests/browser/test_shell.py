@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.async_api import Browser, Page, expect
@@ -223,23 +225,65 @@ async def test_the_colours_follow_the_system_until_somebody_chooses(sign_in: Sig
 
 
 async def test_times_are_those_of_the_reader_with_utc_beside(sign_in: SignIn) -> None:
-    """In the zone of the browser."""
-    page = await sign_in("operator", "/status", timezone_id="Asia/Tokyo", locale="en-GB")
-    time = page.locator("caption time")
-    assert "UTC" in (await time.get_attribute("title") or "")
-    at = await time.get_attribute("datetime") or ""
-    wanted = await page.evaluate(
-        "at => new Intl.DateTimeFormat(undefined, {dateStyle: 'medium', timeStyle: 'medium'}).format(new Date(at))", at
-    )
-    await expect(time).to_have_text(wanted)
-
-
-async def test_a_browser_without_script_does_as_well(sign_in: SignIn) -> None:
-    """Signing in, a page, signing out: script only adds."""
+    """In the zone of the browser, which is named; in one form whatever the language, and in that of the terminal."""
+    for locale in ("en-GB", "en-US", "ar-EG"):
+        page = await sign_in("operator", "/status", timezone_id="Asia/Tokyo", locale=locale)
+        time = page.locator("caption time")
+        assert "UTC" in (await time.get_attribute("title") or "")
+        at = datetime.fromisoformat(await time.get_attribute("datetime") or "")
+        await expect(time).to_have_text(f"{at.astimezone(ZoneInfo('Asia/Tokyo')):%Y-%m-%d %H:%M:%S} GMT+9")
     page = await sign_in("operator", "/status", java_script_enabled=False)
+    time = page.locator("caption time")
+    at = datetime.fromisoformat(await time.get_attribute("datetime") or "")
+    await expect(time).to_have_text(f"{at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 800}, PHONE], ids=["wide", "phone"])
+async def test_a_browser_without_script_does_as_well(sign_in: SignIn, viewport: dict[str, int]) -> None:
+    """Signing in, the menu, a page, signing out: script only adds. Where there is room nothing must be opened first."""
+    page = await sign_in("operator", "/sessions", java_script_enabled=False, viewport=viewport)
+    link = page.get_by_role("navigation", name="Pages").get_by_role("link", name="Status")
+    if viewport == PHONE:
+        await page.locator("summary", has_text="Menu").click()
+    await expect(link).to_be_visible()
+    await link.click()
     await expect(page.get_by_role("heading", name="Status")).to_be_visible()
+    if viewport == PHONE:
+        await page.locator("summary", has_text="Menu").click()
     await page.get_by_role("button", name="Sign out").click()
     await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+async def test_shortcuts_are_listed_and_can_be_switched_off_and_stay_off(sign_in: SignIn, axe: AxeCheck) -> None:
+    """WCAG 2.1.4: who speaks to the computer switches them off, on every page and in every window."""
+    page = await sign_in("approver", "/status")
+    await page.keyboard.press("?")
+    dialog = page.get_by_role("dialog")
+    keys = {text for row in await dialog.locator("tbody td:first-child").all_inner_texts() for text in row.split()}
+    assert {"?", "g", "j", "k", "x", "/", "Enter"} <= keys
+    assert await axe(page) == []
+    await dialog.get_by_role("button", name="Switch shortcuts off").click()
+    await page.wait_for_load_state()
+    assert page.url.endswith("/status")
+    for path in ("/status", "/approvals"):
+        await page.goto(path)
+        for key in ("?", "g", "p"):
+            await page.keyboard.press(key)
+        await expect(page.get_by_role("dialog")).to_be_hidden()
+        assert page.url.endswith(path)
+    await page.get_by_role("button", name="Keyboard shortcuts").click()
+    await expect(dialog).to_contain_text("switched off")
+    await dialog.get_by_role("button", name="Switch shortcuts on").click()
+    await page.goto("/status")
+    await page.keyboard.press("?")
+    await expect(dialog).to_be_visible()
+
+
+async def test_a_page_that_is_not_for_them_says_for_whom_it_is(sign_in: SignIn, complaints: list[str]) -> None:
+    """And what they are, so that they can ask for the right thing."""
+    page = await sign_in("agent", "/approvals")
+    await expect(page.locator("main")).to_contain_text("one of the roles: approver, auditor, operator; yours: agent")
+    complaints.clear()
 
 
 async def test_a_person_signs_in_by_the_provider_of_their_organisation(

@@ -8,7 +8,7 @@ wrong becomes a page that says what to do, with nothing of an exception's text t
 from __future__ import annotations
 
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Container, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
@@ -37,14 +37,14 @@ from holdgate.scheduler.console.security import (
 )
 from holdgate.scheduler.console.signin import SignIn
 from holdgate.scheduler.console.static import PREFIX, StaticFiles
-from holdgate.scheduler.console.visit import ApiProblem, Around, Shell, Visit, may_see
+from holdgate.scheduler.console.visit import OFF, THEMES, ApiProblem, Around, Shell, Visit, may_see
 from holdgate.scheduler.identity.sessions import SessionEnded, Sessions, Visitor
 
 log = structlog.get_logger("holdgate.console")
 API_PATHS = frozenset({"/api", "/healthz", "/readyz", "/openapi.json"})
 START = ("/overview", "/status")
 """Where `/` leads: the first of these that there is."""
-THEME_KEPT_S = 365 * 24 * 3600
+CHOICE_KEPT_S = 365 * 24 * 3600
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -118,7 +118,7 @@ class Console:
         request.state.visit = visit = Visit(self._shell, visitor.session, visitor.principal, around)
         if isinstance(page, Page):
             if not may_see(visitor.principal, page):
-                raise ApiProblem(403, "forbidden", "your roles do not include this page")
+                raise ApiProblem(403, "forbidden", _who_may_see(page, visitor))
             return await page.handler(visit)
         return await self._own(request, visit, cookies, page)
 
@@ -130,7 +130,9 @@ class Console:
             case ("POST", "/sign-out"):
                 return await self._sign_in.sign_out(visit, cookies)
             case ("POST", "/theme"):
-                return _themed(visit, cookies, await visit.form())
+                return await _chosen(visit, cookies, "theme", cookies.theme, THEMES)
+            case ("POST", "/shortcuts"):
+                return await _chosen(visit, cookies, "shortcuts", cookies.shortcuts, {OFF})
             case _:
                 pass
         if allowed:
@@ -197,14 +199,21 @@ def _is_used(request: Request) -> bool:
     return request.method not in {"GET", "HEAD"} or not by_itself
 
 
-def _themed(visit: Visit, cookies: Cookies, form: dict[str, str]) -> Response:
+async def _chosen(visit: Visit, cookies: Cookies, field: str, cookie: str, choices: Container[str]) -> Response:
+    """Keep what somebody chose in `field`; whatever is none of the choices is what holds without one."""
+    form = await visit.form()
     response = visit.go(local_path(form.get("back", "/")))
-    theme = form.get("theme")
-    if theme in {"light", "dark"}:
-        cookies.keep(response, cookies.theme, theme, THEME_KEPT_S)
+    choice = form.get(field, "")
+    if choice in choices:
+        cookies.keep(response, cookie, choice, CHOICE_KEPT_S)
     else:
-        cookies.drop(response, cookies.theme)
+        cookies.drop(response, cookie)
     return response
+
+
+def _who_may_see(page: Page, visitor: Visitor) -> str:
+    own = ", ".join(sorted(visitor.principal.roles)) or "none"
+    return f"this page needs one of the roles: {', '.join(sorted(page.roles))}; yours: {own}"
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -51,6 +51,11 @@ class Cookies:
         """`light` or `dark`, where somebody chose."""
         return f"{self.session}-theme"
 
+    @property
+    def shortcuts(self) -> str:
+        """`off`, where somebody switched the shortcuts of the keyboard off."""
+        return f"{self.session}-shortcuts"
+
     def keep_session(self, response: Response, token: str) -> None:
         """Hand `token` to the browser."""
         self.keep(response, self.session, token, LIFETIME_S)

@@ -33,6 +33,7 @@ ADVICE: Mapping[int, str] = {
     503: "Nothing was changed. Try again in a few seconds; if it stays so, tell an operator.",
 }
 ADVICE_BY_CODE: Mapping[str, str] = {
+    "forbidden": "Ask an administrator for such a role, or sign in as somebody who has it.",
     "form_expired": "Go back, load the page again, and send the form once more.",
     "not_from_here": "Nothing was changed. Open the console and do it there.",
     "sign_in_refused": "Nobody was signed in. Go to the sign-in page and begin again, or sign in by API key.",

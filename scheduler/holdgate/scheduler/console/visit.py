@@ -27,6 +27,8 @@ from holdgate.scheduler.identity.principals import Principal
 from holdgate.scheduler.identity.sessions import Session
 
 API = "/api/v1"
+THEMES = frozenset({"light", "dark"})
+OFF = "off"
 
 
 class ApiProblem(HoldgateError):
@@ -150,6 +152,7 @@ class Visit:
             "back": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "notice": self._around.notice,
             "theme": theme_of(request, self._around.cookies),
+            "shortcuts": request.cookies.get(self._around.cookies.shortcuts) != OFF,
             "version": self._shell.version,
         }
 
@@ -162,7 +165,7 @@ def may_see(principal: Principal, page: Page) -> bool:
 def theme_of(request: Request, cookies: Cookies) -> str:
     """`light`, `dark`, or `auto` where nobody chose."""
     chosen = request.cookies.get(cookies.theme)
-    return chosen if chosen in {"light", "dark"} else "auto"
+    return chosen if chosen in THEMES else "auto"
 
 
 def _json_of(reply: InsideReply) -> Any:

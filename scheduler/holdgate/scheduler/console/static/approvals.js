@@ -71,6 +71,7 @@
   document.addEventListener("change", (event) => { if (event.target.matches("#queue-rows input")) fitPicks(); });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "x" || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (document.body.dataset.shortcuts === "off") return;
     const row = event.target instanceof Element ? event.target.closest("#queue-rows [data-row]") : null;
     const box = row && $("input[type=checkbox]", row);
     if (!box || box.disabled) return;

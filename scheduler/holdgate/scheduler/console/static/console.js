@@ -5,12 +5,19 @@
   const $ = (selector, root = document) => root.querySelector(selector);
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-  // Times: the server writes UTC, the browser shows its own zone. The title stays UTC.
-  const shown = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  // Times: the server writes UTC, the browser shows its own zone, in the same form. The title stays UTC.
+  const two = "2-digit";
+  const zoned = new Intl.DateTimeFormat("en-GB", {
+    year: "numeric", month: two, day: two, hour: two, minute: two, second: two, hourCycle: "h23", timeZoneName: "short",
+  });
+  const shown = (at) => {
+    const part = Object.fromEntries(zoned.formatToParts(at).map(({ type, value }) => [type, value]));
+    return `${part.year}-${part.month}-${part.day} ${part.hour}:${part.minute}:${part.second} ${part.timeZoneName}`;
+  };
   const localize = (root) => {
     for (const time of $$("time[data-local]", root)) {
       const at = new Date(time.dateTime);
-      if (!Number.isNaN(at.getTime())) time.textContent = shown.format(at);
+      if (!Number.isNaN(at.getTime())) time.textContent = shown(at);
       time.removeAttribute("data-local");
     }
   };
@@ -21,7 +28,7 @@
   const fit = () => { if (menu) menu.open = wide.matches; };
   wide.addEventListener("change", fit);
 
-  // Shortcuts. `g` and a letter goes to a page; letters in fields are letters.
+  // Shortcuts. `g` and a letter goes to a page; letters in fields are letters. Somebody can switch them all off.
   let prefix = 0;
   const isTyping = (target) =>
     target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
@@ -78,7 +85,7 @@
 
   fit();
   localize(document);
-  document.addEventListener("keydown", onKey);
+  if (document.body.dataset.shortcuts !== "off") document.addEventListener("keydown", onKey);
   document.addEventListener("click", onClick);
   document.addEventListener("htmx:afterSwap", (event) => localize(event.target));
   document.addEventListener("htmx:oobAfterSwap", (event) => localize(event.target));
