@@ -17,19 +17,17 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from holdgate.bundles import metrics
-from holdgate.bundles.chain import RootChain
-from holdgate.bundles.errors import BundleExpired, BundleRefused, RootUnreadable, ShelfUnusable
+from holdgate.bundles.errors import RootUnreadable, ShelfUnusable
 from holdgate.bundles.freshness import count_by_freshness, freshness_of, root_freshness
+from holdgate.bundles.kept import Kept, expired
 from holdgate.bundles.lookout import Found, Lookout
 from holdgate.bundles.report import Report
 from holdgate.bundles.root import Pins, Root
-from holdgate.bundles.rootfile import FileStamp, file_stamp, load_chain
-from holdgate.bundles.shelf import Shelf, Versions
+from holdgate.bundles.rootfile import FileStamp, file_stamp
 from holdgate.bundles.stamp import StoreState
 from holdgate.bundles.stampstore import StampStore
 from holdgate.bundles.store import BundleStore, end_hints
-from holdgate.bundles.trusted import MISSING, Floor, TrustedBundle, TrustedSet
-from holdgate.kernel import limits
+from holdgate.bundles.trusted import TrustedBundle, TrustedSet
 from holdgate.kernel.clock import Clock, rfc3339
 from holdgate.kernel.errors import HoldgateError, Unavailable
 from holdgate.kernel.tasks import TaskSet
@@ -46,8 +44,6 @@ AHEAD_MS = 30_000
 """How long before the end of a bundle the set without it is made, so that nobody waits for it then."""
 END_S = 1.0
 """How often a clock that may be set is asked for the end of a bundle."""
-KEEP_TIME_MS = 180_000
-"""How often the time is written to disk, so also how far a clock may go back over a restart without being noticed."""
 
 
 class BundleActivator:
@@ -64,10 +60,10 @@ class BundleActivator:
         stamps: StampStore | None = None,
     ) -> None:
         self._root_path = root
-        self._pins = pins
-        self._shelf = Shelf(directory)
         self._clock = clock
-        self._lookout = None if store is None else Lookout(store, stamps)
+        self._lookout = lookout = None if store is None else Lookout(store, stamps)
+        stamp = None if lookout is None else lookout.stamp
+        self._kept = Kept(root=root, pins=pins, directory=directory, clock=clock, stamp=stamp)
         self._set: TrustedSet | None = None
         self._active: ActivePolicy | None = None
         self._tasks = TaskSet(self._failed)
@@ -75,19 +71,15 @@ class BundleActivator:
         self._looking = asyncio.Lock()
         self._root_stamp: FileStamp | None = None
         self._subscription: Subscription | None = None
-        self._seen_ms = 0
-        self._stamp_ms = 0
-        self._kept_ms = 0
         self._read_ms: int | None = None
         self._last_success_ms: int | None = None
         self._report = Report(clock)
         self._next: tuple[TrustedSet, TrustedSet] | None = None
-        self._is_kept = False
 
     def load(self) -> None:
         """Root and last known good, from disk. RootRefused and kin, ShelfUnusable when there is nothing to stand on."""
         stamp = file_stamp(self._root_path)
-        trusted, problems = self._restored()
+        trusted, problems = self._kept.restored(self._set)
         self._keep(trusted, {})
         self._remember(stamp, problems.values())
         self._report.dropped(problems, self._dropped)
@@ -151,7 +143,7 @@ class BundleActivator:
             "store_error": None if report.store_problem is None else report.store_problem.as_dict(),
             "store_read": None if self._read_ms is None else rfc3339(self._read_ms),
             "stamp": None if lookout is None else lookout.stamp.as_dict(),
-            "clock": "back" if self._is_clock_back() else "ok",
+            "clock": "back" if self._kept.is_clock_back() else "ok",
             "revision": self._store_revision,
             "missing": [] if trusted is None else list(trusted.missing),
             "dropped": [] if trusted is None else [bundle.as_dict() for bundle in trusted.dropped],
@@ -181,7 +173,7 @@ class BundleActivator:
         if stamp == self._root_stamp:
             return
         try:
-            trusted, problems = await asyncio.to_thread(self._restored)
+            trusted, problems = await asyncio.to_thread(self._kept.restored, self._set)
         except HoldgateError as error:
             self._remember(stamp, [error])
             self._report.standing("root", error, about=stamp)
@@ -192,7 +184,7 @@ class BundleActivator:
             self._lookout.forget()
         self._report.dropped(problems, self._dropped)
         self._report.accepted("", trusted.root.version)
-        self._is_kept = False
+        self._kept.is_kept = False
         self._swap(trusted)
         await self._keep_known()
 
@@ -207,7 +199,7 @@ class BundleActivator:
             return
         await lookout.stamp.read(trusted.trust.api, self._clock.now_ms())
         try:
-            found = await lookout.look(trusted, self._now_ms())
+            found = await lookout.look(trusted, self._kept.now_ms())
         except HoldgateError as error:
             self._report.store_away(error)
             return
@@ -244,7 +236,7 @@ class BundleActivator:
     def _tell_taken(self, name: str, bundle: TrustedBundle, *, has_ended: bool) -> None:
         metrics.RELOADS.labels("accepted").inc()
         if has_ended:
-            self._report.dropped({name: _ended(name)}, ())
+            self._report.dropped({name: expired(name)}, ())
         else:
             self._report.accepted(name, bundle.floor.version)
 
@@ -252,71 +244,15 @@ class BundleActivator:
         self, trusted: TrustedSet, bundles: Mapping[str, TrustedBundle]
     ) -> tuple[TrustedSet, Mapping[str, HoldgateError]]:
         """On a thread, with the lock held: what is in force is not touched here."""
-        after, unfit = trusted.placed(bundles, self._now_ms())
+        after, unfit = trusted.placed(bundles, self._kept.now_ms())
         files = {name: bundle.data for name, bundle in bundles.items() if name not in unfit}
         if files:
             self._keep(after, files)
         return after, unfit
 
-    def _restored(self) -> tuple[TrustedSet, Mapping[str, HoldgateError]]:
-        """Root from its file, and under it the bundles known; by name, those that are not there or do not hold."""
-        known = self._known()
-        chain = load_chain(self._root_path, self._pins, self._now_ms())
-        _verify_follows(chain, known, self._pins)
-        trusted = TrustedSet.under(chain.root, known.bundles)
-        trusted, problems = trusted.restore_all(self._files(known), self._now_ms())
-        gone = {
-            name: _ended(name) if name in trusted.ended else _missing(name)
-            for name in trusted.missing
-            if name not in problems
-        }
-        return trusted, {**problems, **gone}
-
-    def _known(self) -> Versions:
-        """The highest versions: from disk at the start, and from then on what this process itself knows."""
-        if self._set is not None:
-            root = self._set.root
-            return Versions(Floor(root.version, root.digest), self._set.floors, str(self._pins))
-        versions = self._shelf.versions()
-        self._seen_ms = max(self._seen_ms, versions.time_ms)
-        self._stamp_ms = max(self._stamp_ms, versions.stamp_ms)
-        if self._lookout is not None:
-            self._lookout.stamp.seen_ms = max(self._lookout.stamp.seen_ms, self._stamp_ms)
-        return versions
-
-    def _files(self, known: Versions) -> dict[str, bytes]:
-        held = {} if self._set is None else {**self._set.ended, **self._set.bundles}
-        files = {name: bundle.data for name, bundle in held.items()}
-        for name, floor in known.bundles.items():
-            data = files.get(name) or self._file_on_disk(name, floor)
-            if data is not None:
-                files[name] = data
-        return files
-
-    def _file_on_disk(self, name: str, floor: Floor) -> bytes | None:
-        try:
-            return self._shelf.bundle(name, floor.digest)
-        except ShelfUnusable as error:
-            if self._set is None:
-                raise
-            # It was dropped before: a disk that fails keeps no new root from counting.
-            log.warning("a dropped bundle cannot be read", action="policy.shelf", bundle=name, code=error.code)
-            return None
-
     def _keep(self, trusted: TrustedSet, files: Mapping[str, bytes]) -> None:
         """Write what must never be fallen below from now on; ShelfUnusable."""
-        if self._lookout is not None:
-            self._stamp_ms = self._lookout.stamp.seen_ms
-        versions = Versions(
-            root=Floor(trusted.root.version, trusted.root.digest),
-            bundles=trusted.floors,
-            pins=str(self._pins),
-            time_ms=self._now_ms(),
-            stamp_ms=self._stamp_ms,
-        )
-        self._shelf.keep(versions, files)
-        self._kept_ms = self._seen_ms = versions.time_ms
-        self._is_kept = True
+        self._kept.keep(trusted, files)
         self._report.over("shelf", ShelfUnusable.code)
 
     @property
@@ -327,18 +263,11 @@ class BundleActivator:
     def _store_revision(self) -> int | None:
         return None if self._lookout is None else self._lookout.seq
 
-    def _now_ms(self) -> int:
-        """The time, or the latest seen where the clock went back."""
-        return max(self._clock.now_ms(), self._seen_ms)
-
-    def _is_clock_back(self) -> bool:
-        return self._clock.now_ms() + limits.CLOCK_SKEW_S * 1000 < self._seen_ms
-
     async def _keep_known(self) -> None:
         """Write what is not on disk: a root that came while it was full, and now and then the time."""
-        self._seen_ms = self._now_ms()
+        self._kept.seen_ms = self._kept.now_ms()
         trusted = self._set
-        if trusted is None or (self._is_kept and self._seen_ms - self._kept_ms < KEEP_TIME_MS):
+        if trusted is None or not self._kept.is_due():
             return
         try:
             await asyncio.to_thread(self._keep, trusted, {})
@@ -348,18 +277,18 @@ class BundleActivator:
     async def _drop_ended(self, ahead_ms: int = 0) -> None:
         """Drop what has ended; what ends within `ahead_ms` is made ready to be dropped."""
         while (trusted := self._set) is not None and (ends_ms := trusted.ends_ms) is not None:
-            if self._now_ms() + ahead_ms < ends_ms:
+            if self._kept.now_ms() + ahead_ms < ends_ms:
                 return
             if self._next is None or self._next[0] is not trusted:
-                at_ms = max(ends_ms, self._now_ms())
+                at_ms = max(ends_ms, self._kept.now_ms())
                 self._next = trusted, await asyncio.to_thread(trusted.without_ended, at_ms)
-            if self._now_ms() < ends_ms:
+            if self._kept.now_ms() < ends_ms:
                 return
             before, after = self._next
             if before is self._set:
-                self._seen_ms = self._now_ms()
+                self._kept.seen_ms = self._kept.now_ms()
                 ended = before.bundles.keys() - after.bundles.keys()
-                self._report.dropped({name: _ended(name) for name in ended}, before.dropped)
+                self._report.dropped({name: expired(name) for name in ended}, before.dropped)
                 self._swap(after)
 
     async def _end_always(self) -> None:
@@ -370,14 +299,14 @@ class BundleActivator:
             except HoldgateError as error:
                 self._report.standing("ends", error)
             ends_ms = None if self._set is None else self._set.ends_ms
-            left_s = END_S if ends_ms is None else (ends_ms - self._now_ms()) / 1000
+            left_s = END_S if ends_ms is None else (ends_ms - self._kept.now_ms()) / 1000
             await asyncio.sleep(min(END_S, left_s) if left_s > 0 else END_S)
 
     def _swap(self, trusted: TrustedSet) -> None:
         if self._set is None or self._set.root is not trusted.root:
             _tell_default(trusted.root)
         self._set, self._next = trusted, None
-        self._active = active = trusted.active(self._seen_ms)
+        self._active = active = trusted.active(self._kept.seen_ms)
         if active is not None:
             self._last_success_ms = self._clock.now_ms()
             metrics.LAST_SUCCESS.set(self._last_success_ms / 1000)
@@ -394,7 +323,7 @@ class BundleActivator:
         metrics.AGE.set(0 if self._read_ms is None else max(0, now_ms - self._read_ms) / 1000)
         metrics.STORE_FROZEN.set(state is StoreState.FROZEN)
         metrics.STORE_WITHHELD.set(state is StoreState.WITHHELD)
-        metrics.CLOCK_BACK.set(self._is_clock_back())
+        metrics.CLOCK_BACK.set(self._kept.is_clock_back())
         if trusted is not None:
             infos = [bundle.info() for bundle in (*trusted.bundles.values(), *trusted.ended.values())]
             for age, count in count_by_freshness(infos, trusted.root.expires_ms, now_ms).items():
@@ -436,31 +365,9 @@ class BundleActivator:
         log.error("a task of the bundles ended", action="policy.task", task=name, error=type(error).__name__)
 
 
-def _ended(name: str) -> BundleExpired:
-    return BundleExpired(f"the grace of `{name}` is over; its scope is closed until a higher version is published")
-
-
-def _missing(name: str) -> BundleRefused:
-    return BundleRefused(f"`{name}` is not on disk any more", code=MISSING)
-
-
 def _tell_default(root: Root) -> None:
     metrics.DEFAULT_ALLOW.set(root.default_decision == "allow")
     if root.default_decision == "allow":
         log.warning(
             "the root allows by default: what no rule speaks of runs", action="policy.default_allow", root=root.version
         )
-
-
-def _verify_follows(chain: RootChain, versions: Versions, pins: Pins) -> None:
-    """RootRefused unless the root follows from the one seen before.
-
-    Where an operator has changed the pins since, that may be a root that starts after it: pins are what everything
-    stands on, and after the loss of too many root keys nothing follows from the old root any more.
-    """
-    seen = versions.root
-    if seen is None:
-        return
-    repinned = versions.pins is not None and versions.pins != str(pins)
-    if not (repinned and chain.links[0].root.version > seen.version):
-        chain.verify_holds(seen.version, seen.digest)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from holdgate.bundles.activate import KEEP_TIME_MS
+from holdgate.bundles.kept import KEEP_TIME_MS
 from holdgate.bundles.root import Root
 from holdgate.bundles.stamp import FROZEN_AFTER_S, Stamp, StampedBundle, make_stamp
 from holdgate.bundles.stampstore import StampStore
