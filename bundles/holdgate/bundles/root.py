@@ -27,7 +27,7 @@ from pydantic import (
 from holdgate.bundles.errors import BundleMalformed, RootRefused
 from holdgate.kernel.canonical import digest
 from holdgate.kernel.clock import parse_rfc3339
-from holdgate.kernel.ids import ActorId, Digest
+from holdgate.kernel.ids import ActorId, Digest, people_of
 from holdgate.kernel.permits import Keyring, fingerprint
 from holdgate.kernel.topics import is_pattern
 from holdgate.kernel.trust import ApproverKey, ApproverScope, FailModes, Trust
@@ -146,7 +146,7 @@ class Root(_Strict):
     @model_validator(mode="after")
     def _relations(self) -> Self:
         parse_time_ms(self.expires)
-        if self.threshold > len({author.name for author in self.authors}):
+        if self.threshold > len(people_of(author.name for author in self.authors)):
             msg = "`threshold` is more than there are authors"
             raise ValueError(msg)
         if self.root.threshold > len(set(self.root.keys)):

@@ -9,6 +9,7 @@ from holdgate.bundles.format import DOMAIN, BundleFile
 from holdgate.bundles.reach import covers
 from holdgate.bundles.root import AuthorKey, Root, Scope
 from holdgate.kernel.errors import Forged
+from holdgate.kernel.ids import people_of, person_of
 from holdgate.kernel.permits import Keyring, fingerprint
 from holdgate.kernel.rules import BundleRules, Rule
 
@@ -21,9 +22,9 @@ def verify_signatures(file: BundleFile, root: Root, replaced: Scope | None = Non
     scopes = [file.manifest.scope] if replaced is None else [file.manifest.scope, replaced]
     signed = _author_signatures(file, root)
     within = {key: author for key, author in signed.items() if all(covers(author.scope, scope) for scope in scopes)}
-    if len({author.name for author in within.values()}) >= root.threshold:
+    if len(people_of(author.name for author in within.values())) >= root.threshold:
         return tuple(within)
-    authors = {author.name for author in signed.values()}
+    authors = people_of(author.name for author in signed.values())
     if len(authors) >= root.threshold:
         names = ", ".join(f"`{author.name}`" for key, author in signed.items() if key not in within)
         what = "" if replaced is None else ", or of what it replaces"
@@ -40,7 +41,8 @@ def names_of_authors(file: BundleFile, root: Root) -> tuple[str, ...]:
     An author's name is that person's name at the API; who approves with a key by which an author signs is that author.
     """
     names = {author.name for author in _author_signatures(file, root).values()}
-    keys = {author.public_key for author in root.authors if author.name in names}
+    people = people_of(names)
+    keys = {author.public_key for author in root.authors if person_of(author.name) in people}
     return tuple(sorted(names | {approver.actor for approver in root.approvers if approver.public_key in keys}))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from typing import NewType, Protocol
 
 JobId = NewType("JobId", str)
@@ -19,6 +20,21 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
 """Tenants, pools, roles: one NATS token, one Redis hash tag, one path segment."""
 ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@/-]{0,127}\Z")
 JOB_ID = re.compile(r"job_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+
+
+def person_of(name: str) -> str:
+    """Whom a name names: `Alice` and `alice` are one person. Scripts in Redis say the same with `person_of`."""
+    return name.casefold()
+
+
+def people_of(names: Iterable[str]) -> frozenset[str]:
+    """All whom `names` name."""
+    return frozenset(map(person_of, names))
+
+
+def is_same(name: str, other: str) -> bool:
+    """Whether two names name one person."""
+    return person_of(name) == person_of(other)
 
 
 class Entropy(Protocol):

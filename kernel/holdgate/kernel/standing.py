@@ -3,10 +3,11 @@
 The one place that says so: the approval gate, the store and the kernel all ask here.
 
 What always holds: one person counts once, whether voting in their own name or through somebody they delegated to, and
-nobody casts two; a requirement that names nobody is met by nobody; who is excluded never counts, breaking glass or not;
-where votes must be signed with the approver's own key, no other counts, and where the rule takes no standing grants, no
-vote for one does; a vote that breaks the glass counts for nothing else, for it was cast without reading time and typed
-text; one more vote never makes more missing.
+whatever of their name is written in capitals, and nobody casts two; a requirement that names nobody is met by nobody;
+who is excluded never counts, breaking glass or not; where votes must be signed with the approver's own key, no other
+counts, and where the rule takes no standing grants, no vote for one does; a vote that breaks the glass counts for
+nothing else, for it was cast without reading time and typed text, and no other vote counts for breaking it, so that one
+person may cast one of each; one more vote never makes more missing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from holdgate.kernel.ids import people_of, person_of
 from holdgate.kernel.records import ApprovalRequirement
 
 BREAK_GLASS_ROLE = "break_glass"
@@ -66,16 +68,49 @@ def is_useful(requirements: Sequence[ApprovalRequirement], ballot: Ballot, held_
     return any(counts(item, ballot, held_ms) or breaks_glass(item, ballot) for item in requirements)
 
 
+def glass_votes(requirement: ApprovalRequirement, ballots: Sequence[Ballot]) -> int:
+    """How many people break the glass over `requirement`; BREAK_GLASS_QUORUM of them release it."""
+    return _people(item for item in ballots if breaks_glass(requirement, item))
+
+
+def ordinary_missing(requirement: ApprovalRequirement, ballots: Sequence[Ballot], held_ms: int) -> int:
+    """How many more votes `requirement` needs where nobody breaks the glass over it; 0: met."""
+    cast = _people(item for item in ballots if counts(requirement, item, held_ms))
+    return max(0, max(requirement.quorum, 1) - cast)
+
+
 def missing(requirement: ApprovalRequirement, ballots: Sequence[Ballot], held_ms: int) -> int:
-    """How many more votes `requirement` needs; 0: met."""
-    plain = max(requirement.quorum, 1) - _people(item for item in ballots if counts(requirement, item, held_ms))
-    broken = _people(item for item in ballots if breaks_glass(requirement, item))
+    """How many more votes `requirement` needs, at best; 0: met."""
+    plain, broken = ordinary_missing(requirement, ballots, held_ms), glass_votes(requirement, ballots)
     return max(0, min(plain, BREAK_GLASS_QUORUM - broken) if broken else plain)
 
 
 def all_missing(requirements: Sequence[ApprovalRequirement], ballots: Sequence[Ballot], held_ms: int) -> int:
     """How many more until each of `requirements` is met, at best. Without a requirement nobody can release: 1."""
     return max((missing(item, ballots, held_ms) for item in requirements), default=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What is missing of a release, counted by kind, for neither makes up for the other.
+
+    `ordinary_missing`: votes until each requirement is met where nobody further breaks the glass; 0: released.
+    `glass`: people who broke it over each requirement that is not met otherwise; None where a rule forbids it there.
+    """
+
+    ordinary_missing: int
+    glass: int | None
+
+
+def tally(requirements: Sequence[ApprovalRequirement], ballots: Sequence[Ballot], held_ms: int) -> Tally:
+    """How far `ballots` go."""
+    if not requirements:
+        return Tally(1, None)
+    open_ones = [item for item in requirements if missing(item, ballots, held_ms)]
+    plain = max((ordinary_missing(item, ballots, held_ms) for item in open_ones), default=0)
+    asked = open_ones or requirements
+    takes_glass = all(item.break_glass for item in asked)
+    return Tally(plain, min(glass_votes(item, ballots) for item in asked) if takes_glass else None)
 
 
 def has_escalated(requirement: ApprovalRequirement, held_ms: int, now_ms: int) -> bool:
@@ -97,7 +132,7 @@ def roles_asked(requirement: ApprovalRequirement) -> tuple[str, ...]:
 
 
 def _is_admissible(requirement: ApprovalRequirement, ballot: Ballot) -> bool:
-    if not ballot.approver or {ballot.approver, ballot.person} & set(requirement.excluded):
+    if not ballot.approver or people_of((ballot.approver, ballot.person)) & people_of(requirement.excluded):
         return False
     if ballot.by_grant and not requirement.grants:
         return False
@@ -105,14 +140,14 @@ def _is_admissible(requirement: ApprovalRequirement, ballot: Ballot) -> bool:
 
 
 def _is_named(ballot: Ballot, names: Sequence[str], roles: Sequence[str]) -> bool:
-    return ballot.person in names or not ballot.roles.isdisjoint(roles)
+    return person_of(ballot.person) in people_of(names) or not ballot.roles.isdisjoint(roles)
 
 
 def _people(ballots: Iterable[Ballot]) -> int:
     """The most votes of which no two are by one approver, or for one person."""
     for_whom: dict[str, list[str]] = {}
     for ballot in ballots:
-        for_whom.setdefault(ballot.approver, []).append(ballot.person)
+        for_whom.setdefault(person_of(ballot.approver), []).append(person_of(ballot.person))
     caster: dict[str, str] = {}
     return sum(_casts(approver, for_whom, caster, set()) for approver in for_whom)
 

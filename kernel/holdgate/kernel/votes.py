@@ -16,7 +16,7 @@ from typing import Protocol
 
 from holdgate.kernel import limits
 from holdgate.kernel.errors import Forged, InvalidInput
-from holdgate.kernel.ids import ActorId, Digest
+from holdgate.kernel.ids import ActorId, Digest, people_of, person_of
 from holdgate.kernel.links import Signed, Vote
 from holdgate.kernel.permits import Keyring, open_signed
 from holdgate.kernel.records import Job
@@ -73,13 +73,14 @@ def open_vote(signed: Signed, target: VoteTarget, keys: VoteKeys, now_ms: int) -
     own = keys.own.get(signed.key)
     vote = _typed_vote(signed, keys.api if own is None else keys.approvers)
     person = vote.on_behalf_of or vote.approver
-    if own is not None and vote.approver != own.actor:
+    if own is not None and person_of(vote.approver) != person_of(own.actor):
         raise VotesInvalid("a vote signed with somebody else's key", code="votes_other_approver")
     _verify_target(vote, target)
     _verify_time(vote, now_ms)
-    if not vote.approver or not {vote.approver, person}.isdisjoint((target.job.actor, *target.job.principals)):
+    of_the_job = people_of((target.job.actor, *target.job.principals))
+    if not vote.approver or not of_the_job.isdisjoint(people_of((vote.approver, person))):
         raise VotesInvalid("a vote by the submitter, or by someone it acts for", code="votes_self")
-    if own is not None and (person != vote.approver or vote.grant is not None):
+    if own is not None and (person_of(person) != person_of(vote.approver) or vote.grant is not None):
         raise VotesInvalid("only the api votes for others, or for a grant", code="votes_other_approver")
     if not vote.reason.strip():
         raise VotesInvalid("a vote without a reason", code="votes_no_reason")

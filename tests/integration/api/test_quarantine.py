@@ -16,13 +16,14 @@ from nacl.public import PrivateKey
 from holdgate.kernel import limits
 from holdgate.kernel.ids import ActorId, Digest, JobId
 from holdgate.scan.output import Output
-from holdgate.scheduler.errors import QuarantineResolved
+from holdgate.scheduler.errors import ApprovalDuplicateVote, ApprovalSelf, QuarantineResolved
 from holdgate.scheduler.gates.sealing import Sealer
 from holdgate.scheduler.identity.keys import issue_key
 from holdgate.scheduler.state.connection import key
 from holdgate.scheduler.state.quarantine import Act, SealedRequest, SealedVote
 from holdgate.scheduler.state.transitions import State
 from support.api import ApiWorld, running_api
+from support.holding import add_person
 from support.running import TENANT, Runner
 from support.waiting import eventually
 
@@ -124,6 +125,22 @@ async def test_a_release_makes_readable_exactly_what_was_sealed_and_runs_nothing
     assert (after["status"], after["sealed"], after["resolved_by"]) == ("released", False, "approver")
     job = (await sealed.api.client("agent").get(f"/api/v1/jobs/{job_id}")).json()
     assert (job["state"], job["attempt"], job["code"]) == ("succeeded", 1, None)
+
+
+async def test_capitals_in_a_name_make_nobody_else(sealed: Sealed) -> None:
+    for name in ("AGENT", "Approver"):
+        await add_person(sealed.api, name, "approver")
+    job_id = await sealed.make(GRAVE)
+    assert (await sealed.act(job_id, who="AGENT")).json()["code"] == "approval_self"
+    assert (await sealed.act(job_id)).json()["status"] == "sealed"
+    assert (await sealed.act(job_id, who="Approver")).json()["code"] == "approval_duplicate_vote"
+    # The gate asks first; the store must say the same, where the vote before was cast at the same time.
+    for name, expected in (("AGENT", ApprovalSelf), ("Approver", ApprovalDuplicateVote)):
+        vote = SealedVote(ActorId(name), Act.RELEASE, "looked at it", 1)
+        digest = Digest((await sealed.show(job_id))["digest"])
+        request = SealedRequest(JobId(job_id), vote, digest, votes_seen=1, completes=False, attempt=1)
+        with pytest.raises(expected):
+            await sealed.api.deps.quarantine.items.vote(TENANT, request, 1)
 
 
 async def test_a_grave_finding_takes_two_people(sealed: Sealed) -> None:

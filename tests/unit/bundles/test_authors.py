@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from holdgate.bundles.errors import BundleMalformed, BundleUnsigned
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.replay import tried
-from holdgate.bundles.root import Approver, Root, Scope
+from holdgate.bundles.root import Approver, Root, Scope, parse_root
 from holdgate.bundles.trusted import TrustedSet
 from holdgate.kernel.custody import PermitReply, PermitRequest, answer_permit
 from holdgate.kernel.evaluate import evaluate
@@ -56,6 +57,7 @@ def released(trusted: TrustedSet, **changes: Any) -> PermitReply:
 def test_the_author_releases_nothing_of_its_own_and_somebody_else_does(tmp_path: Path) -> None:
     trusted = under(Ceremony().root, tmp_path)
     assert released(trusted, approver="author").refusal == "votes_quorum"
+    assert released(trusted, approver="Author").refusal == "votes_quorum"
     assert released(trusted, approver="erin", on_behalf_of="author").refusal == "votes_quorum"
     assert released(trusted).permit is not None
 
@@ -69,6 +71,14 @@ def test_neither_does_who_signed_it_too(tmp_path: Path) -> None:
         "votes_quorum",
         None,
     ]
+
+
+def test_an_author_with_two_names_that_differ_in_capitals_is_one(tmp_path: Path) -> None:
+    with pytest.raises(BundleMalformed, match="more than there are authors"):
+        parse_root({**Ceremony(authors=("carol", "Carol")).root.model_dump(mode="json"), "threshold": 2})
+    root = Ceremony(authors=("carol", "Carol", "dave"), threshold=2).root
+    with pytest.raises(BundleUnsigned):
+        under(root, tmp_path, signers=("carol", "Carol"))
 
 
 def test_nor_who_signed_it_and_may_not_sign_for_its_scope(tmp_path: Path) -> None:

@@ -222,6 +222,7 @@ FORGED_VOTES: dict[str, tuple[dict[str, Any], str]] = {
     "another tenant": ({"tenant": "rival"}, "votes_other_job"),
     "another snapshot": ({"snapshot": OTHER}, "votes_stale_policy"),
     "by the submitter": ({"approver": "agent"}, "votes_self"),
+    "by the submitter, in capitals": ({"approver": "AGENT"}, "votes_self"),
     "by nobody": ({"approver": ""}, "votes_self"),
     "without a role": ({"roles": ()}, "votes_quorum"),
     "with another role": ({"roles": ("clerk",)}, "votes_quorum"),
@@ -241,6 +242,7 @@ FORGED_VOTES: dict[str, tuple[dict[str, Any], str]] = {
     "own key, for somebody else": ({"by": "dana", "approver": "dana", "on_behalf_of": "erin"}, "votes_other_approver"),
     "own key, for a grant": ({"by": "dana", "approver": "dana", "grant": "grant_1"}, "votes_other_approver"),
     "for the submitter": ({"on_behalf_of": "agent"}, "votes_self"),
+    "for the submitter, in capitals": ({"on_behalf_of": "Agent"}, "votes_self"),
     "by the submitter, for somebody else": ({"approver": "agent", "on_behalf_of": "erin"}, "votes_self"),
     "for a grant that the rule does not take": ({"grant": "grant_1"}, "votes_quorum"),
     "breaking the glass alone": ({"break_glass": True, "roles": ("release-manager", "break_glass")}, "votes_quorum"),
@@ -262,9 +264,10 @@ def test_a_vote_that_does_not_hold_releases_nothing(trust: Trust, changes: dict[
 
 
 def test_a_vote_by_someone_the_submitter_acts_for_releases_nothing(trust: Trust) -> None:
-    held = job(principals=("erin",))
-    decision = decided(held, Verdict.REQUIRE_APPROVAL)
-    assert answer(trust, held, decision, vote(held, decision)).refusal == "votes_self"
+    for principals in (("erin",), ("Erin",)):
+        held = job(principals=principals)
+        decision = decided(held, Verdict.REQUIRE_APPROVAL)
+        assert answer(trust, held, decision, vote(held, decision)).refusal == "votes_self"
 
 
 def test_a_byte_of_a_vote_changed_releases_nothing(trust: Trust) -> None:

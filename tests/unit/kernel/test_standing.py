@@ -118,6 +118,17 @@ def test_who_breaks_the_glass(requirement: ApprovalRequirement, ballot: Ballot, 
 
 
 MISSING: dict[str, tuple[ApprovalRequirement, list[Ballot], int]] = {
+    "one person under two names": (replace(MANAGER, quorum=2), [yes("erin"), yes("Erin")], 1),
+    "one who votes under a third for others": (
+        replace(MANAGER, quorum=2),
+        [yes("erin", person="olga"), yes("ERIN", person="paul")],
+        1,
+    ),
+    "two for one person under two names": (
+        replace(MANAGER, quorum=2),
+        [yes("erin", person="olga"), yes("frank", person="Olga")],
+        1,
+    ),
     "nobody voted": (MANAGER, [], 1),
     "nobody of many voted": (replace(MANAGER, quorum=5), [], 5),
     "a quorum of none is one": (replace(MANAGER, quorum=0), [], 1),
@@ -233,6 +244,18 @@ def test_the_order_of_votes_never_matters(requirement: ApprovalRequirement, ball
     shuffled = list(ballots)
     chance.shuffle(shuffled)
     assert missing(requirement, ballots, HELD_MS) == missing(requirement, shuffled, HELD_MS)
+
+
+@given(REQUIREMENTS, VOTES, st.data())
+def test_capitals_in_names_never_gain_or_lose_a_vote(
+    requirement: ApprovalRequirement, ballots: list[Ballot], drawn: st.DataObject
+) -> None:
+    def spelt(name: str) -> str:
+        return name.upper() if drawn.draw(st.booleans()) else name
+
+    again = [replace(item, approver=spelt(item.approver), person=spelt(item.person)) for item in ballots]
+    lists = {name: tuple(map(spelt, getattr(requirement, name))) for name in ("names", "escalate_names", "excluded")}
+    assert missing(replace(requirement, **lists), again, HELD_MS) == missing(requirement, ballots, HELD_MS)
 
 
 @given(REQUIREMENTS, BALLOTS)

@@ -25,7 +25,7 @@ API = Signer.from_seed(b"a" * 32)
 DANA, DANAS_OTHER, CARL = (Signer.from_seed(seed * 32) for seed in (b"1", b"2", b"3"))
 PINNED = [
     PinnedApprover(ActorId("dana"), DANA.public_key),
-    PinnedApprover(ActorId("dana"), DANAS_OTHER.public_key),
+    PinnedApprover(ActorId("Dana"), DANAS_OTHER.public_key),
     PinnedApprover(ActorId("carl"), CARL.public_key),
 ]
 HELD = make_job("job.write.all", {"n": 1}, principals=("boss",))
@@ -81,6 +81,7 @@ REFUSED: dict[str, tuple[int, tuple[Signed, ...]]] = {
     "too few": (2, (yes(),)),
     "the same person twice": (2, (yes(), yes(reason="again"))),
     "the same person with another key": (2, (yes(), yes(DANAS_OTHER))),
+    "the same person in capitals": (2, (yes(), yes(DANAS_OTHER, "Dana"))),
     "for another job": (1, (yes(job_id="job_other"),)),
     "of another content": (1, (yes(job_hash=Digest("sha256:" + "1" * 64)),)),
     "of another tenant": (1, (yes(tenant="rival"),)),

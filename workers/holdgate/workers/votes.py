@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from holdgate.kernel.errors import InvalidInput
-from holdgate.kernel.ids import ActorId
+from holdgate.kernel.ids import ActorId, people_of, person_of
 from holdgate.kernel.links import Permit, Signed
 from holdgate.kernel.permits import Keyring, fingerprint
 from holdgate.kernel.records import Job, Verdict
@@ -33,7 +33,7 @@ class SignedVotes:
     def __init__(self, needed: int, approvers: Iterable[PinnedApprover]) -> None:
         """InvalidInput when fewer people are pinned than are needed: nothing that was held would ever run."""
         known = {fingerprint(item.public_key): item for item in approvers}
-        people = {item.actor for item in known.values()}
+        people = people_of(item.actor for item in known.values())
         if needed > len(people):
             raise InvalidInput(
                 f"`HOLDGATE_WORKER_SIGNED_VOTES` is {needed} and {len(people)} approvers are pinned; "
@@ -47,7 +47,7 @@ class SignedVotes:
         if not self._needed or not (permit.approvers or permit.verdict == Verdict.REQUIRE_APPROVAL):
             return
         target = VoteTarget(job, permit.job_hash, permit.snapshot, permit.attempt)
-        people: set[ActorId] = set()
+        people: set[str] = set()
         problem = ""
         for signed in votes:
             try:
@@ -57,7 +57,7 @@ class SignedVotes:
                 continue
             if not vote.approve:
                 raise PermitRefused(Refusal.VOTES_UNSIGNED, "an approver rejected this job")
-            people.add(vote.approver)
+            people.add(person_of(vote.approver))
         if len(people) < self._needed:
             raise PermitRefused(
                 Refusal.VOTES_UNSIGNED, f"{len(people)} of {self._needed} people signed its release{problem}"

@@ -15,7 +15,7 @@ from holdgate.kernel import limits
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import Forged, InvalidInput
 from holdgate.kernel.grants import Delegation, DelegationId, new_delegation_id
-from holdgate.kernel.ids import ACTOR, ActorId, Tenant
+from holdgate.kernel.ids import ACTOR, ActorId, Tenant, is_same
 from holdgate.kernel.permits import Signer, open_signed, seal
 from holdgate.kernel.standing import BREAK_GLASS_ROLE
 from holdgate.scheduler.errors import DelegationForbidden, DelegationNotFound
@@ -98,10 +98,10 @@ class DelegationGate:
     ) -> DelegationView:
         """End one now: one's own, or where `anyones` any of the tenant. DelegationNotFound, DelegationEnded."""
         stored = await self._delegations.require(tenant, delegation_id)
-        if not anyones and stored.delegator != by:
+        if not anyones and not is_same(stored.delegator, by):
             raise (
                 DelegationNotFound
-                if stored.delegate != by
+                if not is_same(stored.delegate, by)
                 else DelegationForbidden("only who gave it, or an operator, revokes a delegation")
             )
         now_ms = self._clock.now_ms()
@@ -123,8 +123,10 @@ class DelegationGate:
         now = self._roles_now(approver.tenant, person)
         roles: set[str] = set()
         used: list[DelegationId] = []
+        name = person
         for stored in await self._delegations.of(approver.tenant, approver.actor):
-            if (stored.delegator, stored.delegate) != (person, approver.actor) or stored.revoked_ms is not None:
+            are_named = is_same(stored.delegator, person) and is_same(stored.delegate, approver.actor)
+            if not are_named or stored.revoked_ms is not None:
                 continue
             record = self._opened(approver.tenant, stored)
             if record is None or not record.issued_ms <= now_ms < record.expires_ms:
@@ -132,9 +134,10 @@ class DelegationGate:
             if held := set(still_held(record.roles, now, keyed=record.keyed)) - NOT_DELEGATED:
                 roles |= held
                 used.append(record.delegation_id)
-        if not roles or person == approver.actor:
+                name = record.delegator
+        if not roles or is_same(person, approver.actor):
             raise DelegationForbidden(f"`{person}` has delegated nothing to you that holds now")
-        return Stead(person, tuple(sorted(roles)), tuple(used))
+        return Stead(name, tuple(sorted(roles)), tuple(used))
 
     def _opened(self, tenant: Tenant, stored: StoredDelegation) -> Delegation | None:
         trust = self._trust()
@@ -156,7 +159,7 @@ class DelegationGate:
 def _verify_form(approver: Approver, form: DelegationForm, now_ms: int) -> None:
     if ACTOR.match(form.delegate) is None:
         raise InvalidInput("`delegate` is not the name of a person")
-    if form.delegate == approver.actor:
+    if is_same(form.delegate, approver.actor):
         raise DelegationForbidden("nobody delegates to themselves")
     if not form.roles:
         raise InvalidInput("`roles` names none")

@@ -16,7 +16,7 @@ from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import effective_verdict
 from holdgate.kernel.errors import Forged
 from holdgate.kernel.grants import GrantId, GrantPart, GrantTerms, rules_of
-from holdgate.kernel.ids import Digest, Tenant
+from holdgate.kernel.ids import Digest, Tenant, people_of, person_of
 from holdgate.kernel.links import Signed, Vote
 from holdgate.kernel.permits import Signer, open_signed, seal
 from holdgate.kernel.records import Decision, Job, Verdict
@@ -110,7 +110,7 @@ class StandingGrants:
         given = [
             (part, self._verifier.ballot(part, terms, now_ms))
             for part in parts
-            if part.approver not in (job.actor, *job.principals)
+            if person_of(part.approver) not in people_of((job.actor, *job.principals))
         ]
         if all_missing(decision.approvals, [ballot for _, ballot in given], now_ms):
             return ()

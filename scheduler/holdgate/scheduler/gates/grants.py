@@ -16,7 +16,7 @@ from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import Forged, InvalidInput, KernelUnavailable, NoPolicy
 from holdgate.kernel.grants import GrantId, GrantPart, GrantTerms, new_grant_id, rules_of
-from holdgate.kernel.ids import Digest, JobId, Tenant
+from holdgate.kernel.ids import Digest, JobId, Tenant, is_same, people_of, person_of
 from holdgate.kernel.permits import Signer, seal
 from holdgate.kernel.records import ApprovalRequirement
 from holdgate.kernel.standing import Ballot, all_missing, is_useful
@@ -159,7 +159,7 @@ class GrantGate:
             approver.tenant,
             grant_id,
             by=approver.actor,
-            is_requester=approver.actor == view.stored.terms.requested_by,
+            is_requester=is_same(approver.actor, view.stored.terms.requested_by),
             reason=reason,
             now_ms=self.clock.now_ms(),
         )
@@ -202,13 +202,13 @@ class GrantGate:
             raise GrantEnded
         if form.digest != stored.digest:
             raise GrantStale
-        if approver.actor in (terms.actor, *terms.principals):
+        if person_of(approver.actor) in people_of((terms.actor, *terms.principals)):
             raise ApprovalSelf
         _verify_confirmed(stored.requirements, form.confirm)
         part = self._part(approver, terms, stored.digest, form.reason, now_ms)
         if not is_useful(stored.requirements, self.verifier.ballot(part, terms, now_ms), now_ms):
             raise ApprovalForbidden
-        _verify_seen(stored.seen.get(approver.actor), stored.requirements, now_ms)
+        _verify_seen(stored.seen.get(person_of(approver.actor)), stored.requirements, now_ms)
         return part
 
     async def _snapshot_for(self, stored: StoredGrant) -> Digest:
@@ -230,7 +230,7 @@ class GrantGate:
 
     def _may_end(self, approver: Approver, view: GrantView) -> bool:
         now_ms = self.clock.now_ms()
-        gave = any(part.approver == approver.actor for part in view.parts)
+        gave = any(is_same(part.approver, approver.actor) for part in view.parts)
         ballot = self._ballot(approver, view.stored.terms, now_ms)
         return gave or is_useful(view.stored.requirements, ballot, now_ms)
 

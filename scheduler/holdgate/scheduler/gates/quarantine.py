@@ -22,7 +22,7 @@ from nacl.public import PrivateKey
 from holdgate.kernel.canonical import digest_bytes
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import Forged, Unavailable
-from holdgate.kernel.ids import Digest, JobId, Tenant
+from holdgate.kernel.ids import Digest, JobId, Tenant, is_same, people_of, person_of
 from holdgate.kernel.records import Severity
 from holdgate.scan.output import Output
 from holdgate.scheduler import metrics
@@ -174,11 +174,11 @@ def verify_may_act(approver: Approver, item: QuarantineItem, digest: Digest) -> 
     """ApprovalForbidden, ApprovalSelf, QuarantineResolved, ApprovalDuplicateVote, QuarantineStale."""
     if not approver.actor or APPROVER_ROLE not in approver.roles:
         raise ApprovalForbidden("only approvers decide about sealed outputs")
-    if approver.actor == item.actor or approver.actor in item.principals:
+    if person_of(approver.actor) in people_of((item.actor, *item.principals)):
         raise ApprovalSelf
     if item.status is not SealedStatus.SEALED:
         raise QuarantineResolved
-    if any(vote.approver == approver.actor for vote in item.votes):
+    if any(is_same(vote.approver, approver.actor) for vote in item.votes):
         raise ApprovalDuplicateVote
     if digest != item.digest:
         raise QuarantineStale

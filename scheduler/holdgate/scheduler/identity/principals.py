@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.ids import ActorId, Tenant
+from holdgate.kernel.ids import ActorId, Tenant, person_of
 from holdgate.scheduler.identity.keys import KeyRecord, KeysInvalid, Role, read_keys
 
 RELOAD_EVERY_MS = 1000
@@ -46,7 +46,7 @@ class ApiKeys:
         self._stamp: tuple[int, int, int] | None = None
         self._found: dict[str, tuple[bytes, Principal]] = {}
         self._by_id: dict[str, Principal | None] = {}
-        self._roles: dict[tuple[Tenant, ActorId], frozenset[str]] = {}
+        self._roles: dict[tuple[Tenant, str], frozenset[str]] = {}
         self.failure: str | None = None
 
     def principal_of(self, key: bytes) -> Principal | None:
@@ -78,7 +78,7 @@ class ApiKeys:
         self._reload_if_changed()
         if self.failure is not None:
             raise KeysInvalid("the file of API keys does not load")
-        return self._roles.get((tenant, actor))
+        return self._roles.get((tenant, person_of(actor)))
 
     def _reload_if_changed(self) -> None:
         now_ms = self._clock.now_ms()
@@ -129,10 +129,10 @@ def _by_id(principals: Iterable[Principal]) -> dict[str, Principal | None]:
     return found
 
 
-def _by_person(records: Iterable[KeyRecord]) -> dict[tuple[Tenant, ActorId], frozenset[str]]:
+def _by_person(records: Iterable[KeyRecord]) -> dict[tuple[Tenant, str], frozenset[str]]:
     """Whose keys are all disabled holds nothing, which is not the same as having none."""
-    found: dict[tuple[Tenant, ActorId], frozenset[str]] = {}
+    found: dict[tuple[Tenant, str], frozenset[str]] = {}
     for record in records:
-        person = (record.tenant, record.actor)
+        person = (record.tenant, person_of(record.actor))
         found[person] = found.get(person, frozenset()) | frozenset(() if record.disabled else record.roles)
     return found

@@ -12,7 +12,7 @@ from typing import Any
 
 from holdgate.kernel import limits
 from holdgate.kernel.grants import Delegation, DelegationId
-from holdgate.kernel.ids import ActorId, Tenant, uuid7
+from holdgate.kernel.ids import ActorId, Tenant, person_of, uuid7
 from holdgate.kernel.links import Signed
 from holdgate.scheduler.errors import DelegationEnded, DelegationLimit, DelegationNotFound, StateBroken
 from holdgate.scheduler.state import encoding
@@ -84,7 +84,7 @@ class Delegations:
     async def of(self, tenant: Tenant, person: ActorId) -> list[StoredDelegation]:
         """Those that `person` gave or was given and that were not over when Redis last looked."""
         found = await self._scripts.command(
-            "ZREVRANGE", key(tenant, "delegations_of", person), 0, 2 * limits.DELEGATIONS_MAX
+            "ZREVRANGE", key(tenant, "delegations_of", person_of(person)), 0, 2 * limits.DELEGATIONS_MAX
         )
         return await self._known(tenant, found)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from holdgate.kernel.ids import ActorId, Tenant
+from holdgate.kernel.ids import ActorId, Tenant, person_of
 from holdgate.kernel.wire import pack
 from holdgate.scheduler.errors import SessionNotFound
 from holdgate.scheduler.state import encoding
@@ -71,7 +71,7 @@ class LiveSessions:
         self, tenant: Tenant, actor: str | None, limit: int, before: str | None
     ) -> tuple[list[SessionView], str | None]:
         """Sessions, the newest first, of `actor` or of everybody; and where to go on."""
-        index = key(tenant, "sessions") if actor is None else key(tenant, "sessions_of", actor)
+        index = key(tenant, "sessions") if actor is None else key(tenant, "sessions_of", person_of(actor))
         top = "+" if before is None else f"({before}"
         ids = await self._scripts.command("ZREVRANGEBYLEX", index, top, "-", "LIMIT", 0, limit + 1)
         sids = [raw.decode() for raw in ids[:limit]]

@@ -74,6 +74,10 @@ async def test_an_approval_shows_what_the_approver_must_send_back(world: World) 
         ({"approver": ActorId("boss")}, ApprovalSelf),
         ({"on_behalf_of": ActorId("agent")}, ApprovalSelf),
         ({"on_behalf_of": ActorId("boss")}, ApprovalSelf),
+        ({"approver": ActorId("Agent")}, ApprovalSelf),
+        ({"approver": ActorId("BOSS")}, ApprovalSelf),
+        ({"on_behalf_of": ActorId("Boss")}, ApprovalSelf),
+        ({"approver": ActorId("chief")}, ApprovalSelf),
         ({"roles": ("intern",)}, ApprovalForbidden),
         ({"roles": ()}, ApprovalForbidden),
         ({"approve": False, "roles": ()}, ApprovalForbidden),
@@ -84,7 +88,7 @@ async def test_a_vote_that_does_not_hold_changes_nothing(
     world: World, changes: dict[str, object], error: type[HoldgateError]
 ) -> None:
     """Each check alone refuses, and the same vote without the flaw releases."""
-    job = await world.held(principals=(ActorId("boss"),))
+    job = await world.held(principals=(ActorId("boss"), ActorId("Chief")))
     events = len(await world.audit.read(TENANT, 0))
     with pytest.raises(error):
         await world.vote(job, **changes)  # type: ignore[arg-type]
@@ -121,8 +125,11 @@ async def test_every_requirement_needs_its_quorum_of_different_people(world: Wor
     job = await held_by(world, *TWO_OF)
     first = await world.vote(job, "ada")
     assert (first.status, first.votes_missing) == (ApprovalStatus.PENDING, 1)
+    for name in ("ada", "Ada"):
+        with pytest.raises(ApprovalDuplicateVote):
+            await world.vote(job, name)
     with pytest.raises(ApprovalDuplicateVote):
-        await world.vote(job, "ada")
+        await world.vote(job, "eve", on_behalf_of=ActorId("ADA"))
     assert (await world.vote(job, "bob")).status is ApprovalStatus.PENDING
     assert (await world.vote(job, "root", roles=("ops",))).status is ApprovalStatus.RELEASED
     view = await world.approvals.require(TENANT, job.job_id)

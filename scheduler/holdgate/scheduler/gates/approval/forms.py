@@ -30,6 +30,11 @@ class Stead(Protocol):
     """In whose stead somebody votes: the roles that it counts for, and the delegations that give them."""
 
     @property
+    def person(self) -> ActorId:
+        """The one who delegated."""
+        ...
+
+    @property
     def roles(self) -> tuple[str, ...]:
         """Of the one who delegated."""
         ...

@@ -15,7 +15,7 @@ import structlog
 
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import HoldgateError, InvalidInput
-from holdgate.kernel.ids import ActorId, JobId, Tenant
+from holdgate.kernel.ids import ActorId, JobId, Tenant, is_same
 from holdgate.kernel.links import Vote
 from holdgate.kernel.permits import Signer, seal
 from holdgate.kernel.records import Job
@@ -32,6 +32,7 @@ from holdgate.scheduler.gates.approval.checks import (
     Approver,
     Shown,
     reading_left_ms,
+    verify_may_break_glass,
     verify_may_vote,
     verify_pending,
     verify_reason,
@@ -40,8 +41,9 @@ from holdgate.scheduler.gates.approval.checks import (
 from holdgate.scheduler.gates.approval.forms import Delegations, VoteForm
 from holdgate.scheduler.gates.approval.fresh import StillHeld
 from holdgate.scheduler.gates.approval.look import Look
-from holdgate.scheduler.gates.approval.signed import OwnVote, to_sign, verify_own
+from holdgate.scheduler.gates.approval.signed import OwnVote, keys_of, to_sign, verify_own
 from holdgate.scheduler.gates.approval.stale import changes, earlier_yes
+from holdgate.scheduler.gates.people import RolesNow, are_keyed
 from holdgate.scheduler.gates.trust import TrustInForce
 from holdgate.scheduler.state.approvals import (
     Approvals,
@@ -66,6 +68,7 @@ class _Casting:
     ballot: Ballot
     record: Vote
     own: OwnVote | None
+    keyed: bool
     details: tuple[tuple[str, str | tuple[str, ...]], ...]
 
 
@@ -81,6 +84,7 @@ class ApprovalGate:
         delegations: Delegations,
         signer: Signer,
         trust: TrustInForce,
+        roles_now: RolesNow,
         clock: Clock,
     ) -> None:
         self._still_held = still_held
@@ -89,6 +93,7 @@ class ApprovalGate:
         self._delegations = delegations
         self._signer = signer
         self._trust = trust
+        self._roles_now = roles_now
         self._clock = clock
 
     async def approve(self, approver: Approver, job_id: JobId, form: VoteForm) -> VoteResult:
@@ -136,22 +141,22 @@ class ApprovalGate:
         now_ms = self._clock.now_ms()
         past = await self._approvals.past(approver.tenant, approval.job_id)
         differing = () if past is None else tuple(changes(past, approval, view.decision))
-        refusal = self._refusal(approver, approval, now_ms)
+        refusal, glass = self._refusal(approver, approval, now_ms), self._glass_refusal(approver, approval, now_ms)
         seen_ms: int | None = now_ms
         # Who may not vote in their own name may in somebody else's, and has to have read it, too.
         if approval.reading_s and (refusal is None or refusal.code == ApprovalForbidden.code):
             seen_ms = await self._approvals.view(approver.tenant, approval, approver.actor, now_ms)
         left_ms = reading_left_ms(seen_ms, approval.requirements, now_ms)
-        if refusal is not None:
-            return Look(refusal.code, left_ms, past=past, changes=differing)
-        trust = self._trust()
+        yes = earlier_yes(past, approval, view.decision, approver.actor) if refusal is None else None
         expected = self._record(approver, approval, view, reason="", approve=True)
         return Look(
+            refused_for=None if refusal is None else refusal.code,
+            glass_refused_for=None if glass is None else glass.code,
             reading_left_ms=left_ms,
             past=past,
             changes=differing,
-            can_reconfirm=earlier_yes(past, approval, view.decision, approver.actor) is not None,
-            to_sign=to_sign(expected, trust),
+            can_reconfirm=yes is not None,
+            to_sign=to_sign(expected, self._trust()) if refusal is None or glass is None else None,
         )
 
     def counting(self, approver: Approver) -> Callable[[str], frozenset[str]]:
@@ -169,8 +174,19 @@ class ApprovalGate:
         try:
             verify_pending(approval, now_ms)
             verify_may_vote(approver, approval, self._own_ballot(approver, approval))
-            if any(vote.approver == approver.actor for vote in approval.votes):
+            # Who broke the glass may still vote as the rule asks.
+            if any(is_same(vote.approver, approver.actor) and not vote.break_glass for vote in approval.votes):
                 raise ApprovalDuplicateVote
+        except HoldgateError as error:
+            return error
+        return None
+
+    def _glass_refusal(self, approver: Approver, approval: ApprovalView, now_ms: int) -> HoldgateError | None:
+        keys = keys_of(approver.actor, self._trust())
+        signed = [replace(self._own_ballot(approver, approval, key.roles), own_key=True) for key in keys.values()]
+        try:
+            verify_pending(approval, now_ms)
+            verify_may_break_glass(approver, approval, self._own_ballot(approver, approval), signed)
         except HoldgateError as error:
             return error
         return None
@@ -203,23 +219,24 @@ class ApprovalGate:
             # The kernel will judge it by when it says that it was cast.
             ballot = replace(ballot, cast_ms=own.issued_ms)
             verify_may_vote(approver, approval, ballot)
-        return _Casting(approval, view, ballot, record, own, details)
+        keyed = are_keyed(approver.roles, self._roles_now(approver.tenant, approver.actor))
+        return _Casting(approval, view, ballot, record, own, keyed, details)
 
     async def _ballot(
         self, approver: Approver, approval: ApprovalView, form: VoteForm
     ) -> tuple[Ballot, tuple[tuple[str, str | tuple[str, ...]], ...]]:
         """How the vote would count, and what the record says of in whose stead."""
         person = form.on_behalf_of
-        if person is not None and person != approver.actor:
+        if person is not None and not is_same(person, approver.actor):
             if form.break_glass or form.signed is not None:
                 raise InvalidInput("in somebody's stead nobody breaks the glass, nor signs with a key of their own")
             stead = await self._delegations.require_stead(approver, person)
-            ballot = replace(self._own_ballot(approver, approval, stead.roles), person=person)
+            ballot = replace(self._own_ballot(approver, approval, stead.roles), person=stead.person)
             return ballot, (("delegations", tuple(stead.delegation_ids)),)
         if form.signed is not None:
             trust = self._trust()
             key = None if trust is None else trust.approvers.get(form.signed.key)
-            if key is None or key.actor != approver.actor:
+            if key is None or not is_same(key.actor, approver.actor):
                 raise ApprovalSignatureInvalid("the root lists no such key for you; sign with the one it lists")
             ballot = replace(self._own_ballot(approver, approval, key.roles), own_key=True)
             return replace(ballot, break_glass=form.break_glass), (("key", form.signed.key),)
@@ -264,6 +281,7 @@ class ApprovalGate:
             own_key=casting.own is not None,
             on_behalf_of=record.on_behalf_of,
             break_glass=record.break_glass,
+            keyed=casting.keyed,
             confirm=form.confirm,
             has_read=confirmed is not None,
             details=(*casting.details, *again),

@@ -12,9 +12,10 @@ from typing import Any
 from holdgate.kernel import limits
 from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.errors import Forged, InvalidInput
+from holdgate.kernel.ids import ActorId, is_same
 from holdgate.kernel.links import Signed, Vote
 from holdgate.kernel.permits import open_signed
-from holdgate.kernel.trust import Trust
+from holdgate.kernel.trust import ApproverKey, Trust
 from holdgate.scheduler.errors import ApprovalSignatureInvalid
 
 SIGNED_AGO_S_MAX = 15 * 60
@@ -31,11 +32,15 @@ class OwnVote:
     break_glass: bool
 
 
+def keys_of(actor: ActorId, trust: Trust | None) -> dict[str, ApproverKey]:
+    """The keys that the root lists for this approver, by fingerprint."""
+    found = {} if trust is None else trust.approvers
+    return {name: key for name, key in found.items() if is_same(key.actor, actor)}
+
+
 def to_sign(expected: Vote, trust: Trust | None) -> dict[str, Any] | None:
     """What a vote of one's own key must say beside reason and time; None for an approver without a key in the root."""
-    keys = (
-        {} if trust is None else {name: key for name, key in trust.approvers.items() if key.actor == expected.approver}
-    )
+    keys = keys_of(expected.approver, trust)
     if not keys:
         return None
     return {
@@ -56,7 +61,7 @@ def to_sign(expected: Vote, trust: Trust | None) -> dict[str, Any] | None:
 def verify_own(signed: Signed, expected: Vote, trust: Trust | None, now_ms: int) -> OwnVote:
     """The vote, once it says what `expected` does; ApprovalSignatureInvalid otherwise. Roles come from the root."""
     key = None if trust is None else trust.approvers.get(signed.key)
-    if trust is None or key is None or key.actor != expected.approver:
+    if trust is None or key is None or not is_same(key.actor, expected.approver):
         raise ApprovalSignatureInvalid("the root lists no such key for you; sign with the one it lists")
     try:
         vote = open_signed(signed, Vote, trust.approver_keys)

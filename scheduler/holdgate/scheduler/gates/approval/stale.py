@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from holdgate.kernel.ids import ActorId
+from holdgate.kernel.ids import ActorId, is_same
 from holdgate.kernel.records import Decision
 from holdgate.scheduler.state.approvals import ApprovalStatus, ApprovalView, CastVote, PastRound
 
@@ -41,7 +41,9 @@ def earlier_yes(past: PastRound | None, approval: ApprovalView, decision: Decisi
     if set(was.deciding) != set(decision.deciding) or was.constraints != decision.constraints:
         return None
     plain = (vote for vote in past.votes if vote.on_behalf_of is None and vote.grant is None and not vote.break_glass)
-    return next((vote for vote in plain if vote.approver == actor and vote.approve and vote.reason.strip()), None)
+    return next(
+        (vote for vote in plain if is_same(vote.approver, actor) and vote.approve and vote.reason.strip()), None
+    )
 
 
 def _facts(asked: PastRound | ApprovalView, decision: Decision) -> list[tuple[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any
 import msgpack
 
 from holdgate.kernel.errors import InvalidInput
-from holdgate.kernel.ids import ActorId, JobId, Tenant
+from holdgate.kernel.ids import ActorId, JobId, Tenant, people_of, person_of
 from holdgate.kernel.records import ApprovalRequirement, Severity
 from holdgate.kernel.standing import Ballot, is_useful
 from holdgate.scheduler.errors import StateBroken
@@ -214,7 +214,7 @@ class HeldList:
     def _may_vote(
         self, voter: Viewer, who: dict[str, Any], requirements: Sequence[ApprovalRequirement], held_ms: int
     ) -> bool:
-        if voter.actor == who["actor"] or voter.actor in who["principals"]:
+        if person_of(voter.actor) in people_of((who["actor"], *who["principals"])):
             return False
         roles = voter.counting(who["topic"])
         ballot = Ballot(voter.actor, voter.actor, roles, self._now_ms, own_key=True)

@@ -1,18 +1,19 @@
 """The approvals of a tenant in Redis. Opened by the scripts that hold a job.
 
-What always holds: one job has at most one pending approval; a vote counts once per approver and only for what it was
-shown; a release is used up by the start it allows; a changed policy voids votes.
+What always holds: one job has at most one pending approval; a vote counts once per approver and kind, and only for what
+it was shown; a release is used up by the start it allows; a changed policy voids votes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import structlog
 
-from holdgate.kernel.ids import ActorId, Digest, JobId, Tenant
+from holdgate.kernel.ids import ActorId, Digest, JobId, Tenant, person_of
 from holdgate.scheduler.errors import (
     APPROVAL_ERRORS,
     ApprovalNotFound,
@@ -25,12 +26,12 @@ from holdgate.scheduler.state.approvals.listing import ApprovalFilter, HeldList,
 from holdgate.scheduler.state.approvals.records import (
     ApprovalStatus,
     ApprovalView,
+    CastVote,
     HeldChange,
     PastRound,
     Redecision,
     VoteRequest,
     VoteResult,
-    votes_missing,
 )
 from holdgate.scheduler.state.approvals.rows import FIELDS, held_change, past_round, redecide_args, view_of
 from holdgate.scheduler.state.approvals.voting import cast, vote_args, vote_result
@@ -42,13 +43,20 @@ log = structlog.get_logger(__name__)
 VOTE_TRIES = 64
 """How often a vote is counted anew because another came in between: no permit takes more votes than that."""
 SCAN_PAGE = 256
+VoteNow: TypeAlias = Callable[[Tenant, CastVote], CastVote]
+
+
+def as_cast(_tenant: Tenant, vote: CastVote) -> CastVote:
+    """Nothing that came later changes a vote."""
+    return vote
 
 
 class Approvals:
-    """The approvals of a tenant."""
+    """The approvals of a tenant. `vote_now` says how a vote on record counts at this moment."""
 
-    def __init__(self, scripts: Scripts) -> None:
+    def __init__(self, scripts: Scripts, vote_now: VoteNow = as_cast) -> None:
         self._scripts = scripts
+        self._vote_now = vote_now
 
     async def get(self, tenant: Tenant, job_id: JobId) -> ApprovalView | None:
         """The approval with its votes, or None."""
@@ -87,9 +95,9 @@ class Approvals:
         """A page of what waits for people, and the mark of the next one; see `listing`."""
         page = await HeldList(self._scripts, tenant, wanted, now_ms).page(order, limit, after)
         views = await self._get_many(tenant, page.job_ids, skip_broken=True)
-        voter = None if wanted.voter is None else wanted.voter.actor
+        voter = None if wanted.voter is None else person_of(wanted.voter.actor)
         waiting = [view for view in views if view is not None and view.status is ApprovalStatus.PENDING]
-        return [view for view in waiting if all(vote.approver != voter for vote in view.votes)], page.mark
+        return [view for view in waiting if not _has_voted(view, voter)], page.mark
 
     async def past(self, tenant: Tenant, job_id: JobId) -> PastRound | None:
         """What approvers were asked and said in an earlier round; None where this is the first."""
@@ -129,11 +137,10 @@ class Approvals:
         for _ in range(VOTE_TRIES):
             view = await self.require(tenant, request.job_id)
             mine = cast(request, now_ms)
-            missing = votes_missing(view, (*view.votes, mine))
-            args = vote_args(request, mine, view, missing=missing, now_ms=now_ms)
+            args = vote_args(request, mine, view, now_ms)
             code, *reply = await self._scripts.run("vote", tenant, args)
             if code != b"retry":
-                return vote_result(code, reply, view, mine, missing)
+                return vote_result(code, reply, view, mine)
         raise StateUnavailable("too many votes at once; send yours again")
 
     async def defer(
@@ -202,10 +209,19 @@ class Approvals:
         views: list[ApprovalView | None] = []
         for job_id, fields, votes, who in zip(job_ids, replies[::3], replies[1::3], replies[2::3], strict=True):
             try:
-                views.append(None if fields[0] is None or who is None else view_of(job_id, fields, votes, who))
+                found = fields[0] is not None and who is not None
+                views.append(self._now(tenant, view_of(job_id, fields, votes, who)) if found else None)
             except StateBroken:
                 log.critical("an approval cannot be read", action="state_broken", tenant=tenant, job_id=job_id)
                 if not skip_broken:
                     raise
                 views.append(None)
         return views
+
+    def _now(self, tenant: Tenant, view: ApprovalView) -> ApprovalView:
+        return replace(view, votes=tuple(self._vote_now(tenant, vote) for vote in view.votes))
+
+
+def _has_voted(view: ApprovalView, voter: str | None) -> bool:
+    """Whether they cast their ordinary vote; who only broke the glass may still give it."""
+    return any(person_of(vote.approver) == voter and not vote.break_glass for vote in view.votes)

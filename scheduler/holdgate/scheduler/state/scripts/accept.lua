@@ -112,7 +112,7 @@ if uses then
   local approval = P .. ':approval:' .. id
   call('HSET', approval, 'status', 'released', 'resolved', now, 'version', int(votes))
   for i = 37, 36 + 2 * votes, 2 do
-    call('HSET', approval, 'voter:' .. ARGV[i], '1', 'person:' .. ARGV[i], '1')
+    call('HSET', approval, 'voter:' .. person_of(ARGV[i]), '1', 'person:' .. person_of(ARGV[i]), '1')
     call('RPUSH', P .. ':votes:' .. id, ARGV[i + 1])
   end
   audit('grant.used', now, id, ARGV[8], initial, initial, ARGV[35])

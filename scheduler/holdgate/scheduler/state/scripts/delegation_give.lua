@@ -3,7 +3,8 @@
 --   9 forget ids below, 10 details
 -- From: nothing. To: given. Events: delegation.given. Returns: 'given' | 'limit'
 local id, now = ARGV[1], ARGV[2]
-local mine, theirs, all = P .. ':delegations_of:' .. ARGV[3], P .. ':delegations_of:' .. ARGV[4], P .. ':delegations'
+local mine, theirs = P .. ':delegations_of:' .. person_of(ARGV[3]), P .. ':delegations_of:' .. person_of(ARGV[4])
+local all = P .. ':delegations'
 for _, index in ipairs({mine, theirs}) do
   call('ZREMRANGEBYSCORE', index, '-inf', now)
   if call('ZCARD', index) >= tonumber(ARGV[8]) then return 'limit' end

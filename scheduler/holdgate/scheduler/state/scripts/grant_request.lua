@@ -11,7 +11,7 @@ end
 local status = ARGV[12] == '1' and 'active' or 'pending'
 call('ZREMRANGEBYLEX', P .. ':grants', '-', '(' .. ARGV[16])
 call('HSET', key, 'status', status, 'bucket', ARGV[3], 'requested', now, 'expires', ARGV[4], 'snapshot', ARGV[5],
-  'terms', ARGV[6], 'digest', ARGV[7], 'requirements', ARGV[8], 'max', ARGV[9], 'uses', 0, 'giver:' .. ARGV[11], now)
+  'terms', ARGV[6], 'digest', ARGV[7], 'requirements', ARGV[8], 'max', ARGV[9], 'uses', 0, 'giver:' .. person_of(ARGV[11]), now)
 call('RPUSH', P .. ':grant_parts:' .. id, ARGV[10])
 call('PEXPIREAT', key, ARGV[13])
 call('PEXPIREAT', P .. ':grant_parts:' .. id, ARGV[13])

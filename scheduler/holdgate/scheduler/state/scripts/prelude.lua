@@ -7,6 +7,8 @@ local call = redis.call
 
 local function int(n) return string.format('%.0f', n) end
 local function job_key(id) return P .. ':job:' .. id end
+-- Whom a name names: `Alice` and `alice` are one person. As `kernel.ids.person_of`; names are of ASCII.
+local function person_of(name) return string.lower(name) end
 
 -- What people are told of, by the kind of event. Looked at only for events of held and quarantined jobs and for those of
 -- no job: a job on its way through costs nothing here.

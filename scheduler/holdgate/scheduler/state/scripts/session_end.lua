@@ -3,9 +3,9 @@
 -- From, to: none. Events: session.ended, session.revoked. Returns: {'ended'} | {error code}
 local key = P .. ':session:' .. ARGV[1]
 local actor = call('HGET', key, 'actor')
-if not actor or (ARGV[3] ~= '' and ARGV[3] ~= actor) then return {'session_not_found'} end
+if not actor or (ARGV[3] ~= '' and person_of(ARGV[3]) ~= person_of(actor)) then return {'session_not_found'} end
 call('DEL', key)
 call('ZREM', P .. ':sessions', ARGV[1])
-call('ZREM', P .. ':sessions_of:' .. actor, ARGV[1])
+call('ZREM', P .. ':sessions_of:' .. person_of(actor), ARGV[1])
 audit(ARGV[4], ARGV[2], '', '', '', '', ARGV[5])
 return {'ended'}

@@ -4,7 +4,7 @@
 -- 9 sid before which everything has expired
 -- From, to: none. Events: signin.accepted. Returns: {'live'}
 local sid, now, idle, expires, actor = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local all, own = P .. ':sessions', P .. ':sessions_of:' .. actor
+local all, own = P .. ':sessions', P .. ':sessions_of:' .. person_of(actor)
 for _, index in ipairs({all, own}) do
   call('ZREMRANGEBYLEX', index, '-', '(' .. ARGV[9])
   call('ZADD', index, 0, sid)

@@ -2,7 +2,7 @@
 -- KEYS: slot. ARGV: 1 id, 2 now, 3 viewer, 4 round read, 5 details
 -- From, to: held. Events: approval.viewed, once for each viewer of a round.
 -- Returns: when the viewer saw this round first | '' where it is another round, or decided
-local id, now, field = ARGV[1], ARGV[2], 'seen:' .. ARGV[3]
+local id, now, field = ARGV[1], ARGV[2], 'seen:' .. person_of(ARGV[3])
 local key = P .. ':approval:' .. id
 local a = call('HMGET', key, 'status', 'round', field)
 local j = call('HMGET', job_key(id), 'state', 'who')
