@@ -100,7 +100,7 @@ async def test_a_policy_that_changed_meanwhile_is_shown_before_it_counts(
     assert (await system.client("approver").get(f"/api/v1/approvals/{job_id}")).json()["votes"] == []
     changed = page.locator("table.diff")
     await expect(changed).to_contain_text("two look now")
-    await expect(changed.locator("tr", has_text=f"{RULE}: quorum")).to_contain_text("2")
+    await expect(changed.locator("tr", has_text=f"{RULE}: votes needed")).to_contain_text("2")
     await expect(page.locator("#reason")).to_have_value("looks fine")
     complaints.clear()
 

@@ -10,6 +10,14 @@ from holdgate.scheduler.console.visit import ApiProblem
 AT_REASON = frozenset({"approval_reason_required"})
 AT_CONFIRM = frozenset({"approval_confirmation_required"})
 FIELDS = frozenset({"reason", "confirm", "until", "on_behalf_of", "delegate", "roles", "uses_max", "labels"})
+WANTED: Mapping[str, str] = {
+    "until": "Choose the last day.",
+    "delegate": "Name the person.",
+    "reason": "Say why, in a sentence.",
+    "uses_max": "Say how many jobs at most.",
+    "roles": "Choose at least one role.",
+}
+"""What to say of a field that was left empty."""
 _ADVICE: Mapping[str, tuple[str, str]] = {
     "approval_reason_required": (
         "A reason is needed",
@@ -85,10 +93,14 @@ class Advice:
         return self.detail or f"{self.title}. {self.advice}"
 
 
-def advice_of(problem: ApiProblem) -> Advice:
-    """What to say of `problem`."""
+def advice_of(problem: ApiProblem, form: Mapping[str, str] | None = None) -> Advice:
+    """What to say of `problem`; of `form`, what was sent, the empty fields are asked for in plain words."""
     title, advice = words_of(problem.code, problem.detail)
     field, detail = _field(problem)
+    if detail:
+        empty = form is not None and not form.get(field, "").strip()
+        detail = WANTED[field] if empty and field in WANTED else f"{detail[:1].upper()}{detail[1:]}."
+        advice = detail if problem.code not in _ADVICE else advice
     return Advice(problem.code, title, advice, field, detail)
 
 

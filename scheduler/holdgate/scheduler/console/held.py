@@ -13,11 +13,13 @@ from typing import Any
 
 from holdgate.kernel.clock import parse_rfc3339
 from holdgate.kernel.records import ApprovalRequirement
-from holdgate.kernel.standing import Ballot, escalation_roles, missing
+from holdgate.kernel.standing import BREAK_GLASS_QUORUM, Ballot, breaks_glass, escalation_roles, missing
 from holdgate.scheduler.console.tree import LINES_MAX, tree_of
 from holdgate.scheduler.words.durations import duration, is_urgent, time_left
 
 PENDING = "pending"
+STATUS_WORDS: Mapping[str, str] = {"consumed": "released and used", "stale": "void: the policy changed"}
+"""Of an approval, where its own word says nothing to a reader."""
 RAW_CHARS_MAX = 100_000
 ENDED: Mapping[str, str] = {
     "released": "It is released",
@@ -31,15 +33,22 @@ ENDED: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one rule asks of approvers, and how many votes it still misses."""
+    """What one rule asks of approvers. `yes`: votes that count for it, as far as they are needed; `glass`: people who
+    broke the glass. The two are counted apart: neither makes up for the other."""
 
     facts: Mapping[str, Any]
-    missing: int
+    yes: int
+    glass: int = 0
 
     @property
-    def yes(self) -> int:
-        """Votes that count, as far as they are needed."""
-        return max(0, int(self.facts["quorum"]) - self.missing)
+    def missing(self) -> int:
+        """How many further votes it takes where nobody breaks the glass."""
+        return int(self.facts["quorum"]) - self.yes
+
+    @property
+    def glass_quorum(self) -> int:
+        """How many must break it."""
+        return BREAK_GLASS_QUORUM
 
     @property
     def escalates(self) -> str:
@@ -56,7 +65,14 @@ def needs_of(item: Mapping[str, Any]) -> list[Need]:
     """What each deciding rule asks for; votes are counted as the gate and the kernel count them."""
     held_ms = parse_rfc3339(item["created_at"])
     ballots = [_ballot(vote) for vote in item["votes"] if vote["approve"]]
-    return [Need(need, missing(ApprovalRequirement.from_dict(need), ballots, held_ms)) for need in item["requirements"]]
+    return [_need(need, ballots, held_ms) for need in item["requirements"]]
+
+
+def _need(facts: Mapping[str, Any], ballots: Sequence[Ballot], held_ms: int) -> Need:
+    requirement = ApprovalRequirement.from_dict(facts)
+    plain = missing(requirement, [ballot for ballot in ballots if not ballot.break_glass], held_ms)
+    glass = {ballot.person for ballot in ballots if breaks_glass(requirement, ballot)}
+    return Need(facts, max(0, requirement.quorum - plain), len(glass))
 
 
 def _ballot(vote: Mapping[str, Any]) -> Ballot:

@@ -7,9 +7,10 @@ What always holds: nothing that a submitter or a worker wrote becomes part of a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from holdgate.kernel.standing import BREAK_GLASS_QUORUM
 from holdgate.scheduler.words.bounds import bounds_of
 
 Event = Mapping[str, Any]
@@ -55,7 +56,35 @@ class Entry:
 
 def story_of(events: Sequence[Event]) -> list[Entry]:
     """The timeline as entries, the oldest first."""
-    return [_entry(event) for event in events]
+    told: list[Entry] = []
+    asked = _Asked()
+    for event in events:
+        asked.hear(event)
+        # Each vote that breaks the glass has an event beside it that rings the bell; the vote says it here.
+        if event["type"] != "approval.break_glass":
+            told.append(_entry(event, asked))
+    return told
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What was heard of the round of approval that is under way."""
+
+    voted: bool = False
+    released: bool = False
+    glass: list[str] = field(default_factory=list)
+
+    def hear(self, event: Event) -> None:
+        """Take `event` into account."""
+        kind = event["type"]
+        if kind in {"job.held", "approval.requested"}:
+            self.voted, self.released, self.glass = False, False, []
+        elif kind == "approval.vote":
+            self.voted = True
+            if event.get("break_glass"):
+                self.glass.append(str(event.get("approver", "somebody")))
+        elif kind == "approval.released":
+            self.released = True
 
 
 def limits_of(constraints: Mapping[str, Any]) -> list[str]:
@@ -63,8 +92,8 @@ def limits_of(constraints: Mapping[str, Any]) -> list[str]:
     return [f"{name} {much}" for name, much in bounds_of(constraints)]
 
 
-def _entry(event: Event) -> Entry:
-    title, tone = _title(event)
+def _entry(event: Event, asked: _Asked) -> Entry:
+    title, tone = _title_of_approval(event, asked) or _title(event)
     reason = "" if _follows_a_vote(event) else str(event.get("reason") or "")
     return Entry(
         at=event.get("time"),
@@ -83,6 +112,22 @@ def _follows_a_vote(event: Event) -> bool:
     return event["type"] in {"approval.released", "approval.rejected", "approval.consumed"} or (
         "approve" in event and (event["type"] != "approval.vote")
     )
+
+
+def _title_of_approval(event: Event, asked: _Asked) -> tuple[str, str] | None:
+    """Where it matters what was said before in this round."""
+    match event["type"]:
+        case "approval.vote" if event.get("break_glass"):
+            by = event.get("approver", "somebody")
+            return f"{by} asked to break the glass ({len(asked.glass)} of {BREAK_GLASS_QUORUM})", "bad"
+        case "approval.released" if event.get("break_glass"):
+            return f"Released past the rules: the glass was broken by {', '.join(asked.glass) or 'two people'}", "bad"
+        case "approval.stale" if asked.released:
+            return "The release is void: the policy changed", "warn"
+        case "approval.stale" if not asked.voted:
+            return "The policy changed: decided again", "warn"
+        case _:
+            return None
 
 
 def _title(event: Event) -> tuple[str, str]:
@@ -134,7 +179,6 @@ TITLES: Mapping[tuple[str, str | None], tuple[str, str]] = {
     ("approval.requested", None): ("Approvers are asked again", "warn"),
     ("approval.deferred", None): ("Put off by an approver", "plain"),
     ("approval.escalated", None): ("Escalated: more people may decide", "warn"),
-    ("approval.break_glass", None): ("The glass was broken", "bad"),
     ("approval.expired", None): ("The time to decide is over", "bad"),
     ("approval.viewed", None): ("Looked at by an approver", "plain"),
     ("grant.used", None): ("Released by a standing grant", "good"),

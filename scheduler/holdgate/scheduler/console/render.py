@@ -6,6 +6,7 @@ given is an error, not an empty string.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +18,17 @@ from holdgate.scheduler.visible import visible_on_page
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
+_TICKS = re.compile("`([^`]+)`")
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+def ticked(text: str) -> Markup:
+    """A sentence of ours with `names` in it, these as code. What it quotes is text: it is escaped before."""
+    from markupsafe import Markup, escape
+
+    return Markup(_TICKS.sub(r"<code>\1</code>", str(escape(visible_on_page(text)))))  # noqa: S704  escaped above
 
 
 class Renderer:
@@ -49,7 +59,7 @@ class Renderer:
             auto_reload=False,
             cache_size=200,
         )
-        environment.filters |= {"visible": visible_on_page, "rfc3339": rfc3339}
+        environment.filters |= {"visible": visible_on_page, "ticked": ticked, "rfc3339": rfc3339}
         names = sorted(self._files.files)
         environment.globals |= {
             "static": self._files.url,

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
+from holdgate.scheduler.console.held import Need, needs_of
 from holdgate.scheduler.words.durations import is_urgent, time_left
 
-ORDERS = ("expiring", "newest")
+ORDERS: Mapping[str, str] = {"expiring": "least time left", "gravest": "gravest first", "newest": "newest"}
+"""Each with its words; the first where nothing is said."""
+FIRST = "expiring"
 SEVERITIES = ("critical", "high", "medium", "low")
 
 
@@ -21,7 +25,7 @@ SEVERITIES = ("critical", "high", "medium", "low")
 class Filters:
     """What of the queue is looked at. Empty text: everything."""
 
-    order: str = ORDERS[0]
+    order: str = FIRST
     rule: str = ""
     topic: str = ""
     severity: str = ""
@@ -46,14 +50,14 @@ class Filters:
         return f"{path}?{urlencode(shown)}" if shown else path
 
 
-DEFAULT_ORDER = ("order", ORDERS[0])
+DEFAULT_ORDER = ("order", FIRST)
 
 
 def filters_of(query: Mapping[str, str]) -> Filters:
     """The filters of an address; an order or severity that does not exist is none."""
     order, severity = query.get("order", ""), query.get("severity", "")
     return Filters(
-        order=order if order in ORDERS else ORDERS[0],
+        order=order if order in ORDERS else FIRST,
         rule=query.get("rule", "").strip(),
         topic=query.get("topic", "").strip(),
         severity=severity if severity in SEVERITIES else "",
@@ -62,7 +66,7 @@ def filters_of(query: Mapping[str, str]) -> Filters:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Row:
     """A held job in the queue. `next`: which one comes after it."""
 
@@ -90,14 +94,15 @@ class Row:
         return bool(self.facts.get("deferred_until"))
 
     @property
-    def yes(self) -> int:
-        """Votes for it."""
-        return sum(1 for vote in self.facts["votes"] if vote["approve"])
+    def short_id(self) -> str:
+        """As much of its id as tells it from others that look the same: the end, where ids made together differ."""
+        return f"…{self.job_id[-8:]}"
 
-    @property
-    def quorum(self) -> int:
-        """Votes that it needs, by the most demanding of its rules."""
-        return max((int(item["quorum"]) for item in self.facts["requirements"]), default=1)
+    @cached_property
+    def need(self) -> Need:
+        """Of the rule that misses most votes, counted as its page counts them."""
+        needs = needs_of(self.facts)
+        return max(needs, key=lambda need: need.missing, default=Need({"quorum": 1}, 0))
 
     @property
     def bulk(self) -> bool:

@@ -53,6 +53,38 @@ def test_what_somebody_wrote_never_becomes_a_sentence_of_ours() -> None:
     assert "fine" not in " ".join((first.title, *first.why))
 
 
+def titles(*events: dict[str, Any]) -> list[str]:
+    """What stands over each entry."""
+    return [entry.title for entry in story_of(events)]
+
+
+def test_broken_glass_is_told_as_such_from_the_first_vote_to_the_release() -> None:
+    """The rules were not met; who broke it is named."""
+    glass = [
+        event(kind, "held", "held", approve=True, approver=who, break_glass=True)
+        for who in ("ada", "bea")
+        for kind in ("approval.vote", "approval.break_glass")
+    ]
+    released = event("approval.released", "held", "held", break_glass=True, approvers=["ada", "bea"])
+    assert titles(*glass, released) == [
+        "ada asked to break the glass (1 of 2)",
+        "bea asked to break the glass (2 of 2)",
+        "Released past the rules: the glass was broken by ada, bea",
+    ]
+
+
+def test_only_votes_that_were_cast_are_void_when_the_policy_changes() -> None:
+    """A round in which nobody voted is decided again; a release that was given is void."""
+    held, stale = event("job.held", None, "held"), event("approval.stale", "held", "held")
+    vote = event("approval.vote", "held", "held", approve=True, approver="ada")
+    released = event("approval.released", "held", "held")
+    again = event("approval.requested", "held", "held")
+    assert titles(held, stale)[-1] == "The policy changed: decided again"
+    assert titles(held, vote, stale)[-1] == "Votes are void: the policy changed"
+    assert titles(held, vote, released, stale)[-1] == "The release is void: the policy changed"
+    assert titles(held, vote, again, stale)[-1] == "The policy changed: decided again"
+
+
 def test_limits_are_told_in_words() -> None:
     """One that is not known yet by its name."""
     assert limits_of({"max_runtime_s": 60, "network": []}) == ["runs at most 1 min", "reaches nothing"]

@@ -8,12 +8,21 @@ import pytest
 
 from holdgate.scheduler.console.waiting import Filters, filters_of, rows_of
 
-NEED = {"quorum": 1, "bulk": True, "signed": False}
+HELD_AT = "2026-01-01T00:00:00Z"
+NEED = {"rule": "r", "roles": ["ops"], "quorum": 1, "bulk": True, "signed": False}
 
 
 def item(job_id: str, **facts: Any) -> dict[str, Any]:
     """A row of the API, as far as the queue looks at it."""
-    return {"job_id": job_id, "requirements": [NEED], "votes": [], "remaining_s": 60, "shape": "s", **facts}
+    return {
+        "job_id": job_id,
+        "requirements": [NEED],
+        "votes": [],
+        "remaining_s": 60,
+        "shape": "s",
+        "created_at": HELD_AT,
+        **facts,
+    }
 
 
 def test_deferred_ones_stand_last_and_the_others_keep_their_order() -> None:
@@ -39,9 +48,23 @@ def test_one_rule_that_wants_each_alone_is_enough(needs: list[dict[str, Any]], t
     assert row.bulk is together
 
 
-def test_the_most_demanding_rule_says_how_many_votes() -> None:
-    (row,) = rows_of([item("a", requirements=[NEED, {**NEED, "quorum": 3}], votes=[{"approve": True}])])
-    assert (row.yes, row.quorum) == (1, 3)
+def vote(approver: str, *roles: str, **more: Any) -> dict[str, Any]:
+    """A yes."""
+    return {"approver": approver, "roles": list(roles), "approve": True, "cast_at": HELD_AT, **more}
+
+
+def test_the_rule_that_misses_most_says_how_many_votes() -> None:
+    (row,) = rows_of([item("a", requirements=[NEED, {**NEED, "quorum": 3}], votes=[vote("ada", "ops")])])
+    assert (row.need.yes, row.need.facts["quorum"], row.need.glass) == (1, 3, 0)
+
+
+def test_who_breaks_the_glass_is_not_counted_among_the_votes_of_the_rule() -> None:
+    """Nor the other way round: two of one kind are needed."""
+    glass = vote("ada", "ops", "break_glass", break_glass=True)
+    (row,) = rows_of([item("a", requirements=[{**NEED, "quorum": 2}], votes=[glass])])
+    assert (row.need.yes, row.need.glass) == (0, 1)
+    (row,) = rows_of([item("a", requirements=[{**NEED, "quorum": 2}], votes=[glass, vote("bea", "ops")])])
+    assert (row.need.yes, row.need.glass) == (1, 1)
 
 
 def test_an_address_without_filters_asks_for_everything() -> None:

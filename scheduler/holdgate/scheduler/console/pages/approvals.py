@@ -12,7 +12,7 @@ from holdgate.scheduler.console.advice import advice_of, words_of
 from holdgate.scheduler.console.page import Page
 from holdgate.scheduler.console.tree import tree_of
 from holdgate.scheduler.console.visit import ApiProblem, Visit
-from holdgate.scheduler.console.waiting import SEVERITIES, Filters, filters_of, rows_of
+from holdgate.scheduler.console.waiting import ORDERS, SEVERITIES, Filters, filters_of, rows_of
 
 ROWS_MAX = 100
 SELECTED_MAX = 100
@@ -72,6 +72,8 @@ async def _queue_context(visit: Visit) -> dict[str, Any]:
         "focus": visit.query.get("at", ""),
         "mine_voted": {row["job_id"] for row in page["items"] if any(vote["approver"] == me for vote in row["votes"])},
         "severities": SEVERITIES,
+        "orders": ORDERS,
+        "gravest": filters.link("/approvals", order="gravest", cursor="") if page["next_cursor"] else "",
     }
 
 

@@ -60,7 +60,7 @@ async def _list_page(visit: Visit, problem: ApiProblem | None = None, draft: Map
     context: dict[str, Any] = {
         "items": page["items"],
         "next_cursor": page["next_cursor"],
-        "problem": advice_of(problem) if problem else None,
+        "problem": advice_of(problem, draft) if problem else None,
         "draft": {**NO_DRAFT, **draft},
         "roles": sorted(visit.principal.roles - NOT_PASSED_ON),
         "chosen": chosen,

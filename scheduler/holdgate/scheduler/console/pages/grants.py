@@ -107,7 +107,7 @@ async def _new_page(
         labels=shown["labels"] if shown else {},
         chosen={name.removeprefix(LABEL) for name in draft if name.startswith(LABEL)} if problem else None,
         asked=asked_of(item),
-        problem=advice_of(problem) if problem else None,
+        problem=advice_of(problem, draft) if problem else None,
         draft={**NO_DRAFT, **draft},
     )
 

@@ -17,6 +17,7 @@ from holdgate.scheduler.api.operations.terms import APPROVER, SEES_APPROVALS
 from holdgate.scheduler.console.advice import advice_of, more_needed, words_of
 from holdgate.scheduler.console.held import (
     ENDED,
+    STATUS_WORDS,
     asked_of,
     job_context,
     needs_of,
@@ -29,8 +30,11 @@ from holdgate.scheduler.console.visit import ApiProblem, Visit
 from holdgate.scheduler.identity.principals import Principal
 from holdgate.scheduler.words.bounds import bounds_of
 from holdgate.scheduler.words.changes import changes_of
+from holdgate.scheduler.words.durations import duration
 
 BREAK_GLASS = "break_glass"
+NOT_THE_GLASS_EITHER = frozenset({"approval_duplicate_vote", "approval_self"})
+"""Why somebody may not vote, and may not break the glass either."""
 NO_DRAFT: Mapping[str, str] = {"reason": "", "confirm": "", "on_behalf_of": ""}
 LINES_ASKED_MAX = 5000
 HOURS = {"1", "4", "24", "72"}
@@ -131,6 +135,7 @@ async def _held_page(
         _or_nothing(visit.get(f"/approvals/{job_id}/similar")),
         _behalf(visit),
     )
+    asked = asked_of(item)
     return visit.page(
         "approvals/held.html",
         status=problem.status if problem else 200,
@@ -140,11 +145,14 @@ async def _held_page(
         next=draft.get("next") or visit.query.get("next", ""),
         similar=similar["items"] if similar else None,
         needs=needs_of(item),
-        asked=asked_of(item),
+        asked=asked,
+        status_words=STATUS_WORDS.get(item["status"], item["status"]),
+        duration=duration,
         changes=changes_of(item["changes"]),
         constraints=bounds_of(item["constraints"]),
         ended=ENDED.get(item["status"], ""),
         wait_s=item["reading_left_s"],
+        no_key=asked.signed and item["to_sign"] is None,
         behalf=behalf,
         is_approver=visit.principal.has(*APPROVER),
         refused=_refused(item, behalf),
@@ -186,7 +194,10 @@ def _refused(item: Mapping[str, Any], behalf: list[str]) -> tuple[str, str] | No
 
 
 def may_break(item: Mapping[str, Any], principal: Principal) -> bool:
-    """Whether to offer breaking the glass; whether it counts is decided by the gate."""
+    """Whether to offer breaking the glass, which takes people who have not voted; whether it counts is decided by the
+    gate."""
+    if item["refused_for"] in NOT_THE_GLASS_EITHER:
+        return False
     involved = principal.actor == item["actor"] or principal.actor in item["principals"]
     return BREAK_GLASS in principal.roles and asked_of(item).break_glass and not involved
 

@@ -64,7 +64,7 @@ async def replay(visit: Visit) -> Response:
     file = await visit.get(f"/policy/bundles/{name}/versions/{version}/file")
     baseline = form.get("baseline", "recorded")
     report = await visit.post("/policy/replay", {"bundle": file, "last": REPLAY_LAST, "baseline": baseline})
-    return visit.page("policy/replay.html", report=report, name=name, version=version, last=REPLAY_LAST)
+    return visit.page("policy/replay.html", report=report, name=name, of=version, last=REPLAY_LAST)
 
 
 async def _told(visit: Visit, path: str, may: bool = True) -> dict[str, Any]:
