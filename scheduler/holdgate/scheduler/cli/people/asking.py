@@ -21,7 +21,7 @@ from holdgate.scheduler.cli.people.output import Out, note
 from holdgate.scheduler.visible import visible
 
 
-def require_way_to_ask(yes: bool, job_hash: str | None, snapshot: str | None) -> None:
+def _require_way_to_ask(yes: bool, job_hash: str | None, snapshot: str | None) -> None:
     """InvalidInput where there is nobody to ask, and a script does not say what it has seen."""
     if yes and (job_hash is None or snapshot is None):
         raise InvalidInput(
@@ -50,8 +50,10 @@ def seen(
 ) -> Approval:
     """What the vote is about: what is shown now, to a person, or what a script says that it has seen.
 
-    The API refuses what is not so any more. With `--json` it is shown on standard error.
+    The API refuses what is not so any more. With `--json` it is shown on standard error. InvalidInput where nobody can
+    be asked, and a script does not say what it has seen.
     """
+    _require_way_to_ask(yes, job_hash, snapshot)
     if yes:
         stated = {"job_hash": job_hash, "snapshot": snapshot}
         return session.client.approvals.show(job_id).model_copy(update=stated)

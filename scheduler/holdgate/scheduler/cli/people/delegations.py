@@ -8,10 +8,9 @@ import typer
 
 from holdgate.client.models import Delegation
 from holdgate.kernel.clock import SystemClock
-from holdgate.kernel.errors import InvalidInput
 from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.output import Out
-from holdgate.scheduler.cli.people.times import clock_text, rfc3339_after, seconds_of
+from holdgate.scheduler.cli.people.times import clock_text, until_of
 
 app = typer.Typer(help="Let a named person vote for you, for a time.", no_args_is_help=True, add_completion=False)
 COLUMNS = ("delegation", "status", "from", "to", "roles", "until", "reason")
@@ -46,10 +45,8 @@ def give_command(
     until: Annotated[str | None, typer.Option(help="Or until then, RFC 3339")] = None,
 ) -> None:
     """Let somebody vote for you. They cannot pass it on, and you may revoke it at any time."""
-    if (duration is None) == (until is None):
-        raise InvalidInput("say for how long: `--for 5d`, or `--until 2026-01-02T03:04:05Z`")
-    then = until if duration is None else rfc3339_after(SystemClock().now_ms(), seconds_of(duration))
-    _print(session.out, session.client.delegations.give(person, roles=role, until=then or "", reason=reason))
+    then = until_of(duration, until, SystemClock().now_ms(), "5d")
+    _print(session.out, session.client.delegations.give(person, roles=role, until=then, reason=reason))
 
 
 @app.command("revoke")

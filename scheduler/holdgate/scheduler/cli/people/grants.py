@@ -12,12 +12,10 @@ import typer
 
 from holdgate.client.models import Grant
 from holdgate.kernel.clock import SystemClock
-from holdgate.kernel.errors import InvalidInput
 from holdgate.scheduler.cli.people.asking import (
     agrees,
     reason_of,
     require_digest,
-    require_way_to_ask,
     seen,
     typed_confirmation,
 )
@@ -25,7 +23,7 @@ from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.exits import Exit
 from holdgate.scheduler.cli.people.held import requirement_text
 from holdgate.scheduler.cli.people.output import Out
-from holdgate.scheduler.cli.people.times import clock_text, rfc3339_after, seconds_of
+from holdgate.scheduler.cli.people.times import clock_text, until_of
 from holdgate.scheduler.cli.people.vote import Confirm, JobHash, JobId, Reason, Snapshot, Yes
 
 app = typer.Typer(help="Jobs of a kind, released before they come.", no_args_is_help=True, add_completion=False)
@@ -75,19 +73,16 @@ def request_command(  # noqa: PLR0913  options by name
 
     It is active once as many approvers gave their part as the rules ask for. A change of policy ends it.
     """
-    if (duration is None) == (until is None):
-        raise InvalidInput("say for how long: `--for 5d`, or `--until 2026-01-02T03:04:05Z`")
-    require_way_to_ask(yes, job_hash, snapshot)
+    expires_at = until_of(duration, until, SystemClock().now_ms(), "5d")
     shown = seen(session, job_id, yes, job_hash, snapshot)
     if not yes:
         confirm = confirm or typed_confirmation(shown.requirements)
         if not agrees(f"release {uses} jobs like it before they come"):
             return Exit.REFUSED
-    then = until if duration is None else rfc3339_after(SystemClock().now_ms(), seconds_of(duration))
     made = session.client.grants.request(
         shown,
         uses_max=uses,
-        expires_at=then or "",
+        expires_at=expires_at,
         reason=reason or reason_of(yes),
         labels=label or (),
         confirm=confirm,

@@ -38,6 +38,15 @@ def rfc3339_after(now_ms: int, seconds: int) -> str:
     return datetime.fromtimestamp(now_ms // 1000 + seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
+def until_of(duration: str | None, until: str | None, now_ms: int, example: str) -> str:
+    """The end that `--for` or `--until` names, as the API takes it; InvalidInput unless it is one of them."""
+    if duration is not None and until is None:
+        return rfc3339_after(now_ms, seconds_of(duration))
+    if until is not None and duration is None:
+        return until
+    raise InvalidInput(f"say for how long: `--for {example}`, or `--until 2026-01-02T03:04:05Z`")
+
+
 def left_s(until: datetime | None, now_ms: int) -> float | None:
     """Seconds from now until then."""
     return None if until is None else until.timestamp() - now_ms / 1000

@@ -14,13 +14,12 @@ import typer
 
 from holdgate.client.models import VoteResult
 from holdgate.kernel.clock import SystemClock
-from holdgate.kernel.errors import InvalidInput
-from holdgate.scheduler.cli.people.asking import agrees, reason_of, require_way_to_ask, seen, typed_confirmation
+from holdgate.scheduler.cli.people.asking import agrees, reason_of, seen, typed_confirmation
 from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.exits import Exit
 from holdgate.scheduler.cli.people.look import look_at, proved_look
 from holdgate.scheduler.cli.people.output import note
-from holdgate.scheduler.cli.people.times import rfc3339_after, seconds_of
+from holdgate.scheduler.cli.people.times import until_of
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id")]
 Reason = Annotated[str | None, typer.Option(help="Why; asked for on a terminal")]
@@ -51,7 +50,6 @@ def approve_command(  # noqa: PLR0913  options by name
     snapshot: Snapshot = None,
 ) -> Exit:
     """Release a held job: shows it and asks, then votes on exactly that. `--json` prints what the vote did."""
-    require_way_to_ask(yes, job_hash, snapshot)
     look_by = look_at if sign is None else proved_look
     shown = seen(session, job_id, yes, job_hash, snapshot, look_by)
     if not yes:
@@ -85,7 +83,6 @@ def reject_command(
     snapshot: Snapshot = None,
 ) -> Exit:
     """Reject a held job; one rejection ends it."""
-    require_way_to_ask(yes, job_hash, snapshot)
     shown = seen(session, job_id, yes, job_hash, snapshot)
     if not yes and not agrees("reject it"):
         return Exit.REFUSED
@@ -103,7 +100,6 @@ def reconfirm_command(
     snapshot: Snapshot = None,
 ) -> Exit:
     """Vote yes again, with your earlier reason, where a change of policy left what decided this job as it was."""
-    require_way_to_ask(yes, job_hash, snapshot)
     shown = seen(session, job_id, yes, job_hash, snapshot)
     if not yes:
         confirm = confirm or typed_confirmation(shown.requirements)
@@ -121,10 +117,8 @@ def defer_command(
     reason: Reason = None,
 ) -> None:
     """Put a held job off: it is marked as looked at. Nothing is decided, and its time runs on."""
-    if (duration is None) == (until is None):
-        raise InvalidInput("say for how long: `--for 2h`, or `--until 2026-01-02T03:04:05Z`")
-    then = until if duration is None else rfc3339_after(SystemClock().now_ms(), seconds_of(duration))
-    row = session.client.approvals.defer(job_id, until=then or "", reason=reason or reason_of(is_script=False))
+    then = until_of(duration, until, SystemClock().now_ms(), "2h")
+    row = session.client.approvals.defer(job_id, until=then, reason=reason or reason_of(is_script=False))
     if session.out.as_json:
         session.out.document(row.as_dict())
     else:
