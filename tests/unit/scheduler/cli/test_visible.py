@@ -119,7 +119,8 @@ def test_a_held_job_of_somebody_evil_is_shown_and_does_nothing(printed: io.Strin
 def test_jobs_results_and_decisions_of_somebody_evil_do_nothing(printed: io.StringIO) -> None:
     out = Out(as_json=False, file=printed)
     job = JobInfo(job_id=EVIL, topic=EVIL, state=EVIL, actor=EVIL, prompt=EVIL, labels={EVIL: EVIL}, reason=EVIL)
-    out.facts(jobs._facts(job))
+    no = {"type": "approval.vote", "approve": False, "approver": EVIL, "reason": EVIL}
+    out.facts(jobs._facts(job, [no]))
     out.table(jobs.COLUMNS, [jobs._row(job, 0)])
     jobs.print_output(out, Output(job_id=EVIL, state="succeeded", value={EVIL: EVIL}))
     jobs.print_output(out, Output(job_id=EVIL, state="succeeded", value=EVIL))
