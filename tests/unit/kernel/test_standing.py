@@ -20,10 +20,13 @@ from holdgate.kernel.standing import (
     breaks_glass,
     counts,
     escalation_roles,
+    glass_votes,
     has_escalated,
     is_useful,
     missing,
+    ordinary_missing,
     roles_asked,
+    tally,
 )
 
 HELD_MS = 1_000_000
@@ -152,6 +155,9 @@ MISSING: dict[str, tuple[ApprovalRequirement, list[Ballot], int]] = {
     "two break the glass": (replace(MANAGER, quorum=5), [glass("olga"), glass("paul")], 0),
     "one breaks the glass twice": (replace(MANAGER, quorum=5), [glass("olga"), glass("olga")], 1),
     "a plain vote and a broken glass": (replace(MANAGER, quorum=2), [yes("a"), glass("olga")], 1),
+    "a plain vote and a broken glass of one person": (replace(MANAGER, quorum=2), [yes("a"), glass("a")], 1),
+    "one who does both, and another who votes": (replace(MANAGER, quorum=2), [yes("a"), glass("a"), yes("b")], 0),
+    "one who does both, and another who breaks it": (replace(MANAGER, quorum=2), [yes("a"), glass("a"), glass("b")], 0),
     "the plain votes are nearer": (replace(MANAGER, quorum=2), [yes("a"), yes("b"), glass("olga")], 0),
 }
 
@@ -166,6 +172,28 @@ def test_of_several_requirements_each_must_be_met_and_of_none_nobody_can() -> No
     assert all_missing([MANAGER, security], [yes()], HELD_MS) == 2
     assert all_missing([MANAGER, security], [yes(), yes("s", "security"), yes("t", "security")], HELD_MS) == 0
     assert all_missing([], [yes()], HELD_MS) == 1
+
+
+SECURITY = ApprovalRequirement(rule="other", roles=("security",), quorum=2)
+SEALED = replace(SECURITY, break_glass=False)
+TALLIES: dict[str, tuple[list[ApprovalRequirement], list[Ballot], tuple[int, int | None]]] = {
+    "nobody voted": ([replace(MANAGER, quorum=3)], [], (3, 0)),
+    "one of each": ([replace(MANAGER, quorum=2)], [yes("a"), glass("b")], (1, 1)),
+    "the glass is broken": ([replace(MANAGER, quorum=3)], [glass("a"), glass("b")], (0, 2)),
+    "where it is forbidden": ([replace(MANAGER, break_glass=False)], [glass("a")], (1, None)),
+    "over the one, and the other forbids it": ([MANAGER, SEALED], [glass("a")], (2, None)),
+    "where the one that forbids it is met": ([SEALED, MANAGER], [yes("a", "security"), yes("b", "security")], (1, 0)),
+    "where the other is broken": ([MANAGER, SEALED], [glass("a"), glass("b")], (2, None)),
+    "without a requirement": ([], [yes(), glass("a"), glass("b")], (1, None)),
+}
+
+
+@pytest.mark.parametrize(("requirements", "ballots", "expected"), TALLIES.values(), ids=TALLIES)
+def test_votes_of_either_kind_are_told_apart(
+    requirements: list[ApprovalRequirement], ballots: list[Ballot], expected: tuple[int, int | None]
+) -> None:
+    found = tally(requirements, ballots, HELD_MS)
+    assert (found.ordinary_missing, found.glass) == expected
 
 
 def test_the_roles_that_are_asked_are_those_it_escalates_to_as_well() -> None:
@@ -220,6 +248,34 @@ def test_one_more_vote_never_makes_more_missing_and_takes_one_off_at_most(
     # The first who breaks the glass makes two enough, whatever the quorum.
     fewest = min(before - 1, BREAK_GLASS_QUORUM - 1) if breaks_glass(requirement, more) else before - 1
     assert max(0, fewest) <= after <= before
+
+
+@given(REQUIREMENTS, VOTES, BALLOTS)
+def test_a_vote_of_one_kind_never_moves_the_tally_of_the_other(
+    requirement: ApprovalRequirement, ballots: list[Ballot], more: Ballot
+) -> None:
+    def plain(votes: list[Ballot]) -> int:
+        return ordinary_missing(requirement, votes, HELD_MS)
+
+    both = [*ballots, replace(more, break_glass=False), replace(more, break_glass=True)]
+    assert plain(both) == plain(both[:-1])
+    assert plain(both) <= plain(ballots) <= plain(both) + 1
+    assert glass_votes(requirement, both) == glass_votes(requirement, [*ballots, both[-1]])
+    assert 0 <= glass_votes(requirement, both) - glass_votes(requirement, ballots) <= 1
+    assert missing(requirement, both, HELD_MS) <= missing(requirement, ballots, HELD_MS)
+
+
+@given(REQUIREMENTS, PEOPLE, ROLES)
+def test_one_person_who_does_both_fills_one_seat_of_each(
+    requirement: ApprovalRequirement, name: str, role: str
+) -> None:
+    cast = [
+        Ballot(name, name, frozenset({role, BREAK_GLASS_ROLE}), HELD_MS + 90_000, own_key=True, break_glass=is_glass)
+        for is_glass in (False, True, False, True)
+    ]
+    assert glass_votes(requirement, cast) <= 1
+    assert ordinary_missing(requirement, cast, HELD_MS) >= requirement.quorum - 1
+    assert missing(requirement, cast, HELD_MS) >= (1 if requirement.quorum > 1 else 0)
 
 
 @given(REQUIREMENTS, VOTES)

@@ -135,6 +135,9 @@ class Approval(_Shown):
     remaining_s: float | None = None
     escalated: bool = False
     requirements: tuple[dict[str, Any], ...] = ()
+    votes_missing: int | None = None
+    glass_votes: int | None = None
+    glass_votes_needed: int | None = None
     votes: tuple[dict[str, Any], ...] = ()
     job: dict[str, Any] | None = None
     payload: Any = None
@@ -144,6 +147,8 @@ class Approval(_Shown):
     constraints: dict[str, Any] = {}
     may_vote: bool | None = None
     refused_for: str | None = None
+    may_break_glass: bool | None = None
+    break_glass_refused_for: str | None = None
     reading_left_s: float = 0
     previous: dict[str, Any] | None = None
     changes: tuple[dict[str, Any], ...] = ()
@@ -152,12 +157,17 @@ class Approval(_Shown):
 
 
 class VoteResult(_Shown):
-    """What a vote did: `status` of the approval, `state` of the job, how many votes are still missing."""
+    """What a vote did: `status` of the approval, `state` of the job, how many votes are still missing.
+
+    `votes_missing` are ordinary ones; `glass_votes` people broke the glass, of `glass_votes_needed` that release it.
+    """
 
     job_id: str
     status: str
     state: str
     votes_missing: int = 0
+    glass_votes: int | None = None
+    glass_votes_needed: int | None = None
 
 
 class BulkItem(_Shown):

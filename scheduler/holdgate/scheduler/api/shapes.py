@@ -6,8 +6,9 @@ from typing import Any
 
 from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.records import Job
+from holdgate.kernel.standing import BREAK_GLASS_QUORUM
 from holdgate.scheduler.gates.approval import Look
-from holdgate.scheduler.state.approvals import ApprovalView, CastVote, PastRound
+from holdgate.scheduler.state.approvals import ApprovalView, CastVote, PastRound, tally_of
 from holdgate.scheduler.state.jobs import JobView, ResultView
 from holdgate.scheduler.state.workers import PoolView, WorkerView
 
@@ -82,6 +83,7 @@ def event_row(event: dict[str, Any]) -> dict[str, Any]:
 
 def approval_row(approval: ApprovalView, now_ms: int) -> dict[str, Any]:
     """An approval: what it is bound to at top level, who may release it, who voted."""
+    found = tally_of(approval, approval.votes)
     return {
         "job_id": approval.job_id,
         "status": str(approval.status),
@@ -105,6 +107,9 @@ def approval_row(approval: ApprovalView, now_ms: int) -> dict[str, Any]:
         "resolved_at": time_or_none(approval.resolved_ms),
         "deferred_until": time_or_none(approval.deferred_until_ms),
         "requirements": [item.as_dict() for item in approval.requirements],
+        "votes_missing": found.ordinary_missing,
+        "glass_votes": found.glass,
+        "glass_votes_needed": None if found.glass is None else BREAK_GLASS_QUORUM,
         "votes": [vote_row(vote) for vote in approval.votes],
     }
 
@@ -121,6 +126,7 @@ def vote_row(vote: CastVote) -> dict[str, Any]:
         "on_behalf_of": vote.on_behalf_of,
         "grant": vote.grant,
         "break_glass": vote.break_glass,
+        "counts": not vote.is_void,
     }
 
 
@@ -129,6 +135,8 @@ def look_shown(look: Look) -> dict[str, Any]:
     return {
         "may_vote": look.refused_for is None,
         "refused_for": look.refused_for,
+        "may_break_glass": look.glass_refused_for is None,
+        "break_glass_refused_for": look.glass_refused_for,
         "reading_left_s": -(-look.reading_left_ms // 1000),
         "previous": None if look.past is None else _past_round(look.past),
         "changes": [{"what": item.what, "before": item.before, "after": item.after} for item in look.changes],
@@ -157,8 +165,6 @@ def approval_whole(approval: dict[str, Any], view: JobView) -> dict[str, Any]:
         **approval,
         "job": {**job_facts(view.job), "state": str(view.state), "prompt": view.job.prompt},
         "decision": view.decision.as_dict(),
-        "rules": list(view.decision.deciding),
-        "reason": view.decision.reason,
         "constraints": view.decision.constraints.as_dict(),
     }
 

@@ -18,6 +18,7 @@ from holdgate.scheduler.gates.bulk import BulkGate
 from holdgate.scheduler.gates.delegations import DelegationGate
 from holdgate.scheduler.gates.granted import GrantVerifier, StandingGrants
 from holdgate.scheduler.gates.grants import GrantGate
+from holdgate.scheduler.gates.people import votes_by
 from holdgate.scheduler.gates.quarantine import QuarantineGate
 from holdgate.scheduler.gates.submit import SubmitGate
 from holdgate.scheduler.identity.principals import ApiKeys
@@ -44,11 +45,11 @@ class Stores:
     job_log: JobLog
 
     @classmethod
-    def of(cls, nc: Nats, scripts: Scripts, limits: StateLimits) -> Stores:
-        """Those behind these connections."""
+    def of(cls, nc: Nats, scripts: Scripts, limits: StateLimits, keys: ApiKeys) -> Stores:
+        """Those behind these connections; `keys` say whose votes still count."""
         return cls(
             jobs=Jobs(scripts, limits),
-            approvals=Approvals(scripts),
+            approvals=Approvals(scripts, votes_by(keys.roles_of)),
             delegations=Delegations(scripts),
             grants=Grants(scripts),
             quarantine=Quarantine(scripts),
@@ -145,6 +146,7 @@ def _approval(parts: GateParts, still_held: StillHeld, delegation: DelegationGat
         delegations=delegation,
         signer=parts.signer,
         trust=parts.trust,
+        roles_now=parts.keys.roles_of,
         clock=parts.clock,
     )
 
@@ -168,6 +170,7 @@ def _quarantine(parts: GateParts, key: Path | None) -> QuarantineGate:
         items=parts.stores.quarantine,
         payloads=parts.stores.payloads,
         hints=parts.hints,
+        trust=parts.trust,
         clock=parts.clock,
         key=None if key is None else load_quarantine(key),
     )

@@ -52,7 +52,7 @@ async def api_deps(
     clock = SystemClock()
     read_keys(settings.api_keys_file)  # an API that would let nobody in does not start
     kernel, events, keys = KernelClient(nc, clock=clock), EventHub(nc), ApiKeys(settings.api_keys_file, clock)
-    stores = Stores.of(nc, scripts, StateLimits(queue_max=settings.queue_jobs_max))
+    stores = Stores.of(nc, scripts, StateLimits(queue_max=settings.queue_jobs_max), keys)
     bundles = PublishedBundles(BundleStore(nc), settings, clock)
     stamping = Stamping(BundleStore(nc), StampStore(nc), signer, clock, bundles.root)
     parts = GateParts(stores, kernel, keys, signer, trust, Hints(nc), clock)

@@ -106,7 +106,8 @@ def unpack_requirements(data: bytes) -> tuple[ApprovalRequirement, ...]:
 
 @dataclass(frozen=True, slots=True)
 class StoredVote:
-    """A vote as the approval keeps it. `own_key`: signed by the approver's own registered key."""
+    """A vote as the approval keeps it. `own_key`: signed by the approver's own registered key; `keyed`: the approver's
+    API keys gave them all of their roles."""
 
     approver: str
     roles: tuple[str, ...]
@@ -118,6 +119,7 @@ class StoredVote:
     on_behalf_of: str | None = None
     grant: str | None = None
     break_glass: bool = False
+    keyed: bool = False
 
 
 def pack_vote(vote: StoredVote) -> bytes:
@@ -133,6 +135,7 @@ def pack_vote(vote: StoredVote) -> bytes:
             "on_behalf_of": vote.on_behalf_of,
             "grant": vote.grant,
             "break_glass": vote.break_glass,
+            "keyed": vote.keyed,
             "signed": vote.signed.as_dict(),
         }
     )

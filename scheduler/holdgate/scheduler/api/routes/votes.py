@@ -8,6 +8,7 @@ from typing import Any
 
 from holdgate.kernel.ids import ActorId, Digest, JobId
 from holdgate.kernel.links import Signed
+from holdgate.kernel.standing import BREAK_GLASS_QUORUM
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
 from holdgate.scheduler.api.forms import confirm_of, members_of, reason_of, text_of, time_of
 from holdgate.scheduler.api.problems import invalid, invalid_fields
@@ -63,6 +64,8 @@ def _voted(job_id: JobId, result: VoteResult) -> Reply:
             "status": str(result.status),
             "state": str(result.state),
             "votes_missing": result.votes_missing,
+            "glass_votes": result.glass_votes,
+            "glass_votes_needed": None if result.glass_votes is None else BREAK_GLASS_QUORUM,
         }
     )
 

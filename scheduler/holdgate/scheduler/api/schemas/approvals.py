@@ -28,6 +28,14 @@ from holdgate.scheduler.api.schemas.shapes import (
 )
 from holdgate.scheduler.state.approvals import ApprovalStatus
 
+VOTES_COUNTED: dict[str, Schema] = {
+    "votes_missing": {**COUNT, "description": "Ordinary votes that are missing where nobody breaks the glass."},
+    "glass_votes": {
+        **nullable(COUNT),
+        "description": "People who broke the glass, counted apart; null where a rule forbids it.",
+    },
+    "glass_votes_needed": {**nullable(COUNT), "description": "How many of them release it."},
+}
 APPROVAL_ROW: dict[str, Schema] = {
     "job_id": ID_OUT,
     "status": text(enum=[str(item) for item in ApprovalStatus]),
@@ -51,9 +59,10 @@ APPROVAL_ROW: dict[str, Schema] = {
     "resolved_at": nullable(TIME),
     "deferred_until": nullable(TIME),
     "requirements": listed(ref("Requirement")),
+    **VOTES_COUNTED,
     "votes": listed(ref("CastVote")),
 }
-VOTED = record({"job_id": ID_OUT, "status": text(), "state": STATE, "votes_missing": COUNT})
+VOTED = record({"job_id": ID_OUT, "status": text(), "state": STATE, **VOTES_COUNTED})
 CAST_VOTE = record(
     {
         "approver": text(),
@@ -65,6 +74,7 @@ CAST_VOTE = record(
         "on_behalf_of": nullable(text()),
         "grant": {**nullable(text()), "description": "The standing grant for which the API cast it."},
         "break_glass": BOOLEAN,
+        "counts": {**BOOLEAN, "description": "False once the approver's API keys let them approve no more."},
     }
 )
 PAST_ROUND = record(
@@ -98,6 +108,11 @@ TO_SIGN = record(
 LOOK: dict[str, Schema] = {
     "may_vote": BOOLEAN,
     "refused_for": {**nullable(text()), "description": "The code of what a vote would be refused for."},
+    "may_break_glass": BOOLEAN,
+    "break_glass_refused_for": {
+        **nullable(text()),
+        "description": "The code of what a vote that breaks the glass would be refused for.",
+    },
     "reading_left_s": {**COUNT, "description": "Until an approval is not too soon."},
     "previous": {**nullable(ref("PastRound")), "description": "What was asked and said when it was held before."},
     "changes": listed(record({"what": text(), "before": ANY, "after": ANY})),

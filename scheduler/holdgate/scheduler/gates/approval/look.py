@@ -13,10 +13,12 @@ from holdgate.scheduler.state.approvals import PastRound
 class Look:
     """`refused_for` is the code of what a vote would be refused for now, None where it would count.
 
+    `glass_refused_for`: the same of a vote that breaks the glass.
     `reading_left_ms`: until an approval is not too soon. `to_sign`: what a vote of one's own key must say.
     """
 
     refused_for: str | None = None
+    glass_refused_for: str | None = None
     reading_left_ms: int = 0
     past: PastRound | None = None
     changes: tuple[Change, ...] = ()

@@ -13,10 +13,11 @@ from holdgate.scheduler.state.approvals.records import (
     VoteRequest,
     VoteResult,
     ballot_of,
+    tally_of,
     votes_missing,
 )
 from holdgate.scheduler.state.approvals.shape import job_shape
-from holdgate.scheduler.state.approvals.store import Approvals
+from holdgate.scheduler.state.approvals.store import Approvals, VoteNow
 
 __all__ = [
     "MARK",
@@ -30,10 +31,12 @@ __all__ = [
     "PastRound",
     "Redecision",
     "Viewer",
+    "VoteNow",
     "VoteRequest",
     "VoteResult",
     "ballot_of",
     "is_mark",
     "job_shape",
+    "tally_of",
     "votes_missing",
 ]

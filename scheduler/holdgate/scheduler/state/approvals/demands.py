@@ -17,13 +17,19 @@ def severity_of(requirements: Sequence[ApprovalRequirement]) -> Severity:
 
 
 def rules_of(requirements: Sequence[ApprovalRequirement]) -> tuple[str, ...]:
-    """Ids of the rules that hold the job."""
-    return tuple(dict.fromkeys(item.rule for item in requirements))
+    """Ids of the rules that hold the job, the gravest first."""
+    return tuple(dict.fromkeys(item.rule for item in _gravest_first(requirements)))
 
 
 def reason_of(requirements: Sequence[ApprovalRequirement]) -> str:
-    """Why the first of the rules holds the job."""
-    return next((item.reason for item in requirements if item.reason), OVER_A_LIMIT)
+    """Why the gravest of the rules holds the job, and how many more there are."""
+    reason = next((item.reason for item in _gravest_first(requirements) if item.reason), OVER_A_LIMIT)
+    more = len({item.rule for item in requirements}) - 1
+    return f"{reason}, and {more} more rule{'s' if more > 1 else ''}" if more > 0 else reason
+
+
+def _gravest_first(requirements: Sequence[ApprovalRequirement]) -> list[ApprovalRequirement]:
+    return sorted(requirements, key=lambda item: _SEVERITIES.index(item.severity), reverse=True)
 
 
 def reading_s_of(requirements: Sequence[ApprovalRequirement]) -> int:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from holdgate.kernel.ids import ActorId, Digest, JobId
 from holdgate.kernel.links import Signed
 from holdgate.kernel.records import ApprovalRequirement, Decision, Outcome, Severity
-from holdgate.kernel.standing import Ballot, all_missing, has_escalated
+from holdgate.kernel.standing import Ballot, Tally, all_missing, has_escalated, tally
 from holdgate.scheduler.state.approvals import demands
 from holdgate.scheduler.state.approvals.shape import shape_of
 from holdgate.scheduler.state.transitions import State
@@ -30,7 +30,11 @@ class ApprovalStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CastVote:
-    """A vote on record: who, in which roles, yes or no, why, when, and the signed link."""
+    """A vote on record: who, in which roles, yes or no, why, when, and the signed link.
+
+    `keyed`: the approver's API keys gave them all of their roles, so that it counts as long as they do. `is_void`: it
+    counts no more, for they do not.
+    """
 
     approver: ActorId
     roles: tuple[str, ...]
@@ -42,6 +46,8 @@ class CastVote:
     on_behalf_of: ActorId | None = None
     grant: str | None = None
     break_glass: bool = False
+    keyed: bool = False
+    is_void: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ class ApprovalView:
 
     @property
     def reason(self) -> str:
-        """Why they hold it."""
+        """Why the gravest of them holds it, and how many more there are."""
         return demands.reason_of(self.requirements)
 
     @property
@@ -151,6 +157,7 @@ class VoteRequest:
     own_key: bool = False
     on_behalf_of: ActorId | None = None
     break_glass: bool = False
+    keyed: bool = False
     confirm: str = ""
     has_read: bool = False
     details: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
@@ -160,6 +167,7 @@ class VoteRequest:
 class VoteResult:
     """`status` after the vote: PENDING (more votes needed), RELEASED (wake `pool`) or REJECTED.
 
+    `votes_missing`: of the ordinary ones; `glass_votes`: people who broke the glass, None where a rule forbids it.
     `broke_glass`: released by two who broke the glass, without whom the quorum was not met.
     """
 
@@ -167,6 +175,7 @@ class VoteResult:
     state: State
     pool: str | None = None
     votes_missing: int = 0
+    glass_votes: int | None = None
     broke_glass: bool = False
 
 
@@ -202,4 +211,13 @@ def ballot_of(vote: CastVote) -> Ballot:
 
 def votes_missing(view: ApprovalView, votes: Sequence[CastVote]) -> int:
     """How many more approvals are needed until every requirement has its quorum; 0 means released."""
-    return all_missing(view.requirements, [ballot_of(vote) for vote in votes if vote.approve], view.created_ms)
+    return all_missing(view.requirements, _ballots(votes), view.created_ms)
+
+
+def tally_of(view: ApprovalView, votes: Sequence[CastVote]) -> Tally:
+    """What is missing of either kind, ordinary votes and those that break the glass."""
+    return tally(view.requirements, _ballots(votes), view.created_ms)
+
+
+def _ballots(votes: Sequence[CastVote]) -> list[Ballot]:
+    return [ballot_of(vote) for vote in votes if vote.approve and not vote.is_void]

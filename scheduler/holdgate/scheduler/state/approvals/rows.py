@@ -109,6 +109,7 @@ def cast_vote(data: bytes) -> CastVote:
         on_behalf_of=None if vote.on_behalf_of is None else ActorId(vote.on_behalf_of),
         grant=vote.grant,
         break_glass=vote.break_glass,
+        keyed=vote.keyed,
     )
 
 

@@ -23,6 +23,7 @@ from holdgate.scheduler.state.approvals.records import (
     VoteRequest,
     VoteResult,
     ballot_of,
+    tally_of,
     votes_missing,
 )
 from holdgate.scheduler.state.connection import Arg
@@ -44,10 +45,11 @@ def cast(request: VoteRequest, now_ms: int) -> CastVote:
         own_key=request.own_key,
         on_behalf_of=request.on_behalf_of,
         break_glass=request.break_glass,
+        keyed=request.keyed,
     )
 
 
-def vote_args(request: VoteRequest, vote: CastVote, view: ApprovalView, *, missing: int, now_ms: int) -> list[Arg]:
+def vote_args(request: VoteRequest, vote: CastVote, view: ApprovalView, now_ms: int) -> list[Arg]:
     """Arguments of `vote.lua`, in its order."""
     reading_ms = 0 if request.break_glass or request.has_read or not vote.approve else view.reading_s * 1000
     return [
@@ -60,7 +62,7 @@ def vote_args(request: VoteRequest, vote: CastVote, view: ApprovalView, *, missi
         request.fresh,
         # The votes that were counted, not the version beside them: the two were read one after the other.
         len(view.votes),
-        int(missing == 0),
+        int(votes_missing(view, (*view.votes, vote)) == 0),
         _refusal(request, vote, view),
         encoding.pack_vote(_stored(vote)),
         encoding.pack_details(_vote_details(request, vote, view)),
@@ -74,11 +76,14 @@ def vote_args(request: VoteRequest, vote: CastVote, view: ApprovalView, *, missi
     ]
 
 
-def vote_result(code: bytes, reply: list[Any], view: ApprovalView, vote: CastVote, missing: int) -> VoteResult:
+def vote_result(code: bytes, reply: list[Any], view: ApprovalView, vote: CastVote) -> VoteResult:
     """What became of it; the errors of a vote."""
     match code:
         case b"pending":
-            return VoteResult(ApprovalStatus.PENDING, State.HELD, votes_missing=missing)
+            found = tally_of(view, (*view.votes, vote))
+            return VoteResult(
+                ApprovalStatus.PENDING, State.HELD, votes_missing=found.ordinary_missing, glass_votes=found.glass
+            )
         case b"rejected":
             return VoteResult(ApprovalStatus.REJECTED, State.DENIED)
         case b"released":
@@ -89,6 +94,8 @@ def vote_result(code: bytes, reply: list[Any], view: ApprovalView, vote: CastVot
             raise ApprovalTooSoon(retry_after_ms=int(reply[0]))
         case b"approval_duplicate_vote" if reply and reply[0] == b"person":
             raise ApprovalDuplicateVote(f"`{vote.on_behalf_of or vote.approver}` counts already; one person, one vote")
+        case b"approval_duplicate_vote" if vote.break_glass:
+            raise ApprovalDuplicateVote("you broke the glass already; it takes somebody else, or the rule's approvers")
         case _:
             raise APPROVAL_ERRORS[code.decode()]
 
@@ -125,6 +132,7 @@ def _stored(vote: CastVote) -> encoding.StoredVote:
         on_behalf_of=vote.on_behalf_of,
         grant=vote.grant,
         break_glass=vote.break_glass,
+        keyed=vote.keyed,
     )
 
 
@@ -146,9 +154,9 @@ def _vote_details(request: VoteRequest, vote: CastVote, view: ApprovalView) -> d
 
 def _end_details(vote: CastVote, view: ApprovalView) -> dict[str, Any]:
     """Of the release or rejection that this vote completes: all who said so."""
-    alike = [item for item in (*view.votes, vote) if item.approve == vote.approve]
+    alike = [item for item in (*view.votes, vote) if item.approve == vote.approve and not item.is_void]
     return {
-        "approvers": [item.approver for item in alike],
+        "approvers": list(dict.fromkeys(item.approver for item in alike)),
         "voted_for": [item.on_behalf_of for item in alike if item.on_behalf_of] or None,
         "rules": list(view.rules),
         "round": view.round,
