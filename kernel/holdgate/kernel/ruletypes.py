@@ -49,6 +49,12 @@ def parse_duration_s(text: str) -> int:
     return seconds
 
 
+def duration_text(seconds: int) -> str:
+    """As a rule would say it: `4h`, `90m`; the other way round from `parse_duration_s`."""
+    unit = next(name for name, size in sorted(UNITS_S.items(), key=lambda item: -item[1]) if seconds % size == 0)
+    return f"{seconds // UNITS_S[unit]}{unit}" if seconds else "0s"
+
+
 def _checked(check: Callable[[str], Any], **shown: Any) -> AfterValidator:
     """A validator of pydantic that calls one of ours."""
 

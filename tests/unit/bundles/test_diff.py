@@ -159,6 +159,16 @@ def test_how_severe_it_is_is_told_and_changes_nothing_by_itself() -> None:
     assert change.what == "`approvers.severity` high → critical"
 
 
+def test_a_rule_that_holds_less_and_more_is_told_twice_each_time_with_what_leads_there() -> None:
+    """In times as rules write them."""
+    before = hold(roles=["boss"], expires="4h")
+    after = hold(roles=["boss"], expires="90m", escalate_after="30m", read_for="2m", quorum=2)
+    looser, tighter = diff([ALL, before], [ALL, after]).changes
+    assert (looser.direction, tighter.direction) == (W, T)
+    assert looser.what == "`approvers.escalate_after_s` none → 30m"
+    assert tighter.what == ("`approvers.quorum` 1 → 2; `approvers.expires_s` 4h → 90m; `approvers.reading_s` 0s → 2m")
+
+
 def test_who_may_release_it_once_it_escalates_is_no_wider_than_who_may_anyway() -> None:
     before = hold(roles=["boss", "clerk"], expires="4h", escalate_after="1h")
     after = hold(roles=["boss"], expires="4h", escalate_after="2h", escalate_to={"roles": ["clerk"]})

@@ -11,7 +11,7 @@ from holdgate.bundles.diff.outputs import compare_outputs
 from holdgate.bundles.diff.samples import SECRETS
 from holdgate.bundles.diff.sides import COMPARISONS_MAX, Budget, Content, Placed, Side, side_of
 from holdgate.bundles.diff.witness import EVALUATIONS_MAX, Search, Witness
-from holdgate.bundles.diff.words import change_of
+from holdgate.bundles.diff.words import Leaning, change_of
 from holdgate.kernel.records import Decision, Verdict
 from holdgate.kernel.rules import BundleRules, Rule
 
@@ -64,17 +64,19 @@ class _Comparison:
 
     def _change(self, name: str, gone: Placed | None, come: Placed | None) -> Iterator[Change]:
         old, new = self._old.rules.get(name), self._new.rules.get(name)
-        what = change_of(old, new)
         bundle = (new or old or _missing()).bundle
         widening = self._widening(gone, come, old, new)
+        tightens, tighter = self._tightening(gone, come, old, new)
+        is_both = widening is not None and tightens and tighter is not None
         if widening is not None:
             direction, witness = widening
+            what = change_of(old, new, Leaning.LOOSER if is_both else None)
             yield _described(direction, bundle, name, what, witness, swapped=False)
-        tightens, witness = self._tightening(gone, come, old, new)
-        if tightens and (widening is None or witness is not None):
-            yield _described(Direction.TIGHTENS, bundle, name, what, witness, swapped=True)
+        if tightens and (widening is None or is_both):
+            what = change_of(old, new, Leaning.TIGHTER if is_both else None)
+            yield _described(Direction.TIGHTENS, bundle, name, what, tighter, swapped=True)
         if widening is None and not tightens and old != new:
-            yield Change(Direction.CHANGES, bundle, name, what)
+            yield Change(Direction.CHANGES, bundle, name, change_of(old, new))
 
     def _widening(
         self, gone: Placed | None, come: Placed | None, old: Rule | None, new: Rule | None

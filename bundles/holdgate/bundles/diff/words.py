@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
+from enum import Enum, auto
 from typing import Any
 
+from holdgate.bundles.diff.strictness import CONSTRAINT_NAMES, is_approval_as_strict, is_constraint_as_tight
 from holdgate.kernel.match import Match
-from holdgate.kernel.records import Constraints
+from holdgate.kernel.records import ApprovalRequirement, Constraints
 from holdgate.kernel.rules import OutputRule, Rule
+from holdgate.kernel.ruletypes import duration_text
 
 ITEMS_MAX = 5
 """Values of a list that a line shows."""
 CHARS_MAX = 120
-_OF_THE_RULE = ("`approvers.rule`", "`approvers.reason`", "`approvers.definition`")
+_OF_THE_RULE = frozenset({"rule", "reason", "definition"})
 """What a demand says of the rule that makes it, which is told of the rule itself."""
 _SHOWN = ("decision", "when", "approval", "throttle", "remediations", "reason")
 
 
-def change_of(old: Rule | None, new: Rule | None) -> str:
-    """What became of a rule, in a line."""
+class Leaning(Enum):
+    """Which part of a change is asked for, where a rule holds jobs less in one respect and more in another."""
+
+    LOOSER = auto()
+    TIGHTER = auto()
+
+
+def change_of(old: Rule | None, new: Rule | None, leaning: Leaning | None = None) -> str:
+    """What became of a rule, in a line; of what it demands of approvers and of a run only what `leaning` is about."""
     if old is None or new is None:
         return _whole(old, new)
-    parts = list(_changes(old, new))
+    parts = list(_changes(old, new, leaning))
     return "; ".join(parts) or "the place among the rules of its bundle"
 
 
@@ -42,7 +52,7 @@ def _whole(old: Rule | None, new: Rule | None) -> str:
     return f"added: {new.decision}"
 
 
-def _changes(old: Rule, new: Rule) -> Iterator[str]:
+def _changes(old: Rule, new: Rule, leaning: Leaning | None) -> Iterator[str]:
     if old.bundle != new.bundle:
         yield _change("bundle", old.bundle, new.bundle)
     yield from _fields(old.match, new.match, "match.", Match)
@@ -50,20 +60,42 @@ def _changes(old: Rule, new: Rule) -> Iterator[str]:
         yield "`not` added" if old.unless is None else "`not` removed"
     elif old.unless is not None:
         yield from _fields(old.unless, new.unless, "not.", Match)
-    yield from _fields(old.constraints, new.constraints, "constraints.", Constraints)
+    yield from _constraints(old.constraints, new.constraints, leaning)
     for name in _SHOWN:
         was, now = getattr(old, name), getattr(new, name)
         if was != now:
-            yield from _part(name, was, now)
+            yield from _approval(was, now, leaning) if name == "approval" and was and now else _part(name, was, now)
+
+
+def _constraints(old: Constraints, new: Constraints, leaning: Leaning | None) -> Iterator[str]:
+    for name in CONSTRAINT_NAMES:
+        was, now = getattr(old, name), getattr(new, name)
+        tighter, looser = is_constraint_as_tight(name, new, old), is_constraint_as_tight(name, old, new)
+        if was != now and _is_of(leaning, tighter=tighter, looser=looser):
+            yield _change(f"constraints.{name}", was, now)
+
+
+def _approval(old: ApprovalRequirement, new: ApprovalRequirement, leaning: Leaning | None) -> Iterator[str]:
+    for item in fields(ApprovalRequirement):
+        was, now = getattr(old, item.name), getattr(new, item.name)
+        if not item.compare or was == now or item.name in _OF_THE_RULE:
+            continue
+        changed = replace(old, **{item.name: now})
+        tighter, looser = is_approval_as_strict(changed, old), is_approval_as_strict(old, changed)
+        if _is_of(leaning, tighter=tighter, looser=looser):
+            yield _change(f"approvers.{item.name}", was, now)
+
+
+def _is_of(leaning: Leaning | None, *, tighter: bool, looser: bool) -> bool:
+    """Whether a field that changed so belongs to `leaning`; one that leads nowhere by itself belongs to both."""
+    if leaning is None or tighter == looser:
+        return True
+    return tighter if leaning is Leaning.TIGHTER else looser
 
 
 def _part(name: str, was: Any, now: Any) -> Iterator[str]:
-    if name in ("approval", "throttle") and was is not None and now is not None:
-        kind = type(was)
-        title = "approvers." if name == "approval" else "throttle."
-        for line in _fields(was, now, title, kind):
-            if not line.startswith(_OF_THE_RULE):
-                yield line
+    if name == "throttle" and was is not None and now is not None:
+        yield from _fields(was, now, "throttle.", type(was))
     elif name in ("approval", "throttle", "remediations"):
         title = "approvers" if name == "approval" else name
         yield f"`{title}` added" if not was else f"`{title}` removed" if not now else f"`{title}` changed"
@@ -79,10 +111,11 @@ def _fields(old: Any, new: Any, prefix: str, kind: type[Any]) -> Iterator[str]:
 
 
 def _change(name: str, was: Any, now: Any) -> str:
-    return f"`{name}` {_value(was)} → {_value(now)}"
+    in_seconds = name.endswith("_s")
+    return f"`{name}` {_value(was, in_seconds=in_seconds)} → {_value(now, in_seconds=in_seconds)}"
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, *, in_seconds: bool = False) -> str:
     if value is None or (isinstance(value, (frozenset, tuple)) and not value):
         return "none"
     if hasattr(value, "source"):
@@ -91,7 +124,7 @@ def _value(value: Any) -> str:
         items = [_item(item) for item in (sorted(value) if isinstance(value, frozenset) else value)]
         more = f", {len(items) - ITEMS_MAX} more" if len(items) > ITEMS_MAX else ""
         return _cut(f"[{', '.join(items[:ITEMS_MAX])}{more}]")
-    return _cut(str(value))
+    return duration_text(value) if in_seconds else _cut(str(value))
 
 
 def _item(item: Any) -> str:
