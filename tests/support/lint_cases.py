@@ -6,7 +6,9 @@ from typing import Any
 
 from holdgate.bundles.lint import Finding, LintContext, lint
 from holdgate.bundles.manifest import Vocabulary
+from holdgate.kernel.ids import ActorId
 from holdgate.kernel.ruleform import parse_rules
+from holdgate.kernel.trust import ApproverKey
 
 REASON = "asks for more than this agent needs"
 WORDS = {
@@ -41,18 +43,24 @@ def found(
     combining: str = "deny-overrides",
     words: dict[str, Any] | None = None,
     roles: frozenset[str] | None = None,
+    own_keys: tuple[ApproverKey, ...] | None = None,
 ) -> list[Finding]:
     """What lint says of a bundle `one`, and of a bundle `two` of the rules `other`."""
     written: dict[str, Any] = {"combining": combining, "rules": list(rules)}
     bundles = [parse_rules({**written, "output_rules": output} if output else written, "one")]
     if other:
         bundles.append(parse_rules({"rules": other}, "two"))
-    return lint(bundles, LintContext(Vocabulary.model_validate(words or {}), roles))
+    return lint(bundles, LintContext(Vocabulary.model_validate(words or {}), roles, own_keys))
 
 
 def held(**approvers: Any) -> dict[str, Any]:
     """A rule `r` that holds."""
     return rule("r", "require_approval", at("job.a"), approvers=approvers)
+
+
+def own_key(actor: str, role: str = "approver") -> ApproverKey:
+    """A key of an approver's own, as the root lists it."""
+    return ApproverKey(ActorId(actor), b"", (role,))
 
 
 ALLOW = rule("allow", match=at("job.a"))
@@ -174,6 +182,10 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
         "r",
         {"rules": [held(roles=["a", "b"], escalate_after="1h", escalate_to={"roles": ["a"]})]},
     ),
+    ("signed-unheld", "r", {"rules": [held(signed=True)], "own_keys": ()}),
+    ("signed-unheld", "r", {"rules": [held(signed=True, quorum=2)], "own_keys": (own_key("ann"), own_key("ann"))}),
+    ("signed-unheld", "r", {"rules": [held(signed=True)], "own_keys": (own_key("ann", "dba"),)}),
+    ("signed-unheld", "r", {"rules": [held(signed=True, names=["bo"])], "own_keys": (own_key("ann", "dba"),)}),
     ("released-unseen", "r", {"rules": [held(quorum=2, grants=True)]}),
     ("released-unseen", "r", {"rules": [{**held(grants=True), "severity": "high"}]}),
     ("released-unseen", "r", {"rules": [{**held(bulk=True), "severity": "critical"}]}),
@@ -437,6 +449,10 @@ QUIET: list[tuple[str, dict[str, Any]]] = [
         "escalation-unheld",
         {"rules": [held(names=["ann"], escalate_after="1h", escalate_to={"names": ["ann", "bob"]})]},
     ),
+    ("signed-unheld", {"rules": [held(signed=True)]}),
+    ("signed-unheld", {"rules": [held()], "own_keys": ()}),
+    ("signed-unheld", {"rules": [held(signed=True, quorum=2)], "own_keys": (own_key("ann"), own_key("bo"))}),
+    ("signed-unheld", {"rules": [held(signed=True, names=["bo"])], "own_keys": (own_key("bo", "dba"),)}),
     ("released-unseen", {"rules": [held(grants=True)]}),
     ("released-unseen", {"rules": [{**held(quorum=2), "severity": "critical"}]}),
     ("shadowed-rule", {"rules": [rule("no", "deny", at("job.*")), rule("r", match=at("job.>"))]}),

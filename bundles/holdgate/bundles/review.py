@@ -250,7 +250,8 @@ def _findings(
     """Of the candidate's own rules, and what of others is only found beside them."""
     manifest = bundle.file.manifest
     held = frozenset(role.name for role in root.approver_roles)
-    context = LintContext(vocabulary=manifest.vocabulary, roles=held or None)
+    own_keys = tuple(root.trust().approvers.values())
+    context = LintContext(vocabulary=manifest.vocabulary, roles=held or None, own_keys=own_keys)
     found = lint(after, context)
     if any(finding.bundle != bundle.name for finding in found):
         known = set(lint(before, context))

@@ -15,7 +15,7 @@ from holdgate.bundles.draft import STARTERS, copied, drafted, starter_names, wri
 from holdgate.bundles.errors import BundleMalformed, BundleRefused
 from holdgate.bundles.format import BundleFile, build_bundle, parse_bundle
 from holdgate.bundles.lint.files import lint_sources, source_of_bundle
-from holdgate.bundles.lint.findings import Severity
+from holdgate.bundles.lint.findings import LintContext, Severity
 from holdgate.bundles.schema import header, schema_of
 from holdgate.bundles.testing import Mutation, MutationReport, load_suite, run_suite, run_tests
 from holdgate.bundles.trusted import parse_bundle_rules, verify_reach
@@ -30,7 +30,7 @@ def _built(directory: Path) -> BundleFile:
 
 
 def _worth_a_look(file: BundleFile) -> list[str]:
-    found = lint_sources([source_of_bundle(file)], [], None)
+    found = lint_sources([source_of_bundle(file)], [], LintContext())
     return [f"{item.rule}: {item.code}" for item in found if item.severity is not Severity.NOTE]
 
 
@@ -43,7 +43,7 @@ def test_a_draft_builds_passes_its_tests_and_lint_whatever_its_name(tmp_path: Pa
     assert (file.manifest.name, file.manifest.version) == (name, 1)
     assert report.passed, report.failed
     assert (report.coverage.rules_percent, report.coverage.conditions_percent) == (100, 100)
-    assert lint_sources([source_of_bundle(file)], [], None) == []
+    assert lint_sources([source_of_bundle(file)], [], LintContext()) == []
 
 
 def test_no_change_of_a_rule_goes_unnoticed_by_the_tests_of_a_draft(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from holdgate.bundles.chain import sign_root
 from holdgate.bundles.cli import bundle_app
+from holdgate.bundles.lint import LintContext
 from holdgate.bundles.lint.files import lint_sources, source_of_rules
 from holdgate.bundles.lint.formats import github_lines
-from holdgate.bundles.root import ApproverRole, AuthorKey, Pins, Root, RootKeys
+from holdgate.bundles.root import Approver, ApproverRole, AuthorKey, Pins, Root, RootKeys
 from support.trust import signer
 
 RUN = CliRunner()
@@ -132,12 +133,12 @@ def test_two_bundles_of_one_name_cannot_be_looked_at_together(house: Path) -> No
     assert found(str(house), "--with", str(house)) == found(str(house))
 
 
-def test_roles_come_from_the_command_line_and_from_the_root(house: Path, tmp_path: Path) -> None:
-    unheld = ("approvers-unheld", "hold", f"{house}/rules/b.yaml", 7)
-    assert unheld not in found(str(house))[1]
-    assert unheld in found(str(house), "--roles", "dba")[1]
-    assert unheld not in found(str(house), "--roles", "dba, approver")[1]
-    root = Root(
+PINS = str(Pins(frozenset({signer("root").name}), 1))
+
+
+def root_of(approvers: list[Approver]) -> Root:
+    """A root whose approvers may have the role `dba`."""
+    return Root(
         version=1,
         expires="2040-01-01T00:00:00Z",
         root=RootKeys(keys=[signer("root").public_key.hex()], threshold=1),
@@ -145,13 +146,33 @@ def test_roles_come_from_the_command_line_and_from_the_root(house: Path, tmp_pat
         api_keys=[signer("api").public_key.hex()],
         kernel_keys=[signer("kernel").public_key.hex()],
         approver_roles=[ApproverRole(name="dba")],
+        approvers=approvers,
     )
-    (tmp_path / "root.json").write_bytes(sign_root(root, [signer("root")]))
-    pins = str(Pins(frozenset({signer("root").name}), 1))
-    trust = ["--root", str(tmp_path / "root.json"), "--pins", pins]
+
+
+def test_roles_come_from_the_command_line_and_from_the_root(house: Path, tmp_path: Path) -> None:
+    unheld = ("approvers-unheld", "hold", f"{house}/rules/b.yaml", 7)
+    assert unheld not in found(str(house))[1]
+    assert unheld in found(str(house), "--roles", "dba")[1]
+    assert unheld not in found(str(house), "--roles", "dba, approver")[1]
+    (tmp_path / "root.json").write_bytes(sign_root(root_of([]), [signer("root")]))
+    trust = ["--root", str(tmp_path / "root.json"), "--pins", PINS]
     assert unheld in found(str(house), *trust)[1]
     assert unheld not in found(str(house), *trust, "--roles", "approver")[1]
     assert RUN.invoke(bundle_app, ["lint", str(house), *trust[:2]]).exit_code == 2
+
+
+def test_keys_of_approvers_come_from_the_root(house: Path, tmp_path: Path) -> None:
+    rules = house / "rules" / "b.yaml"
+    asked = "approvers: {roles: [dba], signed: true}, match: {topics: [job.x]"
+    rules.write_text(rules.read_text().replace('match: {topics: ["job.x"]', asked))
+    listed = Approver(actor="ann", public_key=signer("ann").public_key.hex(), roles=["dba"])
+    told = []
+    for approvers in ([], [listed]):
+        (tmp_path / "root.json").write_bytes(sign_root(root_of(approvers), [signer("root")]))
+        result = RUN.invoke(bundle_app, ["lint", str(house), "--root", str(tmp_path / "root.json"), "--pins", PINS])
+        told.append("signed-unheld" in result.output)
+    assert told == [True, False]
 
 
 def test_github_shows_a_finding_beside_its_line(house: Path) -> None:
@@ -162,7 +183,7 @@ def test_github_shows_a_finding_beside_its_line(house: Path) -> None:
 
 def test_a_text_of_the_author_cannot_be_a_command_to_github() -> None:
     source = source_of_rules("x", "a,b:c%.yaml", b"rules: [{id: r, decision: deny, reason: x}]")
-    (line,) = github_lines(lint_sources([source], [], None))
+    (line,) = github_lines(lint_sources([source], [], LintContext()))
     assert line.startswith("::warning file=a%2Cb%3Ac%25.yaml,line=1,title=missing-reason::r: ")
 
 

@@ -111,6 +111,17 @@ def test_a_bundle_without_tests_is_told_so_and_not_refused(tmp_path: Path) -> No
     assert codes(made, accepted=True) == []
 
 
+def test_an_author_hears_of_a_rule_that_wants_signatures_which_nobody_can_give(tmp_path: Path) -> None:
+    """A warning: whoever signs the root may list the keys afterwards."""
+    rules = HOLD_WRITES.replace("approvers: {", "approvers: {signed: true, ")
+    assert rules != HOLD_WRITES
+    made = reviewed(bundle(tmp_path, rules))
+    assert "signed-unheld" in [finding.code for finding in made.findings]
+    assert codes(made, accepted=True) == []
+    plain = reviewed(bundle(tmp_path, HOLD_WRITES, name="plain"))
+    assert "signed-unheld" not in [finding.code for finding in plain.findings]
+
+
 def test_who_takes_the_tests_of_a_bundle_away_must_mean_it(tmp_path: Path) -> None:
     held = with_tests(tmp_path, ALLOW_READS, PASSES)
     assert codes(reviewed(with_tests(tmp_path, ALLOW_READS, PASSES, version=2), {"house": held})) == []

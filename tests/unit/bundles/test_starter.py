@@ -7,7 +7,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from holdgate.bundles.format import build_bundle
-from holdgate.bundles.lint import Severity
+from holdgate.bundles.lint import LintContext, Severity
 from holdgate.bundles.lint.files import lint_sources, source_of_bundle
 from holdgate.bundles.review import require_publishable, review
 from holdgate.bundles.schema import header, schema_of
@@ -55,7 +55,7 @@ def test_its_tests_notice_every_change_of_a_rule(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_lint_finds_nothing_at_all(name: str) -> None:
-    assert lint_sources([source_of_bundle(built(name))], [], None) == []
+    assert lint_sources([source_of_bundle(built(name))], [], LintContext()) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -136,7 +136,7 @@ def test_no_id_stands_in_two_of_them() -> None:
 
 def test_lint_finds_no_contradictions_between_them() -> None:
     """Only that each, since it may stand alone, says of results what the baseline says, too."""
-    found = lint_sources([source_of_bundle(built(name)) for name in STARTERS], [], None)
+    found = lint_sources([source_of_bundle(built(name)) for name in STARTERS], [], LintContext())
     assert {(item.severity, item.code) for item in found} <= {(Severity.NOTE, "redundant-rule")}
 
 

@@ -23,11 +23,12 @@ from holdgate.bundles.errors import BundleMalformed
 from holdgate.bundles.format import SOURCE_FILE, build_bundle, parse_bundle
 from holdgate.bundles.lint.catalog import BY_CODE
 from holdgate.bundles.lint.files import Source, lint_sources, source_of_bundle, source_of_rules
-from holdgate.bundles.lint.findings import Finding, Severity
+from holdgate.bundles.lint.findings import Finding, LintContext, Severity
 from holdgate.bundles.lint.formats import github_lines, sarif
 from holdgate.bundles.schema import schema_text
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.trust import ApproverKey
 
 FAILED, UNREADABLE = 1, 2
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
@@ -102,8 +103,8 @@ def lint_command(  # noqa: PLR0913  each is an option
     form = Format.JSON if as_json else form
     with refusals(form is Format.JSON, exit_code=UNREADABLE):
         sources = _distinct([_read(path) for path in paths], [_read(path) for path in beside or ()])
-        held = _held(root, pins, roles)
-        found = [item for item in lint_sources(*sources, held) if item.code not in (ignore or ())]
+        people = _people(root, pins, roles)
+        found = [item for item in lint_sources(*sources, people) if item.code not in (ignore or ())]
     _print(found, form)
     fatal = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
     raise typer.Exit(FAILED if any(item.severity in fatal for item in found) else 0)
@@ -135,12 +136,15 @@ def _distinct(own: list[Source], beside: list[Source]) -> tuple[list[Source], li
     return own, list(others.values())
 
 
-def _held(root: Path | None, pins: str, roles: str | None) -> frozenset[str] | None:
-    """The approver roles that somebody has, where that is known."""
+def _people(root: Path | None, pins: str, roles: str | None) -> LintContext:
+    """The approver roles that somebody has, and approvers' own keys, where that is known."""
     known: set[str] = set() if roles is None else {role.strip() for role in roles.split(",") if role.strip()}
+    own_keys: tuple[ApproverKey, ...] | None = None
     if root is not None:
-        known.update(role.name for role in load_trust(root, pins, SystemClock()).approver_roles)
-    return frozenset(known) if known or roles is not None else None
+        trusted = load_trust(root, pins, SystemClock())
+        known.update(role.name for role in trusted.approver_roles)
+        own_keys = tuple(trusted.trust().approvers.values())
+    return LintContext(roles=frozenset(known) if known or roles is not None else None, own_keys=own_keys)
 
 
 def _print(found: Sequence[Finding], form: Format) -> None:

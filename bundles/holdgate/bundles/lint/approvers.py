@@ -1,14 +1,15 @@
-"""Whether somebody can release what a rule holds, also once it escalates, and whether somebody looks at it then."""
+"""Whether somebody can release what a rule holds, escalated or signed, too, and whether somebody looks at it then."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from holdgate.bundles.lint.catalog import finding
 from holdgate.bundles.lint.findings import Finding, LintContext, Severity
 from holdgate.kernel.records import SEVERE, ApprovalRequirement
 from holdgate.kernel.rules import Rule
 from holdgate.kernel.standing import escalation_roles
+from holdgate.kernel.trust import ApproverKey
 
 
 def approver_findings(rule: Rule, context: LintContext) -> Iterator[Finding]:
@@ -20,6 +21,8 @@ def approver_findings(rule: Rule, context: LintContext) -> Iterator[Finding]:
         yield from _unheld(rule, rule.approval, held)
         yield from _escalation_unheld(rule, rule.approval, held)
     yield from _idle_escalation(rule, rule.approval)
+    if rule.approval.signed and context.own_keys is not None:
+        yield from _signed_unheld(rule, rule.approval, context.own_keys)
     yield from _unseen(rule, rule.approval)
 
 
@@ -59,6 +62,18 @@ def _idle_escalation(rule: Rule, approval: ApprovalRequirement) -> Iterator[Find
     ):
         message = "it escalates to those who may release it anyway; name others in `escalate_to`"
         yield finding("escalation-unheld", rule.bundle, rule.id, message)
+
+
+def _signed_unheld(rule: Rule, approval: ApprovalRequirement, own_keys: Iterable[ApproverKey]) -> Iterator[Finding]:
+    people = {
+        key.actor for key in own_keys if key.actor in approval.names or not set(approval.roles).isdisjoint(key.roles)
+    }
+    if len(people) < approval.quorum:
+        message = (
+            f"it wants votes of {approval.quorum} signed with their own keys, and the root lists keys of {len(people)} "
+            "who may; list theirs under `approvers` in the root"
+        )
+        yield finding("signed-unheld", rule.bundle, rule.id, message)
 
 
 def _unseen(rule: Rule, approval: ApprovalRequirement) -> Iterator[Finding]:

@@ -90,6 +90,14 @@ CHECKS = (
         "Name others in `escalate_to`, or give somebody the role",
     ),
     Check(
+        "signed-unheld",
+        Severity.WARNING,
+        "A rule that wants votes signed with people's own keys, of more people than the root lists with a key and a "
+        "role or name that the rule asks for",
+        "Votes without such a signature do not count there, so that nobody can release what it holds",
+        "List the approvers' keys under `approvers` in the root, or drop `signed`",
+    ),
+    Check(
         "released-unseen",
         Severity.WARNING,
         "A rule of severity `high` or `critical`, or one that wants several people, that takes standing grants; one of "

@@ -46,15 +46,15 @@ def source_of_rules(name: str, path: str, data: bytes) -> Source:
     return Source(rules, Vocabulary(), {"": (path, 1), **_places(path, data)})
 
 
-def lint_sources(own: Sequence[Source], beside: Sequence[Source], roles: frozenset[str] | None) -> list[Finding]:
+def lint_sources(own: Sequence[Source], beside: Sequence[Source], people: LintContext) -> list[Finding]:
     """What is worth a look in the bundles `own`, each by its own vocabulary, and what of `beside` is so only with them.
 
-    All of them are taken as being in force together.
+    All of them are taken as being in force together. `people`: who may approve; its vocabulary is not looked at.
     """
     together = [source.rules for source in (*own, *beside)]
-    found = [item for source in own for item in _of_one(source, together, roles)]
+    found = [item for source in own for item in _of_one(source, together, people)]
     if beside:
-        bare = LintContext(roles=roles)
+        bare = replace(people, vocabulary=Vocabulary())
         known = set(lint([source.rules for source in beside], bare))
         names = {source.name for source in beside}
         found += [item for item in lint(together, bare) if item.bundle in names and item not in known]
@@ -62,11 +62,11 @@ def lint_sources(own: Sequence[Source], beside: Sequence[Source], roles: frozens
     return [_placed(item, places[item.bundle]) for item in found]
 
 
-def _of_one(source: Source, together: Sequence[BundleRules], roles: frozenset[str] | None) -> Iterator[Finding]:
+def _of_one(source: Source, together: Sequence[BundleRules], people: LintContext) -> Iterator[Finding]:
     if source.is_untested:
         message = "has no tests; write cases, and name their file in `tests` of bundle.yaml"
         yield finding("bundle-untested", source.name, "", message)
-    context = LintContext(source.vocabulary, roles)
+    context = replace(people, vocabulary=source.vocabulary)
     yield from (item for item in lint(together, context) if item.bundle == source.name)
 
 

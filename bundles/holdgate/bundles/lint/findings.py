@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from holdgate.bundles.manifest import Vocabulary
+from holdgate.kernel.trust import ApproverKey
 
 
 class Severity(StrEnum):
@@ -44,7 +45,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class LintContext:
-    """What is known beside the rules. `roles`: the approver roles that somebody holds; None where that is not known."""
+    """What is known beside the rules; None where it is not known.
+
+    `roles`: the approver roles that somebody holds. `own_keys`: those of approvers that the root lists.
+    """
 
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
     roles: frozenset[str] | None = None
+    own_keys: tuple[ApproverKey, ...] | None = None
