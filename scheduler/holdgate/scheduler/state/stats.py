@@ -32,11 +32,6 @@ class KernelSample:
     agree: bool
     breaker_closed: bool
 
-    @property
-    def is_well(self) -> bool:
-        """Whether decisions are made, and by one policy."""
-        return self.replicas > 0 and self.has_policy and self.agree and self.breaker_closed
-
 
 @dataclass(frozen=True, slots=True)
 class Window:

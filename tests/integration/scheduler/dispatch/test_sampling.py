@@ -6,7 +6,7 @@ from holdgate.kernel.breaker import BreakerState
 from holdgate.kernel.canonical import digest
 from holdgate.kernel.client import ReplicaStatus
 from holdgate.scheduler.dispatch.sampling import sample_of
-from holdgate.scheduler.state.stats import WINDOWS, Stats
+from holdgate.scheduler.state.stats import WINDOWS, KernelSample, Stats
 from support.dispatching import Stage
 
 
@@ -34,8 +34,9 @@ def _replica(name: str, snapshot: str, *, policy: bool = True) -> ReplicaStatus:
 
 def test_kernels_that_decide_by_different_policies_disagree() -> None:
     """One without a policy means that some decisions are denials for want of one."""
-    assert sample_of([_replica("a", "x"), _replica("b", "x")], breaker=BreakerState.CLOSED).is_well
+    both = sample_of([_replica("a", "x"), _replica("b", "x")], breaker=BreakerState.CLOSED)
+    assert both == KernelSample(2, has_policy=True, agree=True, breaker_closed=True)
     assert not sample_of([_replica("a", "x"), _replica("b", "y")], breaker=BreakerState.CLOSED).agree
     assert not sample_of([_replica("a", "x"), _replica("b", "x", policy=False)], breaker=BreakerState.CLOSED).has_policy
     assert not sample_of([_replica("a", "x")], breaker=BreakerState.OPEN).breaker_closed
-    assert not sample_of([], breaker=BreakerState.CLOSED).is_well
+    assert sample_of([], breaker=BreakerState.CLOSED).replicas == 0

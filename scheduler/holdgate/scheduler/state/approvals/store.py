@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from holdgate.kernel.ids import ActorId, Digest, JobId, Tenant, person_of
+from holdgate.kernel.ids import ActorId, JobId, Tenant, person_of
 from holdgate.scheduler.errors import (
     APPROVAL_ERRORS,
     ApprovalNotFound,
@@ -42,7 +42,6 @@ log = structlog.get_logger(__name__)
 
 VOTE_TRIES = 64
 """How often a vote is counted anew because another came in between: no permit takes more votes than that."""
-SCAN_PAGE = 256
 VoteNow: TypeAlias = Callable[[Tenant, CastVote], CastVote]
 
 
@@ -118,17 +117,6 @@ class Approvals:
         )
         oldest, newest = (held_change(*entries[0]).seq if entries else 0 for entries in (first, last))
         return oldest, newest
-
-    async def list_other_snapshots(self, tenant: Tenant, snapshot: Digest, limit: int = 256) -> list[ApprovalView]:
-        """Pending approvals bound to another snapshot than `snapshot`: to be decided again."""
-        outdated: list[ApprovalView] = []
-        cursor: str | None = None
-        while len(outdated) < limit:
-            views, cursor = await self.list_pending(tenant, SCAN_PAGE, cursor)
-            outdated += [view for view in views if view.snapshot != snapshot]
-            if cursor is None:
-                break
-        return outdated[:limit]
 
     async def vote(self, tenant: Tenant, request: VoteRequest, now_ms: int) -> VoteResult:
         """Cast a vote. Raises the errors of `errors.APPROVAL_ERRORS`; nothing changed then."""
