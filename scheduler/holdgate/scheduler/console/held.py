@@ -20,7 +20,7 @@ from holdgate.scheduler.words.durations import duration, is_urgent, time_left
 PENDING = "pending"
 STATUS_WORDS: Mapping[str, str] = {"consumed": "released and used", "stale": "void: the policy changed"}
 """Of an approval, where its own word says nothing to a reader."""
-RAW_CHARS_MAX = 100_000
+RAW_CHARS_MAX = 50_000
 ENDED: Mapping[str, str] = {
     "released": "It is released",
     "consumed": "It was released, and the release is used",
@@ -39,6 +39,7 @@ class Need:
     facts: Mapping[str, Any]
     yes: int
     glass: int = 0
+    escalated: bool = False
 
     @property
     def missing(self) -> int:
@@ -58,21 +59,33 @@ class Need:
             return ""
         requirement = ApprovalRequirement.from_dict(self.facts)
         others = [*requirement.escalate_names, *(f"role {role}" for role in escalation_roles(requirement))]
-        return f"after {duration(after_s)} also {' or '.join(others)}"
+        when = "now" if self.escalated else f"after {duration(after_s)}"
+        return f"{when} also {' or '.join(others)}"
 
 
 def needs_of(item: Mapping[str, Any]) -> list[Need]:
     """What each deciding rule asks for; votes are counted as the gate and the kernel count them."""
     held_ms = parse_rfc3339(item["created_at"])
     ballots = [_ballot(vote) for vote in item["votes"] if vote["approve"]]
-    return [_need(need, ballots, held_ms) for need in item["requirements"]]
+    waited_s = waited_s_of(item)
+    return [_need(need, ballots, held_ms, waited_s) for need in item["requirements"]]
 
 
-def _need(facts: Mapping[str, Any], ballots: Sequence[Ballot], held_ms: int) -> Need:
+def waited_s_of(item: Mapping[str, Any]) -> int | None:
+    """How long approvers have been asked, by the clock of who told it; None where it does not say."""
+    if item.get("remaining_s") is None or item.get("status") != PENDING:
+        return None
+    waited_ms = parse_rfc3339(item["expires_at"]) - parse_rfc3339(item["created_at"])
+    return waited_ms // 1000 - int(item["remaining_s"])
+
+
+def _need(facts: Mapping[str, Any], ballots: Sequence[Ballot], held_ms: int, waited_s: int | None) -> Need:
     requirement = ApprovalRequirement.from_dict(facts)
     plain = missing(requirement, [ballot for ballot in ballots if not ballot.break_glass], held_ms)
     glass = {ballot.person for ballot in ballots if breaks_glass(requirement, ballot)}
-    return Need(facts, max(0, requirement.quorum - plain), len(glass))
+    after_s = requirement.escalate_after_s
+    escalated = after_s is not None and waited_s is not None and waited_s >= after_s
+    return Need(facts, max(0, requirement.quorum - plain), len(glass), escalated)
 
 
 def _ballot(vote: Mapping[str, Any]) -> Ballot:
@@ -112,37 +125,43 @@ def asked_of(item: Mapping[str, Any]) -> Asked:
 
 def job_context(masked: Mapping[str, Any], lines: int) -> dict[str, Any]:
     """The part that the submitter wrote, with its secrets masked."""
+    told = {
+        "revealed": bool(masked.get("revealed")),
+        "too_large": masked["payload_left_out"],
+        "payload_bytes": masked["payload_bytes"],
+    }
     shown = masked["shown"]
     if shown is None:
-        return {
-            "hidden": True,
-            "masked": 0,
-            "labels": {},
-            "prompt": None,
-            "payload": None,
-            "raw": "",
-            "revealed": False,
-        }
+        nothing = {"hidden": True, "masked": 0, "labels": {}, "prompt": None, "payload": None, "raw": ""}
+        return {**told, **nothing}
     return {
+        **told,
         "hidden": False,
         "masked": masked["masked"],
-        "revealed": bool(masked.get("revealed")),
         "labels": shown["labels"],
         "prompt": shown["prompt"],
-        "payload": tree_of(shown["payload"], max(LINES_MAX, lines)),
-        "raw": _raw(shown["payload"]),
+        "payload": None if masked["payload_left_out"] else tree_of(shown["payload"], max(LINES_MAX, lines)),
+        "raw": "" if masked["payload_left_out"] else _raw(shown["payload"]),
     }
 
 
 def _raw(payload: Any) -> str:
-    text = json.dumps(payload, ensure_ascii=False, indent=2)  # noqa: TID251  for people to read
-    return text[:RAW_CHARS_MAX]
+    """The beginning of it as text; no more is written than is shown."""
+    parts: list[str] = []
+    left = RAW_CHARS_MAX
+    for part in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(payload):
+        parts.append(part[:left])
+        left -= len(part)
+        if left <= 0:
+            return "".join([*parts, "\n…"])
+    return "".join(parts)
 
 
 def revealed_of(reply: Mapping[str, Any]) -> dict[str, Any]:
     """What `reveal` gave, in the form of the masked view."""
     shown = {name: reply[name] for name in ("labels", "payload", "prompt")}
-    return {"shown": shown, "masked": 0, "scanned": True, "payload_shown": True, "revealed": True}
+    portion = {name: reply[name] for name in ("payload_shown", "payload_bytes", "payload_left_out")}
+    return {"shown": shown, "masked": 0, "scanned": True, "revealed": True, **portion}
 
 
 def rules_context(item: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

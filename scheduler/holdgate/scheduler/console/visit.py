@@ -6,6 +6,7 @@ the rights that they have at that moment; there is no other way to the system fr
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from holdgate.scheduler.identity.principals import Principal
 from holdgate.scheduler.identity.sessions import Session
 
 API = "/api/v1"
+PARSE_INLINE_BYTES_MAX = 128 * 1024
+"""A longer reply is parsed in a thread."""
 THEMES = frozenset({"light", "dark"})
 OFF = "off"
 
@@ -85,15 +88,21 @@ class Visit:
     async def get(self, path: str, **query: str | None) -> Any:
         """The JSON of a GET of `path` under `/api/v1`; a parameter that is None or empty is left out. ApiProblem."""
         asked = {name: value for name, value in query.items() if value}
-        return _json_of(await self._shell.calls.call(self.principal, "GET", API + path, asked))
+        return await _json_of(await self._shell.calls.call(self.principal, "GET", API + path, asked))
 
     async def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON that POST of `body` to `path` gives; None when it gives nothing. ApiProblem."""
         return await self.send("POST", path, body)
 
-    async def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """As `post`, with PUT or DELETE."""
-        return _json_of(await self._shell.calls.call(self.principal, method, API + path, None, body))
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Any:
+        """As `post`, with PUT or DELETE, or with a query."""
+        return await _json_of(await self._shell.calls.call(self.principal, method, API + path, query, body))
 
     async def form(self) -> dict[str, str]:
         """The fields of the form, the last of each name. Its token was checked before the page was called."""
@@ -168,8 +177,9 @@ def theme_of(request: Request, cookies: Cookies) -> str:
     return chosen if chosen in THEMES else "auto"
 
 
-def _json_of(reply: InsideReply) -> Any:
-    found = json.loads(reply.body) if reply.body else None
+async def _json_of(reply: InsideReply) -> Any:
+    large = len(reply.body) > PARSE_INLINE_BYTES_MAX
+    found = await asyncio.to_thread(json.loads, reply.body) if large else json.loads(reply.body or b"null")
     if reply.status < 400:
         return found
     problem = found if isinstance(found, dict) else {}

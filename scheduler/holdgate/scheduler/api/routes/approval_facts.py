@@ -8,14 +8,16 @@ the hash for themselves needs them.
 from __future__ import annotations
 
 from holdgate.scheduler.api.calls import Call, Reply, reply_json, reply_with
+from holdgate.scheduler.api.portions import portion_of
 from holdgate.scheduler.api.problems import invalid
-from holdgate.scheduler.api.routes.held_jobs import approval_id_of, held_job_of, portion_of
+from holdgate.scheduler.api.routes.held_jobs import approval_id_of, held_job_of
+from holdgate.scheduler.gates.masking import MASKED_BYTES_MAX
 
 
 async def get_masked(call: Call) -> Reply:
     """`GET /approvals/{job_id}/masked`: prompt, labels and payload with secrets replaced by tags"""
     held = await held_job_of(call)
-    portion = portion_of(call, held.payload)
+    portion = portion_of(call, "payload", held.payload, MASKED_BYTES_MAX)
     masked = await call.deps.masking.mask(portion.data, held.view.job.prompt, held.view.job.labels)
     told = {"job_id": held.view.job.job_id, "scanned": masked.scanned, "masked": masked.count, **portion.told}
     return reply_with(told, "shown", masked.data)
@@ -30,7 +32,7 @@ async def reveal(call: Call) -> Reply:
     told = {"actor": call.principal.actor, "job_id": job.job_id, "round": held.approval.round,
             "trace_id": call.trace_id}  # fmt: skip
     await deps.audit.append(job.tenant, "approval.revealed", told, deps.clock.now_ms())
-    portion = portion_of(call, held.payload)
+    portion = portion_of(call, "payload", held.payload)
     shown = {"job_id": job.job_id, "labels": dict(job.labels), "prompt": job.prompt, **portion.told}
     return reply_with(shown, "payload", portion.data)
 

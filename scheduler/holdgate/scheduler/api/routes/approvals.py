@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from holdgate.kernel.records import Severity
 from holdgate.scheduler.api.calls import Call, Reply, reply_json, reply_with
 from holdgate.scheduler.api.paging import page_of, page_reply
+from holdgate.scheduler.api.portions import portion_of
 from holdgate.scheduler.api.problems import Problem, invalid
-from holdgate.scheduler.api.routes.held_jobs import held_job_of, portion_of
+from holdgate.scheduler.api.routes.held_jobs import held_job_of
 from holdgate.scheduler.api.shapes import approval_row, approval_whole, look_shown
 from holdgate.scheduler.errors import Forbidden
 from holdgate.scheduler.gates.approval import Approver, Look
@@ -40,8 +41,8 @@ async def get_approval(call: Call) -> Reply:
     """
     deps, held = call.deps, await held_job_of(call)
     approval, view = held.approval, held.view
-    portion = portion_of(call, held.payload)
-    look = Look(Forbidden.code, past=await deps.approvals.past(call.principal.tenant, approval.job_id))
+    portion = portion_of(call, "payload", held.payload)
+    look = Look(Forbidden.code, Forbidden.code, past=await deps.approvals.past(call.principal.tenant, approval.job_id))
     if call.principal.has(Role.APPROVER):
         look = await deps.approval_gate.look(approver_of(call), approval, view)
     row = approval_row(approval, deps.clock.now_ms())

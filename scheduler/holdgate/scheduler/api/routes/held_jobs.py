@@ -6,17 +6,13 @@ alarm, not a reply with something in it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
 from holdgate.kernel.errors import Forged
 from holdgate.kernel.ids import JobId
 from holdgate.scheduler.api.calls import Call
-from holdgate.scheduler.api.problems import invalid
 from holdgate.scheduler.api.routes.jobs import job_id_of
 from holdgate.scheduler.errors import ApprovalNotFound, JobNotFound, NotFound
 from holdgate.scheduler.gates.approval.unaltered import altered, verify_unaltered
@@ -24,7 +20,6 @@ from holdgate.scheduler.state.approvals import ApprovalStatus, ApprovalView
 from holdgate.scheduler.state.jobs import JobView
 
 log = structlog.get_logger("holdgate.api.approvals")
-_BYTES = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +31,6 @@ class HeldJob:
     payload: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Portion:
-    """The payload as far as the caller wants it: all or nothing, and what to tell of it."""
-
-    data: bytes | None
-    told: Mapping[str, Any]
-
-
 async def held_job_of(call: Call) -> HeldJob:
     """The held job of the path. ApprovalNotFound, JobNotFound; ApprovalAltered, which everybody hears."""
     deps, tenant, job_id = call.deps, call.principal.tenant, approval_id_of(call)
@@ -52,14 +39,6 @@ async def held_job_of(call: Call) -> HeldJob:
     payload = await _payload_of(call, approval, view)
     verify_unaltered(approval, view.job, payload)
     return HeldJob(approval, view, payload)
-
-
-def portion_of(call: Call, payload: bytes | None) -> Portion:
-    """What of `payload` the query `payload_bytes_max` lets through: a part of it would be no JSON."""
-    size, bytes_max = None if payload is None else len(payload), _bytes_max(call)
-    left_out = size is not None and bytes_max is not None and size > bytes_max
-    told = {"payload_shown": payload is not None, "payload_bytes": size, "payload_left_out": left_out}
-    return Portion(None if left_out else payload, told)
 
 
 def approval_id_of(call: Call) -> JobId:
@@ -82,12 +61,3 @@ async def _payload_of(call: Call, approval: ApprovalView, view: JobView) -> byte
         return None
     except Forged as error:
         raise altered(view.job) from error
-
-
-def _bytes_max(call: Call) -> int | None:
-    text = call.query.get("payload_bytes_max")
-    if text is None:
-        return None
-    if _BYTES.match(text) is None:
-        raise invalid("payload_bytes_max", "a number of bytes is expected")
-    return int(text)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from starlette.responses import Response
 
 from holdgate.scheduler.api.operations.terms import SEES_APPROVALS
 from holdgate.scheduler.console.advice import advice_of, words_of
+from holdgate.scheduler.console.content import picked_of
 from holdgate.scheduler.console.page import Page
-from holdgate.scheduler.console.tree import tree_of
 from holdgate.scheduler.console.visit import ApiProblem, Visit
 from holdgate.scheduler.console.waiting import ORDERS, SEVERITIES, Filters, filters_of, rows_of
+from holdgate.scheduler.words.durations import duration
 
 ROWS_MAX = 100
 SELECTED_MAX = 100
 PICK = "pick-"
-LINES_EACH_MAX = 40
 
 
 async def queue(visit: Visit) -> Response:
@@ -84,28 +83,20 @@ def _more(filters: Filters, cursor: str | None) -> str:
 async def _selected_page(
     visit: Visit, picked: list[tuple[str, str]], *, problem: ApiProblem | None = None, reason: str = ""
 ) -> Response:
-    found = await asyncio.gather(*(_selected(visit, job_id, shown) for job_id, shown in picked))
-    items = [item for item in found if item is not None]
+    items, altered = await picked_of(visit, picked)
     return visit.page(
         "approvals/selected.html",
         status=problem.status if problem else 200,
         items=items,
-        gone=len(picked) - len(items),
+        altered=altered,
+        gone=len(picked) - len(items) - len(altered),
+        wait_s=max((one.item["reading_left_s"] for one in items), default=0),
+        reading_s=max((one.item["reading_s"] for one in items), default=0),
+        duration=duration,
         reason=reason,
-        confirm=next((item["confirm"] for item in items if item["confirm"]), ""),
+        confirm=next((one.item["confirm"] for one in items if one.item["confirm"]), ""),
         problem=advice_of(problem) if problem else None,
     )
-
-
-async def _selected(visit: Visit, job_id: str, shown: str) -> dict[str, Any] | None:
-    """The held job with its secrets masked and what the queue showed of it; None when it is gone."""
-    try:
-        item, masked = await asyncio.gather(visit.get(f"/approvals/{job_id}"), visit.get(f"/approvals/{job_id}/masked"))
-    except ApiProblem:
-        return None
-    known = masked["shown"]
-    tree = None if known is None else tree_of(known["payload"], LINES_EACH_MAX)
-    return {**item, "bound": shown, "masked": masked, "tree": tree}
 
 
 def _bound(job_id: str, shown: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from holdgate.scheduler.api.operations.terms import APPROVER, SEES_APPROVALS
 from holdgate.scheduler.console.advice import advice_of, more_needed
+from holdgate.scheduler.console.content import facts_of, masked_of
 from holdgate.scheduler.console.held import asked_of
 from holdgate.scheduler.console.page import Page
 from holdgate.scheduler.console.pages.delegations import end_of_day
@@ -97,8 +98,8 @@ async def _new_page(
     visit: Visit, job_id: str, problem: ApiProblem | None = None, draft: Mapping[str, str] = NO_DRAFT
 ) -> Response:
     # An id in a path, so that nothing else can be asked for with it.
-    path = f"/approvals/{job_id.replace('/', '')}"
-    item, masked = await asyncio.gather(visit.get(path), visit.get(f"{path}/masked"))
+    job_id = job_id.replace("/", "")
+    item, masked = await asyncio.gather(facts_of(visit, job_id), masked_of(visit, job_id, 0))
     shown = masked["shown"]
     return visit.page(
         "grants/new.html",

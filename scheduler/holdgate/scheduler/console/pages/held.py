@@ -15,6 +15,7 @@ from starlette.responses import Response
 from holdgate.kernel.clock import parse_rfc3339, rfc3339
 from holdgate.scheduler.api.operations.terms import APPROVER, SEES_APPROVALS
 from holdgate.scheduler.console.advice import advice_of, more_needed, words_of
+from holdgate.scheduler.console.content import PAYLOAD_BYTES_MAX, facts_of, masked_of
 from holdgate.scheduler.console.held import (
     ENDED,
     STATUS_WORDS,
@@ -36,7 +37,7 @@ BREAK_GLASS = "break_glass"
 NOT_THE_GLASS_EITHER = frozenset({"approval_duplicate_vote", "approval_self"})
 """Why somebody may not vote, and may not break the glass either."""
 NO_DRAFT: Mapping[str, str] = {"reason": "", "confirm": "", "on_behalf_of": ""}
-LINES_ASKED_MAX = 5000
+LINES_ASKED_MAX = 2000
 HOURS = {"1", "4", "24", "72"}
 
 
@@ -47,7 +48,8 @@ async def show(visit: Visit) -> Response:
 
 async def reveal(visit: Visit) -> Response:
     """`POST /approvals/{job_id}/reveal`: the page with the secrets in it"""
-    revealed = await visit.post(f"/approvals/{visit.path['job_id']}/reveal", {})
+    path, bound = f"/approvals/{visit.path['job_id']}/reveal", {"payload_bytes_max": str(PAYLOAD_BYTES_MAX)}
+    revealed = await visit.send("POST", path, {}, bound)
     return await _held_page(visit, revealed=revealed)
 
 
@@ -76,7 +78,7 @@ async def defer(visit: Visit) -> Response:
     job_id, form = visit.path["job_id"], await visit.form()
     hours = form.get("hours", "")
     try:
-        item = await visit.get(f"/approvals/{job_id}")
+        item = await facts_of(visit, job_id)
         until_ms = _now_ms(item) + int(hours if hours in HOURS else "1") * 3_600_000
         body = {"until": rfc3339(until_ms), "reason": form.get("reason", "")}
         await visit.post(f"/approvals/{job_id}/defer", body)
@@ -129,8 +131,8 @@ async def _held_page(
     if problem is not None and problem.code == "approval_not_found":
         raise problem
     item, masked, rules, similar, behalf = await asyncio.gather(
-        visit.get(f"/approvals/{job_id}"),
-        visit.get(f"/approvals/{job_id}/masked"),
+        facts_of(visit, job_id),
+        masked_of(visit, job_id),
         _or_nothing(visit.get(f"/approvals/{job_id}/rules")),
         _or_nothing(visit.get(f"/approvals/{job_id}/similar")),
         _behalf(visit),
