@@ -169,6 +169,24 @@ async def test_the_audit_events_are_gap_free_and_hold_no_prompt(api: ApiWorld) -
     assert "canary-prompt" not in json.dumps(events)
 
 
+async def test_the_audit_events_are_read_from_the_newest_back_too(api: ApiWorld) -> None:
+    """Each once, page by page, down to the first; a word for an order that is none is refused."""
+    await api.submit()
+    await api.submit()
+    auditor = api.client("auditor")
+    forward = [event["seq"] for event in (await auditor.get("/api/v1/audit/events")).json()["items"]]
+    back: list[int] = []
+    cursor = ""
+    while True:
+        page = (await auditor.get(f"/api/v1/audit/events?order=newest&limit=2{cursor}")).json()
+        back += [event["seq"] for event in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert back == forward[::-1]
+    assert (await auditor.get("/api/v1/audit/events?order=best")).status_code == 422
+
+
 async def test_the_systems_own_trail_is_not_a_tenants(api: ApiWorld) -> None:
     """What kernels refuse is nobody's tenant, and a tenant's auditor reads it with that of everybody."""
     await api.deps.audit.append(SYSTEM, "policy.refused", {"bundle": "house", "code": "bundle_expired"}, 1)

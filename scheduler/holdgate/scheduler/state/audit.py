@@ -77,6 +77,14 @@ class AuditTrail:
         entries = await self._scripts.command("XRANGE", key(tenant, "audit"), f"{after + 1}-0", "+", "COUNT", limit)
         return [_event(tenant, entry_id, fields) for entry_id, fields in entries]
 
+    async def read_back(self, tenant: Tenant, before: int | None, limit: int = 512) -> list[AuditEvent]:
+        """Events with a seq below `before`, the newest first; None for the newest there are."""
+        if before is not None and before <= 1:
+            return []
+        end = "+" if before is None else f"{before - 1}-0"
+        entries = await self._scripts.command("XREVRANGE", key(tenant, "audit"), end, "-", "COUNT", limit)
+        return [_event(tenant, entry_id, fields) for entry_id, fields in entries]
+
     async def last_seq(self, tenant: Tenant) -> int:
         """The newest seq; 0 before the first event."""
         return int(await self._scripts.command("GET", key(tenant, "seq")) or 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdgate.scheduler.api.calls import Operation
+from holdgate.scheduler.api.calls import Operation, Query
 from holdgate.scheduler.api.operations.terms import (
     API,
     AUDITOR,
@@ -12,6 +12,12 @@ from holdgate.scheduler.api.operations.terms import (
     STATE_ERRORS,
 )
 from holdgate.scheduler.api.routes import jobs, records
+
+EVENT_ORDER = Query(
+    "order",
+    {"type": "string", "enum": list(records.ORDERS), "default": records.OLDEST},
+    "What comes first; a cursor goes on in the order that it was given in.",
+)
 
 # One row a call; read across, not down.
 # fmt: off
@@ -30,11 +36,11 @@ LISTS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", f"{API}/audit/events", "listEvents", "Audit events in order", records.list_events, "audit", AUDITOR,
-        reply="EventPage", query=PAGE, errors=("bad_cursor", *STATE_ERRORS),
+        reply="EventPage", query=(*PAGE, EVENT_ORDER), errors=("bad_cursor", *STATE_ERRORS),
     ),
     Operation(
         "GET", f"{API}/audit/system", "listSystemEvents", "Audit events of the system itself, such as of policy",
-        records.list_system_events, "audit", SEES_SYSTEM, reply="EventPage", query=PAGE,
+        records.list_system_events, "audit", SEES_SYSTEM, reply="EventPage", query=(*PAGE, EVENT_ORDER),
         errors=("bad_cursor", *STATE_ERRORS),
     ),
 )

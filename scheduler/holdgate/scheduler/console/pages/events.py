@@ -24,11 +24,13 @@ async def show(visit: Visit) -> Response:
     trails = TRAILS if reads_own else TRAILS[1:]
     trail = visit.query.get("trail", "")
     trail = trail if trail in dict(trails) else trails[0][0]
-    page = await visit.get(f"/audit/{trail}", limit=str(ROWS_MAX), cursor=visit.query.get("cursor"))
+    order = "oldest" if visit.query.get("order") == "oldest" else "newest"
+    page = await visit.get(f"/audit/{trail}", limit=str(ROWS_MAX), order=order, cursor=visit.query.get("cursor"))
     return visit.page(
         "audit/list.html",
         trails=trails,
         trail=trail,
+        order=order,
         events=[(event, details_of(event)) for event in page["items"]],
         next_cursor=page["next_cursor"],
     )
