@@ -13,12 +13,10 @@ from urllib.parse import urlencode
 
 SHARED = ("topic", "labels", "capability", "risk_tags", "requires", "actor", "actor_type", "principals", "now")
 FIELDS = (*SHARED, "payload")
+Wrong = tuple[str, str]
+"""A field, and what is wrong with it."""
 SHARED_CHARS_MAX = 3000
 """A longer address is cut by too many programs: there is none then."""
-
-
-class Mistyped(ValueError):
-    """A field that cannot be read; `args` are its name and what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +40,14 @@ class Asked:
         query = urlencode(told)
         return f"/policy/playground?{query}" if len(query) <= SHARED_CHARS_MAX else ""
 
-    def facts(self) -> dict[str, Any]:
-        """For `POST /policy/explain`. Mistyped names the field that cannot be read."""
+    def facts(self) -> tuple[dict[str, Any], list[Wrong]]:
+        """For `POST /policy/explain`, and the fields that cannot be read, which are left out of it."""
         found: dict[str, Any] = {"topic": self["topic"].strip()}
-        if labels := _labels(self["labels"]):
+        wrong: list[Wrong] = []
+        labels = _labels(self["labels"])
+        if labels is None:
+            wrong.append(("labels", "a line is `key=value`"))
+        elif labels:
             found["labels"] = labels
         for name in ("capability", "actor", "actor_type", "now"):
             if text := self[name].strip():
@@ -54,8 +56,11 @@ class Asked:
             if items := [item.strip() for item in self[name].replace("\n", ",").split(",") if item.strip()]:
                 found[name] = items
         if self["payload"].strip():
-            found["payload"] = _payload(self["payload"])
-        return found
+            try:
+                found["payload"] = json.loads(self["payload"])
+            except (ValueError, RecursionError):
+                wrong.append(("payload", "is not JSON"))
+        return found, wrong
 
 
 def asked_of(given: Mapping[str, str], *, with_payload: bool) -> Asked:
@@ -64,18 +69,11 @@ def asked_of(given: Mapping[str, str], *, with_payload: bool) -> Asked:
     return Asked({name: given.get(name, "") for name in names})
 
 
-def _labels(text: str) -> dict[str, str]:
+def _labels(text: str) -> dict[str, str] | None:
     labels = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         name, found, value = line.partition("=")
         if not found:
-            raise Mistyped("labels", "a line is `key=value`")
+            return None
         labels[name.strip()] = value.strip()
     return labels
-
-
-def _payload(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Mistyped("payload", "is not JSON") from error

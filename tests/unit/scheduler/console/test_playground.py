@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 
 from holdgate.scheduler.console.jobfilters import filters_of
-from holdgate.scheduler.console.playground import Mistyped, asked_of
+from holdgate.scheduler.console.playground import asked_of
 from holdgate.scheduler.console.trace import explained
 
 
 def test_fields_become_facts() -> None:
     """Empty ones are not asked about."""
     typed = {"topic": " a.b ", "labels": "env=prod\n\nx = y=z", "risk_tags": "one, two", "payload": '{"a": 1}'}
-    assert asked_of(typed, with_payload=True).facts() == {
+    facts, wrong = asked_of(typed, with_payload=True).facts()
+    assert wrong == []
+    assert facts == {
         "topic": "a.b",
         "labels": {"env": "prod", "x": "y=z"},
         "risk_tags": ["one", "two"],
@@ -30,10 +32,14 @@ def test_an_address_never_holds_the_payload() -> None:
 
 @pytest.mark.parametrize(("name", "text"), [("labels", "prod"), ("payload", "{"), ("payload", "[" * 100_000)])
 def test_what_cannot_be_read_is_named(name: str, text: str) -> None:
-    """By its field."""
-    with pytest.raises(Mistyped) as refused:
-        asked_of({"topic": "a", name: text}, with_payload=True).facts()
-    assert refused.value.args[0] == name
+    """By its field, and left out of what is asked."""
+    facts, ((field, _),) = asked_of({"topic": "a", name: text}, with_payload=True).facts()
+    assert (field, facts) == (name, {"topic": "a"})
+
+
+def test_all_that_cannot_be_read_is_named_at_once() -> None:
+    _, wrong = asked_of({"topic": "a", "labels": "prod", "payload": "{"}, with_payload=True).facts()
+    assert [field for field, _ in wrong] == ["labels", "payload"]
 
 
 def test_an_explanation_says_which_field_does_not_fit() -> None:
