@@ -1,6 +1,7 @@
 """The quarantine gate: people release exactly what was sealed, or destroy it.
 
-What always holds: nobody decides about the output of their own job or of one made in their name; a vote is bound to the
+What always holds: only who may release jobs of this topic under the trust root decides about their output, and never
+about that of their own job or of one made in their name; without a root in force nobody does. A vote is bound to the
 digest of the sealed bytes; what is opened is those very bytes, and a box that names this job and attempt; nothing of
 it is anywhere in the open before the script that releases it; without the key nothing is released, and destroying
 needs no key. Nothing is ever run.
@@ -24,6 +25,8 @@ from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import Forged, Unavailable
 from holdgate.kernel.ids import Digest, JobId, Tenant, is_same, people_of, person_of
 from holdgate.kernel.records import Severity
+from holdgate.kernel.standing import BREAK_GLASS_ROLE, ESCALATION_ROLE
+from holdgate.kernel.trust import Trust
 from holdgate.scan.output import Output
 from holdgate.scheduler import metrics
 from holdgate.scheduler.errors import (
@@ -39,6 +42,7 @@ from holdgate.scheduler.errors import (
 )
 from holdgate.scheduler.gates.approval import Approver, Hints, verify_reason
 from holdgate.scheduler.gates.sealing import open_sealed
+from holdgate.scheduler.gates.trust import TrustInForce
 from holdgate.scheduler.state.log import PayloadStore
 from holdgate.scheduler.state.quarantine import (
     Act,
@@ -54,6 +58,8 @@ from holdgate.scheduler.state.transitions import State
 log = structlog.get_logger("holdgate.gates.quarantine")
 
 APPROVER_ROLE = "approver"
+EXTRAORDINARY = frozenset({BREAK_GLASS_ROLE, ESCALATION_ROLE})
+"""Roles that a held job's own round gives a say, and a sealed output has none."""
 VOTE_TRIES = 5
 """How often a vote is counted anew because another came in between: with a quorum of two, two are enough."""
 GRAVE = frozenset({Severity.HIGH, Severity.CRITICAL})
@@ -73,9 +79,17 @@ class QuarantineGate:
     """Takes votes on sealed outputs. One per api process; `key` opens them, where this process is given it."""
 
     def __init__(
-        self, *, items: Quarantine, payloads: PayloadStore, hints: Hints, clock: Clock, key: PrivateKey | None = None
+        self,
+        *,
+        items: Quarantine,
+        payloads: PayloadStore,
+        hints: Hints,
+        trust: TrustInForce,
+        clock: Clock,
+        key: PrivateKey | None = None,
     ) -> None:
         self.items = items
+        self._trust = trust
         self._payloads = payloads
         self._hints = hints
         self._clock = clock
@@ -85,6 +99,16 @@ class QuarantineGate:
     def can_open(self) -> bool:
         """Whether a release is possible here."""
         return self._key is not None
+
+    def quorum_of(self, tenant: Tenant, item: QuarantineItem) -> int:
+        """How many people a release takes."""
+        return quorum_of(item, self._trust(), tenant)
+
+    def votes_missing(self, tenant: Tenant, item: QuarantineItem) -> int:
+        """How many more people a release takes."""
+        if item.status is not SealedStatus.SEALED:
+            return 0
+        return max(1, self.quorum_of(tenant, item) - len(item.votes))
 
     async def release(self, approver: Approver, job_id: JobId, digest: Digest, reason: str) -> Acted:
         """Vote to make it readable; `quorum_of` such votes do. The errors of a vote, QuarantineSealedElsewhere,
@@ -99,10 +123,10 @@ class QuarantineGate:
         verify_reason(reason)
         for _ in range(VOTE_TRIES):
             item = await self.items.require(approver.tenant, job_id)
-            verify_may_act(approver, item, digest)
+            verify_may_act(approver, item, digest, self._trust())
             if act is Act.RELEASE and self._key is None:
                 raise QuarantineSealedElsewhere
-            missing = 0 if act is Act.DESTROY else votes_missing(item) - 1
+            missing = 0 if act is Act.DESTROY else self.votes_missing(approver.tenant, item) - 1
             request = await self._request(item, SealedVote(approver.actor, act, reason, self._clock.now_ms()), missing)
             status = await self.items.vote(approver.tenant, request, request.vote.cast_ms)
             if status is not None:
@@ -170,10 +194,14 @@ class QuarantineGate:
             log.warning("sealed bytes are deleted later", action="sealed_left", error=type(error).__name__)
 
 
-def verify_may_act(approver: Approver, item: QuarantineItem, digest: Digest) -> None:
+def verify_may_act(approver: Approver, item: QuarantineItem, digest: Digest, trust: Trust | None) -> None:
     """ApprovalForbidden, ApprovalSelf, QuarantineResolved, ApprovalDuplicateVote, QuarantineStale."""
     if not approver.actor or APPROVER_ROLE not in approver.roles:
         raise ApprovalForbidden("only approvers decide about sealed outputs")
+    if trust is None:
+        raise ApprovalForbidden("without a trust root in force nobody decides about sealed outputs")
+    if not trust.roles_that_count(approver.roles, approver.tenant, item.topic) - EXTRAORDINARY:
+        raise ApprovalForbidden("the trust root gives none of your roles a say about outputs of this topic")
     if person_of(approver.actor) in people_of((item.actor, *item.principals)):
         raise ApprovalSelf
     if item.status is not SealedStatus.SEALED:
@@ -194,17 +222,18 @@ def severity_of(item: QuarantineItem) -> Severity | None:
         return None
 
 
-def quorum_of(item: QuarantineItem) -> int:
-    """How many people a release takes: two where it is grave, or where nobody can say how grave it is."""
+def quorum_of(item: QuarantineItem, trust: Trust | None, tenant: Tenant) -> int:
+    """How many people a release takes: two where it is grave, or where nobody can say how grave it is; more where the
+    root wants more of any role that has a say about this topic. Votes keep no roles, so the strictest holds for all.
+    """
     severity = severity_of(item)
-    return 2 if severity is None or severity in GRAVE else 1
-
-
-def votes_missing(item: QuarantineItem) -> int:
-    """How many more people a release takes."""
-    if item.status is not SealedStatus.SEALED:
-        return 0
-    return max(1, quorum_of(item) - len(item.votes))
+    allowed = {} if trust is None else trust.approver_roles
+    wanted = [
+        scope.quorum_min
+        for role, scope in allowed.items()
+        if role not in EXTRAORDINARY and scope.covers(tenant, item.topic)
+    ]
+    return max([2 if severity is None or severity in GRAVE else 1, *wanted])
 
 
 def _output_of(item: QuarantineItem, content: Mapping[str, Any]) -> Output:

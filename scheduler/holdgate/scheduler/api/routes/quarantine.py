@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from holdgate.kernel.clock import rfc3339
-from holdgate.kernel.ids import Digest, JobId
+from holdgate.kernel.ids import Digest, JobId, Tenant
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
 from holdgate.scheduler.api.forms import members_of, reason_of, text_of
 from holdgate.scheduler.api.paging import page_of, page_reply
@@ -13,7 +13,7 @@ from holdgate.scheduler.api.routes.approvals import approver_of
 from holdgate.scheduler.api.routes.jobs import job_id_of
 from holdgate.scheduler.api.shapes import time_or_none
 from holdgate.scheduler.errors import JobNotFound, QuarantineNotFound
-from holdgate.scheduler.gates.quarantine import Acted, quorum_of, severity_of, votes_missing
+from holdgate.scheduler.gates.quarantine import Acted, QuarantineGate, severity_of
 from holdgate.scheduler.state.quarantine import QuarantineItem, SealedStatus
 
 DIGEST_CHARS_MAX = 128
@@ -30,7 +30,7 @@ async def get_quarantine(call: Call) -> Reply:
     """`GET /quarantine/{job_id}`: `digest` as a vote must send it back"""
     gate = call.deps.quarantine
     item = await gate.items.require(call.principal.tenant, sealed_id_of(call))
-    return reply_json(sealed_whole(item, can_open=gate.can_open))
+    return reply_json(sealed_whole(item, gate, call.principal.tenant))
 
 
 async def release(call: Call) -> Reply:
@@ -72,14 +72,14 @@ def sealed_row(item: QuarantineItem) -> dict[str, Any]:
     }
 
 
-def sealed_whole(item: QuarantineItem, *, can_open: bool) -> dict[str, Any]:
+def sealed_whole(item: QuarantineItem, gate: QuarantineGate, tenant: Tenant) -> dict[str, Any]:
     """With all that a vote needs, and the votes so far."""
     return {
         **sealed_row(item),
         "digest": item.digest,
         "principals": list(item.principals),
-        "quorum": quorum_of(item),
-        "votes_missing": votes_missing(item),
+        "quorum": gate.quorum_of(tenant, item),
+        "votes_missing": gate.votes_missing(tenant, item),
         "votes": [
             {
                 "approver": vote.approver,
@@ -89,7 +89,7 @@ def sealed_whole(item: QuarantineItem, *, can_open: bool) -> dict[str, Any]:
             }
             for vote in item.votes
         ],
-        "can_open": can_open and item.status is SealedStatus.SEALED,
+        "can_open": gate.can_open and item.status is SealedStatus.SEALED,
         "resolved_at": time_or_none(item.resolved_ms),
         "resolved_by": item.resolved_by,
     }
