@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,16 +130,21 @@ async def test_a_release_makes_readable_exactly_what_was_sealed_and_runs_nothing
 
 async def test_capitals_in_a_name_make_nobody_else(sealed: Sealed) -> None:
     for name in ("AGENT", "Approver"):
-        await add_person(sealed.api, name, "approver")
+        await add_person(sealed.api, name, "agent", "approver")
     job_id = await sealed.make(GRAVE)
     assert (await sealed.act(job_id, who="AGENT")).json()["code"] == "approval_self"
     assert (await sealed.act(job_id)).json()["status"] == "sealed"
     assert (await sealed.act(job_id, who="Approver")).json()["code"] == "approval_duplicate_vote"
     # The gate asks first; the store must say the same, where the vote before was cast at the same time.
-    for name, expected in (("AGENT", ApprovalSelf), ("Approver", ApprovalDuplicateVote)):
+    other = await sealed.make(GRAVE, who="AGENT")
+    for voted, name, expected in (
+        (job_id, "AGENT", ApprovalSelf),
+        (other, "agent", ApprovalSelf),
+        (job_id, "Approver", ApprovalDuplicateVote),
+    ):
         vote = SealedVote(ActorId(name), Act.RELEASE, "looked at it", 1)
-        digest = Digest((await sealed.show(job_id))["digest"])
-        request = SealedRequest(JobId(job_id), vote, digest, votes_seen=1, completes=False, attempt=1)
+        digest = Digest((await sealed.show(voted))["digest"])
+        request = SealedRequest(JobId(voted), vote, digest, votes_seen=1, completes=False, attempt=1)
         with pytest.raises(expected):
             await sealed.api.deps.quarantine.items.vote(TENANT, request, 1)
 
@@ -388,3 +394,64 @@ async def test_what_is_forgotten_takes_its_sealed_bytes_with_it(sealed: Sealed) 
         for name in ("sealed", "sealed_votes", "result"):
             assert await sealed.api.scripts.command("EXISTS", key(TENANT, name, job_id)) == 0
     assert await sealed.api.deps.quarantine.items.doomed(TENANT) == [digest]
+
+
+def listed(name: str, *topics: str, quorum_min: int = 1) -> dict[str, Any]:
+    """A role as a root lists it."""
+    return {"name": name, "scope": {"tenants": ["*"], "topics": list(topics)}, "quorum_min": quorum_min}
+
+
+@pytest.fixture
+def under(nats_url: str, redis_url: str, tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Sealed]]:
+    """`under(*roles)`: the same, under a root that lists them."""
+
+    @asynccontextmanager
+    async def running(*roles: dict[str, Any]) -> AsyncIterator[Sealed]:
+        home = tmp_path / "home"
+        settings = {"quarantine_key_file": home / "keys" / "quarantine.key"}
+        # What the rules of the demo ask for, on other topics than that of the outputs here.
+        demo = [listed("release-manager", "job.deploy.>", "job.demo.write"), listed("escalation", ">")]
+        root = {"approver_roles": [*demo, *roles]}
+        async with running_api(nats_url, redis_url, home, settings, root=root) as world:
+            yield Sealed(world)
+
+    return running
+
+
+async def test_who_may_not_release_jobs_of_a_topic_under_the_root_decides_about_no_output_of_it(
+    under: Callable[..., AbstractAsyncContextManager[Sealed]],
+) -> None:
+    """`approver` is what lets somebody vote at all; that it counts here is for the signed root to say."""
+    async with under(listed("approver", "job.deploy.>"), listed("break_glass", ">")) as sealed:
+        await add_person(sealed.api, "firefighter", "approver", "break_glass", "escalation")
+        job_id = await sealed.make()
+        for who in ("bystander", "firefighter"):
+            for verb in ("release", "destroy"):
+                reply = await sealed.act(job_id, verb, who)
+                assert (reply.status_code, reply.json()["code"]) == (403, "approval_forbidden")
+        assert (await sealed.show(job_id))["status"] == "sealed"
+        assert (await sealed.result(job_id)).json()["code"] == "output_quarantined"
+
+
+async def test_a_release_takes_as_many_people_as_the_root_wants_for_the_topic(
+    under: Callable[..., AbstractAsyncContextManager[Sealed]],
+) -> None:
+    """Of the strictest role that has a say about it, and never fewer than the findings take."""
+    async with under(
+        listed("approver", "job.demo.>", quorum_min=3), listed("break_glass", ">", quorum_min=9)
+    ) as sealed:
+        job_id = await sealed.make()
+        shown = await sealed.show(job_id)
+        assert (shown["quorum"], shown["votes_missing"]) == (3, 3)
+        for who, status in (("approver", "sealed"), ("bystander", "sealed"), ("busy", "released")):
+            reply = await sealed.act(job_id, who=who)
+            assert (reply.status_code, reply.json()["status"]) == (200, status)
+
+
+async def test_without_a_root_in_force_nobody_decides(sealed: Sealed) -> None:
+    """A file that was replaced by one that does not hold."""
+    job_id = await sealed.make()
+    sealed.api.deps.quarantine._trust = lambda: None
+    for verb in ("release", "destroy"):
+        reply = await sealed.act(job_id, verb)
+        assert (reply.status_code, reply.json()["code"]) == (403, "approval_forbidden")
