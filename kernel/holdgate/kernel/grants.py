@@ -82,7 +82,7 @@ class GrantTerms:
 class GrantPart:
     """An approver gives their part of a standing grant: the api signs it for the approver it authenticated.
 
-    `keyed`: the roles came from API keys, and count as long as these do.
+    `keyed`: those of the roles that API keys gave, which count as long as these do; without any key left none counts.
     """
 
     grant_id: GrantId
@@ -93,14 +93,14 @@ class GrantPart:
     reason: str
     issued_ms: int
     expires_ms: int
-    keyed: bool
+    keyed: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
     """`delegator` lets `delegate` vote in these roles of theirs until `expires_ms`; the api signs for the delegator.
 
-    `keyed`: the roles came from API keys, and count as long as these do.
+    `keyed`: those of the roles that API keys gave, which count as long as these do; without any key left none counts.
     """
 
     delegation_id: DelegationId
@@ -111,7 +111,7 @@ class Delegation:
     reason: str
     issued_ms: int
     expires_ms: int
-    keyed: bool
+    keyed: tuple[str, ...]
 
 
 def rules_of(requirements: tuple[ApprovalRequirement, ...]) -> tuple[tuple[str, str], ...]:

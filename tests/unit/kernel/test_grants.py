@@ -44,7 +44,7 @@ PART = GrantPart(
     reason="yes",
     issued_ms=NOW_MS,
     expires_ms=TERMS.expires_ms,
-    keyed=True,
+    keyed=("release-manager",),
 )
 DELEGATION = Delegation(
     delegation_id=new_delegation_id(NOW_MS),
@@ -55,7 +55,7 @@ DELEGATION = Delegation(
     reason="on leave",
     issued_ms=NOW_MS,
     expires_ms=NOW_MS + 1000,
-    keyed=False,
+    keyed=(),
 )
 
 

@@ -15,13 +15,13 @@ from holdgate.kernel import limits
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import Forged, InvalidInput
 from holdgate.kernel.grants import Delegation, DelegationId, new_delegation_id
-from holdgate.kernel.ids import ACTOR, ActorId, Tenant, is_same
+from holdgate.kernel.ids import ACTOR, ActorId, Tenant, is_same, people_of, person_of
 from holdgate.kernel.permits import Signer, open_signed, seal
 from holdgate.kernel.standing import BREAK_GLASS_ROLE
 from holdgate.scheduler.errors import DelegationForbidden, DelegationNotFound
 from holdgate.scheduler.gates.approval.checks import Approver, verify_reason
 from holdgate.scheduler.gates.metrics import RECORDS_FORGED
-from holdgate.scheduler.gates.people import RolesNow, are_keyed, still_held
+from holdgate.scheduler.gates.people import RolesNow, keyed_of, still_held
 from holdgate.scheduler.gates.trust import TrustInForce
 from holdgate.scheduler.identity.keys import Role
 from holdgate.scheduler.state.delegations import Delegations, StoredDelegation
@@ -87,7 +87,7 @@ class DelegationGate:
             reason=form.reason,
             issued_ms=now_ms,
             expires_ms=form.expires_ms,
-            keyed=are_keyed(roles, self._roles_now(approver.tenant, approver.actor)),
+            keyed=keyed_of(roles, self._roles_now(approver.tenant, approver.actor)),
         )
         await self._delegations.give(record, seal(record, self._signer), now_ms)
         log.info("somebody delegated roles", action="delegation_given", delegation_id=record.delegation_id)
@@ -96,14 +96,11 @@ class DelegationGate:
     async def revoke(
         self, tenant: Tenant, delegation_id: DelegationId, *, by: ActorId, anyones: bool
     ) -> DelegationView:
-        """End one now: one's own, or where `anyones` any of the tenant. DelegationNotFound, DelegationEnded."""
+        """End one now: that one gave or was given, or where `anyones` any of the tenant. DelegationNotFound,
+        DelegationEnded."""
         stored = await self._delegations.require(tenant, delegation_id)
-        if not anyones and not is_same(stored.delegator, by):
-            raise (
-                DelegationNotFound
-                if not is_same(stored.delegate, by)
-                else DelegationForbidden("only who gave it, or an operator, revokes a delegation")
-            )
+        if not anyones and person_of(by) not in people_of((stored.delegator, stored.delegate)):
+            raise DelegationNotFound
         now_ms = self._clock.now_ms()
         await self._delegations.revoke(tenant, delegation_id, by=by, now_ms=now_ms)
         log.info("a delegation was revoked", action="delegation_revoked", delegation_id=delegation_id)

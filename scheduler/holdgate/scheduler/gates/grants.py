@@ -42,7 +42,7 @@ from holdgate.scheduler.gates.approval import (
     verify_shown,
 )
 from holdgate.scheduler.gates.granted import GrantVerifier, takes_grants
-from holdgate.scheduler.gates.people import are_keyed
+from holdgate.scheduler.gates.people import keyed_of
 from holdgate.scheduler.state.approvals import Approvals, ApprovalView
 from holdgate.scheduler.state.approvals.demands import confirm_of, reading_s_of
 from holdgate.scheduler.state.grants import Grants, GrantStatus, StoredGrant
@@ -247,7 +247,7 @@ class GrantGate:
             reason=reason,
             issued_ms=now_ms,
             expires_ms=terms.expires_ms,
-            keyed=are_keyed(approver.roles, self.verifier.roles_now(approver.tenant, approver.actor)),
+            keyed=keyed_of(approver.roles, self.verifier.roles_now(approver.tenant, approver.actor)),
         )
 
 

@@ -82,7 +82,7 @@ class Granting:
             reason="looked at the kind",
             issued_ms=terms.requested_ms,
             expires_ms=terms.expires_ms,
-            keyed=False,
+            keyed=(),
         )
 
     async def submit(self, job: Job | None = None, **changes: Any) -> tuple[JobId, State]:
@@ -183,6 +183,7 @@ async def test_a_policy_that_came_to_deny_ends_a_job_that_a_grant_released(grant
         ({"signer": Signer.from_seed(b"x" * 32)}, "signed by nobody whom the root lists"),
         ({"roles": ("intern",)}, "by somebody whom the rule does not name"),
         ({"givers": ("agent",)}, "by the agent itself"),
+        ({"givers": ("Agent",)}, "by the agent itself, in capitals"),
         ({"tenant": "other"}, "of another tenant"),
         ({"rules": (("hold-all", "sha256:" + "0" * 64),)}, "of a rule that was worded otherwise"),
         ({"principals": ("somebody",)}, "for an agent that acts for somebody"),
