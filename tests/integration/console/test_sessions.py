@@ -215,12 +215,16 @@ async def _without_store(api: ApiWorld, client: httpx.AsyncClient) -> httpx.Resp
 
 
 async def test_nobody_has_more_sessions_than_can_be_overseen(api: ApiWorld) -> None:
-    """The oldest ends when one too many begins."""
+    """The oldest ends when one too many begins, and the audit trail says so."""
     first = await signed_in(api, "approver")
+    (oldest,) = await listed(api, "approver")
     for _ in range(PER_PERSON_MAX):
         await signed_in(api, "approver")
     assert (await first.get("/status")).status_code == 303
     assert len(await listed(api, "approver")) == PER_PERSON_MAX
+    (ended,) = [event.details for event in await api.deps.audit.read(DEFAULT, 0) if event.type == "session.ended"]
+    newest = max(item["session_id"] for item in await listed(api, "approver"))
+    assert ended == {"actor": "approver", "session": oldest["session_id"], "replaced_by": newest}
 
 
 async def test_signing_in_and_ending_a_session_are_in_the_audit_trail(api: ApiWorld) -> None:

@@ -203,6 +203,19 @@ async def test_ending_twice_and_what_is_not_there(world: World) -> None:
         await Grants(world.scripts).require(Tenant("other"), terms.grant_id)
 
 
+async def test_what_ended_a_grant_by_itself_can_be_read_in_the_audit_trail(world: World) -> None:
+    """One event that cannot be read would keep the tenant's whole trail from the archive."""
+    void, late = await given(world), await given(world)
+    await Grants(world.scripts).void_others(TENANT, digest("policy two"), world.now_ms)
+    fresh = await given(world)
+    assert await Grants(world.scripts).expire(TENANT, world.pass_ms(10_000)) == 1
+    told = [(event.type, event.details) for event in await world.audit.read(TENANT, 0)]
+    another = {"snapshot": digest("policy two"), "previous": SNAPSHOT}
+    for terms in (void, late):
+        assert ("grant.void", {"grant_id": terms.grant_id, **another}) in told
+    assert ("grant.expired", {"grant_id": fresh.grant_id}) in told
+
+
 async def test_only_grants_of_another_policy_are_void(world: World) -> None:
     mine, other = await given(world), await given(world, snapshot=digest("policy two"))
     assert await Grants(world.scripts).void_others(TENANT, SNAPSHOT, world.now_ms) == 1

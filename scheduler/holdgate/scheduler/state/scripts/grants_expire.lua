@@ -3,5 +3,5 @@
 -- From: pending, active. To: expired. Events: grant.expired. Returns: how many
 local now = ARGV[1]
 local ids = call('ZRANGEBYSCORE', P .. ':grants_live', '-inf', now, 'LIMIT', 0, ARGV[2])
-for _, id in ipairs(ids) do end_grant(id, 'expired', now, '', cmsgpack.pack({grant_id = id})) end
+for _, id in ipairs(ids) do end_grant(id, 'expired', now, '', pack_details({grant_id = id})) end
 return #ids

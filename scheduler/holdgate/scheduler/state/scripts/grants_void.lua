@@ -5,7 +5,7 @@ local now, snapshot, count_void = ARGV[1], ARGV[2], 0
 for _, id in ipairs(call('ZRANGE', P .. ':grants_live', 0, -1)) do
   local given_under = call('HGET', P .. ':grant:' .. id, 'snapshot')
   if given_under ~= snapshot then
-    end_grant(id, 'void', now, '', cmsgpack.pack({grant_id = id, snapshot = snapshot, previous = given_under or ''}))
+    end_grant(id, 'void', now, '', pack_details({grant_id = id, snapshot = snapshot, previous = given_under or ''}))
     count_void = count_void + 1
   end
 end

@@ -45,6 +45,12 @@ local function audit(kind, now, id, who, before, after, details)
   end
 end
 
+-- Details of an event that a script makes itself, as `kernel.wire.pack` would: what has no version is not read.
+local function pack_details(details)
+  details.v = 1
+  return cmsgpack.pack(details)
+end
+
 -- Counts for the overview, by the minute of the event. A minute is kept an hour longer than anybody can ask for it.
 local STATS_KEPT_S = 90000
 local function count(now, field, by)

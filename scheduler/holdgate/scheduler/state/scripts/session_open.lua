@@ -2,7 +2,7 @@
 -- The oldest session of a person ends when they have as many as they may.
 -- KEYS: slot. ARGV: 1 sid, 2 now, 3 idle ms, 4 expires, 5 actor, 6 shown, 7 details, 8 sessions of a person at most,
 -- 9 sid before which everything has expired
--- From, to: none. Events: signin.accepted. Returns: {'live'}
+-- From, to: none. Events: signin.accepted; session.ended of the oldest. Returns: {'live'}
 local sid, now, idle, expires, actor = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local all, own = P .. ':sessions', P .. ':sessions_of:' .. person_of(actor)
 for _, index in ipairs({all, own}) do
@@ -10,7 +10,9 @@ for _, index in ipairs({all, own}) do
   call('ZADD', index, 0, sid)
 end
 for _, old in ipairs(call('ZRANGE', own, 0, -1 - tonumber(ARGV[8]))) do
-  call('DEL', P .. ':session:' .. old)
+  if call('DEL', P .. ':session:' .. old) == 1 then
+    audit('session.ended', ARGV[2], '', '', '', '', pack_details({actor = actor, session = old, replaced_by = sid}))
+  end
   call('ZREM', own, old)
   call('ZREM', all, old)
 end
