@@ -40,6 +40,7 @@ async def test_nobody_releases_their_own_job_under_a_name_that_a_provider_wrote_
     assert principal_of(claims, ClaimRules(tenant=TENANT)).actor == "zoe@example.org"
     for submits, votes in (("Zoe@Example.org", "zoe@example.org"), ("zoe@example.org", "Zoe@Example.org")):
         shown = await held(world, "plain", submits)
+        assert (await shown_to(world, shown["job_id"], votes))["refused_for"] == "approval_self"
         for verb in ("approve", "reject"):
             assert code(await vote(world, shown, votes, verb)) == "approval_self"
         mine = (await world.client(votes).get("/api/v1/approvals?mine=true")).json()["items"]
