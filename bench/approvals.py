@@ -7,20 +7,16 @@ they are a little more than the server's.
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
 from bench.load import submit_all
-from bench.system import System, running
+from bench.system import System, beside, running
 from holdgate.client import ApiError, Client
 from holdgate.scheduler.up.access import worker_user
 from holdgate.scheduler.up.home import Home
@@ -155,24 +151,15 @@ def _console(system: System) -> Iterator[httpx.Client]:
 def _worker(system: System) -> Iterator[None]:
     """A worker of its own beside the system; see `bench.starts`."""
     home, user = Home(system.folder), worker_user(DEMO_POOL)
-    address = urlsplit(system.ready["nats"])
     settings = {
-        "NATS_URL": f"nats://{address.hostname}:{address.port}",
         "NATS_USER": user,
         "NATS_PASSWORD_FILE": str(home.password_file(user)),
         "KERNEL_KEYS_FILE": str(home.worker_keys_file),
         "POOL": DEMO_POOL,
         "WORKER_NAME": "bench",
     }
-    environment = {**os.environ, **{f"HOLDGATE_{name}": value for name, value in settings.items()}}
-    command = [sys.executable, "-m", "holdgate.scheduler.cli", "worker", "run", "bench.starts:worker"]
-    with (home.path / "bench-worker.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(15)
+    with beside(system, "bench-worker", ["worker", "run", "bench.starts:worker"], settings):
+        yield
 
 
 def _quantiles(taken_ms: Sequence[float]) -> dict[str, float]:

@@ -8,22 +8,19 @@ from __future__ import annotations
 import asyncio
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import nats
 import yaml
 from nats.aio.client import Client as Nats
 
 from bench.decision import NOW_MS, example_rules
-from bench.system import System, running
+from bench.system import System, beside, running
 from holdgate.bundles.format import build_bundle, sign_bundle
 from holdgate.bundles.keys import load_public, load_signer
 from holdgate.bundles.root import AuthorKey, Pins, Root, RootKeys
@@ -152,10 +149,8 @@ def _rules(count: int) -> list[dict[str, Any]]:
 def _another_kernel(system: System, number: int) -> Iterator[None]:
     """One more `holdgate kernel` beside the one of `holdgate up`, with a directory of its own."""
     home = Home(system.folder)
-    address = urlsplit(system.ready["nats"])
     root = load_public(home.key_file("root"))
     settings = {
-        "NATS_URL": f"nats://{address.hostname}:{address.port}",
         "NATS_USER": "kernel",
         "NATS_PASSWORD_FILE": str(home.password_file("kernel")),
         "ROOT_FILE": str(home.root_file),
@@ -163,15 +158,8 @@ def _another_kernel(system: System, number: int) -> Iterator[None]:
         "KEY_FILE": str(home.key_file("kernel")),
         "KERNEL_DIR": str(home.path / f"kernel-{number}"),
     }
-    environment = {**os.environ, **{f"HOLDGATE_{name}": value for name, value in settings.items()}}
-    command = [sys.executable, "-m", "holdgate.scheduler.cli", "kernel"]
-    with (home.path / f"kernel-{number}.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(15)
+    with beside(system, f"kernel-{number}", ["kernel"], settings):
+        yield
 
 
 if __name__ == "__main__":

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -85,3 +87,19 @@ def running(*options: str) -> Iterator[System]:
                     process.wait(STOP_WITHIN_S)
                 except subprocess.TimeoutExpired:
                     process.kill()
+
+
+@contextmanager
+def beside(system: System, name: str, command: Sequence[str], settings: Mapping[str, str]) -> Iterator[None]:
+    """One more process of `holdgate`, with the connection of `system` and `settings`, logging to `name`.log there."""
+    address = urlsplit(system.ready["nats"])
+    given = {"NATS_URL": f"nats://{address.hostname}:{address.port}", **settings}
+    environment = {**os.environ, **{f"HOLDGATE_{setting}": value for setting, value in given.items()}}
+    with (system.folder / f"{name}.log").open("wb") as log:
+        whole = [sys.executable, "-m", "holdgate.scheduler.cli", *command]
+        process = subprocess.Popen(whole, env=environment, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(15)
