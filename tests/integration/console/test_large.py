@@ -14,8 +14,10 @@ import pytest
 
 from holdgate.scheduler.console import content, visit
 from holdgate.scheduler.console.tree import LINES_MAX
+from holdgate.scheduler.state.transitions import State
 from support.api import ApiWorld
 from support.held import DEPLOY
+from support.running import Runner
 from support.visiting import act, signed_in
 
 PAGE_BYTES_MAX = 1_500_000
@@ -140,3 +142,17 @@ async def test_a_payload_too_large_to_be_searched_is_not_masked_by_the_api_eithe
         None,
         DEPLOY["labels"],
     )
+
+
+async def test_a_result_that_is_too_large_is_told_of_with_the_command_that_shows_it(
+    api: ApiWorld, parsed: list[int]
+) -> None:
+    runner, job_id = Runner(api), str((await api.submit()).json()["job_id"])
+    await runner.start(job_id)
+    value = json.dumps(MANY_KEYS).encode()
+    logs = tuple("\u202e" * 2_000 for _ in range(600))
+    await runner.finish(job_id, State.SUCCEEDED, ref=await api.deps.payloads.put(value), logs=logs)
+    page = await (await signed_in(api, "operator")).get(f"/jobs/{job_id}")
+    assert (page.status_code, "too large to be shown here" in page.text) == (200, True)
+    assert (f"holdgate jobs result {job_id}" in page.text, len(page.content) < PAGE_BYTES_MAX) == (True, True)
+    assert max(parsed) < len(value)

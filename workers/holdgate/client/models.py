@@ -77,6 +77,7 @@ class JobInfo(_Shown):
     ended_at: datetime | None = None
     prompt: str | None = None
     decision: Decision | None = None
+    masked: int | None = None
 
     @property
     def has_ended(self) -> bool:

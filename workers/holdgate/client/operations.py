@@ -93,9 +93,13 @@ class Operations(ApprovalOperations, StandingOperations):
         reply = yield from self._post(f"{_job(job_id)}/remediate", body, headers=headers)
         return model_of(Submitted, reply)
 
-    def get_job(self, job_id: str) -> Operation[JobInfo]:
-        """The job as it stands; NotFound when it is not there or not yours."""
-        return model_of(JobInfo, (yield from self._get(_job(job_id))))
+    def get_job(self, job_id: str, *, masked: bool = False) -> Operation[JobInfo]:
+        """The job as it stands; NotFound when it is not there or not yours. `masked`: its secrets replaced by tags."""
+        return model_of(JobInfo, (yield from self._get(_job(job_id), {"masked": "true" if masked else None})))
+
+    def reveal_job(self, job_id: str) -> Operation[dict[str, Any]]:
+        """Its `labels` and `prompt` as they were sent, with their secrets. Who asks is recorded."""
+        return (yield from self._post(f"{_job(job_id)}/reveal", {}))
 
     def list_jobs(
         self,

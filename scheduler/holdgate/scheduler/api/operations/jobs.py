@@ -12,8 +12,10 @@ from holdgate.scheduler.api.operations.terms import (
     IDEMPOTENCY,
     JOB_ERRORS,
     LABEL,
+    MASKED,
     OPERATOR,
     PAGE,
+    REVEALS,
     SEES_APPROVALS,
     SEES_JOBS,
     STATE,
@@ -21,9 +23,10 @@ from holdgate.scheduler.api.operations.terms import (
     STORE_ERRORS,
     SUBMIT_ERRORS,
     TOPIC,
+    VALUE_MAX,
     WAIT,
 )
-from holdgate.scheduler.api.routes import job_rules, jobs, stream, submit
+from holdgate.scheduler.api.routes import job_reveal, job_rules, jobs, stream, submit
 
 # One row a call; read across, not down.
 # fmt: off
@@ -39,7 +42,7 @@ JOBS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", f"{API}/jobs/{{job_id}}", "getJob", "One job", jobs.get_job, "jobs", SEES_JOBS,
-        reply="Job", query=(WAIT,), errors=(*JOB_ERRORS, "approval_altered", "too_many_waiters"),
+        reply="Job", query=(WAIT, MASKED), errors=(*JOB_ERRORS, "approval_altered", "too_many_waiters"),
     ),
     Operation(
         "GET", f"{API}/jobs/{{job_id}}/decisions", "listDecisions", "Every decision about a job, oldest first",
@@ -55,13 +58,18 @@ JOBS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", f"{API}/jobs/{{job_id}}/result", "getResult", "What the output gate let through", jobs.get_result,
-        "jobs", AGENT_OPERATOR, reply="Result",
+        "jobs", AGENT_OPERATOR, reply="Result", query=(VALUE_MAX,),
         errors=(*JOB_ERRORS, "output_quarantined", "result_not_ready", "result_not_found", "log_unavailable"),
     ),
     Operation(
         "GET", f"{API}/jobs/{{job_id}}/events", "streamJob", "The states of a job as Server-Sent Events",
         stream.stream_job, "jobs", SEES_JOBS, reply="Stream", errors=(*JOB_ERRORS, "too_many_waiters"),
         media="text/event-stream",
+    ),
+    Operation(
+        "POST", f"{API}/jobs/{{job_id}}/reveal", "revealJob", "Prompt and labels as they were sent, on record",
+        job_reveal.reveal, "jobs", REVEALS, reply="RevealedJob", request="RevealForm", request_required=False,
+        errors=JOB_ERRORS,
     ),
     Operation(
         "POST", f"{API}/jobs/{{job_id}}/cancel", "cancelJob", "Cancel a job", jobs.cancel_job, "jobs", AGENT_OPERATOR,

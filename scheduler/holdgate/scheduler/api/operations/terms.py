@@ -15,6 +15,7 @@ SEES_JOBS = frozenset({Role.AGENT, Role.APPROVER, Role.OPERATOR, Role.AUDITOR})
 AGENT = frozenset({Role.AGENT})
 AGENT_OPERATOR = frozenset({Role.AGENT, Role.OPERATOR})
 OPERATOR = frozenset({Role.OPERATOR})
+REVEALS = frozenset({Role.AGENT, Role.APPROVER, Role.OPERATOR})
 APPROVER = frozenset({Role.APPROVER})
 SEES_APPROVALS = frozenset({Role.APPROVER, Role.OPERATOR, Role.AUDITOR})
 AUTHOR = frozenset({Role.AUTHOR})
@@ -65,6 +66,16 @@ ACCEPT_WIDENING = Query(
     "That the bundle allows what was not allowed is meant.",
 )
 _VERSION = {"type": "integer", "minimum": 1, "maximum": 10**16 - 1}
+MASKED = Query(
+    "masked",
+    {"type": "string", "enum": ["true", "false"], "default": "false"},
+    "With secrets in prompt and labels replaced by tags, as people are to be shown them.",
+)
+VALUE_MAX = Query(
+    "value_bytes_max",
+    {"type": "integer", "minimum": 0, "maximum": 10**9 - 1},
+    "A longer value is left out of the reply, which says how long it is.",
+)
 PAYLOAD_MAX = Query(
     "payload_bytes_max",
     {"type": "integer", "minimum": 0, "maximum": 10**9 - 1},

@@ -8,7 +8,9 @@ from holdgate.kernel import limits
 from holdgate.kernel.ids import JOB_ID, ActorId, JobId
 from holdgate.scheduler.api.calls import Call, Later, Reply, reply_json, reply_with
 from holdgate.scheduler.api.events import LOOK_AGAIN_S
+from holdgate.scheduler.api.masked_jobs import masked_part
 from holdgate.scheduler.api.paging import page_of, page_reply
+from holdgate.scheduler.api.portions import portion_of
 from holdgate.scheduler.api.problems import Problem, invalid
 from holdgate.scheduler.api.shapes import event_row, job_row, job_whole, result_whole
 from holdgate.scheduler.errors import JobNotFound
@@ -71,7 +73,11 @@ async def _whole(call: Call, view: JobView) -> Reply:
     """Of a job that waits for people only what its hash is over: whoever decides may be looking here."""
     if view.state is State.HELD:
         verify_unaltered(await call.deps.approvals.require(view.job.tenant, view.job.job_id), view.job, None)
-    return reply_json(job_whole(view))
+    wanted = call.query.get("masked", "false")
+    if wanted not in {"true", "false"}:
+        raise invalid("masked", "must be one of false, true")
+    masked = await masked_part(call.deps.masking, view.job) if wanted == "true" else {}
+    return reply_json({**job_whole(view), **masked})
 
 
 async def get_decisions(call: Call) -> Reply:
@@ -102,7 +108,8 @@ async def get_result(call: Call) -> Reply:
     value = result.value
     if value is None and result.ref is not None:
         value = await call.deps.payloads.get(result.ref)  # type: ignore[arg-type]  # a digest, as the state keeps it
-    return reply_with(result_whole(result), "value", value)
+    portion = portion_of(call, "value", value)
+    return reply_with({**result_whole(result), **portion.told}, "value", portion.data)
 
 
 async def cancel_job(call: Call) -> Reply:

@@ -121,7 +121,20 @@ JOBS_COMPONENTS: dict[str, Schema] = {
     ),
     "DryRun": record({"dry_run": {"const": True}, "decision": ref("Decision"), "trace_id": text()}),
     "JobRow": record(JOB_ROW),
-    "Job": record({**JOB_ROW, "prompt": nullable(text()), "decision": ref("Decision")}),
+    "Job": record(
+        {
+            **JOB_ROW,
+            "prompt": nullable(text()),
+            "decision": ref("Decision"),
+            "masked": {
+                **nullable(COUNT),
+                "description": "With `masked=true`: how many secrets were; null where they could not be searched for, "
+                "and prompt and labels are not shown.",
+            },
+        },
+        optional=frozenset({"masked"}),
+    ),
+    "RevealedJob": record({"job_id": ID_OUT, "labels": LABELS_OUT, "prompt": nullable(text())}),
     "JobPage": page(ref("JobRow")),
     "DecisionPage": page(ref("Decision")),
     "EventPage": page(record({"seq": COUNT, "time": nullable(TIME), "type": text()}, closed=False)),
@@ -132,6 +145,9 @@ JOBS_COMPONENTS: dict[str, Schema] = {
             "attempt": COUNT,
             "verdict": OBJECT,
             "value": ANY,
+            "value_shown": {**BOOLEAN, "description": "Whether there is one."},
+            "value_bytes": {**nullable(COUNT), "description": "Its length."},
+            "value_left_out": {**BOOLEAN, "description": "Longer than `value_bytes_max`, and so not in the reply."},
             "logs": TEXTS,
             "error": nullable(OBJECT),
             "finished_at": TIME,

@@ -54,9 +54,16 @@ def list_command(
 
 @app.command("show")
 @calls_api("agent")
-def show_command(session: Session, job_id: JobId) -> None:
+def show_command(
+    session: Session,
+    job_id: JobId,
+    reveal: Annotated[bool, typer.Option("--reveal", help="With its secrets; who looks is recorded")] = False,
+) -> None:
     """Show a job: what it asks for, where it stands, what was decided about it, and what happened to it."""
-    job = session.client.jobs.get(job_id)
+    job = session.client.jobs.get(job_id, masked=True)
+    if reveal:
+        whole = session.client.jobs.reveal(job_id)
+        job = job.model_copy(update={"labels": whole["labels"], "prompt": whole["prompt"], "masked": 0})
     timeline, decisions = session.client.jobs.timeline(job_id), session.client.jobs.decisions(job_id)
     if session.out.as_json:
         told = {"timeline": list(timeline), "decisions": [item.as_dict() for item in decisions]}
@@ -148,6 +155,7 @@ def _facts(job: JobInfo, timeline: Sequence[Mapping[str, Any]]) -> list[tuple[st
         ("capability", more.get("capability")),
         ("risk tags", ", ".join(more.get("risk_tags") or [])),
         ("prompt", job.prompt),
+        ("masked", _masked_text(job)),
         ("attempt", job.attempt),
         ("waits for", job.waiting_reason),
         ("code", job.code),
@@ -176,3 +184,11 @@ def _what(event: dict[str, object]) -> str:
     """What an event says beside its kind, as far as it says it."""
     names = ("actor", "approver", "worker", "verdict", "code", "reason")
     return "  ".join(str(event[name]) for name in names if event.get(name) not in (None, ""))
+
+
+def _masked_text(job: JobInfo) -> str | None:
+    """What of labels and prompt is not as it was sent."""
+    if job.masked is None:
+        return "labels and prompt could not be searched for secrets; `--reveal` shows them, and that is recorded"
+    count = f"{job.masked} secret{'' if job.masked == 1 else 's'}"
+    return f"{count}; `--reveal` shows what was sent, and that is recorded" if job.masked else None

@@ -8,6 +8,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from holdgate.scheduler.api.operations.terms import REVEALS
+from holdgate.scheduler.console.content import PAYLOAD_BYTES_MAX, log_lines
 from holdgate.scheduler.console.jobstory import limits_of, story_of
 from holdgate.scheduler.console.page import Page
 from holdgate.scheduler.console.pages.jobs import SEES
@@ -29,6 +31,14 @@ async def show(visit: Visit) -> Response:
     told = await _told(visit)
     rules = await _rules(visit) if visit.query.get("rules") else None
     return visit.page("jobs/job.html", rules=rules, **told)
+
+
+async def reveal(visit: Visit) -> Response:
+    """`POST /jobs/{job_id}/reveal`: the page with the secrets in it"""
+    whole = await visit.post(f"/jobs/{visit.path['job_id']}/reveal", {})
+    told = await _told(visit)
+    job = {**told["job"], "labels": whole["labels"], "prompt": whole["prompt"]}
+    return visit.page("jobs/job.html", rules=None, **{**told, "job": job, "revealed": True})
 
 
 async def live(visit: Visit) -> Response:
@@ -74,11 +84,13 @@ async def remediate(visit: Visit) -> Response:
 
 async def _told(visit: Visit) -> dict[str, Any]:
     path = f"/jobs/{visit.path['job_id']}"
-    job, timeline = await asyncio.gather(visit.get(path), visit.get(f"{path}/timeline"))
+    job, timeline = await asyncio.gather(visit.get(path, masked="true"), visit.get(f"{path}/timeline"))
     story = story_of(timeline["items"])
     can = _can(visit, job)
     return {
         "job": job,
+        "revealed": False,
+        "may_reveal": visit.principal.has(*REVEALS),
         "story": story,
         "limits": limits_of(job["decision"]["constraints"]),
         "result": await _result(visit, job) if job["state"] in ENDED else None,
@@ -113,12 +125,13 @@ def _can(visit: Visit, job: Mapping[str, Any]) -> str:
 async def _result(visit: Visit, job: Mapping[str, Any]) -> dict[str, Any]:
     """What the output gate let through, or why it is not shown."""
     try:
-        result = await visit.get(f"/jobs/{job['job_id']}/result")
+        result = await visit.get(f"/jobs/{job['job_id']}/result", value_bytes_max=str(PAYLOAD_BYTES_MAX))
     except ApiProblem as problem:
         if problem.code not in NOTHING_READABLE:
             raise
         return {"code": problem.code}
-    return {**result, "code": "", "tree": tree_of(result["value"]) if result["value"] is not None else None}
+    tree = tree_of(result["value"]) if result["value"] is not None else None
+    return {**result, "code": "", "tree": tree, "log_lines": log_lines(result["logs"])}
 
 
 async def _rules(visit: Visit) -> list[dict[str, Any]]:
@@ -133,6 +146,7 @@ PAGES = (
     Page("GET", "/jobs/{job_id}/live", live, roles=SEES),
     Page("GET", "/jobs/{job_id}/events", events, roles=SEES),
     Page("GET", "/jobs/{job_id}/rules", rules_as_written, roles=frozenset(SEES_RULES)),
+    Page("POST", "/jobs/{job_id}/reveal", reveal, roles=REVEALS),
     Page("POST", "/jobs/{job_id}/cancel", cancel, roles=SEES),
     Page("POST", "/jobs/{job_id}/retry", retry, roles=frozenset({Role.OPERATOR})),
     Page("POST", "/jobs/{job_id}/remediate", remediate, roles=frozenset({Role.AGENT})),

@@ -1,0 +1,90 @@
+"""People see a job's secrets only where they asked for them, and then it is on record, whichever page they are on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from holdgate.scheduler.state.audit import AuditTrail
+from support.api import ApiWorld
+from support.held import DEPLOY
+from support.secrets import Secrets
+from support.visiting import act, signed_in
+
+GITHUB = Secrets().github()
+FORM: dict[str, Any] = {
+    **DEPLOY,
+    "labels": {"env": "prod", "token": GITHUB},
+    "prompt": f"use {GITHUB}",
+    "payload": {"auth": GITHUB},
+}
+
+
+async def submitted(api: ApiWorld, **form: Any) -> str:
+    """A job with a secret in each place that an agent writes freely."""
+    reply = await api.submit(**{**FORM, **form})
+    assert reply.status_code == 202, reply.text
+    return str(reply.json()["job_id"])
+
+
+async def events_of(api: ApiWorld, kind: str) -> list[dict[str, Any]]:
+    """Of the audit trail."""
+    items = (await api.client("auditor").get("/api/v1/audit/events?limit=200")).json()["items"]
+    assert GITHUB not in str(items)
+    return [event for event in items if event["type"] == kind]
+
+
+@pytest.mark.parametrize("who", ["approver", "operator", "auditor", "agent"])
+async def test_no_page_shows_a_secret_by_itself(api: ApiWorld, who: str) -> None:
+    held, runs = await submitted(api), await submitted(api, topic="job.demo.read")
+    browser = await signed_in(api, who)
+    paths = [f"/jobs/{held}", f"/jobs/{runs}", f"/jobs/{held}/live", "/jobs", "/jobs/rows", f"/jobs?id={held}"]
+    if who != "agent":
+        paths += [f"/approvals/{held}", "/approvals", "/approvals/rows"]
+    for path in paths:
+        page = await browser.get(path)
+        assert (page.status_code, GITHUB in page.text) == (200, False), path
+    shown = (await browser.get(f"/jobs/{held}")).text
+    assert ("[redacted:secret:" in shown, "2 secrets in prompt and labels are masked" in shown) == (True, True)
+    assert ("Show as it was sent" in shown) == (who != "auditor")
+
+
+@pytest.mark.parametrize("who", ["approver", "operator", "agent"])
+async def test_who_asks_on_the_job_s_page_is_on_record(api: ApiWorld, who: str) -> None:
+    job_id = await submitted(api)
+    page = await act(await signed_in(api, who), f"/jobs/{job_id}/reveal")
+    assert (page.status_code, page.text.count(GITHUB) >= 2) == (200, True)
+    (event,) = await events_of(api, "job.revealed")
+    assert (event["actor"], event["job_id"]) == (who, job_id)
+
+
+@pytest.mark.parametrize(("who", "status"), [("auditor", 403), ("agent2", 404), ("stranger", 404)])
+async def test_others_are_not_shown_secrets(api: ApiWorld, who: str, status: int) -> None:
+    job_id = await submitted(api)
+    reply = await api.client(who).post(f"/api/v1/jobs/{job_id}/reveal", json={})
+    assert (reply.status_code, GITHUB in reply.text) == (status, False)
+    assert await events_of(api, "job.revealed") == []
+
+
+async def test_nothing_is_revealed_that_cannot_be_recorded(api: ApiWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = await submitted(api)
+
+    async def fails(*_: object) -> int:
+        raise OSError
+
+    monkeypatch.setattr(AuditTrail, "append", fails)
+    reply = await api.client("operator").post(f"/api/v1/jobs/{job_id}/reveal", json={})
+    assert (reply.status_code, GITHUB in reply.text) == (500, False)
+
+
+async def test_programs_ask_for_it_masked_or_as_it_was_sent(api: ApiWorld) -> None:
+    """An agent reads its own; who computes the hash needs every byte."""
+    job_id = await submitted(api)
+    client, path = api.client("agent"), f"/api/v1/jobs/{job_id}"
+    plain = (await client.get(path)).json()
+    assert (plain["labels"]["token"], plain["prompt"], "masked" in plain) == (GITHUB, f"use {GITHUB}", False)
+    masked = (await client.get(path, params={"masked": "true"})).json()
+    assert (masked["masked"], GITHUB in str(masked), masked["labels"]["env"]) == (2, False, "prod")
+    wrong = await client.get(path, params={"masked": "yes"})
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid_input")
