@@ -22,11 +22,14 @@ from typing import Any
 import httpx
 import redis
 from palette import shrink
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
+
+from holdgate.kernel.clock import SystemClock, rfc3339
 
 IMAGES = Path(__file__).parent / "images"
 SIZE = {"width": 1200, "height": 720}
 READY_WITHIN_S = 60
+DAY_MS = 86_400_000
 HELD = {"topic": "job.deploy.apply", "capability": "infra.write"}
 SERVICES = ("checkout", "search", "billing", "mail")
 PAGES = {
@@ -41,14 +44,36 @@ PAGES = {
     "dead-letters": ("operator", "/dead"),
     "workers": ("operator", "/workers"),
 }
+ONE_THEME = {
+    "bulk": ("approver", "/approvals?topic=job.deploy.canary"),
+    "sealed": ("approver", "/quarantine/{sealed}"),
+    "grants": ("approver", "/grants"),
+    "grant": ("approver", "/grants/{grant}"),
+    "delegations": ("approver", "/delegations"),
+    "sessions": ("approver", "/sessions"),
+    "status": ("operator", "/status"),
+    "audit": ("auditor", "/audit"),
+    "bundle": ("author", "/policy/bundles/house?before=1&after=2"),
+}
+"""Pages of which one picture is enough: in the light."""
+CANARY = "job.deploy.canary"
+HOUSE = """
+rules:
+  - id: house.hold-canary
+    decision: require_approval
+    reason: "a canary takes a part of the traffic"
+    severity: low
+    match: {{topics: [job.deploy.canary]}}
+    approvers: {{roles: [release-manager], quorum: 1, expires: {expires}, grants: true}}
+"""
 Ready = dict[str, Any]
 
 
 def main() -> None:
     """Write all of them."""
     IMAGES.mkdir(exist_ok=True)
-    with running() as ready:
-        ids = fill(ready)
+    with running() as (ready, folder):
+        ids = fill(ready, folder)
         make_up_history(ready)
         asyncio.run(take(ready, ids))
     size = sum(image.stat().st_size for image in IMAGES.glob("*.png"))
@@ -56,7 +81,7 @@ def main() -> None:
 
 
 @contextmanager
-def running() -> Iterator[Ready]:
+def running() -> Iterator[tuple[Ready, Path]]:
     """`holdgate up` in a directory of its own, on free ports."""
     with tempfile.TemporaryDirectory(prefix="holdgate-pictures-") as folder:
         ready_file = Path(folder) / "ready.json"
@@ -71,25 +96,77 @@ def running() -> Iterator[Ready]:
                     if process.poll() is not None or time.monotonic() > until_s:
                         sys.exit(f"the system did not start:\n{(Path(folder) / 'log').read_text()[-2000:]}")
                     time.sleep(0.05)
-                yield json.loads(ready_file.read_text())
+                yield json.loads(ready_file.read_text()), Path(folder)
             finally:
                 process.terminate()
                 process.wait(30)
 
 
-def fill(ready: Ready) -> dict[str, str]:
+def fill(ready: Ready, folder: Path) -> dict[str, str]:
     """Jobs that ended in each way, and ids for the pages of single ones."""
     agent, approver = _client(ready, "agent"), _client(ready, "approver")
+    for version, expires in enumerate(("4h", "8h"), 1):
+        _publish(ready, folder, version, HOUSE.format(expires=expires))
     for number in range(24):
         _submit(agent, topic="job.demo.read", prompt="status", labels={"team": "payments", "run": str(number)})
-    for topic in ("job.exec.shell", "job.demo.leak", "job.demo.key"):
+    for topic in ("job.exec.shell", "job.demo.leak"):
         _submit(agent, topic=topic, prompt="look at the logs")
+    sealed = _submit(agent, topic="job.demo.key", prompt="look at the logs")
     _submit(agent, topic="job.demo.fail", max_attempts=1)
     held = [_deployment(agent, service) for service in SERVICES]
     _vote(approver, held[0], "approve", "Read the change and the way back.")
     _vote(approver, held[1], "reject", "Not during the sale.")
     agent.get(f"/jobs/{held[0]}", params={"wait": "20s"})
-    return {"released": held[0], "held": held[2]}
+    agent.get(f"/jobs/{sealed}", params={"wait": "20s"})
+    return {"released": held[0], "held": held[2], "sealed": sealed, "grant": _canaries(agent, approver)}
+
+
+def _publish(ready: Ready, folder: Path, version: int, rules: str) -> None:
+    """A version of the bundle `house`, once the kernel decides by it."""
+    draft = folder / f"house-{version}"
+    draft.mkdir()
+    (draft / "rules.yaml").write_text(rules)
+    (draft / "bundle.yaml").write_text(
+        f'name: house\nversion: {version}\nexpires: "2040-01-01T00:00:00Z"\nrules: [rules.yaml]\n'
+    )
+    file, key, api_key = f"{draft}.bundle", f"{folder}/home/keys/author.key", folder / "author"
+    api_key.touch(mode=0o600)
+    api_key.write_text(ready["keys"]["author"])
+    for arguments in (
+        ("build", str(draft), "-o", file),
+        ("sign", file, "--key", key),
+        ("publish", file, "--api", ready["api"], "--api-key-file", str(api_key), "--accept-widening"),
+    ):
+        subprocess.run(
+            (sys.executable, "-m", "holdgate.scheduler.cli", "bundle", *arguments),
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+    until_s, operator = time.monotonic() + READY_WITHIN_S, _client(ready, "operator")
+    while ("house", version) not in _decided_by(operator):
+        if time.monotonic() > until_s:
+            sys.exit("the kernel does not take the bundle")
+        time.sleep(0.1)
+
+
+def _decided_by(operator: httpx.Client) -> set[tuple[str, int]]:
+    """Bundles and versions that every kernel decides by."""
+    kernels = operator.get("/policy/snapshots").json()["items"]
+    return set.intersection(*({(each["name"], each["version"]) for each in kernel["bundles"]} for kernel in kernels))
+
+
+def _canaries(agent: httpx.Client, approver: httpx.Client) -> str:
+    """Canaries that are held, a standing grant made of the first of them, and a delegation; the id of the grant."""
+    jobs = [_submit(agent, topic=CANARY, labels={"service": service}, payload={"share": 5}) for service in SERVICES]
+    shown = approver.get(f"/approvals/{jobs[0]}").json()
+    until = rfc3339(SystemClock().now_ms() + 5 * DAY_MS)
+    terms = {"labels": ["service"], "uses_max": 20, "expires_at": until, "reason": "Canaries are routine."}
+    about = {name: shown[name] for name in ("job_id", "job_hash", "snapshot")}
+    grant = approver.post("/grants", json={**about, **terms}).raise_for_status().json()
+    _submit(agent, topic=CANARY, labels={"service": SERVICES[0]}, payload={"share": 10})
+    lent = {"delegate": "approver2", "roles": ["release-manager"], "reason": "I am away until Thursday."}
+    approver.post("/delegations", json={**lent, "until": until}).raise_for_status()
+    return str(grant["grant_id"])
 
 
 def _deployment(agent: httpx.Client, service: str) -> str:
@@ -147,12 +224,14 @@ async def take(ready: Ready, ids: dict[str, str]) -> None:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for scheme in ("light", "dark"):
-            for who in sorted({who for who, _ in PAGES.values()}):
-                await _take_as(browser, ready, who, scheme, ids)
+            pages = {**PAGES, **(ONE_THEME if scheme == "light" else {})}
+            for who in sorted({who for who, _ in pages.values()}):
+                mine = {name: path.format(**ids) for name, (as_whom, path) in pages.items() if as_whom == who}
+                await _take_as(browser, ready, who, scheme, mine)
         await browser.close()
 
 
-async def _take_as(browser: Browser, ready: Ready, who: str, scheme: Any, ids: dict[str, str]) -> None:
+async def _take_as(browser: Browser, ready: Ready, who: str, scheme: Any, pages: dict[str, str]) -> None:
     context = await browser.new_context(
         base_url=ready["api"], viewport=SIZE, color_scheme=scheme, locale="en-GB", timezone_id="UTC"
     )
@@ -163,11 +242,20 @@ async def _take_as(browser: Browser, ready: Ready, who: str, scheme: Any, ids: d
     await page.get_by_label("API key").fill(ready["keys"][who])
     await page.get_by_role("button", name="Sign in").click()
     await page.locator("form[action='/sign-out']").wait_for(state="attached")
-    for name, (as_whom, path) in PAGES.items():
-        if as_whom == who:
-            await page.goto(path.format(**ids))
-            (IMAGES / f"{name}-{scheme}.png").write_bytes(shrink(await page.screenshot()))
+    for name, path in pages.items():
+        await page.goto(path)
+        if name == "bulk":
+            await _select_all(page)
+        (IMAGES / f"{name}-{scheme}.png").write_bytes(shrink(await page.screenshot()))
     await context.close()
+
+
+async def _select_all(page: Page) -> None:
+    """From the queue on to the page that decides many at once."""
+    for box in await page.locator("label.pick input").all():
+        await box.check()
+    await page.get_by_role("button", name="Decide selected").click()
+    await page.wait_for_url("**/approvals/selected")
 
 
 if __name__ == "__main__":

@@ -17,22 +17,42 @@ from holdgate.bundles.keys import generate, load_public, load_signer
 from holdgate.bundles.root import Approver
 from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler.up.provision import provision
+from support.waiting import eventually_sync
 from support.whole import Whole, running_whole
 
 pytestmark = pytest.mark.xdist_group("whole")
 
+HOUSE = """
+rules:
+  - id: house.hold-canary
+    decision: require_approval
+    reason: "a canary takes a part of the traffic"
+    match: {topics: [job.deploy.canary]}
+    approvers: {roles: [release-manager], quorum: 2, expires: 4h, grants: true}
+"""
+ANOTHER_RULE = """
+  - id: house.no-shell
+    decision: deny
+    reason: "no shells here"
+    match: {topics: [job.shell.open]}
+"""
+PASSPHRASE = "correct horse battery staple"
 PROD = ("--label", "env=prod", "--capability", "infra.write")
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
-    """A system whose root lists a key of the approver's own."""
+    """A system whose root lists two keys of the approver's own, one of them sealed."""
     folder = tmp_path_factory.mktemp("signed")
     made = provision(folder / "data", SystemClock())
     generate(folder / "mine.key", "approver")
+    generate(folder / "sealed.key", "approver", passphrase=PASSPHRASE.encode())
     present = parse_chain(made.home.root_file.read_bytes()).root
-    own = Approver(actor="approver", public_key=load_public(folder / "mine.key").raw.hex(), roles=["release-manager"])
-    root = present.model_copy(update={"approvers": [own]})
+    own = [
+        Approver(actor="approver", public_key=load_public(folder / name).raw.hex(), roles=["release-manager"])
+        for name in ("mine.key", "sealed.key")
+    ]
+    root = present.model_copy(update={"approvers": own})
     made.home.root_file.write_bytes(sign_root(root, [load_signer(made.home.key_file("root"))]))
     with running_whole(folder) as whole:
         yield whole
@@ -55,13 +75,42 @@ def environment() -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
+def publish(system: Whole, rules: str, version: int) -> None:
+    """A bundle `house` of `rules`, once a kernel decides by it."""
+    draft = system.folder.parent / f"house-{version}"
+    draft.mkdir()
+    (draft / "rules.yaml").write_text(rules)
+    about = f'name: house\nversion: {version}\nexpires: "2040-01-01T00:00:00Z"\nrules: [rules.yaml]\n'
+    (draft / "bundle.yaml").write_text(about)
+    file = str(draft.with_suffix(".bundle"))
+    bundle = [sys.executable, "-m", "holdgate.scheduler.cli", "bundle"]
+    key = {"HOLDGATE_API_KEY": system.key("author")}
+    for arguments in (
+        ["build", str(draft), "-o", file],
+        ["sign", file, "--key", str(system.folder / "keys" / "author.key")],
+        ["publish", file, "--api", system.api, "--accept-widening"],
+    ):
+        subprocess.run([*bundle, *arguments], env={**environment(), **key}, check=True, capture_output=True, timeout=60)
+
+
+def canary(system: Whole, service: str) -> tuple[str, list[str]]:
+    """A canary that is held."""
+    job_id = holdgate(system, "jobs", "submit", "job.deploy.canary", "--label", f"service={service}").stdout.strip()
+    return job_id, seen_of(system, job_id)
+
+
+def seen_of(system: Whole, job_id: str) -> list[str]:
+    """What a script says to vote on what it has seen now."""
+    shown = json.loads(holdgate(system, "approvals", "show", job_id, "--json").stdout)
+    return ["--yes", "--job-hash", shown["job_hash"], "--snapshot", shown["snapshot"]]
+
+
 def held(system: Whole, version: str = "1") -> tuple[str, list[str]]:
     """A job that waits for people, and what a script says to vote on what it has seen."""
     done = holdgate(system, "jobs", "submit", "job.deploy.apply", *PROD, "--payload", json.dumps({"version": version}))
     assert done.returncode == 4, done.stderr
     job_id = done.stdout.strip()
-    shown = json.loads(holdgate(system, "approvals", "show", job_id, "--json").stdout)
-    return job_id, ["--yes", "--job-hash", shown["job_hash"], "--snapshot", shown["snapshot"]]
+    return job_id, seen_of(system, job_id)
 
 
 def test_a_job_is_held_shown_released_and_its_result_read(system: Whole) -> None:
@@ -210,3 +259,70 @@ def test_a_sealed_output_is_released_by_two_people_and_destroyed_by_one(system: 
     told = holdgate(system, "quarantine", "show", other).stdout
     assert re.search(r"status +destroyed", told)
     assert "PRIVATE KEY" not in told
+
+
+def test_two_people_release_a_job_past_its_rules_and_it_says_so(system: Whole) -> None:
+    job_id, seen = held(system, "7")
+    glass = ["--break-glass", "--reason", "production is down"]
+    first = holdgate(system, "approvals", "approve", job_id, *seen, *glass)
+    assert first.stdout.startswith(f"{job_id}: your vote counts; 1 more "), first.stderr
+    listed = next(line for line in holdgate(system, "approvals", "list").stdout.splitlines() if job_id in line)
+    assert "  0/1 glass 1/2  " in listed
+    second = holdgate(system, "approvals", "approve", job_id, *seen, *glass, "--as", "approver2")
+    assert second.stdout == f"{job_id} is released, the job is queued\n", second.stderr
+    told = holdgate(system, "jobs", "show", job_id).stdout
+    assert re.search(r"released +past its rules: two people broke the glass", told)
+
+
+def test_a_vote_is_signed_with_a_key_that_a_passphrase_seals(system: Whole, tmp_path: Path) -> None:
+    """The passphrase comes from a file; with another nothing is voted."""
+    job_id, seen = held(system, "8")
+    for name, text in (("right", PASSPHRASE), ("wrong", "another one, and as long")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    sealed = str(system.folder.parent / "sealed.key")
+    sign = ["approvals", "approve", job_id, "--reason", "signed it", *seen, "--sign", sealed, "--passphrase-file"]
+    refused = holdgate(system, *sign, str(tmp_path / "wrong"))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("key_passphrase: ")
+    done = holdgate(system, *sign, str(tmp_path / "right"))
+    assert done.returncode == 0, done.stderr
+    assert "yes (own key)  approver" in holdgate(system, "approvals", "show", job_id).stdout
+
+
+def test_a_grant_is_given_by_two_used_shown_and_revoked_and_a_yes_is_confirmed_after_a_change(system: Whole) -> None:
+    publish(system, HOUSE, 1)
+    eventually_sync(
+        lambda: holdgate(system, "jobs", "submit", "job.deploy.canary").returncode == 4,
+        why="the new bundle is in force",
+    )
+    job_id, seen = canary(system, "checkout")
+    asked = holdgate(
+        *(system, "approvals", "grants", "request", job_id, "--uses", "3", "--for", "1d", "--label", "service"),
+        *("--reason", "routine", *seen, "--json"),
+    )
+    grant = json.loads(asked.stdout)
+    give = ["approvals", "grants", "approve", grant["grant_id"], "--yes", "--reason", "agreed", "--as", "approver2"]
+    stale = holdgate(system, *give, "--digest", "sha256:" + "0" * 64)
+    assert stale.stderr.startswith("grant_stale: "), stale.stderr
+    given = holdgate(system, *give, "--digest", grant["grant_digest"])
+    assert re.search(r"status +active", given.stdout), given.stderr
+    let_in = holdgate(system, "jobs", "submit", "job.deploy.canary", "--label", "service=checkout")
+    assert let_in.returncode == 0, let_in.stderr
+    shown = holdgate(system, "approvals", "grants", "show", grant["grant_id"]).stdout
+    assert re.search(r"uses +1 of 3, until ", shown)
+    assert re.search(rf"released +{let_in.stdout.strip()}", shown)
+    revoked = holdgate(system, "approvals", "grants", "revoke", grant["grant_id"], "--reason", "no longer routine")
+    assert re.search(r"status +revoked", revoked.stdout), revoked.stderr
+    again, about = canary(system, "checkout")
+
+    assert holdgate(system, "approvals", "approve", again, "--reason", "looked at it", *about).returncode == 0
+    publish(system, HOUSE + ANOTHER_RULE, 2)
+    eventually_sync(
+        lambda: "you may" in holdgate(system, "approvals", "show", again).stdout,
+        why="it is decided under the new policy",
+    )
+    confirmed = holdgate(system, "approvals", "reconfirm", again, *seen_of(system, again))
+    assert confirmed.stdout.startswith(f"{again}: your vote counts; 1 more "), confirmed.stderr
+    late = holdgate(system, "approvals", "reconfirm", again, *about)
+    assert late.stderr.startswith("approval_stale_policy: ")

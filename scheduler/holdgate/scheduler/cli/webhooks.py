@@ -36,9 +36,18 @@ def try_webhook(file: WebhooksFile, name: Annotated[str, typer.Argument(help="Wh
             raise Misconfigured(f"`{file}` has no webhook `{name[:64]}`")
         wrong = asyncio.run(_try(found[0]))
     if wrong is not None:
-        print(f"not delivered: {wrong}", file=sys.stderr)
+        print(f"not delivered: {_told(wrong, found[0].url)}", file=sys.stderr)
         raise typer.Exit(1)
     print("delivered")
+
+
+def _told(wrong: str, url: str) -> str:
+    """What went wrong, for who set the webhook up."""
+    if wrong == "timeout":
+        return f"`{url}` gave no answer in time"
+    if wrong.startswith("status_"):
+        return f"`{url}` answers with status {wrong.removeprefix('status_')}"
+    return f"nothing answers at `{url}` ({wrong})"
 
 
 async def _try(webhook: Webhook) -> str | None:

@@ -14,12 +14,14 @@ from typing import Any, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from holdgate.scheduler.visible import visible, visible_lines
 
 NOTHING = "-"
+LAST_COLUMN_MIN = 20
 STYLES = {
     "critical": "bold red",
     "high": "red",
@@ -59,10 +61,12 @@ class Out:
             print(visible(text), file=self._file, flush=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """A table; on a terminal it is folded to its width."""
+        """A table; on a terminal it is folded to its width, and where that is too narrow each row has two lines."""
         cells = [[NOTHING if value in (None, "", ()) else visible(value) for value in row] for row in rows]
         if self.is_terminal:
-            self._console(soft_wrap=False).print(rich_table(columns, cells))
+            console = self._console(soft_wrap=False)
+            made = rich_table if needed_width([columns, *cells]) <= console.width else stacked_table
+            console.print(made(columns, cells))
             return
         for line in aligned([columns, *cells]):
             print(line, file=self._file)
@@ -114,6 +118,24 @@ def rich_table(columns: Sequence[str], cells: Iterable[Sequence[str]]) -> Table:
         )
     for row in cells:
         table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+    return table
+
+
+def needed_width(rows: Sequence[Sequence[str]]) -> int:
+    """Below it a table is not read well: only its last column may be folded, to no less than LAST_COLUMN_MIN."""
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return sum(widths[:-1]) + 2 * len(widths[:-1]) + min(widths[-1], LAST_COLUMN_MIN)
+
+
+def stacked_table(columns: Sequence[str], cells: Iterable[Sequence[str]]) -> Table:
+    """The same for a narrow terminal: the id of each row on a line of its own, and below it the rest."""
+    first, *others = columns
+    table = Table(box=None, header_style="bold", padding=0)
+    table.add_column(Text(f"{first}\n  {'  '.join(others)}"), overflow="fold")
+    for name, *row in cells:
+        rest = Text("  ").join(Text(cell, style=STYLES.get(cell, "")) for cell in row)
+        table.add_row(Text(name, style="bold"))
+        table.add_row(Padding(rest, (0, 0, 0, 2)))
     return table
 
 
