@@ -12,9 +12,11 @@ import pytest
 
 from holdgate.kernel import subjects, wire
 from holdgate.kernel.ids import Tenant
+from holdgate.scheduler.identity.keys import read_keys, revoke_key
 from holdgate.scheduler.state.connection import key
 from support.api import ApiWorld
 from support.holding import hold
+from support.waiting import eventually
 
 TENANT = Tenant("default")
 PATH = "/api/v1/approvals/events"
@@ -70,6 +72,21 @@ async def test_a_job_that_becomes_held_and_what_people_do_with_it_is_heard(api: 
         assert await heard.next() == {"job_id": job_id, "state": "held"}
         await vote(api, job_id, "reject")
         assert await heard.next() == {"job_id": job_id, "state": "denied"}
+
+
+async def test_a_stream_ends_with_the_key_that_it_was_asked_for_with(api: ApiWorld) -> None:
+    """Whoever holds a key that was revoked hears of nothing that comes after."""
+    async with asyncio.timeout(30), api.client("approver").stream("GET", PATH) as reply:
+        path = api.settings.api_keys_file
+        revoke_key(path, next(one.key_id for one in read_keys(path) if one.actor == "approver"))
+
+        async def is_revoked() -> bool:
+            return (await api.client("approver").get("/api/v1/status")).status_code == 401
+
+        await eventually(is_revoked, why="the key is revoked")
+        job_id = await hold(api)
+        heard = [line async for line in reply.aiter_lines()]  # ends by itself
+    assert job_id not in "".join(heard)
 
 
 async def test_a_job_that_becomes_held_is_hinted_at(api: ApiWorld) -> None:

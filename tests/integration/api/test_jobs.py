@@ -112,6 +112,15 @@ async def test_a_stream_tells_each_state_and_ends_with_the_last(api: ApiWorld, r
     assert seen[-1] == "succeeded"
 
 
+async def test_a_stream_of_a_job_ends_with_the_key_that_it_was_asked_for_with(api: ApiWorld) -> None:
+    """Or with what the key gives: a file of keys that does not load gives nothing."""
+    job_id = await accepted(api)
+    async with asyncio.timeout(30), api.client().stream("GET", f"/api/v1/jobs/{job_id}/events") as reply:
+        api.settings.api_keys_file.write_text("not a file of keys")
+        async for _ in reply.aiter_lines():
+            pass  # ends by itself
+
+
 async def test_a_waiting_job_is_cancelled_at_once_and_only_once(api: ApiWorld) -> None:
     job_id, client = await accepted(api), api.client()
     reply = await client.post(f"/api/v1/jobs/{job_id}/cancel", json={"reason": "not needed"})

@@ -14,7 +14,7 @@ from holdgate.kernel.ids import Tenant
 from holdgate.kernel.permits import Signer
 from holdgate.scheduler.console import eventstream
 from holdgate.scheduler.identity.keys import read_keys, revoke_key
-from holdgate.scheduler.identity.principals import RELOAD_EVERY_MS
+from holdgate.scheduler.identity.principals import RELOAD_EVERY_MS, Principal
 from holdgate.scheduler.identity.sessions import LIFETIME_S, SessionEnded, SessionKind
 from holdgate.scheduler.state.connection import key
 from holdgate.scheduler.state.sessions import IDLE_S, PER_PERSON_MAX
@@ -266,3 +266,38 @@ async def test_events_end_with_the_session(api: ApiWorld, monkeypatch: pytest.Mo
         assert held.json()["state"] == "held"
         seen = [line async for line in reply.aiter_lines()]  # ends by itself
     assert held.json()["job_id"] not in "".join(seen)
+    again = await client.get("/approvals/events", headers={"Accept": "text/event-stream"})
+    assert (again.status_code, again.content) == (401, b"")  # no page, which is no stream
+
+
+async def test_events_end_with_the_rights_that_they_were_asked_for_with(
+    api: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role that somebody lost is lost for what is open, too; the browser asks again, and is told by the new ones."""
+    monkeypatch.setattr(eventstream, "LOOK_EVERY_S", 0.0)
+    client = await signed_in(api, "approver")
+    events = client.stream("GET", "/approvals/events", headers={"Accept": "text/event-stream"})
+    async with asyncio.timeout(30), events as reply:
+        of_key = api.deps.keys.principal_by_id
+
+        def less(key_id: str) -> Principal | None:
+            found = of_key(key_id)
+            return None if found is None else replace(found, roles=frozenset({"agent"}))
+
+        monkeypatch.setattr(api.deps.keys, "principal_by_id", less)
+        held = await api.submit(topic="job.deploy.site", labels={"env": "prod"}, capability="infra.write")
+        seen = [line async for line in reply.aiter_lines()]  # ends by itself
+    assert held.json()["job_id"] not in "".join(seen)
+
+
+async def test_who_tried_too_many_keys_keeps_the_form_and_is_let_in_by_one_that_holds(api: ApiWorld) -> None:
+    """With how long to wait; where they wanted to go is not lost."""
+    client = visitor(api)
+    for _ in range(11):
+        reply = await client.post("/sign-in", data={"key": "hgk_wrong", "next": "/sessions"})
+    assert (reply.status_code, int(reply.headers["retry-after"]) >= 1) == (429, True)
+    assert 'name="key"' in reply.text
+    assert 'value="/sessions"' in reply.text
+    assert "Too many keys" in reply.text
+    reply = await client.post("/sign-in", data={"key": api.keys["approver"], "next": "/sessions"})
+    assert (reply.status_code, reply.headers["location"]) == (303, "/sessions")

@@ -38,6 +38,7 @@ from holdgate.scheduler.console.security import (
 from holdgate.scheduler.console.signin import SignIn
 from holdgate.scheduler.console.static import PREFIX, StaticFiles
 from holdgate.scheduler.console.visit import OFF, THEMES, ApiProblem, Around, Shell, Visit, may_see
+from holdgate.scheduler.identity.principals import Principal
 from holdgate.scheduler.identity.sessions import SessionEnded, Sessions, Visitor
 
 log = structlog.get_logger("holdgate.console")
@@ -114,7 +115,7 @@ class Console:
         fields = await self._checked_fields(request, visitor)
         notice = read_notice(request.cookies.get(cookies.notice), visitor.session.csrf)
         token = request.cookies.get(cookies.session, "")
-        around = Around(request, cookies, lambda: self._is_signed_in(token), notice, fields)
+        around = Around(request, cookies, lambda: self._is_signed_in(token, visitor.principal), notice, fields)
         request.state.visit = visit = Visit(self._shell, visitor.session, visitor.principal, around)
         if isinstance(page, Page):
             if not may_see(visitor.principal, page):
@@ -148,12 +149,12 @@ class Console:
         except SessionEnded:
             return None
 
-    async def _is_signed_in(self, token: str) -> bool:
+    async def _is_signed_in(self, token: str, principal: Principal) -> bool:
+        """Whether the session lives and gives exactly the rights that it gave when `principal` came."""
         try:
-            await self._sessions.visitor(token, counts=False)
+            return (await self._sessions.visitor(token, counts=False)).principal == principal
         except HoldgateError:
             return False
-        return True
 
     async def _checked_fields(self, request: Request, visitor: Visitor) -> list[tuple[str, str]]:
         if request.method in {"GET", "HEAD"}:
@@ -219,7 +220,9 @@ def _who_may_see(page: Page, visitor: Visitor) -> str:
 def _to_sign_in(request: Request) -> Response:
     if "hx-request" in request.headers:
         return Response(status_code=401, headers={**PAGE_HEADERS, "hx-redirect": "/sign-in"})
-    if request.method not in {"GET", "HEAD"} or request.headers.get("accept", "") == "text/event-stream":
+    if request.headers.get("accept", "") == "text/event-stream":
+        return Response(status_code=401, headers=PAGE_HEADERS)  # ends the stream, where another page would confuse it
+    if request.method not in {"GET", "HEAD"}:
         return RedirectResponse("/sign-in", 303, headers=PAGE_HEADERS)
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     further = "" if wanted == "/" else f"?next={quote(wanted, safe='/')}"

@@ -14,6 +14,7 @@ from holdgate.scheduler.console.form import field_map, read_form
 from holdgate.scheduler.console.oidc import OidcSignIn
 from holdgate.scheduler.console.security import PAGE_HEADERS, is_ours, local_path
 from holdgate.scheduler.console.visit import ApiProblem, Shell, Visit, theme_of
+from holdgate.scheduler.errors import TooManyAttempts
 from holdgate.scheduler.identity.attempts import Attempts
 from holdgate.scheduler.identity.principals import ApiKeys
 from holdgate.scheduler.identity.sessions import SessionKind, Sessions
@@ -61,17 +62,30 @@ class SignIn:
         key, next_ = form.get("key", "").strip(), local_path(form.get("next", "/"))
         principal = self._keys.principal_of(key.encode()) if 0 < len(key) <= KEY_CHARS_MAX else None
         if principal is None:
-            if key:
-                await self._attempts.failed("key", client_of(request))
-            said = "This key is not known, or it was revoked." if key else "Enter an API key."
-            return self._page(request, cookies, next_=next_, refused=said)
+            return await self._refused(request, cookies, next_, is_tried=bool(key))
         token, _ = await self._sessions.open(principal, SessionKind.KEY, browser_of(request))
         self._attempts.accepted("key")
         response = RedirectResponse(next_, 303, headers=PAGE_HEADERS)
         cookies.keep_session(response, token)
         return response
 
-    def _page(self, request: Request, cookies: Cookies, *, next_: str, refused: str = "") -> Response:
+    async def _refused(self, request: Request, cookies: Cookies, next_: str, *, is_tried: bool) -> Response:
+        """The page once more, with why; a key that is known is taken however often others were not."""
+        if not is_tried:
+            return self._page(request, cookies, next_=next_, refused="Enter an API key.")
+        try:
+            await self._attempts.failed("key", client_of(request))
+        except TooManyAttempts as error:
+            wait_s = -(-error.retry_after_ms // 1000)
+            said = f"Too many keys were tried in vain. Try again in {wait_s} s; a key that is known is taken at once."
+            response = self._page(request, cookies, next_=next_, refused=said, status=429)
+            response.headers["retry-after"] = str(wait_s)
+            return response
+        return self._page(request, cookies, next_=next_, refused="This key is not known, or it was revoked.")
+
+    def _page(
+        self, request: Request, cookies: Cookies, *, next_: str, refused: str = "", status: int = 401
+    ) -> Response:
         context = {
             "next": local_path(next_),
             "refused": refused,
@@ -80,4 +94,4 @@ class SignIn:
             "version": self._shell.version,
         }
         text = self._shell.renderer.whole("sign-in.html", context)
-        return HTMLResponse(text, 401 if refused else 200, headers=PAGE_HEADERS)
+        return HTMLResponse(text, status if refused else 200, headers=PAGE_HEADERS)

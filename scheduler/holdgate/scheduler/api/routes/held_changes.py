@@ -15,6 +15,7 @@ from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.api.calls import Call, Reply, Write
 from holdgate.scheduler.api.events import EVERY_JOB, LOOK_AGAIN_S
 from holdgate.scheduler.api.routes.stream import EVENT_HEADERS, KEEPALIVE_S
+from holdgate.scheduler.api.still import may_still
 from holdgate.scheduler.state.approvals import Approvals, HeldChange
 
 LOOK_APART_S = 0.1
@@ -41,9 +42,10 @@ async def stream_changes(call: Call) -> Reply:
 async def _follow(call: Call, changes: _Changes, write: Write) -> None:
     clock = call.deps.clock
     started_ms = spoke_ms = clock.now_ms()
+    longest_ms = call.deps.limits.stream_s_max * 1000
     await write(b": here\n\n")
     async with call.deps.events.watch(changes.tenant, EVERY_JOB, call.receive) as watch:
-        while not watch.gone and clock.now_ms() - started_ms < call.deps.limits.stream_s_max * 1000:
+        while not watch.gone and may_still(call) and clock.now_ms() - started_ms < longest_ms:
             if told := await changes.next():
                 spoke_ms = clock.now_ms()
                 await write(b"".join(told))

@@ -8,6 +8,7 @@ from holdgate.scheduler.api.calls import CSP_NOTHING, SECURITY_HEADERS, Call, Re
 from holdgate.scheduler.api.events import LOOK_AGAIN_S
 from holdgate.scheduler.api.routes.jobs import require_job
 from holdgate.scheduler.api.shapes import job_row
+from holdgate.scheduler.api.still import may_still
 from holdgate.scheduler.state.jobs import JobView
 from holdgate.scheduler.state.transitions import TERMINAL
 
@@ -29,9 +30,10 @@ async def stream_job(call: Call) -> Reply:
 async def _follow(call: Call, view: JobView, write: Write) -> None:
     clock, tenant, job_id = call.deps.clock, view.job.tenant, view.job.job_id
     started_ms = spoke_ms = clock.now_ms()
+    longest_ms = call.deps.limits.stream_s_max * 1000
     told: tuple[object, ...] | None = None
     async with call.deps.events.watch(tenant, job_id, call.receive) as watch:
-        while not watch.gone and clock.now_ms() - started_ms < call.deps.limits.stream_s_max * 1000:
+        while not watch.gone and may_still(call) and clock.now_ms() - started_ms < longest_ms:
             view = await call.deps.jobs.require(tenant, job_id)
             now = (view.state, view.attempt, view.progress, view.waiting_reason)
             if now != told:

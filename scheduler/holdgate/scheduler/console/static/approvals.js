@@ -144,7 +144,10 @@
     const source = new EventSource(form.dataset.events);
     source.addEventListener("changed", freshen);
     source.addEventListener("open", () => { form.dataset.live = "yes"; freshen(); });
-    source.addEventListener("error", () => { form.dataset.live = ""; });
+    source.addEventListener("error", () => {
+      form.dataset.live = "";
+      if (source.readyState === EventSource.CLOSED) freshen(); // for good: whoever is signed out is led to sign in
+    });
     $("#arrivals").addEventListener("click", async () => {
       const fresh = await fetchRows(form);
       if (!fresh) return;
