@@ -34,11 +34,12 @@ PEOPLE: dict[str, tuple[str, ...]] = {
 }
 
 
-def rule(name: str, approvers: str, more: str = "") -> str:
-    """A rule that holds `job.<name>.run`."""
+def rule(name: str, approvers: str, more: str = "", topic: str = "") -> str:
+    """A rule that holds `job.<name>.run`, or `topic`."""
+    where = topic or f"job.{name}.run"
     return (
         f"  - id: {name}\n    decision: require_approval\n    reason: {name} is looked at\n{more}"
-        f'    match: {{topics: ["job.{name}.run"]}}\n    approvers: {{roles: [release-manager], {approvers}}}\n'
+        f'    match: {{topics: ["{where}"]}}\n    approvers: {{roles: [release-manager], {approvers}}}\n'
     )
 
 

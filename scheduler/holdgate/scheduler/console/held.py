@@ -13,7 +13,7 @@ from typing import Any
 
 from holdgate.kernel.clock import parse_rfc3339
 from holdgate.kernel.records import ApprovalRequirement
-from holdgate.kernel.standing import BREAK_GLASS_QUORUM, Ballot, breaks_glass, escalation_roles, missing
+from holdgate.kernel.standing import BREAK_GLASS_QUORUM, Ballot, escalation_roles, glass_votes, ordinary_missing
 from holdgate.scheduler.console.tree import LINES_MAX, tree_of
 from holdgate.scheduler.words.durations import duration, is_urgent, time_left
 
@@ -66,7 +66,7 @@ class Need:
 def needs_of(item: Mapping[str, Any]) -> list[Need]:
     """What each deciding rule asks for; votes are counted as the gate and the kernel count them."""
     held_ms = parse_rfc3339(item["created_at"])
-    ballots = [_ballot(vote) for vote in item["votes"] if vote["approve"]]
+    ballots = [_ballot(vote) for vote in item["votes"] if vote["approve"] and vote.get("counts", True)]
     waited_s = waited_s_of(item)
     return [_need(need, ballots, held_ms, waited_s) for need in item["requirements"]]
 
@@ -81,11 +81,11 @@ def waited_s_of(item: Mapping[str, Any]) -> int | None:
 
 def _need(facts: Mapping[str, Any], ballots: Sequence[Ballot], held_ms: int, waited_s: int | None) -> Need:
     requirement = ApprovalRequirement.from_dict(facts)
-    plain = missing(requirement, [ballot for ballot in ballots if not ballot.break_glass], held_ms)
-    glass = {ballot.person for ballot in ballots if breaks_glass(requirement, ballot)}
+    plain = ordinary_missing(requirement, ballots, held_ms)
+    glass = glass_votes(requirement, ballots)
     after_s = requirement.escalate_after_s
     escalated = after_s is not None and waited_s is not None and waited_s >= after_s
-    return Need(facts, max(0, requirement.quorum - plain), len(glass), escalated)
+    return Need(facts, max(0, requirement.quorum - plain), glass, escalated)
 
 
 def _ballot(vote: Mapping[str, Any]) -> Ballot:

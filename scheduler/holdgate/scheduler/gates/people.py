@@ -14,11 +14,6 @@ RolesNow: TypeAlias = Callable[[Tenant, ActorId], frozenset[str] | None]
 """The roles that a person's enabled keys hold now; None where no key was ever theirs (they sign in elsewhere)."""
 
 
-def are_keyed(roles: tuple[str, ...], now: frozenset[str] | None) -> bool:
-    """Whether the person's keys give all of `roles`: then these count as long as the keys do."""
-    return now is not None and now.issuperset(roles)
-
-
 def keyed_of(roles: tuple[str, ...], now: frozenset[str] | None) -> tuple[str, ...]:
     """Those of `roles` that the person's keys give."""
     return tuple(role for role in roles if now is not None and role in now)
@@ -45,10 +40,9 @@ def vote_now(vote: CastVote, now: frozenset[str] | None) -> CastVote:
     It counts for the roles that they still hold; whose they are is another's in somebody's stead, and the root's where
     the vote is signed with a key of one's own.
     """
-    if not vote.keyed:
-        return vote
-    if now is None or Role.APPROVER not in now:
+    held = still_held((*vote.roles, Role.APPROVER), now, keyed=vote.keyed)
+    if Role.APPROVER not in held:
         return replace(vote, is_void=True)
     if vote.own_key or vote.on_behalf_of is not None:
         return vote
-    return replace(vote, roles=still_held(vote.roles, now, keyed=vote.roles))
+    return replace(vote, roles=tuple(role for role in vote.roles if role in held))

@@ -106,8 +106,8 @@ def unpack_requirements(data: bytes) -> tuple[ApprovalRequirement, ...]:
 
 @dataclass(frozen=True, slots=True)
 class StoredVote:
-    """A vote as the approval keeps it. `own_key`: signed by the approver's own registered key; `keyed`: the approver's
-    API keys gave them all of their roles."""
+    """A vote as the approval keeps it. `own_key`: signed by the approver's own registered key; `keyed`: the roles that
+    the approver's API keys gave them."""
 
     approver: str
     roles: tuple[str, ...]
@@ -119,7 +119,7 @@ class StoredVote:
     on_behalf_of: str | None = None
     grant: str | None = None
     break_glass: bool = False
-    keyed: bool = False
+    keyed: tuple[str, ...] = ()
 
 
 def pack_vote(vote: StoredVote) -> bytes:
@@ -135,7 +135,7 @@ def pack_vote(vote: StoredVote) -> bytes:
             "on_behalf_of": vote.on_behalf_of,
             "grant": vote.grant,
             "break_glass": vote.break_glass,
-            "keyed": vote.keyed,
+            "keyed": list(vote.keyed),
             "signed": vote.signed.as_dict(),
         }
     )
@@ -146,7 +146,8 @@ def unpack_vote(data: bytes) -> StoredVote:
     record = unpack_stored(data)
     try:
         signed = Signed.from_dict(record.pop("signed"))
-        return StoredVote(**{**record, "roles": tuple(record["roles"]), "signed": signed})
+        lists = {name: tuple(record.get(name, ())) for name in ("roles", "keyed")}
+        return StoredVote(**{**record, **lists, "signed": signed})
     except (InvalidInput, KeyError, TypeError) as error:
         raise StateBroken("a stored vote cannot be read") from error
 

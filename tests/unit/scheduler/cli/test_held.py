@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from holdgate.client.models import Approval, JobInfo
+from holdgate.kernel.errors import InvalidInput
 from holdgate.scheduler.cli.people import held, jobs
 from holdgate.scheduler.cli.people.look import Look
 from holdgate.scheduler.cli.people.queue import votes_text
+from holdgate.scheduler.cli.people.vote import require_glass
 
 NEED: dict[str, Any] = {
     "rule": "prod",
@@ -120,6 +122,8 @@ def test_what_changed_is_told_in_words_one_line_a_change() -> None:
         ([vote("ann", glass=True)], "0/2 glass 1/2"),
         ([vote("ann", glass=True), vote("bo")], "1/2 glass 1/2"),
         ([{**vote("ann"), "roles": ["other"]}], "0/2"),
+        ([{**vote("ann"), "counts": False}, vote("bo")], "1/2"),
+        ([{**vote("ann", glass=True), "counts": False}], "0/2"),
     ],
 )
 def test_the_queue_counts_votes_as_the_rules_do(votes: list[dict[str, Any]], text: str) -> None:
@@ -152,3 +156,42 @@ def test_a_rejected_job_says_who_said_no_beside_why_it_was_held() -> None:
 def test_a_job_that_broken_glass_released_is_marked() -> None:
     found = dict(jobs._facts(job("require_approval", broke_glass=True), []))
     assert found["released"] == "past its rules: two people broke the glass"
+
+
+def test_of_votes_that_count_no_more_and_of_either_kind_it_is_told_what_is_missing() -> None:
+    votes = [vote("ann", glass=True), {**vote("bo"), "counts": False}]
+    found = told(votes=votes, votes_missing=2, glass_votes=1, glass_votes_needed=2)
+    assert found["missing"] == "2 more needed, or 1 more to break the glass (1 of 2 did)"
+    assert "(counts no more: may not approve now)" in found["votes"].splitlines()[1]
+    assert told(votes=votes, votes_missing=1, glass_votes=0, glass_votes_needed=2)["missing"] == "1 more needed"
+    assert "missing" not in told(votes_missing=2)
+
+
+@pytest.mark.parametrize(
+    ("may", "signed", "expected"),
+    [
+        (True, False, "break the glass: holdgate approvals approve job_1 --break-glass"),
+        (True, True, "break the glass: holdgate approvals approve job_1 --break-glass --sign KEYFILE"),
+        (False, True, None),
+        (None, False, None),
+    ],
+)
+def test_breaking_the_glass_is_offered_to_whom_the_api_says_may(
+    may: bool | None, signed: bool, expected: str | None
+) -> None:
+    assert told(may_break_glass=may, requirements=[{**NEED, "signed": signed}]).get("you may") == expected
+
+
+def test_of_several_rules_each_says_what_it_needs_by_its_name() -> None:
+    found = told(requirements=[NEED, {**NEED, "rule": "canary", "quorum": 1}])
+    assert [line.partition(":")[0] for line in found["needs"].splitlines()] == ["prod", "canary"]
+
+
+def test_who_cannot_break_the_glass_is_told_why_before_anything_is_asked() -> None:
+    shown = Approval.model_validate({**PENDING, "may_break_glass": False, "break_glass_refused_for": "approval_self"})
+    with pytest.raises(InvalidInput, match="approval_self"):
+        require_glass(shown)
+    unsigned = shown.model_copy(update={"break_glass_refused_for": "approval_signature_required"})
+    with pytest.raises(InvalidInput, match="no key of yours"):
+        require_glass(unsigned)
+    require_glass(shown.model_copy(update={"may_break_glass": True}))

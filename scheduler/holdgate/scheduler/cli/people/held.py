@@ -17,6 +17,7 @@ from holdgate.scheduler.console.held import STATUS_WORDS
 from holdgate.scheduler.words.bounds import bounds_of
 from holdgate.scheduler.words.changes import changes_of
 from holdgate.scheduler.words.durations import duration, time_left
+from holdgate.scheduler.words.votes import or_glass
 
 Fact = tuple[str, object]
 SIMILAR = ("similar job", "status", "became", "decided by", "when")
@@ -78,6 +79,7 @@ def vote_text(vote: Mapping[str, Any]) -> str:
     whom = f" for {vote['on_behalf_of']}" if vote.get("on_behalf_of") else ""
     marks = ", ".join(name.replace("_", " ") for name in MARKS if vote.get(name))
     how = ("yes" if vote.get("approve") else "no") + (f" ({marks})" if marks else "")
+    how += "" if vote.get("counts", True) else " (counts no more: may not approve now)"
     return f"{how}  {vote.get('approver')}{whom}  {clock_text(vote.get('cast_at'))}  {vote.get('reason', '')}"
 
 
@@ -152,8 +154,18 @@ def _why(look: Look) -> Iterable[Fact]:
         yield ("decided by" if item.get("deciding") else "also matched"), _rule_text(item)
     constraints = shown.constraints or ({} if shown.decision is None else shown.decision.constraints)
     yield "constraints", "\n".join(f"{name} {much}" for name, much in bounds_of(constraints))
-    yield "needs", "\n".join(requirement_text(item) for item in shown.requirements)
+    yield "needs", "\n".join(_need_text(item, len(shown.requirements)) for item in shown.requirements)
     yield "votes", "\n".join(vote_text(vote) for vote in shown.votes)
+    if shown.status == PENDING and shown.votes and shown.votes_missing is not None:
+        yield "missing", f"{shown.votes_missing} more needed{or_glass(shown.as_dict())}"
+    if shown.may_break_glass:
+        signed = " --sign KEYFILE" if any(item.get("signed") for item in shown.requirements) else ""
+        yield "you may", f"break the glass: holdgate approvals approve {shown.job_id} --break-glass{signed}"
+
+
+def _need_text(item: Mapping[str, Any], of: int) -> str:
+    """What a rule asks for; which rule, where there are several."""
+    return f"{item['rule']}: {requirement_text(item)}" if of > 1 and item.get("rule") else requirement_text(item)
 
 
 def _rule_text(item: Mapping[str, Any]) -> str:

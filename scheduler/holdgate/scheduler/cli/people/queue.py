@@ -37,9 +37,8 @@ def votes_text(item: Approval) -> str:
     """Votes that count of those that the rule that misses most asks for; those that break the glass by themselves."""
     if item.created_at is None or not item.requirements:
         return ""
-    plain = tuple(vote for vote in item.votes if not vote.get("break_glass"))
-    need = max(needs_of({**item.as_dict(), "votes": plain}), key=lambda found: found.missing)
-    glass = len(item.votes) - len(plain)
+    needs = needs_of(item.as_dict())
+    need, glass = max(needs, key=lambda found: found.missing), max(found.glass for found in needs)
     return f"{need.yes}/{need.facts['quorum']}" + (f" glass {glass}/{BREAK_GLASS_QUORUM}" if glass else "")
 
 

@@ -12,14 +12,18 @@ from typing import Annotated
 
 import typer
 
-from holdgate.client.models import VoteResult
+from holdgate.client.models import Approval, VoteResult
 from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.errors import InvalidInput
 from holdgate.scheduler.cli.people.asking import agrees, reason_of, seen, typed_confirmation
 from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.exits import Exit
 from holdgate.scheduler.cli.people.look import look_at, proved_look
 from holdgate.scheduler.cli.people.output import note
 from holdgate.scheduler.cli.people.times import until_of
+from holdgate.scheduler.words.votes import or_glass
+
+SIGNATURE_REQUIRED = "approval_signature_required"
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id")]
 Reason = Annotated[str | None, typer.Option(help="Why; asked for on a terminal")]
@@ -54,6 +58,7 @@ def approve_command(  # noqa: PLR0913  options by name
     shown = seen(session, job_id, yes, job_hash, snapshot, look_by)
     if not yes:
         if break_glass:
+            require_glass(shown)
             note("BREAKING GLASS: past the quorum of the rule; everybody who answers for the system is told")
         confirm = confirm or (None if break_glass else typed_confirmation(shown.requirements))
         if not agrees("release it"):
@@ -125,11 +130,21 @@ def defer_command(
         session.out.say(f"{row.job_id} is put off until {then}")
 
 
+def require_glass(shown: Approval) -> None:
+    """InvalidInput where the API says that the caller cannot break the glass over it."""
+    if shown.may_break_glass is not False:
+        return
+    why = shown.break_glass_refused_for
+    then = "; its rule wants it signed, and the root lists no key of yours" if why == SIGNATURE_REQUIRED else ""
+    raise InvalidInput(f"you cannot break the glass over this job: `{why}`{then}")
+
+
 def _print_vote(session: Session, result: VoteResult) -> Exit:
     if session.out.as_json:
         session.out.document(result.as_dict())
     elif result.status == "pending":
-        session.out.say(f"{result.job_id}: your vote counts; {result.votes_missing} more needed")
+        glass = or_glass(result.as_dict())
+        session.out.say(f"{result.job_id}: your vote counts; {result.votes_missing} more needed{glass}")
     else:
         session.out.say(f"{result.job_id} is {result.status}, the job is {result.state}")
     return Exit.DONE

@@ -28,14 +28,11 @@ from holdgate.scheduler.console.held import (
 )
 from holdgate.scheduler.console.page import Page
 from holdgate.scheduler.console.visit import ApiProblem, Visit
-from holdgate.scheduler.identity.principals import Principal
 from holdgate.scheduler.words.bounds import bounds_of
 from holdgate.scheduler.words.changes import changes_of
 from holdgate.scheduler.words.durations import duration
+from holdgate.scheduler.words.votes import or_glass
 
-BREAK_GLASS = "break_glass"
-NOT_THE_GLASS_EITHER = frozenset({"approval_duplicate_vote", "approval_self"})
-"""Why somebody may not vote, and may not break the glass either."""
 NO_DRAFT: Mapping[str, str] = {"reason": "", "confirm": "", "on_behalf_of": ""}
 LINES_ASKED_MAX = 2000
 HOURS = {"1", "4", "24", "72"}
@@ -105,7 +102,7 @@ async def _vote(
 def _told(done: Mapping[str, Any]) -> str:
     match done["status"]:
         case "pending":
-            return f"Your vote counts. {more_needed(done['votes_missing'])}."
+            return f"Your vote counts. {more_needed(done['votes_missing'])}{or_glass(done)}."
         case "rejected":
             return "Rejected. It will not run."
         case _:
@@ -158,7 +155,7 @@ async def _held_page(
         behalf=behalf,
         is_approver=visit.principal.has(*APPROVER),
         refused=_refused(item, behalf),
-        may_break=may_break(item, visit.principal),
+        may_break=item["may_break_glass"],
         **time_context(item),
         **rules_context(item, rules["items"] if rules else ()),
         **job_context(revealed_of(revealed) if revealed else masked, _lines(visit)),
@@ -193,15 +190,6 @@ def _refused(item: Mapping[str, Any], behalf: list[str]) -> tuple[str, str] | No
     if code is None or (code == "approval_forbidden" and behalf):
         return None
     return words_of(code)
-
-
-def may_break(item: Mapping[str, Any], principal: Principal) -> bool:
-    """Whether to offer breaking the glass, which takes people who have not voted; whether it counts is decided by the
-    gate."""
-    if item["refused_for"] in NOT_THE_GLASS_EITHER:
-        return False
-    involved = principal.actor == item["actor"] or principal.actor in item["principals"]
-    return BREAK_GLASS in principal.roles and asked_of(item).break_glass and not involved
 
 
 def _lines(visit: Visit) -> int:

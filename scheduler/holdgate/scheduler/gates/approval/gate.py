@@ -41,14 +41,15 @@ from holdgate.scheduler.gates.approval.checks import (
 from holdgate.scheduler.gates.approval.forms import Delegations, VoteForm
 from holdgate.scheduler.gates.approval.fresh import StillHeld
 from holdgate.scheduler.gates.approval.look import Look
-from holdgate.scheduler.gates.approval.signed import OwnVote, keys_of, to_sign, verify_own
+from holdgate.scheduler.gates.approval.signed import OwnVote, is_as_signed, keys_of, to_sign, verify_own
 from holdgate.scheduler.gates.approval.stale import changes, earlier_yes
-from holdgate.scheduler.gates.people import RolesNow, are_keyed
+from holdgate.scheduler.gates.people import RolesNow, keyed_of
 from holdgate.scheduler.gates.trust import TrustInForce
 from holdgate.scheduler.state.approvals import (
     Approvals,
     ApprovalStatus,
     ApprovalView,
+    CastVote,
     PastRound,
     VoteRequest,
     VoteResult,
@@ -68,7 +69,7 @@ class _Casting:
     ballot: Ballot
     record: Vote
     own: OwnVote | None
-    keyed: bool
+    keyed: tuple[str, ...]
     details: tuple[tuple[str, str | tuple[str, ...]], ...]
 
 
@@ -107,7 +108,7 @@ class ApprovalGate:
         verify_shown(shown, approval)
         view = await self._jobs.require(approver.tenant, job_id)
         past = await self._approvals.past(approver.tenant, job_id)
-        yes = earlier_yes(past, approval, view.decision, approver.actor)
+        yes = self._earlier_yes(approver, past, approval, view)
         if yes is None:
             raise ApprovalNotReconfirmable
         return await self._approve(approver, job_id, VoteForm(shown, yes.reason, confirm), past)
@@ -147,7 +148,7 @@ class ApprovalGate:
         if approval.reading_s and (refusal is None or refusal.code == ApprovalForbidden.code):
             seen_ms = await self._approvals.view(approver.tenant, approval, approver.actor, now_ms)
         left_ms = reading_left_ms(seen_ms, approval.requirements, now_ms)
-        yes = earlier_yes(past, approval, view.decision, approver.actor) if refusal is None else None
+        yes = self._earlier_yes(approver, past, approval, view) if refusal is None else None
         expected = self._record(approver, approval, view, reason="", approve=True)
         return Look(
             refused_for=None if refusal is None else refusal.code,
@@ -169,6 +170,14 @@ class ApprovalGate:
             return known[topic]
 
         return of
+
+    def _earlier_yes(
+        self, approver: Approver, past: PastRound | None, approval: ApprovalView, view: JobView
+    ) -> CastVote | None:
+        yes = earlier_yes(past, approval, view.decision, approver.actor)
+        if yes is None or past is None:
+            return None
+        return yes if is_as_signed(yes, approval.job_id, past, approver.tenant, self._trust()) else None
 
     def _refusal(self, approver: Approver, approval: ApprovalView, now_ms: int) -> HoldgateError | None:
         try:
@@ -219,7 +228,7 @@ class ApprovalGate:
             # The kernel will judge it by when it says that it was cast.
             ballot = replace(ballot, cast_ms=own.issued_ms)
             verify_may_vote(approver, approval, ballot)
-        keyed = are_keyed(approver.roles, self._roles_now(approver.tenant, approver.actor))
+        keyed = keyed_of(approver.roles, self._roles_now(approver.tenant, approver.actor))
         return _Casting(approval, view, ballot, record, own, keyed, details)
 
     async def _ballot(

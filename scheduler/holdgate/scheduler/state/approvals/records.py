@@ -32,8 +32,8 @@ class ApprovalStatus(StrEnum):
 class CastVote:
     """A vote on record: who, in which roles, yes or no, why, when, and the signed link.
 
-    `keyed`: the approver's API keys gave them all of their roles, so that it counts as long as they do. `is_void`: it
-    counts no more, for they do not.
+    `keyed`: the roles that the approver's API keys gave them, which count as long as these do. `is_void`: it counts no
+    more, for the keys let them approve no more.
     """
 
     approver: ActorId
@@ -46,7 +46,7 @@ class CastVote:
     on_behalf_of: ActorId | None = None
     grant: str | None = None
     break_glass: bool = False
-    keyed: bool = False
+    keyed: tuple[str, ...] = ()
     is_void: bool = False
 
 
@@ -157,7 +157,7 @@ class VoteRequest:
     own_key: bool = False
     on_behalf_of: ActorId | None = None
     break_glass: bool = False
-    keyed: bool = False
+    keyed: tuple[str, ...] = ()
     confirm: str = ""
     has_read: bool = False
     details: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
