@@ -17,6 +17,7 @@ from holdgate.kernel.links import Signed
 from holdgate.scheduler.errors import DelegationEnded, DelegationLimit, DelegationNotFound, StateBroken
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.connection import Arg, Scripts, key
+from holdgate.scheduler.state.newest import newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +87,17 @@ class Delegations:
         found = await self._scripts.command(
             "ZREVRANGE", key(tenant, "delegations_of", person_of(person)), 0, 2 * limits.DELEGATIONS_MAX
         )
-        return await self._known(tenant, found)
+        return await self._known(tenant, [item.decode() for item in found])
 
     async def listed(
         self, tenant: Tenant, limit: int, cursor: str | None = None
     ) -> tuple[list[StoredDelegation], str | None]:
         """All of the tenant, newest first, and the next cursor."""
-        start = "+" if cursor is None else f"({cursor}"
-        found = await self._scripts.command(
-            "ZREVRANGEBYLEX", key(tenant, "delegations"), start, "-", "LIMIT", 0, limit + 1
-        )
-        after = found[limit - 1].decode() if len(found) > limit else None
-        return await self._known(tenant, found[:limit]), after
+        ids, after = await newest(self._scripts, key(tenant, "delegations"), limit, cursor)
+        return await self._known(tenant, ids), after
 
-    async def _known(self, tenant: Tenant, ids: Sequence[bytes]) -> list[StoredDelegation]:
-        found = await self._get_many(tenant, [DelegationId(item.decode()) for item in ids])
+    async def _known(self, tenant: Tenant, ids: Sequence[str]) -> list[StoredDelegation]:
+        found = await self._get_many(tenant, [DelegationId(item) for item in ids])
         return [item for item in found if item is not None]
 
     async def _get_many(self, tenant: Tenant, ids: Sequence[DelegationId]) -> list[StoredDelegation | None]:

@@ -31,6 +31,7 @@ from holdgate.scheduler.errors import (
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.connection import Arg, Scripts, key
 from holdgate.scheduler.state.delegations import oldest_id
+from holdgate.scheduler.state.newest import newest
 
 
 class GrantStatus(StrEnum):
@@ -202,10 +203,8 @@ class Grants:
         self, tenant: Tenant, limit: int, cursor: str | None = None
     ) -> tuple[list[StoredGrant], str | None]:
         """All of the tenant, newest first, and the next cursor."""
-        start = "+" if cursor is None else f"({cursor}"
-        found = await self._scripts.command("ZREVRANGEBYLEX", key(tenant, "grants"), start, "-", "LIMIT", 0, limit + 1)
-        after = found[limit - 1].decode() if len(found) > limit else None
-        grants = await self._get_many(tenant, [GrantId(item.decode()) for item in found[:limit]])
+        ids, after = await newest(self._scripts, key(tenant, "grants"), limit, cursor)
+        grants = await self._get_many(tenant, [GrantId(item) for item in ids])
         return [grant for grant in grants if grant is not None], after
 
     async def uses(self, tenant: Tenant, grant_id: GrantId, limit: int) -> list[tuple[JobId, int]]:

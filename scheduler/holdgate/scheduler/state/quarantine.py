@@ -16,6 +16,7 @@ from holdgate.kernel.wire import pack, unpack
 from holdgate.scheduler.errors import QUARANTINE_ERRORS, QuarantineNotFound, StateBroken
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.connection import Arg, Scripts, key
+from holdgate.scheduler.state.newest import newest
 from holdgate.scheduler.state.transitions import State
 
 
@@ -106,18 +107,15 @@ class Quarantine:
         self, tenant: Tenant, limit: int, cursor: str | None = None
     ) -> tuple[list[QuarantineItem], str | None]:
         """Those that were not released, without their bytes, newest first, and the next cursor."""
-        start = "+" if cursor is None else f"({cursor}"
-        found = await self._scripts.command(
-            "ZREVRANGEBYLEX", key(tenant, "state", State.QUARANTINED), start, "-", "LIMIT", 0, limit + 1
-        )
-        job_ids = [JobId(job_id.decode()) for job_id in found[:limit]]
+        ids, following = await newest(self._scripts, key(tenant, "state", State.QUARANTINED), limit, cursor)
+        job_ids = [JobId(job_id) for job_id in ids]
         calls: list[tuple[Arg, ...]] = []
         for job_id in job_ids:
             calls += _calls(tenant, job_id)
         replies = await self._scripts.commands(calls)
         rows = zip(job_ids, *(replies[start::4] for start in range(4)), strict=True)
         items = [_item(*row) for row in rows if row[1][0] is not None and row[4] is not None]
-        return items, job_ids[-1] if len(found) > limit else None
+        return items, following
 
     async def get(self, tenant: Tenant, job_id: JobId) -> QuarantineItem | None:
         """One with its bytes where they are inline; also one that was released; None when there is none."""

@@ -15,6 +15,7 @@ from holdgate.kernel.wire import pack
 from holdgate.scheduler.errors import SessionNotFound
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.connection import INDEX, Scripts, key
+from holdgate.scheduler.state.newest import newest
 
 IDLE_S = 30 * 60
 WRITTEN_EVERY_S = 60
@@ -72,14 +73,12 @@ class LiveSessions:
     ) -> tuple[list[SessionView], str | None]:
         """Sessions, the newest first, of `actor` or of everybody; and where to go on."""
         index = key(tenant, "sessions") if actor is None else key(tenant, "sessions_of", person_of(actor))
-        top = "+" if before is None else f"({before}"
-        ids = await self._scripts.command("ZREVRANGEBYLEX", index, top, "-", "LIMIT", 0, limit + 1)
-        sids = [raw.decode() for raw in ids[:limit]]
+        sids, following = await newest(self._scripts, index, limit, before)
         found = await self._scripts.commands(
             [("HMGET", key(tenant, "session", sid), "actor", "seen", "expires", "shown") for sid in sids]
         )
         views = [_view(sid, values) for sid, values in zip(sids, found, strict=True) if values[0] is not None]
-        return views, sids[-1] if len(ids) > limit else None
+        return views, following
 
 
 def _view(sid: str, values: list[bytes]) -> SessionView:

@@ -36,6 +36,7 @@ from holdgate.scheduler.state.approvals.records import (
 from holdgate.scheduler.state.approvals.rows import FIELDS, held_change, past_round, redecide_args, view_of
 from holdgate.scheduler.state.approvals.voting import cast, vote_args, vote_result
 from holdgate.scheduler.state.connection import Arg, Scripts, key
+from holdgate.scheduler.state.newest import newest
 from holdgate.scheduler.state.transitions import State
 
 log = structlog.get_logger(__name__)
@@ -72,14 +73,9 @@ class Approvals:
         self, tenant: Tenant, limit: int, cursor: str | None = None
     ) -> tuple[list[ApprovalView], str | None]:
         """Pending approvals, newest job first, and the next cursor."""
-        start = "+" if cursor is None else f"({cursor}"
-        found = await self._scripts.command(
-            "ZREVRANGEBYLEX", key(tenant, "state", State.HELD), start, "-", "LIMIT", 0, limit + 1
-        )
-        job_ids = [JobId(job_id.decode()) for job_id in found[:limit]]
-        views = [view for view in await self._get_many(tenant, job_ids, skip_broken=True) if view is not None]
-        pending = [view for view in views if view.status is ApprovalStatus.PENDING]
-        return pending, job_ids[-1] if len(found) > limit else None
+        ids, following = await newest(self._scripts, key(tenant, "state", State.HELD), limit, cursor)
+        views = await self._get_many(tenant, [JobId(job_id) for job_id in ids], skip_broken=True)
+        return [view for view in views if view is not None and view.status is ApprovalStatus.PENDING], following
 
     async def list_waiting(
         self,
