@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgpack
 import pytest
 
+from holdgate.kernel.ids import Tenant
+from holdgate.scheduler.state.connection import key
 from support.api import ApiWorld
 from support.holding import CAREFUL, careful, publish_rules
 
+TENANT = Tenant("default")
 PAIR = "roles: [release-manager], quorum: 2"
 UNRELATED = '  - {id: other, decision: allow, reason: r, match: {topics: ["job.other.run"]}}\n'
 
@@ -74,6 +78,25 @@ async def test_where_the_rule_says_the_same_an_earlier_yes_is_given_again_in_one
     assert [event.get("confirms_round") for event in events if event["type"] == "approval.vote"] == [None, "1"]
     assert (await act(api, shown, "reconfirm")).json()["code"] == "approval_duplicate_vote"
     assert (await act(api, shown, "approve", "approver2", reason="me too")).json()["status"] == "released"
+
+
+@pytest.mark.parametrize("field", ["reason", "approver"])
+async def test_an_earlier_yes_that_is_not_what_was_signed_is_not_offered(
+    api: ApiWorld, tmp_path: Path, field: str
+) -> None:
+    """Who writes to Redis puts no words into anybody's mouth, and no yes."""
+    before = await voted_once(api, tmp_path, careful(PAIR))
+    await publish_rules(api, tmp_path, careful(PAIR, UNRELATED), 2)
+    shown = await again(api, before)
+    where = key(TENANT, "approval", before["job_id"])
+    kept = msgpack.unpackb(await api.scripts.command("HGET", where, "before"), raw=True)
+    vote = msgpack.unpackb(kept[-1][0], raw=False)
+    vote[field] = {"reason": "I looked at all of it", "approver": "approver2"}[field]
+    kept[-1][0] = msgpack.packb(vote)
+    await api.scripts.command("HSET", where, "before", msgpack.packb(kept))
+    who = vote["approver"]
+    assert (await shown_to(api, before["job_id"], who))["can_reconfirm"] is False
+    assert (await act(api, shown, "reconfirm", who)).json()["code"] == "approval_not_reconfirmable"
 
 
 @pytest.mark.parametrize(

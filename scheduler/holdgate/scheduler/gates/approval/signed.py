@@ -12,11 +12,12 @@ from typing import Any
 from holdgate.kernel import limits
 from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.errors import Forged, InvalidInput
-from holdgate.kernel.ids import ActorId, is_same
+from holdgate.kernel.ids import ActorId, JobId, Tenant, is_same
 from holdgate.kernel.links import Signed, Vote
 from holdgate.kernel.permits import open_signed
 from holdgate.kernel.trust import ApproverKey, Trust
 from holdgate.scheduler.errors import ApprovalSignatureInvalid
+from holdgate.scheduler.state.approvals import CastVote, PastRound
 
 SIGNED_AGO_S_MAX = 15 * 60
 """A vote counts by when it says that it was cast; what was signed long ago is to be looked at again."""
@@ -72,6 +73,27 @@ def verify_own(signed: Signed, expected: Vote, trust: Trust | None, now_ms: int)
             raise ApprovalSignatureInvalid(f"the signed vote has another `{name}` than was shown or sent")
     _verify_times(vote, expected, now_ms)
     return OwnVote(signed, key.roles, vote.issued_ms, vote.break_glass)
+
+
+def is_as_signed(vote: CastVote, job_id: JobId, past: PastRound, tenant: Tenant, trust: Trust | None) -> bool:
+    """Whether a vote of an earlier round, as Redis gives it, is what was signed then, for this job."""
+    key = None if trust is None else trust.approvers.get(vote.signed.key)
+    if trust is None or (vote.own_key and (key is None or not is_same(key.actor, vote.approver))):
+        return False
+    try:
+        said = open_signed(vote.signed, Vote, trust.approver_keys if vote.own_key else trust.api)
+    except (Forged, InvalidInput):
+        return False
+    bound = (said.job_id, said.job_hash, said.snapshot, said.tenant)
+    words = (said.approver, said.approve, said.reason, said.on_behalf_of, said.grant, said.break_glass)
+    return bound == (job_id, past.job_hash, past.snapshot, tenant) and words == (
+        vote.approver,
+        vote.approve,
+        vote.reason,
+        vote.on_behalf_of,
+        vote.grant,
+        vote.break_glass,
+    )
 
 
 _AS_SHOWN = (
