@@ -221,6 +221,25 @@ def test_where_nothing_answers_is_named_and_what_was_passed_by(
     assert ("the system in `.holdgate` was not asked" in done.output) == is_up_here
 
 
+@pytest.mark.parametrize(
+    ("url", "warns"),
+    [
+        ("http://api.example:8081", True),
+        ("http://10.0.0.7", True),
+        ("https://api.example", False),
+        ("http://127.0.0.1:8081", False),
+        ("http://[::1]:8081", False),
+        ("http://localhost:8081", False),
+    ],
+)
+def test_who_sends_a_key_over_the_network_in_the_clear_is_warned(
+    called: list[connection.Target], url: str, warns: bool
+) -> None:
+    done = invoke(jobs_app, "list", "--api", url, HOLDGATE_API_KEY="k")
+    assert (done.exit_code, len(called)) == (99, 1)
+    assert ("in the clear; use https" in done.stderr) == warns
+
+
 def test_a_title_of_the_api_is_told_in_the_middle_of_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     for detail in ("The output is quarantined", "API keys are wanted", "`x` is none"):
         with pytest.raises(typer.Exit), told(Out(as_json=False)):

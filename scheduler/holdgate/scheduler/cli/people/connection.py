@@ -18,8 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from inspect import Parameter, signature
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import SecretStr, ValidationError
@@ -30,7 +32,7 @@ from holdgate.client.errors import Unavailable
 from holdgate.client.settings import ClientSettings
 from holdgate.kernel.errors import InvalidInput
 from holdgate.scheduler.cli.people.exits import Exit
-from holdgate.scheduler.cli.people.output import Out
+from holdgate.scheduler.cli.people.output import Out, note
 from holdgate.scheduler.cli.people.refusal import told
 from holdgate.scheduler.up.home import Home
 
@@ -115,6 +117,7 @@ def calls_api(role: str) -> Callable[[Callable[Concatenate[Session, P], Exit | N
             out = Out(chosen.pop("as_json"))
             with told(out):
                 target = target_of(context, role, **chosen)
+                _warn_of_plain_http(target.url)
                 with _named(target), _client(target) as client:
                     code = command(Session(client, target, out), **given)  # type: ignore[call-arg]  # options by name
             raise typer.Exit(Exit.DONE if code is None else code)
@@ -160,6 +163,17 @@ def _key_of(file: Path | None, key: str | None) -> str:
             "running `holdgate up`"
         )
     return found
+
+
+def _warn_of_plain_http(url: str) -> None:
+    """A key that leaves this machine in the clear is everybody's on the way."""
+    try:
+        parts = urlsplit(url)
+        is_here = parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        is_here = False
+    if url.startswith("http://") and not is_here:
+        note(f"warning: your API key goes to `{url}` in the clear; use https")
 
 
 def _client(target: Target) -> Client:
