@@ -30,7 +30,7 @@ def test_vendored_files_are_as_published() -> None:
     told = dict(re.findall(r"^\| `([^`]+)` .*`([0-9a-f]{64})` \|$", (VENDOR / "README.md").read_text(), re.MULTILINE))
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in VENDOR.glob("*.js")}
     assert found == told
-    assert len(found) == 2
+    assert found
 
 
 def test_a_file_asked_for_by_its_hash_may_be_kept_for_ever_and_otherwise_is_asked_for_again() -> None:
