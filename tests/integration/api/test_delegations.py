@@ -16,7 +16,7 @@ from holdgate.kernel.links import Vote
 from holdgate.kernel.permits import open_signed, seal
 from holdgate.scheduler.gates import metrics
 from holdgate.scheduler.gates.approval import Approver
-from holdgate.scheduler.gates.delegations import DelegationGate
+from holdgate.scheduler.gates.delegations import DelegationForm, DelegationGate
 from holdgate.scheduler.identity.keys import read_keys, write_keys
 from holdgate.scheduler.state.connection import key
 from support.api import ApiWorld
@@ -49,7 +49,6 @@ async def test_an_approver_lets_somebody_vote_for_them_and_takes_it_back(api: Ap
         listed = (await api.client(who).get("/api/v1/delegations")).json()["items"]
         assert [item["delegation_id"] for item in listed] == [given["delegation_id"]], who
     assert (await api.client("approver2").get("/api/v1/delegations")).json()["items"] == []
-    assert (await api.client("bystander").delete(path)).json()["code"] == "delegation_forbidden"
     assert (await api.client("approver2").delete(path)).json()["code"] == "delegation_not_found"
     assert (await api.client("stranger").delete(path)).json()["code"] == "delegation_not_found"
     ended = await api.client("approver").delete(path)
@@ -57,6 +56,13 @@ async def test_an_approver_lets_somebody_vote_for_them_and_takes_it_back(api: Ap
     assert (await api.client("approver").delete(path)).json()["code"] == "delegation_ended"
     types = [event.type for event in await api.deps.audit.read(TENANT, 0)]
     assert [kind for kind in types if kind.startswith("delegation.")] == ["delegation.given", "delegation.revoked"]
+
+
+async def test_who_was_given_one_can_end_it(api: ApiWorld) -> None:
+    given = (await give(api)).json()
+    ended = await api.client("bystander").delete(f"/api/v1/delegations/{given['delegation_id']}")
+    assert (ended.status_code, ended.json()["revoked_by"]) == (200, "bystander")
+    assert await vote(api, await held(api)) == "delegation_forbidden"
 
 
 async def test_an_operator_ends_anybodys_delegation(api: ApiWorld) -> None:
@@ -99,6 +105,12 @@ async def test_there_is_an_end_to_how_many_one_person_gives_or_gets(api: ApiWorl
     assert (await give(api, delegate="approver2")).json()["code"] == "delegation_limit"
     assert (await give(api, "approver2")).json()["code"] == "delegation_limit"
     assert (await give(api, "approver2", delegate="busy")).status_code == 201
+    # Who was given many gives as many as ever, and makes room by ending what was given.
+    assert (await give(api, "bystander", delegate="busy", roles=["approver"])).status_code == 201
+    mine = (await api.client("bystander").get("/api/v1/delegations")).json()["items"]
+    got = next(item for item in mine if item["delegate"] == "bystander")
+    assert (await api.client("bystander").delete(f"/api/v1/delegations/{got['delegation_id']}")).status_code == 200
+    assert (await give(api, "approver2")).status_code == 201
 
 
 async def test_all_delegations_of_a_tenant_are_listed_in_pieces(api: ApiWorld) -> None:
@@ -147,7 +159,7 @@ async def test_a_revoked_delegation_counts_no_more(api: ApiWorld) -> None:
 async def test_one_that_is_put_back_into_the_lists_after_its_revocation_counts_no_more(api: ApiWorld) -> None:
     shown, given = await held(api), (await give(api)).json()
     await api.client("approver").delete(f"/api/v1/delegations/{given['delegation_id']}")
-    await api.scripts.command("ZADD", key(TENANT, "delegations_of", "bystander"), 4e12, given["delegation_id"])
+    await api.scripts.command("ZADD", key(TENANT, "delegations_to", "bystander"), 4e12, given["delegation_id"])
     assert await vote(api, shown) == "delegation_forbidden"
 
 
@@ -174,7 +186,7 @@ async def test_a_delegation_that_is_over_counts_no_more_whatever_redis_says(api:
     record = delegation(now_ms - 10_000, expires_ms=now_ms - 5_000)
     await api.deps.delegations.give(record, seal(record, signer), now_ms)
     later = now_ms + DAY_MS
-    where = key(TENANT, "delegations_of", "bystander")
+    where = key(TENANT, "delegations_to", "bystander")
     await api.scripts.command("ZADD", where, later, record.delegation_id)
     assert await vote(api, shown) == "delegation_forbidden"
     await api.scripts.command("HSET", key(TENANT, "delegation", record.delegation_id), "expires", later)
@@ -185,7 +197,7 @@ async def test_one_that_ended_takes_nothing_from_another_that_holds(api: ApiWorl
     revoked, now_ms = (await give(api)).json(), SystemClock().now_ms()
     await api.client("approver").delete(f"/api/v1/delegations/{revoked['delegation_id']}")
     await give(api)
-    await api.scripts.command("ZADD", key(TENANT, "delegations_of", "bystander"), 4e12, revoked["delegation_id"])
+    await api.scripts.command("ZADD", key(TENANT, "delegations_to", "bystander"), 4e12, revoked["delegation_id"])
     over = delegation(now_ms - 10_000, expires_ms=now_ms - 5_000)
     await api.deps.delegations.give(
         over, seal(over, load_signer(api.provisioned.home.key_file("api"))), now_ms - 10_000
@@ -204,7 +216,7 @@ def delegation(now_ms: int, **changes: Any) -> Delegation:
         "reason": "on leave",
         "issued_ms": now_ms,
         "expires_ms": now_ms + DAY_MS,
-        "keyed": False,
+        "keyed": (),
     }
     return Delegation(**{**plain, **changes})
 
@@ -283,6 +295,25 @@ async def test_roles_of_who_signs_in_elsewhere_count_until_the_end(api: ApiWorld
     record = delegation(now_ms, delegator=ActorId("carol"))
     await api.deps.delegations.give(record, seal(record, load_signer(api.provisioned.home.key_file("api"))), now_ms)
     assert await vote(api, shown, person="carol") == "released"
+
+
+async def test_a_role_of_a_provider_ends_with_the_last_key_of_who_had_keys_as_well(api: ApiWorld) -> None:
+    """Signed in by the provider, which gives a role that their keys do not; then their keys are revoked."""
+    path, now_ms = api.provisioned.home.api_keys_file, SystemClock().now_ms()
+    (record,) = [item for item in read_keys(path) if item.actor == "approver"]
+    others = [item for item in read_keys(path) if item.actor != "approver"]
+    person = Approver(TENANT, record.actor, ("approver", "release-manager", "deploy-lead"))
+    roles, shown = ("approver", "deploy-lead"), await held(api)
+    form = DelegationForm(ActorId("bystander"), roles, now_ms + DAY_MS, "on leave")
+    await api.deps.delegation_gate.give(person, form)
+    bystander = Approver(TENANT, ActorId("bystander"), ("approver",))
+    stead = await api.deps.delegation_gate.require_stead(bystander, record.actor)
+    assert stead.roles == roles
+    write_keys(path, [*others, replace(record, disabled=True)])
+    await eventually(
+        lambda: api.deps.keys.roles_of(TENANT, record.actor) == frozenset(), 5, why="the API read its keys again"
+    )
+    assert await vote(api, shown) == "delegation_forbidden"
 
 
 async def test_in_anothers_stead_nobody_breaks_the_glass(api: ApiWorld) -> None:

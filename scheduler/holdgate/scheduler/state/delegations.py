@@ -41,7 +41,7 @@ class Delegations:
         self._scripts = scripts
 
     async def give(self, record: Delegation, signed: Signed, now_ms: int) -> None:
-        """Keep a new one. DelegationLimit when its giver or its receiver has as many as one may."""
+        """Keep a new one. DelegationLimit when its giver gave, or its receiver was given, as many as one may."""
         kept_until_ms = record.expires_ms + limits.ENDED_KEPT_S * 1000
         details = {
             "delegation_id": record.delegation_id,
@@ -84,10 +84,10 @@ class Delegations:
 
     async def of(self, tenant: Tenant, person: ActorId) -> list[StoredDelegation]:
         """Those that `person` gave or was given and that were not over when Redis last looked."""
-        found = await self._scripts.command(
-            "ZREVRANGE", key(tenant, "delegations_of", person_of(person)), 0, 2 * limits.DELEGATIONS_MAX
-        )
-        return await self._known(tenant, [item.decode() for item in found])
+        names = (key(tenant, index, person_of(person)) for index in ("delegations_by", "delegations_to"))
+        given, got = await self._scripts.commands([("ZRANGE", name, 0, 2 * limits.DELEGATIONS_MAX) for name in names])
+        known = await self._known(tenant, [item.decode() for item in (*given, *got)])
+        return sorted(known, key=lambda item: item.expires_ms, reverse=True)
 
     async def listed(
         self, tenant: Tenant, limit: int, cursor: str | None = None

@@ -3,7 +3,7 @@
 --   9 forget ids below, 10 details
 -- From: nothing. To: given. Events: delegation.given. Returns: 'given' | 'limit'
 local id, now = ARGV[1], ARGV[2]
-local mine, theirs = P .. ':delegations_of:' .. person_of(ARGV[3]), P .. ':delegations_of:' .. person_of(ARGV[4])
+local mine, theirs = P .. ':delegations_by:' .. person_of(ARGV[3]), P .. ':delegations_to:' .. person_of(ARGV[4])
 local all = P .. ':delegations'
 for _, index in ipairs({mine, theirs}) do
   call('ZREMRANGEBYSCORE', index, '-inf', now)

@@ -7,6 +7,7 @@ local d = call('HMGET', key, 'delegator', 'delegate', 'expires', 'revoked')
 if not d[1] then return 'unknown' end
 if d[4] or tonumber(now) >= tonumber(d[3]) then return 'ended' end
 call('HSET', key, 'revoked', now, 'revoked_by', ARGV[3])
-for i = 1, 2 do call('ZREM', P .. ':delegations_of:' .. person_of(d[i]), id) end
+call('ZREM', P .. ':delegations_by:' .. person_of(d[1]), id)
+call('ZREM', P .. ':delegations_to:' .. person_of(d[2]), id)
 audit('delegation.revoked', now, '', '', '', '', ARGV[4])
 return 'revoked'
