@@ -245,14 +245,14 @@ async def _take_as(browser: Browser, ready: Ready, who: str, scheme: Any, pages:
     for name, path in pages.items():
         await page.goto(path)
         if name == "bulk":
-            await _select_all(page)
+            await _select_two(page)
         (IMAGES / f"{name}-{scheme}.png").write_bytes(shrink(await page.screenshot()))
     await context.close()
 
 
-async def _select_all(page: Page) -> None:
+async def _select_two(page: Page) -> None:
     """From the queue on to the page that decides many at once."""
-    for box in await page.locator("label.pick input").all():
+    for box in (await page.locator("label.pick input").all())[:2]:
         await box.check()
     await page.get_by_role("button", name="Decide selected").click()
     await page.wait_for_url("**/approvals/selected")
