@@ -146,6 +146,8 @@ async def test_a_yes_of_somebody_whose_key_was_revoked_completes_no_release(worl
     assert code(await vote(world, shown, "bea")) == "released"
     released = next(item for item in await events(world, shown) if item["type"] == "approval.released")
     assert released["approvers"] == ["ada", "bea"]
+    decided = await shown_to(world, shown["job_id"], "ada")
+    assert [item["counts"] for item in decided["votes"]] == [True, True, True]  # as it was decided
     # Who may approve again, though not for the role any more, does not count for it either.
     await add_person(world, "gone", "approver")
     again = await shown_to(world, other["job_id"], "ada")

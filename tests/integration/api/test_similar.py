@@ -57,6 +57,21 @@ async def test_a_forgotten_job_is_left_out(api: ApiWorld) -> None:
     assert await similar(api, shown) == []
 
 
+async def test_of_jobs_that_are_all_forgotten_nothing_is_kept(api: ApiWorld) -> None:
+    gone = await held(api, topic="job.deploy.once")
+    where = await _similar_keys(api)
+    await decide(api, gone, "reject")
+    await api.deps.jobs.mark_logged(TENANT, [gone["job_id"]])
+    now_ms = api.deps.clock.now_ms() + 1
+    await api.deps.jobs.forget(TENANT, ended_before_ms=now_ms, denied_before_ms=now_ms)
+    assert len(where) == 1
+    assert await _similar_keys(api) == []
+
+
+async def _similar_keys(api: ApiWorld) -> list[bytes]:
+    return list(await api.scripts.command("KEYS", key(TENANT, "similar", "*")))
+
+
 async def test_no_more_are_told_than_anybody_reads_and_no_more_kept_than_are_looked_through(api: ApiWorld) -> None:
     shown = await held(api)
     for _ in range(25):

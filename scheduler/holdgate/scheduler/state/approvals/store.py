@@ -203,6 +203,9 @@ class Approvals:
         return views
 
     def _now(self, tenant: Tenant, view: ApprovalView) -> ApprovalView:
+        """With its votes as they count now; what is decided stays as it was decided."""
+        if view.status is not ApprovalStatus.PENDING:
+            return view
         return replace(view, votes=tuple(self._vote_now(tenant, vote) for vote in view.votes))
 
 

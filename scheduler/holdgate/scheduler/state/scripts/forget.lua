@@ -18,6 +18,7 @@ for _, id in ipairs(call('ZRANGEBYSCORE', list, '-inf', '(' .. ARGV[1], 'LIMIT',
       local object = call('HGET', P .. ':sealed:' .. id, 'ref')
       if object and object ~= '' then call('SADD', P .. ':doomed', object) end
     end
+    forget_similar(id)
     call('UNLINK', job_key(id), P .. ':timeline:' .. id, P .. ':decisions:' .. id, P .. ':result:' .. id,
       P .. ':sealed:' .. id, P .. ':sealed_votes:' .. id, P .. ':approval:' .. id, P .. ':votes:' .. id)
     count = count + 1

@@ -165,10 +165,17 @@ local function remember_similar(id, now, who, requirements)
   return name
 end
 
+-- A job that is held no more by those rules, or not kept any more, is beside no others.
+local function forget_similar(id)
+  local name = call('HGET', P .. ':approval:' .. id, 'similar')
+  if name then call('ZREM', P .. ':similar:' .. name, id) end
+end
+
 -- Opens an approval for a job that becomes held; votes of an earlier round are void. `a`: hash, snapshot, requirements,
 -- expires, escalates (0: never), shape, round, previous (snapshot before), before (what was asked and said then).
 -- `held` keeps of every job that waits what a list of them is filtered by.
 local function open_approval(id, now, who, a)
+  forget_similar(id)
   call('DEL', P .. ':approval:' .. id, P .. ':votes:' .. id)
   unhold(id)
   call('HSET', P .. ':approval:' .. id, 'status', 'pending', 'hash', a.hash, 'snapshot', a.snapshot,
