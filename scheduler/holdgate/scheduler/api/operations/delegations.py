@@ -22,7 +22,7 @@ DELEGATIONS: tuple[Operation, ...] = (
     Operation(
         "DELETE", f"{API}/delegations/{{delegation_id}}", "revokeDelegation", "End a delegation",
         delegations.revoke_delegation, "approvals", frozenset({Role.APPROVER, Role.OPERATOR}), reply="Delegation",
-        errors=("delegation_not_found", "delegation_forbidden", "delegation_ended", *STATE_ERRORS),
+        errors=("delegation_not_found", "delegation_ended", *STATE_ERRORS),
     ),
 )
 # fmt: on

@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from holdgate.kernel.ids import is_same
 from holdgate.scheduler.api.operations.terms import SEES_APPROVALS
 from holdgate.scheduler.console.advice import advice_of, words_of
 from holdgate.scheduler.console.content import picked_of
@@ -69,7 +70,9 @@ async def _queue_context(visit: Visit) -> dict[str, Any]:
         "rows": rows_of(page["items"]),
         "more": _more(filters, page["next_cursor"]),
         "focus": visit.query.get("at", ""),
-        "mine_voted": {row["job_id"] for row in page["items"] if any(vote["approver"] == me for vote in row["votes"])},
+        "mine_voted": {
+            row["job_id"] for row in page["items"] if any(is_same(vote["approver"], me) for vote in row["votes"])
+        },
         "severities": SEVERITIES,
         "orders": ORDERS,
         "gravest": filters.link("/approvals", order="gravest", cursor="") if page["next_cursor"] else "",

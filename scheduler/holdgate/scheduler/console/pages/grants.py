@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from holdgate.kernel.ids import is_same
 from holdgate.scheduler.api.operations.terms import APPROVER, SEES_APPROVALS
 from holdgate.scheduler.console.advice import advice_of, more_needed
 from holdgate.scheduler.console.content import facts_of, masked_of
@@ -124,7 +125,7 @@ async def _grant_page(
         status=problem.status if problem else 200,
         grant=grant,
         confirm=confirm,
-        gave=any(part["approver"] == me for part in grant["approvals"]),
+        gave=any(is_same(part["approver"], me) for part in grant["approvals"]),
         is_approver=visit.principal.has(*APPROVER),
         may_end=visit.principal.has(*REVOKES),
         problem=advice_of(problem) if problem else None,

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.responses import Response
 
 from holdgate.kernel.clock import parse_rfc3339, rfc3339
+from holdgate.kernel.ids import is_same
 from holdgate.scheduler.api.operations.terms import APPROVER, SEES_APPROVALS
 from holdgate.scheduler.console.advice import advice_of, more_needed, words_of
 from holdgate.scheduler.console.content import PAYLOAD_BYTES_MAX, facts_of, masked_of
@@ -175,7 +176,8 @@ async def _behalf(visit: Visit) -> list[str]:
     found = await _or_nothing(visit.get("/delegations"))
     if found is None:
         return []
-    mine = (item for item in found["items"] if item["delegate"] == visit.principal.actor and item["status"] == "active")
+    me = visit.principal.actor
+    mine = (item for item in found["items"] if is_same(item["delegate"], me) and item["status"] == "active")
     return sorted({item["delegator"] for item in mine})
 
 

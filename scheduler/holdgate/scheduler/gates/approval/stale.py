@@ -1,8 +1,8 @@
 """A job that was held before: what is other now, and whether an earlier yes may be given again in one act. Pure.
 
 What always holds: nothing is carried over by itself; a re-confirmation is offered only to who said yes before, of the
-same bytes, where the same rules in the same wording hold the job for the same approvers under the same constraints. That
-the yes is what was signed is for the gate to look at.
+same bytes, where the same rules in the same wording hold the job for the same approvers under the same constraints.
+That the yes is what was signed is for the gate to look at.
 """
 
 from __future__ import annotations
