@@ -188,17 +188,6 @@ async def test_time_to_read_counts_down_and_the_server_has_the_say(
     await expect(page.locator("#notices")).to_contain_text("Rejected")
 
 
-async def test_a_rule_for_signed_votes_shows_the_command_and_no_button(
-    system: ApiWorld, sign_in: SignIn, tmp_path: Path
-) -> None:
-    await publish_rules(system, tmp_path, careful("roles: [release-manager], signed: true"))
-    job_id = await hold(system, topic=CAREFUL)
-    page = await opened(sign_in, job_id)
-    await expect(page.get_by_role("button", name="Approve")).to_have_count(0)
-    await expect(page.locator(".command")).to_contain_text(f"holdgate approvals approve {job_id} --sign")
-    await expect(page.get_by_role("button", name="Reject")).to_be_visible()
-
-
 async def test_two_break_the_glass_and_it_takes_a_click_to_see_how(
     system: ApiWorld, sign_in: SignIn, tmp_path: Path
 ) -> None:
