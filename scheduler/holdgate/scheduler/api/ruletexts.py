@@ -50,7 +50,9 @@ class RuleTexts:
         for entry in entries:
             texts = await self._texts(entry)
             for rule in set(rules) & set(texts):
-                found[rule] = _row(rule, entry, texts[rule], definitions.get(rule))
+                # Where two bundles have the id, the text that decided is the one to show.
+                if rule not in found or not found[rule]["as_decided"]:
+                    found[rule] = _row(rule, entry, texts[rule], definitions.get(rule))
         for rule, row in found.items():
             if row["as_decided"] is False:
                 found[rule] = await self._older(row, definitions[rule]) or row

@@ -99,3 +99,18 @@ async def test_rows_stand_in_the_order_that_was_asked_for(tmp_path: Path) -> Non
         ("kernel.default", None),
         ("one", "house"),
     ]
+
+
+class TwoBundles(Shelf):
+    """Two bundles that have a rule of one id, which whoever publishes past the API can make."""
+
+    async def listed(self) -> list[dict[str, Any]]:
+        return [self._entry(version) for version in range(1, len(self._versions) + 1)]
+
+
+async def test_where_two_bundles_have_the_id_the_text_that_decided_is_shown(tmp_path: Path) -> None:
+    shelf: Any = TwoBundles(bundle(tmp_path, FIRST), bundle(tmp_path, CHANGED, version=2))
+    for version in (1, 2):
+        wanted = rule_texts(await shelf.file("house", version))["two"].definition
+        (row,) = await RuleTexts(shelf).of(["two"], {"two": wanted})
+        assert (row["version"], row["as_decided"]) == (version, True)
