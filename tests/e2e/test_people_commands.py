@@ -233,6 +233,20 @@ def test_a_job_that_is_waited_for_says_how_it_ended(system: Whole) -> None:
     assert gone.stderr.splitlines()[1] == "next: people decide: `holdgate quarantine show JOB`"
 
 
+def test_jobs_are_found_by_label_and_actor_and_a_retry_keeps_its_reason(system: Whole) -> None:
+    failing = ("jobs", "submit", "job.demo.fail", "--label", "team=payments", "--max-attempts", "1")
+    ended = holdgate(system, *failing, "--wait", "--timeout", "30s")
+    assert ended.returncode == 7, ended.stderr
+    job_id = ended.stdout.split()[0]
+    found = {
+        option: holdgate(system, "jobs", "list", *option.split()).stdout
+        for option in ("--label team=payments", "--label team=other", "--actor agent", "--actor nobody")
+    }
+    assert [option for option, text in found.items() if job_id in text] == ["--label team=payments", "--actor agent"]
+    assert holdgate(system, "jobs", "retry", job_id, "--reason", "the disk is back").returncode == 0
+    assert "the disk is back" in holdgate(system, "jobs", "show", job_id).stdout
+
+
 def sealed_output(system: Whole) -> tuple[str, list[str]]:
     """A job whose output is sealed, and what a script says to vote on what it has seen."""
     job_id = holdgate(system, "jobs", "submit", "job.demo.key", "--wait", "--timeout", "30s").stdout.split()[0]
