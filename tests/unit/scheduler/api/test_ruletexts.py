@@ -107,6 +107,9 @@ class TwoBundles(Shelf):
     async def listed(self) -> list[dict[str, Any]]:
         return [self._entry(version) for version in range(1, len(self._versions) + 1)]
 
+    async def log(self, _name: str) -> list[dict[str, Any]]:
+        return []
+
 
 async def test_where_two_bundles_have_the_id_the_text_that_decided_is_shown(tmp_path: Path) -> None:
     shelf: Any = TwoBundles(bundle(tmp_path, FIRST), bundle(tmp_path, CHANGED, version=2))
