@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from holdgate.scheduler.console.held import needs_of
 from holdgate.scheduler.console.waiting import Filters, filters_of, rows_of
 
 HELD_AT = "2026-01-01T00:00:00Z"
@@ -88,3 +89,12 @@ def test_filters_that_do_not_exist_are_none() -> None:
 def test_a_link_carries_the_filters_encoded() -> None:
     link = Filters(topic="job.a&mine=true", severity="high").link("/approvals", cursor="x y")
     assert link == "/approvals?topic=job.a%26mine%3Dtrue&severity=high&cursor=x+y"
+
+
+@pytest.mark.parametrize(("remaining_s", "when"), [(3000, "now"), (3590, "after 1 min"), (None, "after 1 min")])
+def test_who_may_release_it_too_is_told_as_of_now_once_it_escalated(remaining_s: int | None, when: str) -> None:
+    """By the clock of who told how much time is left."""
+    need = {**NEED, "escalate_after_s": 60}
+    facts = item("a", requirements=[need], remaining_s=remaining_s, expires_at="2026-01-01T01:00:00Z", status="pending")
+    (found,) = needs_of(facts)
+    assert found.escalates == f"{when} also role escalation"
