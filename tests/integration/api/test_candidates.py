@@ -26,6 +26,7 @@ from holdgate.scheduler.identity.keys import issue_key
 from holdgate.scheduler.state.recorded import RecordedDecisions, Wanted
 from support.api import OTHER_TENANT, ApiWorld
 from support.policies import NOW_MS, job, policy, rule
+from support.secrets import Secrets
 from support.trust import bundle
 from support.waiting import eventually
 
@@ -98,6 +99,15 @@ async def test_a_replay_tells_what_a_candidate_would_change_by_rule_with_example
     assert {example["job_id"] for example in group["examples"]} == set(ids)
     assert "4111" not in reply.text
     assert "whisper" not in reply.text
+
+
+async def test_examples_have_secrets_in_labels_masked(bench: Bench) -> None:
+    """Who writes policy need not see jobs."""
+    secret = Secrets().github()
+    await bench.api.submit(labels={"env": "prod", "token": secret})
+    reply = await bench.replay()
+    labels = reply.json()["groups"][0]["examples"][0]["labels"]
+    assert (labels["env"], labels["token"].startswith("[redacted:"), secret in reply.text) == ("prod", True, False)
 
 
 async def test_a_candidate_takes_the_place_of_the_bundle_of_its_name(bench: Bench) -> None:

@@ -1,7 +1,8 @@
-"""A job's prompt and labels with their secrets masked, for those who show jobs to people."""
+"""What agents wrote about jobs with its secrets masked, for those who show jobs to people."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic_core import from_json
@@ -17,3 +18,15 @@ async def masked_part(masking: Masking, job: Job) -> dict[str, Any]:
         return {"labels": {}, "prompt": None, "masked": None}
     shown = from_json(found.data)
     return {"labels": shown["labels"], "prompt": shown["prompt"], "masked": found.count}
+
+
+async def masked_labels(masking: Masking, groups: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`groups` of a replay with the labels of each example masked; who writes policy need not see jobs."""
+    return [
+        {**group, "examples": [await _masked_example(masking, one) for one in group["examples"]]} for group in groups
+    ]
+
+
+async def _masked_example(masking: Masking, example: Mapping[str, Any]) -> dict[str, Any]:
+    found = await masking.mask(None, None, example["labels"])
+    return {**example, "labels": {} if found.data is None else from_json(found.data)["labels"]}

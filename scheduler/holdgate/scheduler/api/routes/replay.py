@@ -11,6 +11,7 @@ from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.clock import parse_rfc3339
 from holdgate.kernel.policy import Policy
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
+from holdgate.scheduler.api.masked_jobs import masked_labels
 from holdgate.scheduler.api.problems import Problem, invalid
 from holdgate.scheduler.state.recorded import LAST_MAX, Wanted
 
@@ -37,13 +38,15 @@ async def replay(call: Call) -> Reply:
         wanted = Wanted(last=asked.last, since_ms=asked.since_ms, payloads="payload" in reads)
         run = Replay(tried.policy, baseline=baseline)
         done = await call.deps.replays.run(run, call.principal.tenant, wanted)
+    found = done.report.as_dict()
     return reply_json(
         {
             "candidate": {"name": tried.name, "version": tried.version, "digest": tried.digest},
             "baseline": asked.baseline,
             "complete": done.stopped is None,
             "stopped": done.stopped,
-            **done.report.as_dict(),
+            **found,
+            "groups": await masked_labels(call.deps.masking, found["groups"]),
         }
     )
 
