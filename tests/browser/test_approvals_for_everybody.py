@@ -27,7 +27,7 @@ SMALL = """() => [...document.querySelectorAll("main a, main button, main summar
 async def pages(system: ApiWorld, tmp_path: Path) -> list[str]:
     """Addresses of every page of the subject, with much on it."""
     rules = careful(
-        'roles: [release-manager], quorum: 2, grants: true, read_for: 1h, confirm: "go ahead"',
+        'roles: [release-manager], quorum: 2, grants: true, read_for: 90s, confirm: "go ahead"',
         "    severity: critical\n    constraints: {max_runtime_s: 60, network: [registry.internal]}\n"
         "    remediations: [{id: less, title: Do less of it, topic: job.demo.read}]\n",
     )
