@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from holdgate.bundles.documents import load_rules_file
 from holdgate.scheduler.up.caller import Caller
 from holdgate.workers import Worker
 from support.blocks import ALONE, ROOT, SYSTEM, blocks, tools_path, write_files
@@ -47,7 +48,8 @@ def test_the_quickstart_does_the_same_at_a_terminal(whole: Whole, tmp_path: Path
 
 def test_the_policy_page_takes_a_bundle_from_draft_to_in_force(tmp_path: Path) -> None:
     """Its rules, its bundle.yaml and its commands, on a system of its own, since they change its policy."""
-    rules, bundle = blocks(POLICY, "yaml")
+    rules, further, bundle = blocks(POLICY, "yaml")
+    assert load_rules_file("rules.yaml", (rules + further).encode(), "refunds").rules[-1].approval is not None
     draft = tmp_path / "refunds"
     draft.mkdir()
     (draft / "rules.yaml").write_text(rules)

@@ -57,7 +57,8 @@ def test_everything_answers_when_the_ready_file_is_there(whole: Whole) -> None:
     """API, console, metrics."""
     assert httpx.get(f"{whole.api}/healthz").status_code == 200
     assert httpx.get(f"{whole.api}/readyz").json()["status"] == "ready"
-    assert httpx.get(whole.ready["console"]).status_code == 200
+    console = httpx.get(whole.ready["console"], follow_redirects=True)
+    assert (console.status_code, "Sign in" in console.text) == (200, True)
     assert "holdgate_input_fail_open_total 0.0" in httpx.get(whole.ready["metrics"]).text
 
 
