@@ -3,7 +3,7 @@
 
 VENV ?= .venv
 DIR ?= .holdgate
-WORKERS ?= 4
+WORKERS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
