@@ -15,6 +15,8 @@ PermitId = NewType("PermitId", str)
 LeaseToken = NewType("LeaseToken", str)
 Digest = NewType("Digest", str)
 """`sha256:` and 64 hex digits."""
+SYSTEM = Tenant("system")
+"""The tenant of what belongs to none, such as policy. No API key is of it."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
 """Tenants, pools, roles: one NATS token, one Redis hash tag, one path segment."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from holdgate.kernel import subjects, wire
-from holdgate.scheduler.state.audit import SYSTEM
+from holdgate.kernel.ids import SYSTEM
 from holdgate.scheduler.state.transitions import State
 from holdgate.scheduler.state.workers import WorkerView
 from support.api import ApiWorld

@@ -13,9 +13,8 @@ import pytest
 import pytest_asyncio
 from cryptojwt.key_jar import build_keyjar
 
-from holdgate.kernel.ids import Tenant
+from holdgate.kernel.ids import SYSTEM, Tenant
 from holdgate.scheduler.console.oidc import BACK
-from holdgate.scheduler.state.audit import SYSTEM
 from support.provider import ALICE, CLIENT_ID, Both, running_both
 from support.servers import Servers
 from support.visiting import COOKIE, visitor

@@ -13,8 +13,9 @@ from nats.js.api import AckPolicy
 
 from holdgate.kernel import subjects, wire
 from holdgate.kernel.calls import SnapshotInfo
+from holdgate.kernel.ids import SYSTEM
 from holdgate.scheduler.dispatch.policy_events import PolicyEvents
-from holdgate.scheduler.state.audit import SYSTEM, AuditTrail
+from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.connection import Scripts, connect_redis
 from holdgate.scheduler.state.jobs import Jobs
 from support.trust import ALLOW_READS, bundle

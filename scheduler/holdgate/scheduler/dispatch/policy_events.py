@@ -20,9 +20,9 @@ from holdgate.kernel import subjects, wire
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock, rfc3339
 from holdgate.kernel.errors import InvalidInput
-from holdgate.kernel.ids import NAME
+from holdgate.kernel.ids import NAME, SYSTEM
 from holdgate.scheduler.dispatch.duty import Periodic, run_safely
-from holdgate.scheduler.state.audit import SYSTEM, AuditTrail
+from holdgate.scheduler.state.audit import AuditTrail
 
 log = structlog.get_logger(__name__)
 

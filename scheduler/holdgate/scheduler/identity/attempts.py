@@ -16,10 +16,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.ids import Entropy
+from holdgate.kernel.ids import SYSTEM, Entropy
 from holdgate.scheduler.errors import StateUnavailable, TooManyAttempts
 from holdgate.scheduler.identity.metrics import SIGN_INS
-from holdgate.scheduler.state.audit import SYSTEM, AuditTrail
+from holdgate.scheduler.state.audit import AuditTrail
 
 BURST = 10
 REFILL_MS = 6_000

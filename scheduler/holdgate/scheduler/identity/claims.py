@@ -17,10 +17,9 @@ import structlog
 from holdgate.kernel import limits
 from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.errors import HoldgateError, InvalidInput
-from holdgate.kernel.ids import ACTOR, NAME, ActorId, Tenant
+from holdgate.kernel.ids import ACTOR, NAME, SYSTEM, ActorId, Tenant
 from holdgate.scheduler.errors import Misconfigured
 from holdgate.scheduler.identity.principals import Principal
-from holdgate.scheduler.state.audit import SYSTEM
 
 log = structlog.get_logger("holdgate.identity")
 ROLES_FILE_BYTES_MAX = 256 * 1024

@@ -21,8 +21,7 @@ from typing import Any
 from holdgate.kernel import limits
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.errors import InvalidInput
-from holdgate.kernel.ids import ACTOR, NAME, ActorId, Entropy, Tenant
-from holdgate.scheduler.state.audit import SYSTEM
+from holdgate.kernel.ids import ACTOR, NAME, SYSTEM, ActorId, Entropy, Tenant
 
 KEY_PREFIX = "hgk_"
 KEYS_FILE_BYTES_MAX = 4 * 1024 * 1024

@@ -13,8 +13,6 @@ from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.connection import INDEX, Scripts, key
 
-SYSTEM = Tenant("system")
-"""The trail of what belongs to no tenant, such as policy. No API key is of this tenant."""
 SOURCE_KEPT_S = 90 * 86_400
 """How long a source may be silent before its numbers are forgotten."""
 

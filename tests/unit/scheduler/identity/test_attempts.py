@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from holdgate.kernel.ids import Tenant
+from holdgate.kernel.ids import SYSTEM, Tenant
 from holdgate.scheduler.errors import StateUnavailable, TooManyAttempts
 from holdgate.scheduler.identity import attempts as module
 from holdgate.scheduler.identity.attempts import ADDRESSES_MAX, BURST, REFILL_MS, TOTAL_BURST, Attempts, network_of
-from holdgate.scheduler.state.audit import SYSTEM
 
 
 class Clock:

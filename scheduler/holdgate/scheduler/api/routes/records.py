@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from holdgate.kernel.ids import Tenant
+from holdgate.kernel.ids import SYSTEM, Tenant
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
 from holdgate.scheduler.api.paging import SEQ, page_of, page_reply
 from holdgate.scheduler.api.problems import invalid
 from holdgate.scheduler.api.shapes import event_row, pool_row, worker_row
-from holdgate.scheduler.state.audit import SYSTEM
 
 OLDEST = "oldest"
 ORDERS = (OLDEST, "newest")
