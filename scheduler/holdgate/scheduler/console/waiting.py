@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
-from holdgate.scheduler.console.held import Need, needs_of
 from holdgate.scheduler.words.durations import is_urgent, time_left
+from holdgate.scheduler.words.needs import Need, needs_of
 
 ORDERS: Mapping[str, str] = {"expiring": "least time left", "gravest": "gravest first", "newest": "newest"}
 """Each with its words; the first where nothing is said."""

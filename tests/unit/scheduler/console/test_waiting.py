@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from holdgate.scheduler.console.held import needs_of
 from holdgate.scheduler.console.waiting import Filters, filters_of, rows_of
+from holdgate.scheduler.words.needs import needs_of
 
 HELD_AT = "2026-01-01T00:00:00Z"
 NEED = {"rule": "r", "roles": ["ops"], "quorum": 1, "bulk": True, "signed": False}

@@ -13,10 +13,10 @@ from holdgate.client.models import Approval
 from holdgate.scheduler.cli.people.look import Look
 from holdgate.scheduler.cli.people.output import Out, json_text
 from holdgate.scheduler.cli.people.times import clock_text, left_s
-from holdgate.scheduler.console.held import STATUS_WORDS
 from holdgate.scheduler.words.bounds import bounds_of
 from holdgate.scheduler.words.changes import changes_of
 from holdgate.scheduler.words.durations import duration, time_left
+from holdgate.scheduler.words.needs import STATUS_WORDS
 from holdgate.scheduler.words.votes import or_glass
 
 Fact = tuple[str, object]

@@ -10,8 +10,8 @@ from holdgate.kernel.standing import BREAK_GLASS_QUORUM
 from holdgate.scheduler.cli.people.held import reason_of
 from holdgate.scheduler.cli.people.output import Out
 from holdgate.scheduler.cli.people.times import left_s
-from holdgate.scheduler.console.held import needs_of
 from holdgate.scheduler.words.durations import time_left
+from holdgate.scheduler.words.needs import needs_of
 
 COLUMNS = ("job", "severity", "topic", "actor", "time left", "votes", "held because")
 PAGE = 100

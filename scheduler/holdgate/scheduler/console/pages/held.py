@@ -19,10 +19,8 @@ from holdgate.scheduler.console.advice import advice_of, more_needed, words_of
 from holdgate.scheduler.console.content import PAYLOAD_BYTES_MAX, facts_of, masked_of
 from holdgate.scheduler.console.held import (
     ENDED,
-    STATUS_WORDS,
     asked_of,
     job_context,
-    needs_of,
     revealed_of,
     rules_context,
     time_context,
@@ -32,6 +30,7 @@ from holdgate.scheduler.console.visit import ApiProblem, Visit
 from holdgate.scheduler.words.bounds import bounds_of
 from holdgate.scheduler.words.changes import changes_of
 from holdgate.scheduler.words.durations import duration
+from holdgate.scheduler.words.needs import STATUS_WORDS, needs_of
 from holdgate.scheduler.words.votes import or_glass
 
 NO_DRAFT: Mapping[str, str] = {"reason": "", "confirm": "", "on_behalf_of": ""}
