@@ -24,18 +24,33 @@ DESCRIBED_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that a run left beside its value. `name`: unique within the output; `media_type`: what the worker says."""
+
+    name: str
+    media_type: str | None
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
-    """What a run left. `value`: JSON or None; `error`: texts by name; `code`: the worker's word for the end."""
+    """What a run left. `value`: JSON or None; `error`: texts by name; `code`: the worker's word for the end.
+
+    `reported`: kinds of findings that the worker took out itself before it sent this; they count as found.
+    """
 
     value: bytes | None = None
     logs: tuple[str, ...] = ()
     error: Mapping[str, str] | None = None
     code: str | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    reported: tuple[FindingKind, ...] = ()
 
     def size(self) -> int:
         """Characters and bytes to look at, roughly."""
         texts = (*self.logs, *(self.error or {}).values())
-        return len(self.value or b"") + sum(map(len, texts)) + len(texts)
+        files = sum(len(each.data) for each in self.artifacts)
+        return len(self.value or b"") + sum(map(len, texts)) + len(texts) + files
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -44,12 +59,24 @@ class Output:
             "logs": list(self.logs),
             "error": None if self.error is None else dict(self.error),
             "code": self.code,
+            "artifacts": [[each.name, each.media_type, each.data] for each in self.artifacts],
+            "reported": [list(kind) for kind in self.reported],
         }
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Output:
         """The output of `as_dict`."""
-        return cls(value=value["value"], logs=tuple(value["logs"]), error=value["error"], code=value["code"])
+        return cls(
+            value=value["value"],
+            logs=tuple(value["logs"]),
+            error=value["error"],
+            code=value["code"],
+            # What was sealed by an earlier release has neither.
+            artifacts=tuple(Artifact(*each) for each in value.get("artifacts", ())),
+            reported=tuple(
+                (detector, category, severity) for detector, category, severity in value.get("reported", ())
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,4 +161,6 @@ def _output(document: Json, before: Output) -> Output:
         logs=tuple(str(line) for line in logs) if isinstance(logs, list) else (),
         error={key: str(text) for key, text in error.items()} if isinstance(error, dict) else None,
         code=None if before.code is None else str(document["code"]),
+        artifacts=before.artifacts,
+        reported=before.reported,
     )
