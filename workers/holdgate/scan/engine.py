@@ -33,13 +33,20 @@ _BLOB = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much one scan may cost. `work_per_byte`: bytes looked at for each byte of text, above a free `work_base`."""
+    """How much one scan, with all its views, may cost. What lies beyond it is an error, never a clean text.
+
+    `work_per_byte`: bytes looked at for each byte of text, above a free `work_base`. `decoded_factor`: bytes that may
+    come out of decoding for each byte of text, above a free `decoded_base`; `depth_max`: decoders inside each other.
+    """
 
     seconds: float = 5.0
     work_per_byte: int = 200
     work_base: int = 4 * 1024 * 1024
     findings_max: int = 20_000
     text_chars_max: int = 64 * 1024 * 1024
+    decoded_factor: int = 8
+    decoded_base: int = 1024 * 1024
+    depth_max: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +60,42 @@ class Hit:
     end: int
 
 
-@dataclass(slots=True)
-class _Meter:
-    """What is left of a budget."""
+class Meter:
+    """What is left of a budget. One for a scan: all views of a text share it."""
 
-    work_left: int
-    findings_left: int
-    deadline: float
+    __slots__ = ("_budget", "_deadline", "_decoded_left", "_findings_left", "_work_left")
+
+    def __init__(self, budget: Budget, text_bytes: int = 0) -> None:
+        self._budget = budget
+        self._work_left = budget.work_base
+        self._decoded_left = budget.decoded_base
+        self._findings_left = budget.findings_max
+        self._deadline = time.monotonic() + budget.seconds
+        self.grant(text_bytes)
+
+    def grant(self, text_bytes: int) -> None:
+        """More text has come: what its bytes may cost is added."""
+        self._work_left += self._budget.work_per_byte * text_bytes
+        self._decoded_left += self._budget.decoded_factor * text_bytes
 
     def spend(self, work: int) -> None:
-        self.work_left -= work
-        if self.work_left < 0:
+        """So many bytes were or will be looked at. ScanIncomplete, ScanTimedOut."""
+        self._work_left -= work
+        if self._work_left < 0:
             raise ScanIncomplete("the text costs more work than its budget")
-        if time.monotonic() > self.deadline:
+        if time.monotonic() > self._deadline:
             raise ScanTimedOut
 
+    def decoded(self, size: int) -> None:
+        """So many bytes came out of a decoder and will be looked at too. ScanIncomplete."""
+        self._decoded_left -= size
+        if self._decoded_left < 0:
+            raise ScanIncomplete("the text decodes to more than its budget")
+
     def found(self) -> None:
-        self.findings_left -= 1
-        if self.findings_left < 0:
+        """One more hit. ScanIncomplete."""
+        self._findings_left -= 1
+        if self._findings_left < 0:
             raise ScanIncomplete("the text has more findings than the budget")
 
 
@@ -85,8 +110,9 @@ class _Compiled:
 class Engine:
     """Compiled rules. Stateless between calls."""
 
-    def __init__(self, rules: Sequence[Rule], budget: Budget | None = None) -> None:
+    def __init__(self, rules: Sequence[Rule], budget: Budget | None = None, *, fast: bool = False) -> None:
         self.budget = budget or Budget()
+        self.fast = fast
         self._rules = tuple(
             _Compiled(
                 rule,
@@ -104,14 +130,14 @@ class Engine:
         if self._set.Match(SENTINEL) != [self._sentinel]:
             raise EngineFailed("the pattern engine does not find its own sentinel")
 
-    def hits(self, data: bytes) -> Iterator[Hit]:
-        """Confirmed matches in `data` (latin-1), piece by piece; may repeat and overlap."""
+    def hits(self, data: bytes, meter: Meter | None = None) -> Iterator[Hit]:
+        """Confirmed matches in `data` (latin-1), piece by piece; may repeat and overlap.
+
+        `meter`: of the scan that this text is a view of; without one the text is a scan of its own.
+        """
         if len(data) > self.budget.text_chars_max:
             raise ScanIncomplete("the text is longer than the budget")
-        budget = self.budget
-        meter = _Meter(
-            budget.work_base + budget.work_per_byte * len(data), budget.findings_max, time.monotonic() + budget.seconds
-        )
+        meter = meter or Meter(self.budget, len(data))
         for start in range(0, len(data), PIECE_BYTES):
             fired = self._fired(data[start : start + PIECE_BYTES + ANCHOR_BYTES_MAX])
             meter.spend(PIECE_BYTES)
@@ -125,7 +151,7 @@ class Engine:
         fired.remove(self._sentinel)
         return fired
 
-    def _confirm(self, compiled: _Compiled, data: bytes, start: int, meter: _Meter) -> Iterator[Hit]:
+    def _confirm(self, compiled: _Compiled, data: bytes, start: int, meter: Meter) -> Iterator[Hit]:
         rule = compiled.rule
         position = max(0, start - rule.before)
         last = start + PIECE_BYTES
