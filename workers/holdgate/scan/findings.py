@@ -14,6 +14,8 @@ class Category(StrEnum):
     PRIVATE_KEY = "private_key"
     SECRET = "secret"  # noqa: S105  a name of a kind, not a secret
     PII = "pii"
+    UNTRUSTED_INSTRUCTIONS = "untrusted_instructions"
+    """What speaks to whoever reads it next as if it were its operator. A mark, no leak."""
 
 
 SECRETS = frozenset({Category.PLATFORM_SECRET, Category.PRIVATE_KEY, Category.SECRET})
