@@ -157,8 +157,13 @@ class Judge:
         sealed = await asyncio.to_thread(self._sealer.seal, content)
         request = replace(
             request,
-            verdict={**request.verdict, "sealed": True, "sealed_digest": sealed.digest},
-            event={**request.event, "sealed_digest": sealed.digest},
+            verdict={
+                **request.verdict,
+                "sealed": True,
+                "sealed_digest": sealed.digest,
+                "commitment": sealed.commitment,
+            },
+            event={**request.event, "sealed_digest": sealed.digest, "commitment": sealed.commitment},
         )
         if len(sealed.data) > limits.INLINE_BYTES_MAX:
             return replace(request, sealed_ref=await self._store.put(sealed.data))
