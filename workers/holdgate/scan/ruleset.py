@@ -6,6 +6,7 @@ left out in silence.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,15 +18,30 @@ import yaml
 
 from holdgate.scan.errors import RulesInvalid
 from holdgate.scan.findings import Category, Severity
+from holdgate.scan.named import named_value
 from holdgate.scan.validators import VALIDATORS
 
 ANCHOR_BYTES_MAX = 256
 """How long a match of an anchor may be: pieces overlap by this much, so that no anchor falls between two of them."""
 MATCH_BYTES_MAX = 16 * 1024
 BEFORE_BYTES_MAX = 64
+NEAR_BYTES_MAX = 256
+KEYWORDS_MAX = 32
+EXAMPLES_MAX = 64
+PATTERNS_MAX = 32
+ENTROPY_MAX = 8.0
+ID_CHARS_MAX = 64
 PATTERN_CHARS_MAX = 1000
 ENTROPY_DEFAULT = 2.3
 """Of a secret whose rule names none: rows of one letter and the like stand for a secret in examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Texts that a rule must find and texts that it must leave alone: templates of `examples.py`."""
+
+    true: tuple[str, ...] = ()
+    false: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +50,11 @@ class Rule:
 
     `anchor`: what the multi-pattern engine looks for; at most `ANCHOR_BYTES_MAX` bytes match. Without one, `regex`.
     `regex`: confirms and locates, from `before` bytes ahead of the anchor's piece to `max_len` bytes behind it.
-    The value is the first group that took part, else the whole match. `entropy`: bits a character at least.
+    `group`: the group that is the value; without one the first that took part, else the whole match.
+    `entropy`: bits a character of the value at least. `stop`: patterns that no value may match.
+    `keywords`: words of which one must stand within `near` bytes before or behind the match, in any case of letters.
+    `context`: a pattern that must match within the `near` bytes ahead of the value.
+    `shadow`: what it finds is counted and changes no verdict. `docs`: where the format is documented.
     """
 
     id: str
@@ -44,13 +64,40 @@ class Rule:
     max_len: int
     anchor: str | None = None
     before: int = 0
+    group: int | None = None
     entropy: float = 0.0
     validator: str | None = None
     stop: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    context: str | None = None
+    near: int = 64
+    examples: Examples = Examples()
+    docs: str = ""
+    shadow: bool = False
 
 
-_KEYS = {"id", "category", "severity", "regex", "max_len", "anchor", "before", "entropy", "validator", "stop"}
-_REQUIRED = {"id", "category", "severity", "regex", "max_len"}
+_FIELDS: dict[str, tuple[type, ...]] = {
+    "id": (str,),
+    "category": (str,),
+    "severity": (str,),
+    "regex": (str,),
+    "named": (dict,),
+    "max_len": (int,),
+    "anchor": (str,),
+    "before": (int,),
+    "group": (int,),
+    "entropy": (int, float),
+    "validator": (str,),
+    "stop": (list,),
+    "keywords": (list,),
+    "context": (str,),
+    "near": (int,),
+    "examples": (dict,),
+    "docs": (str,),
+    "shadow": (bool,),
+}
+_REQUIRED = ("id", "category", "severity")
+_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
 
 
 def parse_rules(text: str, source: str) -> list[Rule]:
@@ -65,7 +112,16 @@ def parse_rules(text: str, source: str) -> list[Rule]:
         or not isinstance(document["rules"], list)
     ):
         raise RulesInvalid(f"`{source}` needs `family` and a list of `rules`")
-    return [_rule(item, f"{source}[{index}]") for index, item in enumerate(document["rules"])]
+    return [parse_rule(item, f"{source}[{index}]") for index, item in enumerate(document["rules"])]
+
+
+def parse_rule(item: Any, where: str) -> Rule:
+    """One rule from parsed YAML or JSON; RulesInvalid names `where` and the field."""
+    try:
+        return _rule(item)
+    except RulesInvalid as error:
+        name = item.get("id") if isinstance(item, Mapping) else None
+        raise RulesInvalid(f"`{where}`{f' ({name})' if isinstance(name, str) else ''}: {error}") from error
 
 
 def check_rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
@@ -87,41 +143,6 @@ def builtin_rules() -> tuple[Rule, ...]:
     return check_rules(rule for item in files for rule in parse_rules(item.read_text("utf-8"), item.name))
 
 
-def _rule(item: Any, where: str) -> Rule:
-    if not isinstance(item, Mapping) or not _REQUIRED <= set(item) <= _KEYS:
-        raise RulesInvalid(f"`{where}` needs {sorted(_REQUIRED)} and may have {sorted(_KEYS - _REQUIRED)}")
-    try:
-        rule = Rule(
-            **{
-                **item,
-                "category": Category(item["category"]),
-                "severity": Severity(item["severity"]),
-                "entropy": float(item.get("entropy", ENTROPY_DEFAULT if item["category"] == Category.SECRET else 0.0)),
-                "stop": tuple(item.get("stop", ())),
-            }
-        )
-    except (TypeError, ValueError) as error:
-        raise RulesInvalid(f"`{where}`: {error}") from error
-    _check(rule, where)
-    return rule
-
-
-def _check(rule: Rule, where: str) -> None:
-    if not 0 < rule.max_len <= MATCH_BYTES_MAX or not 0 <= rule.before <= BEFORE_BYTES_MAX:
-        raise RulesInvalid(f"`{where}`: `max_len` or `before` is out of bounds")
-    if rule.anchor is None and rule.max_len > ANCHOR_BYTES_MAX:
-        raise RulesInvalid(f"`{where}`: a rule over {ANCHOR_BYTES_MAX} bytes needs an `anchor`")
-    if rule.validator is not None and rule.validator not in VALIDATORS:
-        raise RulesInvalid(f"`{where}`: unknown validator `{rule.validator}`")
-    for pattern in (rule.regex, rule.anchor or "", *rule.stop):
-        if len(pattern) > PATTERN_CHARS_MAX or not pattern.isascii():
-            raise RulesInvalid(f"`{where}`: a pattern is over {PATTERN_CHARS_MAX} characters or not ASCII")
-        try:
-            compile_latin1(pattern)
-        except re2.error as error:
-            raise RulesInvalid(f"`{where}`: {error}") from error
-
-
 def compile_latin1(pattern: str) -> Any:
     """`pattern` for RE2 over bytes, a byte a character."""
     return re2.compile(pattern.encode("ascii"), latin1_options())
@@ -134,3 +155,91 @@ def latin1_options() -> Any:
     options.log_errors = False
     options.max_mem = 32 << 20
     return options
+
+
+def _rule(item: Any) -> Rule:
+    _check_form(item)
+    fields = {key: value for key, value in item.items() if key not in {"named", "examples"}}
+    if "named" in item:
+        fields.update(named_value(item["named"]))
+    try:
+        fields["category"] = Category(item["category"])
+        fields["severity"] = Severity(item["severity"])
+    except ValueError as error:
+        raise RulesInvalid(f"{error}; categories: {', '.join(Category)}; severities: {', '.join(Severity)}") from error
+    default = ENTROPY_DEFAULT if fields["category"] is Category.SECRET else 0.0
+    fields["entropy"] = float(item.get("entropy", default))
+    fields["stop"] = _texts(item, "stop", PATTERNS_MAX)
+    fields["keywords"] = tuple(word.lower() for word in _texts(item, "keywords", KEYWORDS_MAX))
+    examples = item.get("examples", {})
+    if not set(examples) <= {"true", "false", True, False}:
+        raise RulesInvalid("`examples` holds the lists `true` and `false`, nothing else")
+    # YAML reads the bare words as booleans, JSON as texts.
+    named = {str(key).lower(): value for key, value in examples.items()}
+    fields["examples"] = Examples(_texts(named, "true", EXAMPLES_MAX), _texts(named, "false", EXAMPLES_MAX))
+    rule = Rule(**fields)
+    _check_bounds(rule)
+    _check_patterns(rule)
+    return rule
+
+
+def _check_form(item: Any) -> None:
+    if not isinstance(item, Mapping):
+        raise RulesInvalid("a rule is a mapping of fields")
+    if missing := [key for key in _REQUIRED if key not in item]:
+        raise RulesInvalid(f"`{'`, `'.join(missing)}` is missing")
+    if unknown := sorted(str(key) for key in item if key not in _FIELDS):
+        raise RulesInvalid(f"`{unknown[0]}` is no field of a rule; those are: {', '.join(_FIELDS)}")
+    for key, value in item.items():
+        if not isinstance(value, _FIELDS[key]) or (isinstance(value, bool) and bool not in _FIELDS[key]):
+            raise RulesInvalid(f"`{key}` must be of the type {_FIELDS[key][-1].__name__}")
+    if "named" in item and any(key in item for key in ("regex", "anchor", "group", "before", "max_len")):
+        raise RulesInvalid("`named` stands for `regex`, `anchor`, `group`, `before` and `max_len`; leave those out")
+    if "named" not in item and not {"regex", "max_len"} <= set(item):
+        raise RulesInvalid("a rule needs `regex` and `max_len`, or `named`")
+    if not _ID.match(item["id"]) or len(item["id"]) > ID_CHARS_MAX:
+        raise RulesInvalid(f"`id` is lower-case words joined by hyphens, at most {ID_CHARS_MAX} characters")
+
+
+def _check_bounds(rule: Rule) -> None:
+    if not 0 < rule.max_len <= MATCH_BYTES_MAX:
+        raise RulesInvalid(f"`max_len` must be 1 to {MATCH_BYTES_MAX}")
+    if not 0 <= rule.before <= BEFORE_BYTES_MAX:
+        raise RulesInvalid(f"`before` must be 0 to {BEFORE_BYTES_MAX}")
+    if not 0 < rule.near <= NEAR_BYTES_MAX:
+        raise RulesInvalid(f"`near` must be 1 to {NEAR_BYTES_MAX}")
+    if not 0.0 <= rule.entropy <= ENTROPY_MAX:
+        raise RulesInvalid(f"`entropy` must be 0 to {ENTROPY_MAX} bits a character")
+    if rule.anchor is None and rule.max_len > ANCHOR_BYTES_MAX:
+        raise RulesInvalid(f"a rule whose `max_len` is over {ANCHOR_BYTES_MAX} needs an `anchor`")
+    if rule.validator is not None and rule.validator not in VALIDATORS:
+        raise RulesInvalid(f"there is no validator `{rule.validator}`; those are: {', '.join(sorted(VALIDATORS))}")
+
+
+def _check_patterns(rule: Rule) -> None:
+    patterns = {"regex": rule.regex, "anchor": rule.anchor, "context": rule.context}
+    for name, pattern in [*patterns.items(), *(("stop", stop) for stop in rule.stop)]:
+        if pattern is None:
+            continue
+        if not pattern or len(pattern) > PATTERN_CHARS_MAX or not pattern.isascii():
+            raise RulesInvalid(f"`{name}` must be 1 to {PATTERN_CHARS_MAX} ASCII characters")
+        try:
+            compiled = compile_latin1(pattern)
+        except re2.error as error:
+            raise RulesInvalid(f"`{name}` does not compile: {_said(error)}") from error
+        if name == "regex" and rule.group is not None and not 0 <= rule.group <= compiled.groups:
+            raise RulesInvalid(f"`group` is {rule.group}, and `regex` has {compiled.groups}")
+
+
+def _texts(item: Mapping[str, Any], key: str, items_max: int) -> tuple[str, ...]:
+    values = item.get(key, [])
+    if not isinstance(values, list) or len(values) > items_max:
+        raise RulesInvalid(f"`{key}` is a list of at most {items_max} texts")
+    if not all(isinstance(value, str) and 0 < len(value) <= PATTERN_CHARS_MAX for value in values):
+        raise RulesInvalid(f"each of `{key}` is a text of 1 to {PATTERN_CHARS_MAX} characters")
+    return tuple(values)
+
+
+def _said(error: Exception) -> str:
+    text = error.args[0] if error.args else error
+    return text.decode("ascii", "replace") if isinstance(text, bytes) else str(text)

@@ -1,0 +1,41 @@
+"""The shape of a named value: a vendor's word, the rest of a name, an assignment in any syntax, then the value.
+
+Many vendors' keys are plain hex or letters without a prefix. What tells them from a hash is the name that they are
+assigned to, so a rule says two things, `named: {words, value}`, and this module writes anchor and regex.
+What always holds: every repeat is bounded, so both have a longest match that is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from holdgate.scan.errors import RulesInvalid
+from holdgate.scan.patterns import longest
+
+WORDS_BYTES_MAX = 80
+
+_REST = r"[\w .-]{0,40}"
+_CLOSE = r"""["'`\\\])\x1f]{0,4}"""
+_PAIRED = r"""(?:,?\s{0,24}["']?(?i:value|default)["']?)?"""
+"""`name: NAME, value: …`, `key="NAME" value="…"`: the name is a value itself, and the value follows it."""
+_TYPE = r"(?::? ?[*&]?[A-Za-z][\w<>.\[\]]{0,20})?"
+_ASSIGN = r"(?:[.?:+]{0,3}={1,3}>?|->|:-?|\|\||\?\?|>|,|\(|(?i:key|token|secret|pass|auth)\s{1,4})"
+_OPEN = r"""\s{0,20}(?:[A-Za-z@$&]{1,8}(?:["'`(]))?["'`\\=(\[]{0,4}"""
+_END = r"(?:[^\w/+-]|$)"
+
+
+def named_value(fields: Mapping[Any, Any]) -> dict[str, Any]:
+    """`anchor`, `regex`, `group` and `max_len` of a rule whose `named` is `fields`; RulesInvalid when it has others."""
+    if set(fields) != {"words", "value"} or not all(isinstance(text, str) and text for text in fields.values()):
+        raise RulesInvalid("`named` holds two patterns: `words` of the name and the `value`")
+    words, value = fields["words"], fields["value"]
+    name = f"(?i:{words}){_REST}{_CLOSE}{_PAIRED}{_TYPE}\\s{{0,8}}{_ASSIGN}"
+    length = longest(words)
+    if length is None or length > WORDS_BYTES_MAX:
+        raise RulesInvalid(f"`words` of `named` must match at most {WORDS_BYTES_MAX} bytes")
+    regex = f"{name}{_OPEN}({value}){_END}"
+    bytes_max = longest(regex)
+    if bytes_max is None:
+        raise RulesInvalid("`value` of `named` has a repeat without a bound; write `{n,m}`")
+    return {"anchor": name, "regex": regex, "group": 1, "max_len": bytes_max}
