@@ -27,6 +27,7 @@ from holdgate.kernel.cache import DecisionCache
 from holdgate.kernel.calls import SnapshotInfo
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import PermitReply, PermitRequest
+from holdgate.kernel.detectors import DetectorSet
 from holdgate.kernel.errors import InvalidInput, KernelUnavailable, NoPolicy, Unavailable
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.output import OutputDecision, OutputFacts
@@ -206,6 +207,12 @@ class KernelClient:
         for reply in replies:
             _raise_refusal(reply)
         return [OutputDecision.from_dict(reply) for reply in replies]
+
+    async def detectors(self) -> DetectorSet:
+        """What outputs are scanned with beside the built-in detectors; KernelUnavailable as in `decide_outputs`."""
+        (reply,) = await self._ask(subjects.KERNEL_DETECTORS, [b""], Phase.DISPATCH)
+        _raise_refusal(reply)
+        return DetectorSet.from_dict(reply)
 
     async def status(self, wait_s: float = 0.3) -> list[ReplicaStatus]:
         """What every kernel that answers within `wait_s` says about itself; empty when none does."""

@@ -23,6 +23,7 @@ from holdgate.kernel import calls, limits, metrics, subjects, wire
 from holdgate.kernel.calls import Request, SnapshotInfo
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import PermitReply, answer_permit
+from holdgate.kernel.detectors import DetectorSet
 from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.kernel.evaluate import evaluate
 from holdgate.kernel.ids import Digest
@@ -84,6 +85,7 @@ class KernelService:
             subjects.KERNEL_DECIDE: self._decide,
             subjects.KERNEL_PERMIT: self._permit,
             subjects.KERNEL_OUTPUT: self._output,
+            subjects.KERNEL_DETECTORS: self._detectors,
         }
         for subject, answer in answers.items():
             self._subscriptions.append(await self._subscribe(subject, answer, subjects.KERNEL_QUEUE))
@@ -232,6 +234,13 @@ class KernelService:
             return decide_output(policy, OutputFacts.from_dict(wire.unpack(item))).as_dict()
 
         return {"items": [_guarded(one, item) for item in request.items], **self._info(active).as_dict()}
+
+    def _detectors(self, data: bytes) -> dict[str, Any]:
+        self._open(data)
+        active, reason = self._in_force()
+        if active is None:
+            return _error(calls.NO_POLICY, reason)
+        return {"items": [DetectorSet(active.policy.snapshot).as_dict()], **self._info(active).as_dict()}
 
     def _status(self, _data: bytes) -> dict[str, Any]:
         active, reason = self._in_force()

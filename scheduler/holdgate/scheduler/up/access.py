@@ -142,6 +142,7 @@ ACCESS: dict[str, Access] = {
         publish=(
             _INFO,
             subjects.KERNEL_OUTPUT,
+            subjects.KERNEL_DETECTORS,
             subjects.KERNEL_STATUS,
             f"{subjects.WAKE}.*",
             f"{subjects.EVENT}.*",
