@@ -50,6 +50,7 @@ JOB_VALUES: dict[str, tuple[str, Callable[[Job], Any]]] = {
     "principals": ("principals", lambda job: list(job.principals)),
     "secrets_present": ("secrets_present", lambda job: job.secrets_present),
     "remediation_of": ("remediation_of", lambda job: job.remediation_of),
+    "secrets": ("secrets", lambda job: list(job.secrets)),
 }
 """What `job` has in an expression, beside `payload`: the field of the record behind it, and its value."""
 PAYLOAD = "payload"

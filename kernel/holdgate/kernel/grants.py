@@ -70,9 +70,13 @@ class GrantTerms:
         return digest(self.as_dict())
 
     def cover(self, job: Job) -> bool:
-        """Whether `job` is one of those that the terms are about; its deciding rules are not looked at."""
+        """Whether `job` is one of those that the terms are about; its deciding rules are not looked at.
+
+        A job that asks for secrets is never one: the terms name none, so nobody who signed them said yes to any.
+        """
         return (
-            (job.tenant, job.actor, job.principals) == (self.tenant, self.actor, self.principals)
+            not job.secrets
+            and (job.tenant, job.actor, job.principals) == (self.tenant, self.actor, self.principals)
             and (job.topic, job.capability) == (self.topic, self.capability)
             and all(job.labels.get(name) == value for name, value in self.labels.items())
         )

@@ -3,8 +3,8 @@
     bytes → canonical.parse_json → parse_form → JobForm → JobForm.job(identity, …) → Job
 
 What always holds: every field is within `limits`; labels are a submitter's claim and cannot take a name that the system
-uses; tags are sorted and unique, so that their order never changes the job hash; tenant and actor come from `Identity`,
-never from the form. Problems name the field and never repeat what was sent. No IO.
+uses; tags and names of secrets are sorted and unique, so that their order never changes the job hash; tenant and actor
+come from `Identity`, never from the form. Problems name the field and never repeat what was sent. No IO.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from holdgate.kernel import limits
 from holdgate.kernel.canonical import canonical_bytes, digest_bytes
 from holdgate.kernel.clock import parse_rfc3339
 from holdgate.kernel.errors import FormInvalid, InvalidInput, MalformedJson
-from holdgate.kernel.ids import ACTOR, NAME, ActorId, Digest, JobId, Tenant
+from holdgate.kernel.ids import ACTOR, NAME, SECRET_NAME, ActorId, Digest, JobId, Tenant
 from holdgate.kernel.records import Job, Priority
 from holdgate.kernel.topics import verify_topic
 
@@ -62,6 +62,7 @@ class JobForm:
     run_at_ms: int | None = None
     deadline_ms: int | None = None
     max_attempts: int = limits.ATTEMPTS_DEFAULT
+    secrets: tuple[str, ...] = ()
 
     def job(
         self,
@@ -98,6 +99,7 @@ class JobForm:
             deadline_ms=self.deadline_ms,
             secrets_present=secrets_present,
             remediation_of=remediation_of,
+            secrets=self.secrets,
         )
 
 
@@ -269,11 +271,25 @@ def _tag(raw: Any) -> str:
 
 
 def _tags(raw: Any) -> tuple[str, ...]:
+    return _sorted(raw, _tag, limits.TAGS_MAX)
+
+
+def _secrets(raw: Any) -> tuple[str, ...]:
+    return _sorted(raw, _secret, limits.SECRETS_MAX)
+
+
+def _secret(raw: Any) -> str:
+    if not isinstance(raw, str) or SECRET_NAME.match(raw) is None:
+        raise _FieldInvalid("1 to 63 of a-z, 0-9, `.`, `_` and `-` are expected, beginning with a letter or a digit")
+    return raw
+
+
+def _sorted(raw: Any, parse: Callable[[Any], str], items_max: int) -> tuple[str, ...]:
     if not isinstance(raw, (list, tuple)):
         raise _FieldInvalid("a list of strings is expected")
-    if len(raw) > limits.TAGS_MAX:
-        raise _FieldInvalid(f"more than {limits.TAGS_MAX} items")
-    return tuple(sorted({_at(position, _tag, item) for position, item in enumerate(raw)}))
+    if len(raw) > items_max:
+        raise _FieldInvalid(f"more than {items_max} items")
+    return tuple(sorted({_at(position, parse, item) for position, item in enumerate(raw)}))
 
 
 def _at(position: int, parse: Callable[[Any], str], raw: Any) -> str:
@@ -370,6 +386,7 @@ _PARSERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "run_at": ("run_at_ms", _time_ms),
     "deadline": ("deadline_ms", _time_ms),
     "max_attempts": ("max_attempts", _attempts),
+    "secrets": ("secrets", _secrets),
 }
 _FACT_PARSERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "job_id": ("job_id", lambda raw: _text(raw, 128, _UNPRINTABLE)),

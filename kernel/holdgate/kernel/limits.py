@@ -14,6 +14,8 @@ LABEL_VALUE_CHARS_MAX = 1024
 TAGS_MAX = 64
 """Risk tags, and `requires`, of one job."""
 TAG_CHARS_MAX = 128
+SECRETS_MAX = 16
+"""Names of secrets that one job asks its worker for."""
 PROMPT_CHARS_MAX = 64 * 1024
 CONCURRENCY_KEY_CHARS_MAX = 128
 IDEMPOTENCY_KEY_CHARS_MAX = 128

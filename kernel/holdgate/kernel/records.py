@@ -72,7 +72,8 @@ class Job:
     """What an agent asks for. Every field but those named in `NOT_HASHED` is covered by `job_hash`.
 
     `payload` is canonical JSON, or None where it is above the inline limit and lies in the object store under
-    `payload_digest`. Times are milliseconds since the epoch.
+    `payload_digest`. `secrets` are names of secrets that the worker is to hand to the handler, never their values.
+    Times are milliseconds since the epoch.
     """
 
     job_id: JobId
@@ -98,6 +99,7 @@ class Job:
     deadline_ms: int | None = None
     secrets_present: bool = False
     remediation_of: str | None = None
+    secrets: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; `payload` stays bytes."""
@@ -140,8 +142,10 @@ JOB_FIELDS = tuple(item.name for item in fields(Job))
 HASHED_FIELDS = tuple(name for name in JOB_FIELDS if name not in NOT_HASHED)
 _JOB_VALUES = attrgetter(*JOB_FIELDS)
 _HASHED_VALUES = attrgetter(*HASHED_FIELDS)
-_JOB_TEXTS = ("risk_tags", "requires", "principals")
-_NOT_ATOMS = ("labels", "risk_tags", "requires", "principals", "priority")
+_JOB_TEXTS = ("risk_tags", "requires", "principals", "secrets")
+_NOT_ATOMS = ("labels", "risk_tags", "requires", "principals", "priority", "secrets")
+_LEFT_OUT_EMPTY = ("secrets",)
+"""Younger than the record: without them it reads and hashes as it did before they were there."""
 
 
 def _plain_job(names: tuple[str, ...], values: tuple[Any, ...]) -> dict[str, Any]:
@@ -149,6 +153,9 @@ def _plain_job(names: tuple[str, ...], values: tuple[Any, ...]) -> dict[str, Any
     plain = dict(zip(names, values, strict=True))
     for name in _NOT_ATOMS:
         plain[name] = _plain(plain[name])
+    for name in _LEFT_OUT_EMPTY:
+        if not plain[name]:
+            del plain[name]
     return plain
 
 

@@ -127,6 +127,7 @@ CHANGES: dict[str, Any] = {
     "deadline_ms": 5,
     "secrets_present": True,
     "remediation_of": "other",
+    "secrets": ("other",),
 }
 
 

@@ -93,6 +93,7 @@ def test_the_digest_is_over_every_field_of_the_terms(name: str) -> None:
         ({}, True),
         ({"labels": {"env": "prod", "ticket": "7"}}, True),
         ({"payload": {"any": "thing"}, "priority": "high"}, True),
+        ({"secrets": ["db"]}, False),
         ({"labels": {"env": "test"}}, False),
         ({"labels": {}}, False),
         ({"topic": "job.deploy.apply.x"}, False),
@@ -104,7 +105,9 @@ def test_the_digest_is_over_every_field_of_the_terms(name: str) -> None:
         ({"identity": replace(IDENTITY, principals=("alice",))}, False),
     ],
 )  # fmt: skip
-def test_terms_cover_jobs_of_the_same_agent_topic_capability_and_labels(form: dict[str, Any], covered: bool) -> None:
+def test_terms_cover_jobs_of_the_same_agent_topic_capability_and_labels_without_secrets(
+    form: dict[str, Any], covered: bool
+) -> None:
     plain = {"topic": "job.deploy.apply", "capability": "infra.write", "labels": {"env": "prod"}}
     assert TERMS.cover(job(**{**plain, **form})) is covered
 

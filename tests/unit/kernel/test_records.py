@@ -20,6 +20,7 @@ WHOLE = job(
     capability="infra.write",
     risk_tags=["change"],
     requires=["gpu"],
+    secrets=["db"],
     concurrency_key="k",
     run_at="2026-01-02T00:00:00Z",
     deadline="2026-01-03T00:00:00Z",
@@ -44,6 +45,7 @@ CHANGES: dict[str, Any] = {
     "deadline_ms": None,
     "secrets_present": True,
     "remediation_of": "job_x",
+    "secrets": ("mail",),
 }
 
 
@@ -75,6 +77,14 @@ def test_a_payload_that_is_not_the_one_that_was_hashed_is_noticed() -> None:
 def test_an_absent_field_hashes_otherwise_than_an_empty_one() -> None:
     assert replace(WHOLE, prompt=None).job_hash() != replace(WHOLE, prompt="").job_hash()
     assert replace(WHOLE, capability=None).job_hash() != replace(WHOLE, capability="").job_hash()
+
+
+def test_a_job_that_asks_for_no_secrets_reads_and_hashes_as_before_there_were_any() -> None:
+    plain = replace(WHOLE, secrets=())
+    assert "secrets" not in plain.as_dict()
+    assert "secrets" not in plain.hashed()
+    assert Job.from_dict(plain.as_dict()) == plain
+    assert plain.job_hash() != WHOLE.job_hash()
 
 
 def test_a_job_comes_back_through_msgpack_as_it_was() -> None:

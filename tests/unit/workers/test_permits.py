@@ -252,7 +252,7 @@ def test_every_hashed_field_is_covered_by_an_attack() -> None:
     base = make_job()
     changes: dict[str, Any] = dict.fromkeys(HASHED_FIELDS, "changed")
     changes |= {"labels": {"a": "b"}, "max_attempts": 9, "secrets_present": True, "run_at_ms": 1, "deadline_ms": 1}
-    changes |= {"risk_tags": ("a",), "requires": ("a",), "principals": ("a",)}
+    changes |= {"risk_tags": ("a",), "requires": ("a",), "principals": ("a",), "secrets": ("a",)}
     hashes = {replace(base, **{name: changes[name]}).job_hash() for name in HASHED_FIELDS if name != "priority"}
     assert len(hashes | {base.job_hash()}) == len(HASHED_FIELDS)
     assert isinstance(base, Job)

@@ -48,12 +48,13 @@ class Operations(ApprovalOperations, StandingOperations):
         run_at: datetime | str | None = None,
         deadline: datetime | str | None = None,
         max_attempts: int | None = None,
+        secrets: Iterable[str] | None = None,
         idempotency_key: str | None = None,
     ) -> Operation[Submitted]:
         """Submit a job. Returns once it is accepted or held; raises Denied or Throttled when it is not.
 
         An idempotency key is made when none is given, so that sending again after a lost reply never makes two jobs.
-        Times are datetimes with a zone, or RFC 3339.
+        Times are datetimes with a zone, or RFC 3339. `secrets` are names of secrets that the worker is to hand over.
         """
         body = {
             "topic": topic,
@@ -69,6 +70,7 @@ class Operations(ApprovalOperations, StandingOperations):
             "run_at": time_text(run_at),
             "deadline": time_text(deadline),
             "max_attempts": max_attempts,
+            "secrets": None if secrets is None else list(secrets),
         }
         headers = {"Idempotency-Key": idempotency_key or self._new_key()}
         reply = yield from self._post(f"{API}/jobs", body, headers=headers)

@@ -40,6 +40,7 @@ def job_facts(job: Job) -> dict[str, Any]:
         "payload_digest": job.payload_digest,
         "secrets_present": job.secrets_present,
         "remediation_of": job.remediation_of,
+        "secrets": list(job.secrets),
         "trace_id": job.trace_id,
         "created_at": rfc3339(job.created_ms),
     }

@@ -48,6 +48,7 @@ JOB = Job(
     deadline_ms=1_790_000_900_001,
     secrets_present=True,
     remediation_of="job_01920000-0000-7000-8000-000000000002",
+    secrets=("db.main", "mail"),
 )
 OTHERWISE: dict[str, Any] = {
     "tenant": "other",
@@ -69,6 +70,7 @@ OTHERWISE: dict[str, Any] = {
     "deadline_ms": 1_790_000_900_002,
     "secrets_present": False,
     "remediation_of": None,
+    "secrets": ("mail",),
 }
 
 

@@ -58,6 +58,7 @@ def test_other_keys_or_types_are_not(payload: Any) -> None:
         {"capability": "infra.write"},
         {"risk_tags": ("money",)},
         {"requires": ("gpu",)},
+        {"secrets": ("db",)},
         {"labels": {"env": "prod", "team": "a"}},
         {"labels": {}},
         {"prompt": "do it"},

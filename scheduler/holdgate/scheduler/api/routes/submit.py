@@ -184,5 +184,6 @@ async def _remedied(call: Call, job: Job, remediation: Remediation, payload: byt
         run_at_ms=job.run_at_ms if job.run_at_ms and job.run_at_ms > now_ms else None,
         deadline_ms=job.deadline_ms if job.deadline_ms and job.deadline_ms > now_ms else None,
         max_attempts=job.max_attempts,
+        secrets=job.secrets,
     )
     return replace(await job_of(call, changed), remediation_of=job.job_id)

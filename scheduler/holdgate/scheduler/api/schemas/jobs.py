@@ -17,6 +17,7 @@ from holdgate.scheduler.api.schemas.shapes import (
     OBJECT,
     PRINTABLE,
     PROMPT,
+    SECRET_NAME,
     STATE,
     TAG,
     TAGS_IN,
@@ -53,6 +54,12 @@ FORM: dict[str, Schema] = {
     "run_at": nullable(TIME),
     "deadline": nullable(TIME),
     "max_attempts": nullable({"type": "integer", "minimum": 1, "maximum": limits.ATTEMPTS_MAX}),
+    "secrets": nullable(
+        {
+            **listed(text(pattern=SECRET_NAME), maxItems=limits.SECRETS_MAX),
+            "description": "Names of secrets that the worker is to hand to the handler.",
+        }
+    ),
 }
 SUPPOSED: dict[str, Schema] = {
     "job_id": nullable(text(maxLength=128, pattern=PRINTABLE)),
@@ -86,6 +93,7 @@ JOB_FACTS: dict[str, Schema] = {
     "payload_digest": DIGEST,
     "secrets_present": BOOLEAN,
     "remediation_of": nullable(text()),
+    "secrets": {**TEXTS, "description": "Names of secrets that it asks its worker for; never their values."},
     "trace_id": text(),
     "created_at": TIME,
 }

@@ -15,6 +15,7 @@ LABEL_KEY = (
     f"^(?![Hh][Oo][Ll][Dd][Gg][Aa][Tt][Ee]\\.)[A-Za-z0-9][A-Za-z0-9_.:/@+-]{{0,{limits.LABEL_KEY_CHARS_MAX - 1}}}$"
 )
 NAME = "^[a-z0-9][a-z0-9_-]{0,62}$"
+SECRET_NAME = "^[a-z0-9][a-z0-9._-]{0,62}$"  # noqa: S105  the form of a name
 ACTOR = "^[A-Za-z0-9][A-Za-z0-9_.:@/-]{0,127}$"
 TOPIC = f"^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+){{0,{limits.TOPIC_TOKENS_MAX - 1}}}$"
 PRINTABLE = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ufeff]*$"

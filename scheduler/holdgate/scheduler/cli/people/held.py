@@ -130,6 +130,7 @@ def _job(look: Look) -> Iterable[Fact]:
     yield "capability", job.get("capability")
     yield "risk tags", ", ".join(job.get("risk_tags") or [])
     yield "requires", ", ".join(job.get("requires") or [])
+    yield "secrets", ", ".join(job.get("secrets") or [])
     yield "pool", job.get("pool")
     yield "prompt", content.get("prompt")
     if content.get("payload") is not None:

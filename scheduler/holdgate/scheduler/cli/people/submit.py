@@ -37,6 +37,9 @@ def submit_command(  # noqa: PLR0913  the fields of a job, by name
     run_at: Annotated[str | None, typer.Option(help="Not before, RFC 3339")] = None,
     deadline: Annotated[str | None, typer.Option(help="Not after, RFC 3339")] = None,
     max_attempts: Annotated[int | None, typer.Option(min=1)] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A secret that the worker is to hand over; may be repeated")
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key and job again is the same job, not another")
     ] = None,
@@ -57,6 +60,7 @@ def submit_command(  # noqa: PLR0913  the fields of a job, by name
         "run_at": run_at,
         "deadline": deadline,
         "max_attempts": max_attempts,
+        "secrets": secret or None,
     }
     if dry_run:
         return _print_decision(session, session.client.jobs.dry_run(topic, **fields))

@@ -1,8 +1,8 @@
 """The shape of a held job: what jobs have in common that one look can decide together. Pure.
 
-What always holds: jobs of one shape have the same topic, capability, risk tags, requirements and keys of labels, were
-held by the same rules, and their payloads have the same keys with values of the same types. A payload that is too large
-or too deep to compare is alike only to itself.
+What always holds: jobs of one shape have the same topic, capability, risk tags, requirements, keys of labels and names
+of secrets, were held by the same rules, and their payloads have the same keys with values of the same types. A payload
+that is too large or too deep to compare is alike only to itself.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def job_shape(job: Job) -> str:
             "labels": sorted(job.labels),
             "prompt": job.prompt is not None,
             "payload": _structure(job),
+            **({"secrets": sorted(job.secrets)} if job.secrets else {}),
         }
     )
 
