@@ -175,7 +175,8 @@ def test_a_rules_file_that_is_not_right_does_not_load(text: str) -> None:
 
 def test_a_redaction_that_leaves_something_says_so() -> None:
     """A rule that fires on what a tag leaves behind: the output is not let through."""
-    from holdgate.scan.output import Output, OutputInspector
+    from holdgate.scan.inspector import OutputInspector
+    from holdgate.scan.output import Output
 
     touching = Rule("touching", Category.SECRET, Severity.HIGH, r"\] (x+)", 20)
     token = next(rule for rule in builtin_rules() if rule.id == "github-token")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.scan import Finding, RedactionIncomplete, Redactor, Scanner, Unscannable
 from holdgate.scan.findings import Category, Severity, Via
-from holdgate.scan.output import Output, OutputInspector
+from holdgate.scan.inspector import OutputInspector
+from holdgate.scan.output import Output
 from support.secrets import Secrets
 
 SCANNER = Scanner()

@@ -17,7 +17,8 @@ from holdgate.kernel import wire
 from holdgate.scan import Scanner
 from holdgate.scan.engine import Budget
 from holdgate.scan.errors import ScanError
-from holdgate.scan.output import Output, OutputInspector
+from holdgate.scan.inspector import OutputInspector
+from holdgate.scan.output import Output
 
 HEAD = struct.Struct(">I")
 FRAME_BYTES_MAX = 64 * 1024 * 1024

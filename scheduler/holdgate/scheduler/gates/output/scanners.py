@@ -26,7 +26,8 @@ from holdgate.scan.errors import (
     ScanTimedOut,
     Unscannable,
 )
-from holdgate.scan.output import FindingKind, Inspection, Output, OutputInspector
+from holdgate.scan.inspector import OutputInspector
+from holdgate.scan.output import FindingKind, Inspection, Output
 from holdgate.scheduler.gates.output import metrics
 
 _BY_CODE: dict[str, type[ScanError]] = {

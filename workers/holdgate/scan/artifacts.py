@@ -1,0 +1,105 @@
+"""The search of a file that a run left beside its value, and its redaction where it is a text.
+
+What always holds: a file that cannot be read, or not within its budget, is a finding of its own; a redacted file was
+scanned again as what it was before; a name that holds a secret is shown with a tag in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from holdgate.kernel.canonical import parse_json
+from holdgate.kernel.errors import MalformedJson
+from holdgate.scan.errors import RedactionIncomplete, ScanIncomplete, Unscannable
+from holdgate.scan.findings import Finding
+from holdgate.scan.output import DESCRIBED_MAX, UNSCANNABLE, Artifact, FindingKind, Inspection, kind_of
+from holdgate.scan.redact import Redactor
+from holdgate.scan.scanner import Scanner
+from holdgate.scan.views import escape
+
+
+class ArtifactInspector:
+    """Inspects and redacts files; each of `scanners` sees every file."""
+
+    def __init__(self, scanners: Sequence[Scanner], redactor: Redactor) -> None:
+        self._scanners = tuple(scanners)
+        self._redactor = redactor
+
+    def inspect(self, artifact: Artifact) -> Inspection:
+        """What is in it; the kind `unscannable` where that cannot be said. ScanError when it may be said later."""
+        try:
+            findings = self._found(artifact)
+        except (Unscannable, ScanIncomplete):
+            whole = {**_shown(UNSCANNABLE), "path": self._place(artifact, ""), "via": "file"}
+            return Inspection((UNSCANNABLE,), (whole,), 1)
+        kinds = tuple(sorted(set(map(kind_of, findings))))
+        return Inspection(kinds, tuple(self._described(artifact, findings[:DESCRIBED_MAX])), len(findings))
+
+    def redact(self, artifact: Artifact, keep: Collection[FindingKind]) -> Artifact:
+        """Without any finding but those of the kinds to `keep`; RedactionIncomplete where that cannot be done."""
+        if not any(kind_of(finding) not in keep for finding in self._found(artifact)):
+            return artifact
+        text = _text_of(artifact)
+        if text is None:
+            raise RedactionIncomplete("a file that is not a text holds a finding")
+        redacted = replace(artifact, data=self._redacted(text, keep).encode())
+        if any(kind_of(finding) not in keep for finding in self._found(redacted)):
+            raise RedactionIncomplete
+        return redacted
+
+    def _redacted(self, text: str, keep: Collection[FindingKind]) -> str:
+        """A JSON document stays one."""
+        found = [finding for scanner in self._scanners for finding in scanner.scan(text)]
+        redacted = self._redactor.redact_text(text, [each for each in found if kind_of(each) not in keep])
+        if _is_json(text) and not _is_json(redacted):
+            raise RedactionIncomplete("the redacted file is no longer JSON")
+        return redacted
+
+    def _found(self, artifact: Artifact) -> list[Finding]:
+        from holdgate.scan.files import scan_file  # most runs leave no file: what reads them is loaded for the first
+
+        return [
+            finding
+            for scanner in self._scanners
+            for finding in scan_file(scanner, artifact.name, artifact.data, artifact.media_type)
+        ]
+
+    def _described(self, artifact: Artifact, findings: Sequence[Finding]) -> list[dict[str, Any]]:
+        places = {path: self._place(artifact, path) for path in {finding.path for finding in findings}}
+        return [
+            {
+                **_shown(kind_of(finding)),
+                "path": places[finding.path],
+                "via": str(finding.via),
+                "start": finding.start,
+                "end": finding.end,
+            }
+            for finding in findings
+        ]
+
+    def _place(self, artifact: Artifact, path: str) -> str:
+        """Names of files and of what is in them are the worker's words, so they are searched like its texts."""
+        place = f"{escape(artifact.name)}{path}"
+        found = [finding for scanner in self._scanners for finding in scanner.scan(place)]
+        return "/artifacts/" + self._redactor.redact_text(place, found)
+
+
+def _shown(kind: FindingKind) -> dict[str, Any]:
+    return {"detector": kind[0], "category": kind[1], "severity": kind[2]}
+
+
+def _text_of(artifact: Artifact) -> str | None:
+    try:
+        return artifact.data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        parse_json(text.encode())
+    except MalformedJson:
+        return False
+    return True

@@ -1,0 +1,116 @@
+"""The search of everything that a run left: return value, log lines, error text, the worker's word, files.
+
+What always holds: one pass sees all texts, so a key block spread over log lines is one finding; what `redact` returns
+was scanned again and holds none of the kinds that were to go, nor one that nobody decided about; what a worker says
+that it took out itself counts as found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+from holdgate.kernel.canonical import Json, canonical_bytes, parse_json
+from holdgate.kernel.errors import MalformedJson
+from holdgate.scan.artifacts import ArtifactInspector
+from holdgate.scan.errors import RedactionIncomplete, Unscannable
+from holdgate.scan.findings import Finding
+from holdgate.scan.output import DESCRIBED_MAX, Artifact, FindingKind, Inspection, Output, kind_of
+from holdgate.scan.redact import Redactor
+from holdgate.scan.scanner import Scanner
+
+
+class OutputInspector:
+    """Inspects and redacts outputs. `fingerprint_key` keys the fingerprints: 16 to 64 bytes.
+
+    `custom`: a scanner with further detectors alone, whose findings count beside those of `scanner`.
+    """
+
+    def __init__(self, scanner: Scanner, fingerprint_key: bytes, custom: Scanner | None = None) -> None:
+        self._scanners = (scanner,) if custom is None else (scanner, custom)
+        self._redactor = Redactor(fingerprint_key)
+        self._files = ArtifactInspector(self._scanners, self._redactor)
+
+    def inspect(self, output: Output) -> Inspection:
+        """What is in `output`. ScanError when that cannot be said."""
+        document = _document(output)
+        findings = self._found(document)
+        kinds, total = set(map(kind_of, findings)), len(findings) + len(output.reported)
+        described = [_taken_out(kind) for kind in output.reported]
+        if findings:
+            described += self._redactor.describe(document, findings[:DESCRIBED_MAX], findings)
+        for file in map(self._files.inspect, output.artifacts):
+            kinds.update(file.kinds)
+            described += file.described
+            total += file.total
+        kinds.update(output.reported)
+        return Inspection(tuple(sorted(kinds)), tuple(described[:DESCRIBED_MAX]), total)
+
+    def redact(self, output: Output, keep: Collection[FindingKind] = ()) -> Output:
+        """`output` without any finding but those of the kinds to `keep`. RedactionIncomplete when one is left."""
+        document, kept = _document(output), frozenset(keep)
+        findings = [finding for finding in self._found(document) if kind_of(finding) not in kept]
+        redacted = self._redactor.redact_value(document, findings)
+        if any(kind_of(finding) not in kept for finding in self._found(redacted)):
+            raise RedactionIncomplete
+        files = tuple(self._files.redact(each, kept) for each in output.artifacts)
+        return _output(redacted, replace(output, artifacts=files))
+
+    def _found(self, document: Json) -> list[Finding]:
+        return list(dict.fromkeys(found for scanner in self._scanners for found in scanner.scan_value(document)))
+
+
+def _taken_out(kind: FindingKind) -> dict[str, Any]:
+    return {"detector": kind[0], "category": kind[1], "severity": kind[2], "path": "", "via": "worker"}
+
+
+def _document(output: Output) -> dict[str, Json]:
+    document: dict[str, Json] = {}
+    if output.value is not None:
+        try:
+            document["value"] = parse_json(output.value)
+        except MalformedJson as error:
+            raise Unscannable(str(error)) from error
+    if output.logs:
+        document["logs"] = list(output.logs)
+    if output.error is not None:
+        document["error"] = dict(output.error)
+    if output.code is not None:
+        document["code"] = output.code
+    if output.artifacts:
+        document["artifacts"] = [[each.name, each.media_type] for each in output.artifacts]
+    return document
+
+
+def _output(document: Json, before: Output) -> Output:
+    if not isinstance(document, dict):
+        raise RedactionIncomplete("the redacted output is not what it was")
+    logs, error = document.get("logs", []), document.get("error")
+    return replace(
+        before,
+        value=None if before.value is None else canonical_bytes(document["value"]),
+        logs=tuple(str(line) for line in logs) if isinstance(logs, list) else (),
+        error={key: str(text) for key, text in error.items()} if isinstance(error, dict) else None,
+        code=None if before.code is None else str(document["code"]),
+        artifacts=_renamed(before.artifacts, document.get("artifacts", [])),
+    )
+
+
+def _renamed(artifacts: Collection[Artifact], names: Json) -> tuple[Artifact, ...]:
+    """With the names and types that are left of them; two of one name are told apart."""
+    if not isinstance(names, list) or len(names) != len(artifacts):
+        raise RedactionIncomplete("the redacted output is not what it was")
+    used: set[str] = set()
+    renamed: list[Artifact] = []
+    for artifact, pair in zip(artifacts, names, strict=True):
+        name, media_type = pair if isinstance(pair, list) else (None, None)
+        if not isinstance(name, str):
+            raise RedactionIncomplete("the redacted output is not what it was")
+        number = 2
+        unused = name
+        while unused in used:
+            unused, number = f"{name}~{number}", number + 1
+        used.add(unused)
+        renamed.append(replace(artifact, name=unused, media_type=None if media_type is None else str(media_type)))
+    return tuple(renamed)
