@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.scan import Finding, RedactionIncomplete, Redactor, Scanner, Unscannable
-from holdgate.scan.findings import Category, Severity, Via
+from holdgate.scan.findings import Category, Severity, View
 from holdgate.scan.inspector import OutputInspector
 from holdgate.scan.output import Output
 from support.secrets import Secrets
@@ -54,7 +54,7 @@ def test_a_redacted_document_is_json_holds_no_finding_and_keeps_the_rest(value: 
     again = SCANNER.scan_value(redacted)
     assert again == []
     assert REDACTOR.redact_value(redacted, again) == redacted
-    touched = [finding for finding in findings if finding.via is Via.VALUE]
+    touched = [finding for finding in findings if finding.view == View.VALUE]
     before, after = leaves(value), leaves(redacted)
     assert before.keys() == after.keys()
     changed = {path for path in before if before[path] != after[path]}
@@ -135,7 +135,7 @@ def test_a_key_block_over_log_lines_is_found_in_every_line() -> None:
 
 def test_a_finding_that_is_nowhere_is_an_error() -> None:
     """Never a gap: a value that could not be located is not let through."""
-    finding = Finding("x", Category.SECRET, Severity.HIGH, 0, 4, "/other", Via.VALUE)
+    finding = Finding("x", Category.SECRET, Severity.HIGH, 0, 4, "/other", View.VALUE)
     with pytest.raises(RedactionIncomplete):
         REDACTOR.redact_value({"a": "text"}, [finding])
     with pytest.raises(RedactionIncomplete):

@@ -1,15 +1,16 @@
 """Finds secrets and personal data in what a job carries, and replaces them. A library: needs no server."""
 
 from holdgate.scan.errors import EngineFailed, RedactionIncomplete, ScanError, ScanIncomplete, ScanTimedOut, Unscannable
-from holdgate.scan.findings import SECRETS, Category, Finding, Severity, Via
+from holdgate.scan.findings import SECRETS, Category, Finding, Severity, View
 from holdgate.scan.redact import Redactor
-from holdgate.scan.scanner import Scanner
+from holdgate.scan.scanner import Present, Scanner
 
 __all__ = [
     "SECRETS",
     "Category",
     "EngineFailed",
     "Finding",
+    "Present",
     "RedactionIncomplete",
     "Redactor",
     "ScanError",
@@ -18,5 +19,5 @@ __all__ = [
     "Scanner",
     "Severity",
     "Unscannable",
-    "Via",
+    "View",
 ]

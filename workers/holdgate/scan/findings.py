@@ -14,6 +14,8 @@ class Category(StrEnum):
     PRIVATE_KEY = "private_key"
     SECRET = "secret"  # noqa: S105  a name of a kind, not a secret
     PII = "pii"
+    INSTRUCTIONS = "untrusted_instructions"
+    """Text that tells an agent what to do, or hides that it does."""
     UNTRUSTED_INSTRUCTIONS = "untrusted_instructions"
     """What speaks to whoever reads it next as if it were its operator. A mark, no leak."""
 
@@ -31,8 +33,8 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
-class Via(StrEnum):
-    """In which view of the text it was found."""
+class View(StrEnum):
+    """In what form of the text something was seen. `Finding.via` is these names, outermost first, joined by `>`."""
 
     RAW = "raw"
     """The text as given; offsets are characters of the text (of bytes: bytes)."""
@@ -40,11 +42,32 @@ class Via(StrEnum):
     """A value in a JSON document; offsets are characters of the unescaped string at `path`."""
     KEY = "key"
     """A key in a JSON document; offsets are characters of the last token of `path`, unescaped."""
+    FILE = "file"
+    """A member of a file; offsets are those of its text."""
+    JSON = "json"
+    BASE64 = "base64"
+    HEX = "hex"
+    PERCENT = "percent"
+    HTML = "html"
+    UNICODE = "unicode"
+    GZIP = "gzip"
+    ZLIB = "zlib"
+    UTF = "utf"
+    """Bytes that are UTF-16 or UTF-32."""
+    NORMAL = "normal"
+    """Full-width forms and look-alikes as the letters that they look like; what cannot be seen left out."""
+    JOINED = "joined"
+    """Pieces that stand side by side, as one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One hit. `path` is a JSON pointer (RFC 6901), empty for raw text; `start` and `end` are offsets as `via` says."""
+    """One hit. `path` is a JSON pointer (RFC 6901), empty for raw text.
+
+    `start` and `end` are offsets as the first name in `via` says; where it was found deeper, they cover the encoded
+    run. `trail` is where it stands in what each decoder made of that run, outermost first: what a fingerprint of the
+    decoded value is taken from.
+    """
 
     detector: str
     category: Category
@@ -52,4 +75,10 @@ class Finding:
     start: int
     end: int
     path: str = ""
-    via: Via = Via.RAW
+    via: str = View.RAW
+    trail: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def view(self) -> str:
+        """The outermost view: what `start` and `end` are offsets of."""
+        return self.via.partition(">")[0]

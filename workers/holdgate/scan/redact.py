@@ -14,13 +14,13 @@ from typing import Any
 from holdgate.kernel.canonical import Json, canonical_bytes, parse_json
 from holdgate.kernel.errors import MalformedJson
 from holdgate.scan.errors import RedactionIncomplete, Unscannable
-from holdgate.scan.findings import Category, Finding, Via
+from holdgate.scan.findings import Category, Finding, View
 from holdgate.scan.views import escape, scalar_text, unescape
 
 _RANK = {category: rank for rank, category in enumerate(Category)}
 _FINGERPRINT_BYTES = 8
 
-_Places = dict[tuple[str, Via], list[Finding]]
+_Places = dict[tuple[str, str], list[Finding]]
 
 
 class Redactor:
@@ -72,14 +72,14 @@ class Redactor:
 
         `beside`: all findings in `value`, where `findings` are a part: a path may pass a key that another is in.
         """
-        keys = {path: found for (path, via), found in _by_place(beside or findings).items() if via is Via.KEY}
+        keys = {path: found for (path, view), found in _by_place(beside or findings).items() if view == View.KEY}
         return [
             {
                 "detector": finding.detector,
                 "category": str(finding.category),
                 "severity": str(finding.severity),
                 "path": self._shown_path(finding.path, keys),
-                "via": str(finding.via),
+                "via": finding.via,
                 "start": finding.start,
                 "end": finding.end,
                 "fingerprint": self.fingerprint(_text_at(value, finding)[finding.start : finding.end]),
@@ -94,7 +94,7 @@ class Redactor:
             return self._replaced_members(path, value, places)
         if isinstance(value, list):
             return [self._replaced(f"{path}/{index}", item, places) for index, item in enumerate(value)]
-        found = places.pop((path, Via.VALUE), None)
+        found = places.pop((path, View.VALUE), None)
         if found is None:
             return value
         return self.redact_text(scalar_text(value) or "", found)
@@ -103,7 +103,7 @@ class Redactor:
         result: dict[str, Json] = {}
         for key, item in members.items():
             at = f"{path}/{escape(key)}"
-            found = places.pop((at, Via.KEY), None)
+            found = places.pop((at, View.KEY), None)
             name = key if found is None else _unused(self.redact_text(key, found), members, result)
             result[name] = self._replaced(at, item, places)
         return result
@@ -123,7 +123,7 @@ class Redactor:
 def _by_place(findings: Iterable[Finding]) -> _Places:
     places: _Places = defaultdict(list)
     for finding in findings:
-        places[finding.path, finding.via].append(finding)
+        places[finding.path, finding.view].append(finding)
     return dict(places)
 
 
@@ -152,7 +152,7 @@ def _unused(name: str, members: dict[str, Json], result: dict[str, Json]) -> str
 def _text_at(value: Json, finding: Finding) -> str:
     """The text that a finding's offsets are in."""
     tokens = [unescape(token) for token in finding.path.split("/")[1:]]
-    if finding.via is Via.KEY:
+    if finding.view == View.KEY:
         return tokens[-1]
     for token in tokens:
         if isinstance(value, dict):

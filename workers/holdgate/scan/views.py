@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import TypeAlias
 
 from holdgate.kernel.canonical import Json
-from holdgate.scan.findings import Via
+from holdgate.scan.findings import View
 
 KEY_END = "\x1f: "
 VALUE_END = "\x1e\n"
@@ -31,7 +31,7 @@ class Segment:
     """A key or a value, and where it stands in the view's text."""
 
     path: str
-    via: Via
+    via: str
     start: int
     end: int
 
@@ -66,7 +66,7 @@ class JsonView:
 
     def _segment(self, index: int, origin: _Origin) -> Segment:
         is_key = index + 1 < len(self._parts) and self._parts[index + 1] is KEY_END
-        return Segment(_path(origin), Via.KEY if is_key else Via.VALUE, self._starts[index], self._starts[index + 1])
+        return Segment(_path(origin), View.KEY if is_key else View.VALUE, self._starts[index], self._starts[index + 1])
 
     def _add(self, parts: tuple[str, ...], origins: tuple[tuple[_Origin] | None, ...]) -> None:
         self._parts += parts
