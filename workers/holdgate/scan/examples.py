@@ -1,8 +1,8 @@
 """Examples of rules: texts made from templates, so that no file holds anything that looks like a secret.
 
 In a template `%{PATTERN}` stands for a text that PATTERN matches, and `%{@MAKER ARGUMENTS}` for one that a maker
-writes: formats with a checksum or an encoding. What always holds: the same template and the same chance make the same text, of
-bounded length.
+writes: formats with a checksum or an encoding. What always holds: the same template and the same chance make the
+same text, of bounded length.
 """
 
 from __future__ import annotations

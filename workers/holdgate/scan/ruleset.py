@@ -97,7 +97,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "shadow": (bool,),
 }
 _REQUIRED = ("id", "category", "severity")
-_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
+_ID = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 
 
 def parse_rules(text: str, source: str) -> list[Rule]:
@@ -198,7 +198,7 @@ def _check_form(item: Any) -> None:
     if "named" not in item and not {"regex", "max_len"} <= set(item):
         raise RulesInvalid("a rule needs `regex` and `max_len`, or `named`")
     if not _ID.match(item["id"]) or len(item["id"]) > ID_CHARS_MAX:
-        raise RulesInvalid(f"`id` is lower-case words joined by hyphens, at most {ID_CHARS_MAX} characters")
+        raise RulesInvalid(f"`id` is lower-case words joined by `-`, `_` or `.`, at most {ID_CHARS_MAX} characters")
 
 
 def _check_bounds(rule: Rule) -> None:
