@@ -1,6 +1,8 @@
 """The console in a real browser: Chromium against a real API with its kernel, NATS and Redis.
 
-Playwright's own event loop would be in the way of pytest's, so each test is async and uses the async API.
+Playwright's own event loop would be in the way of pytest's, so each test is async and uses the async API. One Chromium
+and one event loop serve all tests of a process, since starting a browser costs more than most tests: each test has its
+own system, and each person in it a browser context of their own.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from typing import Any
 
 import axe_playwright_python
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from support.api import ApiWorld, running_api
 
+FOLDER = Path(__file__).parent
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOW = "no Chromium on the PATH: run `apt-get install chromium`, or `make test` as root"
 SignIn = Callable[..., Awaitable[Page]]
@@ -25,14 +29,21 @@ AXE_FILE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
-@pytest.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of this folder run in the loop of the browser that they share."""
+    for item in items:
+        if item.path.parent == FOLDER:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def system(nats_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[ApiWorld]:
     """A running API with its console and kernel, this test's own. No dispatcher, no worker."""
     async with running_api(nats_url, redis_url, tmp_path / "home") as world:
         yield world
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """A Chromium without a window."""
     executable = next((found for name in NAMES if (found := shutil.which(name))), None)
@@ -47,7 +58,7 @@ async def browser() -> AsyncIterator[Browser]:
             await started.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def complaints() -> list[str]:
     """What the browser said on its console as an error, violations of the content security policy among it.
 
@@ -56,7 +67,7 @@ async def complaints() -> list[str]:
     return []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def sign_in(system: ApiWorld, browser: Browser, complaints: list[str]) -> AsyncIterator[SignIn]:
     """`await sign_in("approver", path="/", **options)`: a page of somebody who signed in by their key, in a browser
     context of their own; `options` are Playwright's (`viewport`, `color_scheme`, …). None: nobody is signed in."""

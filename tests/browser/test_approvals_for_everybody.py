@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from support.api import ApiWorld
@@ -23,7 +24,7 @@ SMALL = """() => [...document.querySelectorAll("main a, main button, main summar
   .map(([box, html]) => `${box.width}x${box.height} ${html}`)"""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def pages(system: ApiWorld, tmp_path: Path) -> list[str]:
     """Addresses of every page of the subject, with much on it."""
     rules = careful(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from support.api import ApiWorld
@@ -35,7 +35,7 @@ FOREIGN = (
 LABEL = "a" * 60 + "/x:@+-._"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def hostile(system: ApiWorld, tmp_path: Path) -> str:
     """A held job with hostile text wherever a submitter may write any, and in a vote's reason."""
     await publish_rules(system, tmp_path, careful("roles: [release-manager], quorum: 2, grants: true"))

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from holdgate.scheduler.state.stats import KernelSample, Stats
@@ -16,7 +17,7 @@ HELD = {"topic": "job.deploy.apply", "labels": {"env": "prod"}, "capability": "i
 CHARTS = ("decisions", "levels", "waits", "outputs", "kernel")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def busy(system: ApiWorld) -> ApiWorld:
     """Jobs let in, held and denied, and looks at what waits."""
     for form in ({}, {}, HELD, {"topic": "job.exec.shell"}):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from holdgate.scan.output import Output
@@ -32,7 +33,7 @@ FINDING = {
 }
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def system(nats_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[ApiWorld]:
     """An API that holds the key which opens what is sealed."""
     home = tmp_path / "home"

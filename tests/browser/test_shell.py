@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
@@ -133,7 +134,7 @@ async def test_the_cookie_is_out_of_reach(sign_in: SignIn) -> None:
     assert await page.evaluate("document.cookie") == ""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def elsewhere(tmp_path: Path, system: ApiWorld) -> AsyncIterator[str]:
     """URL of another site, whose pages post to the console and frame it."""
     target = system.url

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from support.api import ApiWorld
@@ -16,7 +16,7 @@ from support.voting import held, vote, voting
 SignIn = Callable[..., Awaitable[Any]]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def system(servers: Servers, tmp_path: Path) -> AsyncIterator[ApiWorld]:
     """The rules and people of `support.voting`; `ada` has a key in the root."""
     async with voting(servers, tmp_path) as world:
