@@ -1,4 +1,4 @@
-"""Text that a person does not see and a model reads: tag characters, bidi controls, smuggled bits, other scripts' orders.
+"""Text that a person does not see and a model reads: tags, bidi controls, smuggled bits; orders in other scripts.
 
 What always holds: the work is linear in the text, and a text of none of these characters costs one or two searches.
 Offsets are characters of the text. RE2 sees latin-1 only, so whatever lies beyond it is looked for here.
