@@ -14,8 +14,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from holdgate.kernel.patterns import parsed
 from holdgate.scan.errors import RulesInvalid
-from holdgate.scan.patterns import UNBOUNDED, parsed
 
 if TYPE_CHECKING:
     from random import Random  # noqa: TID251  the type of an argument
@@ -52,7 +52,7 @@ def made(template: str, chance: Random) -> str:
 
 
 def matching(pattern: str, chance: Random) -> str:
-    """A text that `pattern` matches. RulesInvalid for what cannot be made: look-around, references, no bound."""
+    """A text that `pattern` matches. RulesInvalid for what cannot be made: look-around, references."""
     try:
         return _sequence(parsed(pattern), chance)
     except re.error as error:
@@ -118,12 +118,12 @@ def _node(code: str, arguments: Any, chance: Random) -> str:
         return _sequence(chance.choice(arguments[1]), chance)
     if code == "SUBPATTERN":
         return _sequence(arguments[3], chance)
-    if code in {"MAX_REPEAT", "MIN_REPEAT"} and arguments[1] is not UNBOUNDED:
+    if code in {"MAX_REPEAT", "MIN_REPEAT"}:
         least, most, tree = arguments
         return _repeat(least, most, tree, chance)
     if code == "AT":
         return ""
-    raise RulesInvalid(f"an example cannot hold `{code.lower()}`; use classes, groups, branches and bounded repeats")
+    raise RulesInvalid(f"an example cannot hold `{code.lower()}`; use classes, groups, branches and repeats")
 
 
 def _repeat(least: int, most: int, tree: Any, chance: Random) -> str:

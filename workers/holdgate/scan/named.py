@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from holdgate.kernel.patterns import longest
 from holdgate.scan.errors import RulesInvalid
-from holdgate.scan.patterns import longest
 
 WORDS_BYTES_MAX = 80
 

@@ -11,27 +11,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, NoReturn
 
 import re2
 import yaml
 
+from holdgate.kernel import patterns
 from holdgate.scan.errors import RulesInvalid
 from holdgate.scan.findings import Category, Severity
 from holdgate.scan.named import named_value
 from holdgate.scan.validators import VALIDATORS
 
-ANCHOR_BYTES_MAX = 256
+ANCHOR_BYTES_MAX = patterns.ANCHOR_BYTES_MAX
 """How long a match of an anchor may be: pieces overlap by this much, so that no anchor falls between two of them."""
-MATCH_BYTES_MAX = 16 * 1024
-BEFORE_BYTES_MAX = 64
-NEAR_BYTES_MAX = 256
 KEYWORDS_MAX = 32
 EXAMPLES_MAX = 64
 PATTERNS_MAX = 32
 ENTROPY_MAX = 8.0
 ID_CHARS_MAX = 64
-PATTERN_CHARS_MAX = 1000
 ENTROPY_DEFAULT = 2.3
 """Of a secret whose rule names none: rows of one letter and the like stand for a secret in examples."""
 
@@ -49,7 +46,8 @@ class Rule:
     """One detector.
 
     `anchor`: what the multi-pattern engine looks for; at most `ANCHOR_BYTES_MAX` bytes match. Without one, `regex`.
-    `regex`: confirms and locates, from `before` bytes ahead of the anchor's piece to `max_len` bytes behind it.
+    `regex`: confirms and locates, from `before` bytes ahead of the anchor's piece to `max_len` bytes behind it; without
+    a `max_len` in its file, the longest match.
     `group`: the group that is the value; without one the first that took part, else the whole match.
     `entropy`: bits a character of the value at least. `stop`: patterns that no value may match.
     `keywords`: words of which one must stand within `near` bytes before or behind the match, in any case of letters.
@@ -162,6 +160,8 @@ def _rule(item: Any) -> Rule:
     fields = {key: value for key, value in item.items() if key not in {"named", "examples"}}
     if "named" in item:
         fields.update(named_value(item["named"]))
+    elif "max_len" not in item:
+        fields["max_len"] = patterns.longest(item["regex"]) or _no_bound()
     try:
         fields["category"] = Category(item["category"])
         fields["severity"] = Severity(item["severity"])
@@ -183,6 +183,10 @@ def _rule(item: Any) -> Rule:
     return rule
 
 
+def _no_bound() -> NoReturn:
+    raise RulesInvalid("`regex` has no longest match; write its repeats as `{n,m}`, or say `max_len`")
+
+
 def _check_form(item: Any) -> None:
     if not isinstance(item, Mapping):
         raise RulesInvalid("a rule is a mapping of fields")
@@ -195,19 +199,19 @@ def _check_form(item: Any) -> None:
             raise RulesInvalid(f"`{key}` must be of the type {_FIELDS[key][-1].__name__}")
     if "named" in item and any(key in item for key in ("regex", "anchor", "group", "before", "max_len")):
         raise RulesInvalid("`named` stands for `regex`, `anchor`, `group`, `before` and `max_len`; leave those out")
-    if "named" not in item and not {"regex", "max_len"} <= set(item):
-        raise RulesInvalid("a rule needs `regex` and `max_len`, or `named`")
+    if "named" not in item and "regex" not in item:
+        raise RulesInvalid("a rule needs `regex` or `named`")
     if not _ID.match(item["id"]) or len(item["id"]) > ID_CHARS_MAX:
         raise RulesInvalid(f"`id` is lower-case words joined by `-`, `_` or `.`, at most {ID_CHARS_MAX} characters")
 
 
 def _check_bounds(rule: Rule) -> None:
-    if not 0 < rule.max_len <= MATCH_BYTES_MAX:
-        raise RulesInvalid(f"`max_len` must be 1 to {MATCH_BYTES_MAX}")
-    if not 0 <= rule.before <= BEFORE_BYTES_MAX:
-        raise RulesInvalid(f"`before` must be 0 to {BEFORE_BYTES_MAX}")
-    if not 0 < rule.near <= NEAR_BYTES_MAX:
-        raise RulesInvalid(f"`near` must be 1 to {NEAR_BYTES_MAX}")
+    if not 0 < rule.max_len <= patterns.MATCH_BYTES_MAX:
+        raise RulesInvalid(f"`max_len` must be 1 to {patterns.MATCH_BYTES_MAX}")
+    if not 0 <= rule.before <= patterns.BEFORE_BYTES_MAX:
+        raise RulesInvalid(f"`before` must be 0 to {patterns.BEFORE_BYTES_MAX}")
+    if not 0 < rule.near <= patterns.NEAR_BYTES_MAX:
+        raise RulesInvalid(f"`near` must be 1 to {patterns.NEAR_BYTES_MAX}")
     if not 0.0 <= rule.entropy <= ENTROPY_MAX:
         raise RulesInvalid(f"`entropy` must be 0 to {ENTROPY_MAX} bits a character")
     if rule.anchor is None and rule.max_len > ANCHOR_BYTES_MAX:
@@ -217,12 +221,12 @@ def _check_bounds(rule: Rule) -> None:
 
 
 def _check_patterns(rule: Rule) -> None:
-    patterns = {"regex": rule.regex, "anchor": rule.anchor, "context": rule.context}
-    for name, pattern in [*patterns.items(), *(("stop", stop) for stop in rule.stop)]:
+    named = {"regex": rule.regex, "anchor": rule.anchor, "context": rule.context}
+    for name, pattern in [*named.items(), *(("stop", stop) for stop in rule.stop)]:
         if pattern is None:
             continue
-        if not pattern or len(pattern) > PATTERN_CHARS_MAX or not pattern.isascii():
-            raise RulesInvalid(f"`{name}` must be 1 to {PATTERN_CHARS_MAX} ASCII characters")
+        if not pattern or len(pattern) > patterns.PATTERN_CHARS_MAX or not pattern.isascii():
+            raise RulesInvalid(f"`{name}` must be 1 to {patterns.PATTERN_CHARS_MAX} ASCII characters")
         try:
             compiled = compile_latin1(pattern)
         except re2.error as error:
@@ -235,8 +239,8 @@ def _texts(item: Mapping[str, Any], key: str, items_max: int) -> tuple[str, ...]
     values = item.get(key, [])
     if not isinstance(values, list) or len(values) > items_max:
         raise RulesInvalid(f"`{key}` is a list of at most {items_max} texts")
-    if not all(isinstance(value, str) and 0 < len(value) <= PATTERN_CHARS_MAX for value in values):
-        raise RulesInvalid(f"each of `{key}` is a text of 1 to {PATTERN_CHARS_MAX} characters")
+    if not all(isinstance(value, str) and 0 < len(value) <= patterns.PATTERN_CHARS_MAX for value in values):
+        raise RulesInvalid(f"each of `{key}` is a text of 1 to {patterns.PATTERN_CHARS_MAX} characters")
     return tuple(values)
 
 
