@@ -24,6 +24,8 @@ from holdgate.scan.validators import VALIDATORS
 
 ANCHOR_BYTES_MAX = patterns.ANCHOR_BYTES_MAX
 """How long a match of an anchor may be: pieces overlap by this much, so that no anchor falls between two of them."""
+BEFORE_BYTES_MAX = patterns.BEFORE_BYTES_MAX
+NEAR_BYTES_MAX = patterns.NEAR_BYTES_MAX
 KEYWORDS_MAX = 32
 EXAMPLES_MAX = 64
 PATTERNS_MAX = 32
@@ -208,10 +210,10 @@ def _check_form(item: Any) -> None:
 def _check_bounds(rule: Rule) -> None:
     if not 0 < rule.max_len <= patterns.MATCH_BYTES_MAX:
         raise RulesInvalid(f"`max_len` must be 1 to {patterns.MATCH_BYTES_MAX}")
-    if not 0 <= rule.before <= patterns.BEFORE_BYTES_MAX:
-        raise RulesInvalid(f"`before` must be 0 to {patterns.BEFORE_BYTES_MAX}")
-    if not 0 < rule.near <= patterns.NEAR_BYTES_MAX:
-        raise RulesInvalid(f"`near` must be 1 to {patterns.NEAR_BYTES_MAX}")
+    if not 0 <= rule.before <= BEFORE_BYTES_MAX:
+        raise RulesInvalid(f"`before` must be 0 to {BEFORE_BYTES_MAX}")
+    if not 0 < rule.near <= NEAR_BYTES_MAX:
+        raise RulesInvalid(f"`near` must be 1 to {NEAR_BYTES_MAX}")
     if not 0.0 <= rule.entropy <= ENTROPY_MAX:
         raise RulesInvalid(f"`entropy` must be 0 to {ENTROPY_MAX} bits a character")
     if rule.anchor is None and rule.max_len > ANCHOR_BYTES_MAX:
