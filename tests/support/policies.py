@@ -18,7 +18,7 @@ SNAPSHOT = Digest("sha256:" + "5" * 64)
 IDENTITY = Identity(Tenant("default"), ActorId("agent-1"), "agent", ("alice", "team-lead"))
 
 
-def job(*, identity: Identity = IDENTITY, secrets_present: bool = False, **form: Any) -> Job:
+def job(*, identity: Identity = IDENTITY, secrets_present: bool = False, pii_present: bool = False, **form: Any) -> Job:
     """A job of the form given, `job.demo.read` unless `topic` says otherwise."""
     return job_from_form(
         {"topic": "job.demo.read", **form},
@@ -27,6 +27,7 @@ def job(*, identity: Identity = IDENTITY, secrets_present: bool = False, **form:
         now_ms=NOW_MS,
         trace_id="trace",
         secrets_present=secrets_present,
+        pii_present=pii_present,
     )
 
 

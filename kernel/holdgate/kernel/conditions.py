@@ -49,6 +49,7 @@ JOB_VALUES: dict[str, tuple[str, Callable[[Job], Any]]] = {
     "actor_type": ("actor_type", lambda job: job.actor_type),
     "principals": ("principals", lambda job: list(job.principals)),
     "secrets_present": ("secrets_present", lambda job: job.secrets_present),
+    "pii_present": ("pii_present", lambda job: job.pii_present),
     "remediation_of": ("remediation_of", lambda job: job.remediation_of),
     "secrets": ("secrets", lambda job: list(job.secrets)),
 }

@@ -72,9 +72,10 @@ class JobForm:
         now_ms: int,
         trace_id: str,
         secrets_present: bool,
+        pii_present: bool = False,
         remediation_of: str | None = None,
     ) -> Job:
-        """The job that `identity` asks for; `secrets_present` is what a scan of prompt and payload said."""
+        """The job that `identity` asks for; the two `…_present`: what a scan of prompt and payload said."""
         return Job(
             job_id=job_id,
             created_ms=now_ms,
@@ -100,6 +101,7 @@ class JobForm:
             secrets_present=secrets_present,
             remediation_of=remediation_of,
             secrets=self.secrets,
+            pii_present=pii_present,
         )
 
 
@@ -133,10 +135,16 @@ def job_from_form(
     now_ms: int,
     trace_id: str,
     secrets_present: bool,
+    pii_present: bool = False,
 ) -> Job:
     """`parse_form` and `JobForm.job` in one, for who has scanned already."""
     return parse_form(form, now_ms=now_ms).job(
-        identity=identity, job_id=job_id, now_ms=now_ms, trace_id=trace_id, secrets_present=secrets_present
+        identity=identity,
+        job_id=job_id,
+        now_ms=now_ms,
+        trace_id=trace_id,
+        secrets_present=secrets_present,
+        pii_present=pii_present,
     )
 
 

@@ -6,7 +6,7 @@ values. Environment, classification and MCP facts are labels that the submitter 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -16,6 +16,9 @@ from holdgate.kernel.topics import matches
 ENVIRONMENT_LABEL = "env"
 CLASSIFICATION_LABEL = "classification"
 MCP_LABELS = {"servers": "mcp.server", "tools": "mcp.tool", "resources": "mcp.resource", "actions": "mcp.action"}
+
+MEASURED = ("secrets_present", "pii_present")
+"""What a scan of prompt and payload said; no claim of the submitter."""
 
 Check: TypeAlias = Callable[[Job], bool]
 Key: TypeAlias = tuple[str, ...]
@@ -40,7 +43,10 @@ class Match:
     classifications: frozenset[str] = _NONE
     mcp: tuple[tuple[str, frozenset[str]], ...] = ()
     """(`servers` and so on, values)."""
+    secrets: frozenset[str] = _NONE
+    """Names of secrets that the job asks its worker for."""
     secrets_present: bool | None = None
+    pii_present: bool | None = None
     checks: tuple[tuple[str, Check], ...] = field(default=(), compare=False, repr=False)
     """The name of each field that is looked at and its test, cheap ones first; made by `with_checks`."""
 
@@ -58,8 +64,7 @@ class Match:
         found = {name for name in _PLAIN_READS if getattr(self, name)}
         read = {_PLAIN_READS[name] for name in found}
         read.update(f"labels.{key}" for key, _ in self._label_values())
-        if self.secrets_present is not None:
-            read.add("secrets_present")
+        read.update(name for name in MEASURED if getattr(self, name) is not None)
         return frozenset(read)
 
     def index_keys(self) -> list[frozenset[Key]]:
@@ -88,6 +93,7 @@ _ANY_OF = {
     "actors": "actor",
     "actor_types": "actor_type",
     "principals": "principals",
+    "secrets": "secrets",
 }
 _PLAIN_READS = {**_ANY_OF, "topics": "topic", "requires": "requires"}
 
@@ -104,6 +110,8 @@ def job_keys(job: Job) -> list[Key]:
         keys.append(("requires", tag))  # noqa: PERF401
     for name in job.principals:
         keys.append(("principals", name))  # noqa: PERF401
+    for name in job.secrets:
+        keys.append(("secrets", name))  # noqa: PERF401
     for key, value in job.labels.items():
         keys.append(("labels", key, value))
     return keys
@@ -127,15 +135,26 @@ def _checks(match: Match) -> list[tuple[str, Check]]:
         checks.append(("actors", lambda job, wanted=match.actors: job.actor in wanted))  # type: ignore[misc]
     if match.actor_types:
         checks.append(("actor_types", lambda job, wanted=match.actor_types: job.actor_type in wanted))  # type: ignore[misc]
+    return [*checks, *_list_checks(match), *_measured_checks(match)]
+
+
+def _list_checks(match: Match) -> Iterator[tuple[str, Check]]:
+    """Of what a job has more than one of."""
     if match.risk_tags:
-        checks.append(("risk_tags", lambda job, wanted=match.risk_tags: not wanted.isdisjoint(job.risk_tags)))  # type: ignore[misc]
+        yield "risk_tags", lambda job, wanted=match.risk_tags: not wanted.isdisjoint(job.risk_tags)  # type: ignore[misc]
     if match.principals:
-        checks.append(("principals", lambda job, wanted=match.principals: not wanted.isdisjoint(job.principals)))  # type: ignore[misc]
+        yield "principals", lambda job, wanted=match.principals: not wanted.isdisjoint(job.principals)  # type: ignore[misc]
     if match.requires:
-        checks.append(("requires", lambda job, wanted=match.requires: wanted.issubset(job.requires)))  # type: ignore[misc]
+        yield "requires", lambda job, wanted=match.requires: wanted.issubset(job.requires)  # type: ignore[misc]
+    if match.secrets:
+        yield "secrets", lambda job, wanted=match.secrets: not wanted.isdisjoint(job.secrets)  # type: ignore[misc]
+
+
+def _measured_checks(match: Match) -> Iterator[tuple[str, Check]]:
     if match.secrets_present is not None:
-        checks.append(("secrets_present", lambda job, wanted=match.secrets_present: job.secrets_present is wanted))  # type: ignore[misc]
-    return checks
+        yield "secrets_present", lambda job, wanted=match.secrets_present: job.secrets_present is wanted  # type: ignore[misc]
+    if match.pii_present is not None:
+        yield "pii_present", lambda job, wanted=match.pii_present: job.pii_present is wanted  # type: ignore[misc]
 
 
 def _topics(patterns: tuple[str, ...]) -> Check:

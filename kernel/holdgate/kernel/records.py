@@ -100,6 +100,7 @@ class Job:
     secrets_present: bool = False
     remediation_of: str | None = None
     secrets: tuple[str, ...] = ()
+    pii_present: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; `payload` stays bytes."""
@@ -144,7 +145,7 @@ _JOB_VALUES = attrgetter(*JOB_FIELDS)
 _HASHED_VALUES = attrgetter(*HASHED_FIELDS)
 _JOB_TEXTS = ("risk_tags", "requires", "principals", "secrets")
 _NOT_ATOMS = ("labels", "risk_tags", "requires", "principals", "priority", "secrets")
-_LEFT_OUT_EMPTY = ("secrets",)
+_LEFT_OUT_EMPTY = ("secrets", "pii_present")
 """Younger than the record: without them it reads and hashes as it did before they were there."""
 
 

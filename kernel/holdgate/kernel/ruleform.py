@@ -40,6 +40,7 @@ from holdgate.kernel.ruletypes import (
     Reason,
     RuleId,
     Seconds,
+    SecretNames,
     Tag,
     Tags,
     Texts,
@@ -116,7 +117,9 @@ class _Match(_Form):
     environments: Values | None = None
     classifications: Values | None = None
     mcp: _Mcp | None = None
+    secrets: SecretNames | None = None
     secrets_present: bool | None = None
+    pii_present: bool | None = None
 
     def frozen_match(self) -> Match:
         mcp = {} if self.mcp is None else self.mcp.model_dump(exclude_none=True)
@@ -133,7 +136,9 @@ class _Match(_Form):
             environments=frozenset(self.environments or ()),
             classifications=frozenset(self.classifications or ()),
             mcp=tuple((kind, frozenset(values)) for kind, values in mcp.items()),
+            secrets=frozenset(self.secrets or ()),
             secrets_present=self.secrets_present,
+            pii_present=self.pii_present,
         ).with_checks()
 
 

@@ -16,7 +16,7 @@ from pydantic_core import CoreSchema
 from holdgate.kernel import limits
 from holdgate.kernel.conditions import parse_condition
 from holdgate.kernel.errors import InvalidInput
-from holdgate.kernel.ids import ACTOR, NAME
+from holdgate.kernel.ids import ACTOR, NAME, SECRET_NAME
 from holdgate.kernel.jobform import LABEL_KEY, RESERVED_LABEL, TAG
 from holdgate.kernel.topics import verify_pattern, verify_topic
 
@@ -109,6 +109,7 @@ def _label_key(value: str) -> str:
 Name: TypeAlias = Annotated[str, _shape(NAME, "a name of a-z, 0-9, `_` and `-`")]
 Tag: TypeAlias = Annotated[str, _shape(TAG, "a name of letters, digits and `_.:/@+-`")]
 Actor: TypeAlias = Annotated[str, _shape(ACTOR, "a name of letters, digits and `_.:@/-`")]
+SecretName: TypeAlias = Annotated[str, _shape(SECRET_NAME, "a name of a-z, 0-9, `.`, `_` and `-`")]
 RuleId: TypeAlias = Annotated[str, _shape(RULE_ID, "an id of letters, digits and `_.-`")]
 Pattern: TypeAlias = Annotated[
     str,
@@ -129,6 +130,7 @@ Names: TypeAlias = Annotated[list[Name], SOME]
 Tags: TypeAlias = Annotated[list[Tag], SOME]
 Actors: TypeAlias = Annotated[list[Actor], SOME]
 Values: TypeAlias = Annotated[list[Value], SOME]
+SecretNames: TypeAlias = Annotated[list[SecretName], SOME]
 OneOrMore: TypeAlias = Annotated[
     list[Value],
     SOME,

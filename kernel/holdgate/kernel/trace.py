@@ -38,7 +38,9 @@ _GIVEN: Mapping[str, Callable[[Job], Any]] = {
     "risk_tags": lambda job: job.risk_tags,
     "principals": lambda job: job.principals,
     "requires": lambda job: job.requires,
+    "secrets": lambda job: job.secrets,
     "secrets_present": lambda job: job.secrets_present,
+    "pii_present": lambda job: job.pii_present,
 }
 
 

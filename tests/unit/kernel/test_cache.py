@@ -126,6 +126,7 @@ CHANGES: dict[str, Any] = {
     "run_at_ms": 5,
     "deadline_ms": 5,
     "secrets_present": True,
+    "pii_present": True,
     "remediation_of": "other",
     "secrets": ("other",),
 }

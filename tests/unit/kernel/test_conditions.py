@@ -53,6 +53,7 @@ ANSWERS: list[tuple[str, bool | str]] = [
     ("timestamp(job.run_at) > now", True),
     ('timestamp(job.run_at) - now == duration("24h")', True),
     ("job.secrets_present", False),
+    ("job.pii_present", False),
     ('job.actor == actor && actor == "agent-1" && job.actor_type == "agent"', True),
     ('principal[0] == "alice" && principal == job.principals', True),
     ('"team-lead" in principal', True),

@@ -335,6 +335,7 @@ def test_an_id_that_two_bundles_take_is_refused() -> None:
         (rule(match={"environments": ["prod"]}), {"labels.env"}),
         (rule(match={"labels": {"a": "b"}, "mcp": {"tools": ["x"]}}), {"labels.a", "labels.mcp.tool"}),
         (rule(match={"secrets_present": True}), {"secrets_present"}),
+        (rule(match={"pii_present": False, "secrets": ["db"]}), {"pii_present", "secrets"}),
         (rule(match={"not": {"requires": ["a"], "tenants": ["a"]}}), {"requires", "tenant"}),
         (rule(when="job.payload.a == 1"), {"payload"}),
         (rule(when='"a" in principal || actor == "b"'), {"principals", "actor"}),

@@ -119,6 +119,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"tenant": "other"}, "tenant", "unknown key"),
     ({"actor": "root"}, "actor", "unknown key"),
     ({"secrets_present": False}, "secrets_present", "unknown key"),
+    ({"pii_present": False}, "pii_present", "unknown key"),
     ({"approved": True}, "approved", "unknown key"),
     ({"Topic": "a"}, "Topic", "unknown key"),
 ]
@@ -163,9 +164,10 @@ def test_tenant_and_actor_come_from_the_identity_alone() -> None:
         now_ms=NOW_MS,
         trace_id="t",
         secrets_present=True,
+        pii_present=True,
     )
     assert (made.tenant, made.actor, made.actor_type, made.principals) == ("acme", "svc@acme", "service", ("alice",))
-    assert (made.created_ms, made.secrets_present) == (NOW_MS, True)
+    assert (made.created_ms, made.secrets_present, made.pii_present) == (NOW_MS, True, True)
     assert made.payload_digest == digest_bytes(b'{"a":1}')
     assert made.payload_holds()
 

@@ -79,6 +79,13 @@ CASES: list[Case] = [
     ({"secrets_present": True}, {}, False, "secrets_present"),
     ({"secrets_present": False}, {}, True, "secrets_present"),
     ({"secrets_present": False}, {"secrets_present": True}, False, "secrets_present"),
+    ({"pii_present": True}, {"pii_present": True}, True, "pii_present"),
+    ({"pii_present": True}, {"secrets_present": True}, False, "pii_present"),
+    ({"pii_present": False}, {}, True, "pii_present"),
+    ({"pii_present": False}, {"pii_present": True}, False, "pii_present"),
+    ({"secrets": ["db", "mail.smtp"]}, {"secrets": ["mail.smtp", "other"]}, True, "secrets"),
+    ({"secrets": ["db"]}, {"secrets": ["other"]}, False, "secrets"),
+    ({"secrets": ["db"]}, {}, False, "secrets"),
     (
         {"topics": ["job.demo.*"], "tenants": ["default"], "labels": {"env": "prod"}},
         {"labels": {"env": "prod"}},

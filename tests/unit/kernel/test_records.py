@@ -21,6 +21,7 @@ WHOLE = job(
     risk_tags=["change"],
     requires=["gpu"],
     secrets=["db"],
+    pii_present=True,
     concurrency_key="k",
     run_at="2026-01-02T00:00:00Z",
     deadline="2026-01-03T00:00:00Z",
@@ -46,6 +47,7 @@ CHANGES: dict[str, Any] = {
     "secrets_present": True,
     "remediation_of": "job_x",
     "secrets": ("mail",),
+    "pii_present": False,
 }
 
 
@@ -80,7 +82,7 @@ def test_an_absent_field_hashes_otherwise_than_an_empty_one() -> None:
 
 
 def test_a_job_that_asks_for_no_secrets_reads_and_hashes_as_before_there_were_any() -> None:
-    plain = replace(WHOLE, secrets=())
+    plain = replace(WHOLE, secrets=(), pii_present=False)
     assert "secrets" not in plain.as_dict()
     assert "secrets" not in plain.hashed()
     assert Job.from_dict(plain.as_dict()) == plain

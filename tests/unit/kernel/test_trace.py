@@ -54,7 +54,9 @@ def test_every_field_of_a_rule_that_counts_is_shown_with_the_value_of_the_job() 
         capability="write",
         risk_tags=["pii"],
         requires=["gpu", "net"],
+        secrets=["db", "mail"],
         secrets_present=True,
+        pii_present=True,
     )
     match = {
         "topics": [">"],
@@ -69,7 +71,9 @@ def test_every_field_of_a_rule_that_counts_is_shown_with_the_value_of_the_job() 
         "risk_tags": ["pii"],
         "principals": ["alice"],
         "requires": ["gpu"],
+        "secrets": ["db"],
         "secrets_present": True,
+        "pii_present": True,
     }
     step = steps(asked, rule("one", "deny", match=match))["one"]
     assert {item["field"]: (item["wanted"], item["given"]) for item in step["fields"]} == {
@@ -85,7 +89,9 @@ def test_every_field_of_a_rule_that_counts_is_shown_with_the_value_of_the_job() 
         "risk_tags": (["pii"], ["pii"]),
         "principals": (["alice"], ["alice", "team-lead"]),
         "requires": (["gpu"], ["gpu", "net"]),
+        "secrets": (["db"], ["db", "mail"]),
         "secrets_present": (True, True),
+        "pii_present": (True, True),
     }
     assert step["held"] == [item["field"] for item in step["fields"]]
 
