@@ -4,6 +4,13 @@ What always holds: each piece carries a sentinel that must be found, because RE2
 matches" and "out of memory"; a piece without it is an `EngineFailed`, never a clean piece. Work is counted in bytes
 looked at and bounded; so are time and the number of findings. Text goes in as latin-1 bytes, one byte a character, so
 that offsets are offsets in the text; what latin-1 cannot say becomes `?`, which no vendor's format contains.
+
+What a rule costs, and so what makes a good anchor. The set reads each byte once, whatever the number of rules; a rule
+costs when its anchor fires: then its `regex` reads the piece (about 6 us), and each match is looked at in Python (about
+3 us, plus its validator). So an anchor should begin with letters of its own (`\\bghp_`), at least three, and fire on
+less than one piece of ordinary text in a hundred. Gaps and long counts behind a word need not be avoided: `anchors.py`
+cuts them off in the set, and `regex` checks them. What has no letters (numbers) fires everywhere: give it `keywords`,
+which are looked up in the piece before the `regex` runs. `python -m bench.scan --anchors` names the rules that cost.
 """
 
 from __future__ import annotations
@@ -12,23 +19,39 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, Protocol, cast
 
 import re2
 
+from holdgate.kernel.patterns import ANCHOR_BYTES_MAX, BEFORE_BYTES_MAX, NEAR_BYTES_MAX
+from holdgate.scan.anchors import cheap_anchor
 from holdgate.scan.errors import EngineFailed, ScanIncomplete, ScanTimedOut
 from holdgate.scan.findings import Category, Severity
-from holdgate.scan.ruleset import ANCHOR_BYTES_MAX, Rule, compile_latin1, latin1_options
+from holdgate.scan.ruleset import Rule
 from holdgate.scan.validators import VALIDATORS, entropy
 
 PIECE_BYTES = 2048
+SET_MEMORY_BYTES = 32 * 1024 * 1024
+"""Of the set's automaton, which keeps what it has seen; ordinary text takes one or two."""
+PATTERN_MEMORY_BYTES = 2 * 1024 * 1024
+"""Of one rule's automata; beyond it RE2 goes on without them, slower."""
+_KEYWORD_REACH = 1024
 SENTINEL = b"\n\x00holdgate sentinel\x00"
+SENTINEL_PATTERN = SENTINEL.replace(b"\x00", b"\\x00").replace(b"\n", b"\\n")
 TAG_OPENING = b"[redacted:"
 _TAG = re.compile(rb"\[redacted:[a-z_]{1,24}:[0-9a-f]{16}\]")
 _TAG_BYTES_MAX = 64
 _BLOB_SIDE = 40
 _BLOB_ENTROPY = 4.3
 _BLOB = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+
+
+class AnchorSet(Protocol):
+    """All anchors as one automaton."""
+
+    def Match(self, text: bytes) -> list[int] | None:  # noqa: N802  the name that RE2 gives it
+        """Which of them are in `text`; nothing at all when it did not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,36 +122,64 @@ class Meter:
             raise ScanIncomplete("the text has more findings than the budget")
 
 
-@dataclass(frozen=True, slots=True)
 class _Compiled:
-    rule: Rule
-    pattern: Any
-    stops: tuple[Any, ...]
-    validate: Callable[[str], bool] | None
+    """A rule with its patterns, compiled when it first fires: most rules of most processes never do."""
+
+    __slots__ = ("context", "groups", "pattern", "ready", "rule", "stops", "validate")
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.validate: Callable[[str], bool] | None = VALIDATORS[rule.validator] if rule.validator else None
+        self.ready = False
+        self.pattern: Any = None
+        self.groups: tuple[int, ...] = ()
+        self.stops: tuple[Any, ...] = ()
+        self.context: Any = None
+
+    def compile(self) -> None:
+        """Once; a second thread that does it too does no harm."""
+        self.pattern = _compiled(self.rule.regex)
+        self.groups = _value_groups(self.rule, self.pattern.groups)
+        self.stops = tuple(map(_compiled, self.rule.stop))
+        self.context = _compiled(self.rule.context) if self.rule.context is not None else None
+        self.ready = True
+
+
+@dataclass(slots=True)
+class _Piece:
+    """A piece of the text, from `start` to before `last`: a match belongs to the piece that it begins in."""
+
+    data: bytes
+    start: int
+    lowered: bytes | None = None
+
+    @property
+    def last(self) -> int:
+        return self.start + PIECE_BYTES
+
+    def may_hold(self, rule: Rule) -> bool:
+        """Whether a keyword of `rule` stands near enough to a match that begins in this piece."""
+        if not rule.keywords or rule.max_len > _KEYWORD_REACH:
+            return True
+        if self.lowered is None:
+            before = self.start - BEFORE_BYTES_MAX - NEAR_BYTES_MAX
+            self.lowered = self.data[max(0, before) : self.last + _KEYWORD_REACH + NEAR_BYTES_MAX].lower()
+        return any(word in self.lowered for word in _words(rule))
 
 
 class Engine:
-    """Compiled rules. Stateless between calls."""
+    """Compiled rules. Stateless between calls; threads may share one. `fast`: with hyperscan where that passes."""
 
     def __init__(self, rules: Sequence[Rule], budget: Budget | None = None, *, fast: bool = False) -> None:
         self.budget = budget or Budget()
-        self.fast = fast
-        self._rules = tuple(
-            _Compiled(
-                rule,
-                compile_latin1(rule.regex),
-                tuple(map(compile_latin1, rule.stop)),
-                VALIDATORS[rule.validator] if rule.validator else None,
-            )
-            for rule in rules
-        )
-        self._set = re2.Set.SearchSet(latin1_options())
-        for rule in rules:
-            self._set.Add((rule.anchor or rule.regex).encode("ascii"))
-        self._sentinel = self._set.Add(SENTINEL.replace(b"\x00", b"\\x00"))
-        self._set.Compile()
-        if self._set.Match(SENTINEL) != [self._sentinel]:
-            raise EngineFailed("the pattern engine does not find its own sentinel")
+        self._rules = tuple(map(_Compiled, rules))
+        self._sentinel = len(self._rules)
+        anchors = [cheap_anchor(rule.anchor or rule.regex) for rule in rules]
+        self._set: AnchorSet = _re2_set(anchors)
+        if fast:
+            from holdgate.scan.fast import fast_set
+
+            self._set = fast_set(rules, anchors, SENTINEL_PATTERN, self._set) or self._set
 
     def hits(self, data: bytes, meter: Meter | None = None) -> Iterator[Hit]:
         """Confirmed matches in `data` (latin-1), piece by piece; may repeat and overlap.
@@ -137,54 +188,109 @@ class Engine:
         """
         if len(data) > self.budget.text_chars_max:
             raise ScanIncomplete("the text is longer than the budget")
-        meter = meter or Meter(self.budget, len(data))
-        for start in range(0, len(data), PIECE_BYTES):
-            fired = self._fired(data[start : start + PIECE_BYTES + ANCHOR_BYTES_MAX])
-            meter.spend(PIECE_BYTES)
-            for index in fired:
-                yield from self._confirm(self._rules[index], data, start, meter)
+        yield from self.hits_between(data, 0, len(data), meter or Meter(self.budget, len(data)))
 
-    def _fired(self, piece: bytes) -> list[int]:
-        fired: list[int] = self._set.Match(piece + SENTINEL)
+    def hits_between(self, data: bytes, first: int, last: int, meter: Meter) -> Iterator[Hit]:
+        """Confirmed matches that begin from about `first` to before about `last`; `data` is seen around them."""
+        for start in range(first, last, PIECE_BYTES):
+            meter.spend(PIECE_BYTES)
+            # A byte more ahead, for what asks whether a word begins.
+            fired = self._fired(data[max(0, start - 1) : start + PIECE_BYTES + ANCHOR_BYTES_MAX])
+            if fired:
+                piece = _Piece(data, start)
+                for index in fired:
+                    yield from self._confirm(self._rules[index], piece, meter)
+
+    def _fired(self, text: bytes) -> list[int]:
+        fired = self._set.Match(text + SENTINEL)
         if not fired or self._sentinel not in fired:
             raise EngineFailed
         fired.remove(self._sentinel)
         return fired
 
-    def _confirm(self, compiled: _Compiled, data: bytes, start: int, meter: Meter) -> Iterator[Hit]:
-        rule = compiled.rule
-        position = max(0, start - rule.before)
-        last = start + PIECE_BYTES
-        end = last + ANCHOR_BYTES_MAX + rule.max_len
+    def _confirm(self, compiled: _Compiled, piece: _Piece, meter: Meter) -> Iterator[Hit]:
+        rule, data, last = compiled.rule, piece.data, piece.last
+        if not piece.may_hold(rule):
+            return
+        if not compiled.ready:
+            compiled.compile()
+        position = max(0, piece.start - rule.before)
+        end = min(len(data), last + ANCHOR_BYTES_MAX + rule.max_len)
         while position < last:
             match = compiled.pattern.search(data, position, end)
-            meter.spend((match.end() if match else min(end, len(data))) - position)
+            meter.spend((match.end() if match else end) - position)
             if match is None or match.start() >= last:
                 return
-            span = _value_span(match)
-            if self._holds(compiled, data, span):
+            span = _value_span(compiled, match)
+            if _holds(compiled, data, match.span(), span):
                 meter.found()
                 yield Hit(rule.id, rule.category, rule.severity, *span)
                 position = max(span[1], position + 1)
             else:
                 position = span[0] if span[0] > match.start() else max(span[1], position + 1)
 
-    def _holds(self, compiled: _Compiled, data: bytes, span: tuple[int, int]) -> bool:
-        if _in_blob(data, span) or _in_tag(data, span):
-            return False
-        raw = data[span[0] : span[1]]
-        value = raw.decode("latin-1")
-        if compiled.rule.entropy and entropy(value) < compiled.rule.entropy:
-            return False
-        if any(stop.search(raw) for stop in compiled.stops):
-            return False
-        return compiled.validate is None or compiled.validate(value)
+
+def _re2_set(anchors: Sequence[str]) -> AnchorSet:
+    """The set of `anchors` and, behind them, the sentinel."""
+    found = re2.Set.SearchSet(_options(SET_MEMORY_BYTES))
+    for anchor in anchors:
+        found.Add(anchor.encode("ascii"))
+    found.Add(SENTINEL_PATTERN)
+    found.Compile()
+    if found.Match(SENTINEL) != [len(anchors)]:
+        raise EngineFailed("the pattern engine does not find its own sentinel")
+    return cast("AnchorSet", found)
 
 
-def _value_span(match: Any) -> tuple[int, int]:
-    groups = match.re.groups
-    span: tuple[int, int] = next((match.span(n) for n in range(1, groups + 1) if match.span(n)[0] >= 0), match.span())
-    return span
+def _compiled(pattern: str) -> Any:
+    return re2.compile(pattern.encode("ascii"), _options(PATTERN_MEMORY_BYTES))
+
+
+@cache
+def _options(memory_bytes: int) -> Any:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.log_errors = False
+    options.max_mem = memory_bytes
+    return options
+
+
+@cache
+def _words(rule: Rule) -> tuple[bytes, ...]:
+    return tuple(word.lower().encode("latin-1", "replace") for word in rule.keywords)
+
+
+def _value_groups(rule: Rule, groups: int) -> tuple[int, ...]:
+    """The groups that may be the value, in order; the whole match in the end."""
+    return (*range(1, groups + 1), 0) if rule.group is None else (rule.group, 0)
+
+
+def _value_span(compiled: _Compiled, match: Any) -> tuple[int, int]:
+    start, end = next(found for group in compiled.groups if (found := match.span(group))[0] >= 0)
+    return start, end
+
+
+def _holds(compiled: _Compiled, data: bytes, match: tuple[int, int], span: tuple[int, int]) -> bool:
+    """Whether what was matched is what the rule means. What costs least is asked first."""
+    if _in_blob(data, span) or _in_tag(data, span) or not _in_context(compiled, data, match, span):
+        return False
+    raw = data[span[0] : span[1]]
+    if any(stop.search(raw) for stop in compiled.stops):
+        return False
+    value = raw.decode("latin-1")
+    if compiled.rule.entropy and entropy(value) < compiled.rule.entropy:
+        return False
+    return compiled.validate is None or compiled.validate(value)
+
+
+def _in_context(compiled: _Compiled, data: bytes, match: tuple[int, int], span: tuple[int, int]) -> bool:
+    """Whether a keyword stands around the match, and the context ahead of the value, where the rule asks for them."""
+    rule = compiled.rule
+    if rule.keywords:
+        around = data[max(0, match[0] - rule.near) : match[1] + rule.near].lower()
+        if not any(word in around for word in _words(rule)):
+            return False
+    return compiled.context is None or bool(compiled.context.search(data[max(0, span[0] - rule.near) : span[0]]))
 
 
 def _in_blob(data: bytes, span: tuple[int, int]) -> bool:
