@@ -1,0 +1,160 @@
+"""What is packed in an archive, piece by piece, in memory.
+
+What always holds: a reader gives no more bytes than the meter lets come out; every byte of an archive that belongs to
+no member is given as a part too; names are names and nothing is opened by them.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from holdgate.scan.engine import Meter
+from holdgate.scan.errors import Unscannable
+
+PIECE_BYTES = 256 * 1024
+MEMORY_BYTES_MAX = 64 * 1024 * 1024
+"""What an xz stream may ask for."""
+NAME_CHARS_MAX = 1024
+_DESCRIPTOR_BYTES_MAX = 24
+_LOCAL_BYTES = 30
+_REFUSED = (
+    (b"PK\x07\x08", "a zip in several pieces"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"Rar!\x1a\x07", "rar"),
+    (b"\x28\xb5\x2f\xfd", "zstandard"),
+    (b"%PDF-", "pdf"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old or encrypted office document"),
+)
+
+
+class ArchiveDamaged(Exception):
+    """An archive cannot be read to its end. Becomes `Unscannable` where it is known which file it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A member of an archive, or what lies between its members (`name` empty)."""
+
+    name: str
+    data: bytes
+
+
+def parts_of(data: bytes, meter: Meter) -> tuple[str, Iterator[Part]] | None:
+    """The kind of archive and its parts, read one by one; None for what is none. Unscannable for kinds not read here.
+
+    The parts raise ArchiveDamaged, or ScanIncomplete where more comes out than may.
+    """
+    for magic, kind in _REFUSED:
+        if data.startswith(magic) or (kind == "pdf" and magic in data[:1024]):
+            raise Unscannable(f"files of the kind `{kind}` are not read")
+    for magic, name, read in _READERS:
+        if data.startswith(magic):
+            return name, read(data, meter)
+    if data[257:262] == b"ustar":
+        return "tar", _tar(data, meter)
+    return None
+
+
+def _zip(data: bytes, meter: Meter) -> Iterator[Part]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            infos = archive.infolist()
+            for info in infos:
+                if info.flag_bits & 0x1:
+                    raise Unscannable("a member of an archive is encrypted")
+                with archive.open(info) as opened:
+                    yield Part(_name(info.filename), _limited(opened.read, meter))
+            start = getattr(archive, "start_dir", len(data))
+            for comment in (archive.comment, *(info.comment for info in infos), *(info.extra for info in infos)):
+                yield Part("", comment)
+            yield from _between(data[:start], infos)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, *_DAMAGED) as error:
+        raise ArchiveDamaged(f"a zip cannot be read to its end: {type(error).__name__}") from error
+
+
+def _between(data: bytes, infos: list[zipfile.ZipInfo]) -> Iterator[Part]:
+    """What lies in front of, between and behind the members, where a member that no directory names would lie."""
+    position = 0
+    for info in sorted(infos, key=lambda item: item.header_offset):
+        if info.header_offset > position + _DESCRIPTOR_BYTES_MAX:
+            yield Part("", data[position : info.header_offset])
+        local = data[info.header_offset : info.header_offset + _LOCAL_BYTES]
+        sizes = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
+        position = max(position, info.header_offset + _LOCAL_BYTES + sizes + info.compress_size)
+    if len(data) > position + _DESCRIPTOR_BYTES_MAX:
+        yield Part("", data[position:])
+
+
+def _tar(data: bytes, meter: Meter) -> Iterator[Part]:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            for info in archive:
+                notes = "\n".join((info.linkname, info.uname, info.gname, *map(str, info.pax_headers.values())))
+                yield Part("", notes.encode("utf-8", "surrogateescape"))
+                opened = archive.extractfile(info) if info.isfile() else None
+                yield Part(_name(info.name), b"" if opened is None else _limited(opened.read, meter))
+            if archive.offset < len(data):
+                yield Part("", data[archive.offset :])
+    except (tarfile.TarError, ValueError, *_DAMAGED) as error:
+        raise ArchiveDamaged(f"a tar cannot be read to its end: {type(error).__name__}") from error
+
+
+def _stream(new: Callable[[], Any]) -> Callable[[bytes, Meter], Iterator[Part]]:
+    """A reader of streams that hold one text, several of them one behind the other."""
+
+    def read(data: bytes, meter: Meter) -> Iterator[Part]:
+        whole = bytearray()
+        magic = data[:2]
+        while data[:2] == magic:
+            stream = new()
+            try:
+                piece = stream.decompress(data, PIECE_BYTES)
+                while piece or not stream.eof:
+                    if not piece and not _more(stream):
+                        raise ArchiveDamaged("a packed stream ends before its end")
+                    meter.decoded(len(piece))
+                    whole += piece
+                    rest = getattr(stream, "unconsumed_tail", b"")
+                    piece = b"" if stream.eof else stream.decompress(rest, PIECE_BYTES)
+            except _DAMAGED as error:
+                raise ArchiveDamaged(f"a packed stream cannot be read: {type(error).__name__}") from error
+            data = stream.unused_data
+        yield Part("", bytes(whole))
+        yield Part("", data)
+
+    return read
+
+
+def _more(stream: Any) -> bool:
+    """Whether input is left that the stream has not looked at."""
+    return bool(getattr(stream, "unconsumed_tail", b"")) or not getattr(stream, "needs_input", True)
+
+
+def _limited(read: Callable[[int], bytes], meter: Meter) -> bytes:
+    whole = bytearray()
+    while piece := read(PIECE_BYTES):
+        meter.decoded(len(piece))
+        whole += piece
+    return bytes(whole)
+
+
+def _name(name: str) -> str:
+    return name[:NAME_CHARS_MAX].encode("utf-8", "replace").decode("utf-8") or "-"
+
+
+_DAMAGED = (zlib.error, lzma.LZMAError, EOFError, OSError)
+_READERS: tuple[tuple[bytes, str, Callable[[bytes, Meter], Iterator[Part]]], ...] = (
+    (b"PK\x03\x04", "zip", _zip),
+    (b"PK\x05\x06", "zip", _zip),
+    (b"\x1f\x8b", "gzip", _stream(lambda: zlib.decompressobj(31))),
+    (b"BZh", "bzip2", _stream(bz2.BZ2Decompressor)),
+    (b"\xfd7zXZ\0", "xz", _stream(lambda: lzma.LZMADecompressor(memlimit=MEMORY_BYTES_MAX))),
+)
