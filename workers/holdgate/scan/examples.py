@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from holdgate.kernel.patterns import parsed
 from holdgate.scan.errors import RulesInvalid
+from holdgate.scan.validators import VALIDATORS
 
 if TYPE_CHECKING:
     from random import Random  # noqa: TID251  the type of an argument
@@ -26,6 +27,7 @@ EXAMPLE_CHARS_MAX = 64 * 1024
 _MORE_MAX = 8
 """How far above its least count a repeat goes: examples are of about the shortest length."""
 _TRIES = 100
+_JUDGED_TRIES = 5000
 _ALNUM = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _CLASSES = {
     "CATEGORY_DIGIT": string.digits,
@@ -184,11 +186,33 @@ def _pem(chance: Random, label: str) -> str:
     return f"-----BEGIN {title}-----\n{lines}\n-----END {title}-----"
 
 
+def _valid(chance: Random, arguments: str) -> str:
+    return _judged(chance, arguments, verdict=True)
+
+
+def _broken(chance: Random, arguments: str) -> str:
+    return _judged(chance, arguments, verdict=False)
+
+
+def _judged(chance: Random, arguments: str, *, verdict: bool) -> str:
+    """A text of a pattern for which a validator says `verdict`: numbers with check digits, and those where they fail."""
+    name, _, pattern = arguments.partition(" ")
+    if name not in VALIDATORS:
+        raise RulesInvalid(f"there is no validator `{name}` for examples; those are: {', '.join(sorted(VALIDATORS))}")
+    for _ in range(_JUDGED_TRIES):
+        text = matching(pattern, chance)
+        if VALIDATORS[name](text) is verdict:
+            return text
+    raise RulesInvalid(f"of `{pattern}`, no text in {_JUDGED_TRIES} is one that `{name}` is {verdict} of; narrow it")
+
+
 MAKERS: dict[str, Maker] = {
     "base64": _encoded,
+    "broken": _broken,
     "crc32": _checksummed,
     "jwt": _jwt,
     "luhn": _luhn,
     "pem": _pem,
+    "valid": _valid,
 }
 """By the name behind `@`; each takes chance and what stands behind its name."""
