@@ -101,6 +101,10 @@ class Meter:
         self._work_left += self._budget.work_per_byte * text_bytes
         self._decoded_left += self._budget.decoded_factor * text_bytes
 
+    def waited(self, seconds: float) -> None:
+        """So long the text was waited for; that is not time of the scan."""
+        self._deadline += seconds
+
     def spend(self, work: int) -> None:
         """So many bytes were or will be looked at. ScanIncomplete, ScanTimedOut."""
         self._work_left -= work
@@ -218,16 +222,17 @@ class Engine:
         end = min(len(data), last + ANCHOR_BYTES_MAX + rule.max_len)
         while position < last:
             match = compiled.pattern.search(data, position, end)
-            meter.spend((match.end() if match else end) - position)
-            if match is None or match.start() >= last:
+            whole = match.span() if match else (last, end)
+            meter.spend(whole[1] - position)
+            if whole[0] >= last:
                 return
             span = _value_span(compiled, match)
-            if _holds(compiled, data, match.span(), span):
+            if _holds(compiled, data, whole, span):
                 meter.found()
                 yield Hit(rule.id, rule.category, rule.severity, *span)
                 position = max(span[1], position + 1)
             else:
-                position = span[0] if span[0] > match.start() else max(span[1], position + 1)
+                position = span[0] if span[0] > whole[0] else max(span[1], position + 1)
 
 
 def _re2_set(anchors: Sequence[str]) -> AnchorSet:
