@@ -111,6 +111,12 @@ def test_a_stream_without_end_ends_at_its_budget() -> None:
         list(scan_stream(ENGINE, keys(), Meter(Budget(seconds=0.0))))
 
 
+def test_what_comes_is_granted_its_work() -> None:
+    """However long the stream is."""
+    budget = Budget(work_base=0, work_per_byte=2)
+    assert list(scan_stream(ENGINE, [b"a b " * 2**15] * 3, Meter(budget))) == []
+
+
 def test_waiting_for_the_source_is_not_time_of_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow worker is not a slow scan."""
     now = [0.0]

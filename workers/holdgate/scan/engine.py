@@ -26,7 +26,7 @@ import re2
 
 from holdgate.kernel.patterns import ANCHOR_BYTES_MAX, BEFORE_BYTES_MAX, NEAR_BYTES_MAX
 from holdgate.scan.anchors import cheap_anchor
-from holdgate.scan.errors import EngineFailed, ScanIncomplete, ScanTimedOut
+from holdgate.scan.errors import EngineFailed, RulesInvalid, ScanIncomplete, ScanTimedOut
 from holdgate.scan.findings import Category, Severity
 from holdgate.scan.ruleset import Rule
 from holdgate.scan.validators import VALIDATORS, entropy
@@ -142,10 +142,13 @@ class _Compiled:
 
     def compile(self) -> None:
         """Once; a second thread that does it too does no harm."""
-        self.pattern = _compiled(self.rule.regex)
+        try:
+            self.pattern = _compiled(self.rule.regex)
+            self.stops = tuple(map(_compiled, self.rule.stop))
+            self.context = _compiled(self.rule.context) if self.rule.context is not None else None
+        except re2.error as error:
+            raise EngineFailed(f"a pattern of the rule `{self.rule.id}` does not compile; lint the rules") from error
         self.groups = _value_groups(self.rule, self.pattern.groups)
-        self.stops = tuple(map(_compiled, self.rule.stop))
-        self.context = _compiled(self.rule.context) if self.rule.context is not None else None
         self.ready = True
 
 
@@ -179,7 +182,10 @@ class Engine:
         self._rules = tuple(map(_Compiled, rules))
         self._sentinel = len(self._rules)
         anchors = [cheap_anchor(rule.anchor or rule.regex) for rule in rules]
-        self._set: AnchorSet = _re2_set(anchors)
+        try:
+            self._set: AnchorSet = _re2_set(anchors)
+        except re2.error as error:
+            raise RulesInvalid(f"an anchor does not compile; lint the rules: {error}") from error
         if fast:
             from holdgate.scan.fast import fast_set
 
