@@ -160,8 +160,8 @@ def test_a_rule_finds_its_examples_wherever_they_stand(rule: str, make: Callable
 
 
 def test_every_rule_has_an_example() -> None:
-    """So that none is there that never fires."""
-    assert {rule.id for rule in builtin_rules()} == set(EXAMPLES) | IN_JSON_ONLY
+    """Here or in its file, so that none is there that never fires."""
+    assert {rule.id for rule in builtin_rules() if not rule.examples.true} <= set(EXAMPLES) | IN_JSON_ONLY
 
 
 NOT_SECRET = [

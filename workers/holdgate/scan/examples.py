@@ -195,7 +195,7 @@ def _broken(chance: Random, arguments: str) -> str:
 
 
 def _judged(chance: Random, arguments: str, *, verdict: bool) -> str:
-    """A text of a pattern for which a validator says `verdict`: numbers with check digits, and those where they fail."""
+    """A text of a pattern for which a validator says `verdict`: check digits that hold, or that fail."""
     name, _, pattern = arguments.partition(" ")
     if name not in VALIDATORS:
         raise RulesInvalid(f"there is no validator `{name}` for examples; those are: {', '.join(sorted(VALIDATORS))}")
