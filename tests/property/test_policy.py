@@ -48,7 +48,9 @@ MATCHES = st.fixed_dictionaries(
         "environments": SOME,
         "classifications": SOME,
         "mcp": st.dictionaries(st.sampled_from(["servers", "tools"]), SOME, min_size=1),
+        "secrets": SOME,
         "secrets_present": st.booleans(),
+        "pii_present": st.booleans(),
     },
 )
 CONDITIONS = {
@@ -96,6 +98,8 @@ def jobs(draw: st.DrawFn) -> Job:
             Tenant(draw(names)), ActorId(draw(names)), draw(names), tuple(draw(st.lists(names, max_size=2)))
         ),
         secrets_present=draw(st.booleans()),
+        pii_present=draw(st.booleans()),
+        secrets=draw(st.lists(names, max_size=2)),
         topic=draw(TOPICS),
         payload={"n": draw(st.integers(0, 3))},
         labels=draw(st.dictionaries(label_keys, names, max_size=4)),
@@ -221,7 +225,9 @@ def naive_match(match: dict[str, Any], asked: Job) -> bool:
             "classifications" not in match or labels.get("classification") in match["classifications"],
             "servers" not in mcp or labels.get("mcp.server") in mcp["servers"],
             "tools" not in mcp or labels.get("mcp.tool") in mcp["tools"],
+            "secrets" not in match or any(name in match["secrets"] for name in asked.secrets),
             "secrets_present" not in match or asked.secrets_present == match["secrets_present"],
+            "pii_present" not in match or asked.pii_present == match["pii_present"],
         ]
     )
 

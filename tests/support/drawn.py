@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from holdgate.bundles.simulate import Measured
 from holdgate.kernel.ruleform import parse_rules
 from holdgate.kernel.rules import BundleRules
 from support.policies import rule
@@ -40,7 +41,9 @@ MATCH = maybe(
     tenants=some(["default", "acme"]),
     actors=some(["bob", "eve"]),
     principals=some(["alice", "carl"]),
+    secrets=some(["db", "mail"]),
     secrets_present=st.booleans(),
+    pii_present=st.booleans(),
 )
 UNLESS = MATCH.filter(bool)
 CONSTRAINTS = maybe(
@@ -137,6 +140,7 @@ JOBS = st.fixed_dictionaries(
         "requires": st.sampled_from([[], ["gpu"], ["gpu", "net"]]),
         "principals": st.sampled_from([[], ["alice"], ["carl", "alice"]]),
         "payload": st.sampled_from([None, {"n": 0}, {"n": 3}, {"n": 7}]),
-        "secrets": st.booleans(),
+        "secrets": st.sampled_from([[], ["db"], ["db", "mail"]]),
+        "measured": st.builds(Measured, st.booleans(), st.booleans()),
     }
 )

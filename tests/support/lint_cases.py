@@ -102,6 +102,7 @@ FIRES: list[tuple[str, str, dict[str, Any]]] = [
     ("never-holds", "r", {"rules": [rule("r", "deny", at("a", labels={"k": "v"}), when="!has(job.labels.k)")]}),
     ("never-holds", "r", {"rules": [rule("r", "deny", at("a", labels={"k": "v"}), when='job.labels["k"] != "v"')]}),
     ("never-holds", "r", {"rules": [rule("r", "deny", at("a", secrets_present=True), when="!job.secrets_present")]}),
+    ("never-holds", "r", {"rules": [rule("r", "deny", at("a", pii_present=False), when="job.pii_present")]}),
     ("never-holds", "r", {"rules": [rule("r", match=at("a"), when='job.labels.k == "x" && job.labels.k == "y"')]}),
     ("never-holds", "r", {"rules": [rule("r", match=at("a"), when='job.labels.k in [] && job.tenant == "x"')]}),
     ("contradicting-bundles", "yes", {"rules": [rule("yes", match=at("a"))], "other": [rule("no", "deny", at("a"))]}),

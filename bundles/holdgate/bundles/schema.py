@@ -21,7 +21,7 @@ from holdgate.bundles.testing.expected import JobExpected, OutputExpected
 from holdgate.kernel import limits
 from holdgate.kernel.records import ALLOWING, Priority, Verdict
 from holdgate.kernel.ruleform import RulesDocument
-from holdgate.kernel.ruletypes import Actor, LabelKey, Name, Pattern, Seconds, Tag, Topic
+from holdgate.kernel.ruletypes import Actor, LabelKey, Name, Pattern, Seconds, SecretName, Tag, Topic
 
 Schema: TypeAlias = dict[str, Any]
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -245,6 +245,8 @@ _JOB: Mapping[str, Schema] = {
     "actor": _plain(Actor),
     "actor_type": _plain(Name),
     "principals": _list_of(Actor, limits.PRINCIPALS_MAX),
+    "secrets": _list_of(SecretName, limits.SECRETS_MAX),
     "secrets_present": {"type": "boolean"},
+    "pii_present": {"type": "boolean"},
 }
 """The fields of a job in a file of tests; `payload` is anything."""

@@ -17,7 +17,9 @@ _MATCH = {
     "environments": "The label `env` is one of these.",
     "classifications": "The label `classification` is one of these.",
     "mcp": "Labels of calls to MCP servers: `mcp.server`, `mcp.tool`, `mcp.resource`, `mcp.action`.",
+    "secrets": "The job asks its worker for a secret of one of these names.",
     "secrets_present": "Whether the scanner found a secret in prompt or payload. Measured, not claimed.",
+    "pii_present": "Whether the scanner found personal data in prompt or payload. Measured, not claimed.",
 }
 _NOT = "The same fields; the rule does not match where all of them hold."
 _WHEN = (
@@ -209,7 +211,9 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "actor": "From the API key.",
         "actor_type": "From the API key.",
         "principals": "From the API key: on whose behalf, the most direct first.",
-        "secrets_present": "What the scanner would say of prompt and payload.",
+        "secrets": "Names of secrets that it asks its worker for.",
+        "secrets_present": "What the scanner would say of prompt and payload: a secret.",
+        "pii_present": "What the scanner would say of prompt and payload: personal data.",
     },
     "Output": {
         "tenant": "Of the job.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from holdgate.bundles.documents import load_rules_file
 from holdgate.bundles.format import BundleFile
@@ -28,6 +28,32 @@ ACTOR = ActorId("simulated")
 ACTOR_TYPE = "agent"
 BARE_ROOT_VERSION = 0
 """Stands for the version of the trust root where rules are simulated without one."""
+
+
+class Present(Protocol):
+    """What a scan found in prompt and payload."""
+
+    @property
+    def secrets(self) -> bool:
+        """A secret."""
+        ...
+
+    @property
+    def pii(self) -> bool:
+        """Personal data."""
+        ...
+
+
+Measure: TypeAlias = Callable[[str | None, bytes], Present]
+"""Scans prompt and payload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was said of a job that nothing scanned."""
+
+    secrets: bool = False
+    pii: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +92,17 @@ def simulate(
     facts: bytes,
     *,
     now_ms: int,
-    has_secrets: Callable[[str | None, bytes], bool],
+    measure: Measure,
     explain: bool = False,
 ) -> Iterator[Line]:
     """What `policy` decides about each line of `facts` (JSON lines), at `now_ms` where the line does not say when.
 
-    `has_secrets(prompt, payload)` says whether a scan finds a secret in them. A line is the form of `POST /jobs`, with
+    `measure(prompt, payload)` says what a scan finds in them. A line is the form of `POST /jobs`, with
     `job_id`, `tenant`, `actor`, `actor_type`, `principals` and `now` if wanted, flat or with `meta`.
     """
     for number, line in enumerate(_lines(facts), start=1):
         try:
-            job, at_ms = job_of_facts(_parse_line(line), number, now_ms, has_secrets)
+            job, at_ms = job_of_facts(_parse_line(line), number, now_ms, measure)
         except InvalidInput as error:
             yield Line(number, error=error)
             continue
@@ -100,19 +126,19 @@ def _lines(facts: bytes) -> Iterable[bytes]:
     return lines
 
 
-def job_of_facts(
-    value: Mapping[str, Any], number: int, now_ms: int, has_secrets: Callable[[str | None, bytes], bool]
-) -> tuple[Job, int]:
+def job_of_facts(value: Mapping[str, Any], number: int, now_ms: int, measure: Measure) -> tuple[Job, int]:
     """The job of one line, and when it is decided about; InvalidInput. `number` names a job without an id."""
     facts = split_facts(value)
     at_ms = now_ms if facts.now_ms is None else facts.now_ms
     form = parse_form(facts.form, now_ms=at_ms)
+    measured = measure(form.prompt, form.payload)
     job = form.job(
         identity=_identity(facts),
         job_id=JobId(facts.job_id or f"line-{number}"),
         now_ms=at_ms,
         trace_id="",
-        secrets_present=has_secrets(form.prompt, form.payload),
+        secrets_present=measured.secrets,
+        pii_present=measured.pii,
     )
     return job, at_ms
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from holdgate.bundles.cli import bundle_app
 from holdgate.bundles.cli.testing import load_bundle
 from holdgate.bundles.format import build_bundle
-from holdgate.bundles.simulate import load_policy, simulate
+from holdgate.bundles.simulate import Measured, load_policy, simulate
 
 RUN = CliRunner()
 DENY = "{id: no-prod, decision: deny, reason: not there, match: {labels: {env: prod}}}"
@@ -89,7 +89,7 @@ def test_the_job_of_an_example_goes_into_simulate_as_it_is(bundles: Path) -> Non
     line = json.dumps(example["facts"]).encode()
     for name, side in (("strict", "before"), ("loose", "after")):
         policy = load_policy([], [load_bundle(bundles / name)])
-        (found,) = simulate(policy, line, now_ms=0, has_secrets=lambda _prompt, _payload: False)
+        (found,) = simulate(policy, line, now_ms=0, measure=lambda _prompt, _payload: Measured())
         assert found.decision is not None
         assert str(found.decision.verdict) == example[side]["verdict"]
 

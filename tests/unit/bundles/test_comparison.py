@@ -166,8 +166,8 @@ def test_a_job_is_judged_as_a_diff_judges_it(
     old, new = ({item.id: item for item in side.rules} for side in (before, after))
     is_wider = False
     for form in asked:
-        facts = {name: value for name, value in form.items() if name != "secrets"}
-        of, _ = job_of_facts(facts, 1, NOW_MS, lambda _prompt, _payload, found=form["secrets"]: found)
+        facts = {name: value for name, value in form.items() if name != "measured"}
+        of, _ = job_of_facts(facts, 1, NOW_MS, lambda _prompt, _payload, found=form["measured"]: found)
         was, now = decide(before, of), decide(after, of)
         looser, tighter = loosened(was, now, old, new), loosened(now, was, new, old)
         expected = Outcome.WIDER if looser else Outcome.TIGHTER if tighter else Outcome.SAME

@@ -12,7 +12,7 @@ from holdgate.bundles.diff.areas import meet_patterns
 from holdgate.bundles.diff.hints import hints
 from holdgate.bundles.diff.implication import implies
 from holdgate.bundles.diff.samples import facts_of
-from holdgate.bundles.simulate import job_of_facts
+from holdgate.bundles.simulate import Measured, job_of_facts
 from holdgate.kernel.conditions import parse_condition
 from holdgate.kernel.records import Verdict
 from holdgate.kernel.ruleform import parse_rules
@@ -112,6 +112,8 @@ LOOSER: list[tuple[str, dict[str, Any] | None, dict[str, Any] | None]] = [
     ("a field more to deny", deny(topics=["a"]), deny(topics=["a"], capabilities=["write"])),
     ("more to require to deny", deny(requires=["a"]), deny(requires=["a", "b"])),
     ("only with secrets denied", deny(topics=["a"]), deny(topics=["a"], secrets_present=True)),
+    ("only with personal data denied", deny(topics=["a"]), deny(topics=["a"], pii_present=True)),
+    ("only where a secret is asked for denied", deny(topics=["a"]), deny(topics=["a"], secrets=["db"])),
     ("only without secrets denied", deny(topics=["a"]), deny(topics=["a"], secrets_present=False)),
     ("a tenant less denied", deny(tenants=["a", "b"]), deny(tenants=["a"])),
     ("a principal less denied", deny(principals=["a", "b"]), deny(principals=["a"])),
@@ -493,10 +495,12 @@ def test_the_facts_of_a_job_make_the_same_job_again() -> None:
         run_at="2026-01-02T00:00:00Z",
         deadline="2026-01-03T00:00:00Z",
         max_attempts=1,
+        secrets=["db"],
         secrets_present=True,
+        pii_present=True,
     )
     facts = facts_of(asked, NOW_MS)
-    assert facts.pop("secrets_present") is True
-    again, at_ms = job_of_facts(facts, 1, 0, lambda _prompt, _payload: True)
+    assert facts.pop("secrets_present") is facts.pop("pii_present") is True
+    again, at_ms = job_of_facts(facts, 1, 0, lambda _prompt, _payload: Measured(secrets=True, pii=True))
     assert (again.job_hash(), at_ms) == (asked.job_hash(), NOW_MS)
     assert facts_of(job(), NOW_MS).keys() == {"topic", "now", "tenant", "actor", "actor_type", "principals"}

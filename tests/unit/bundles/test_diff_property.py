@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from holdgate.bundles.diff import Diff, Direction, compare
 from holdgate.bundles.diff.strictness import loosened
-from holdgate.bundles.simulate import job_of_facts
+from holdgate.bundles.simulate import Measured, job_of_facts
 from holdgate.kernel.evaluate import evaluate
 from holdgate.kernel.output import STRICTNESS, OutputFacts, decide_output
 from holdgate.kernel.policy import Policy, compile_policy
@@ -25,8 +25,8 @@ def policy_of(bundles: list[BundleRules], default: Verdict) -> Policy:
     return compile_policy(bundles, snapshot=SNAPSHOT, default=default)
 
 
-def is_looser(before: Policy, after: Policy, facts: Mapping[str, Any], *, secrets: bool) -> bool:
-    job, at_ms = job_of_facts(facts, 1, NOW_MS, lambda _prompt, _payload: secrets)
+def is_looser(before: Policy, after: Policy, facts: Mapping[str, Any], measured: Measured) -> bool:
+    job, at_ms = job_of_facts(facts, 1, NOW_MS, lambda _prompt, _payload: measured)
     was = evaluate(before, job, now_ms=at_ms, phase=Phase.SIMULATE)
     now = evaluate(after, job, now_ms=at_ms, phase=Phase.SIMULATE)
     return loosened(was, now, rules_of(before), rules_of(after)) != []
@@ -41,12 +41,12 @@ def check_examples(diff: Diff, before: Policy, after: Policy) -> None:
         assert (change.direction is Direction.WIDENS) <= (change.example is not None)
         if change.example is None or "facts" not in change.example:
             continue
-        secrets = bool(change.example.get("secrets_present"))
+        measured = Measured(*(bool(change.example.get(name)) for name in ("secrets_present", "pii_present")))
         if change.direction is Direction.WIDENS:
-            assert is_looser(before, after, change.example["facts"], secrets=secrets)
+            assert is_looser(before, after, change.example["facts"], measured)
         else:
             assert change.direction is Direction.TIGHTENS
-            assert is_looser(after, before, change.example["facts"], secrets=secrets)
+            assert is_looser(after, before, change.example["facts"], measured)
 
 
 @given(sets=pairs(), jobs=st.lists(JOBS, min_size=10, max_size=25), default=st.sampled_from(["deny", "deny", "allow"]))
@@ -60,8 +60,8 @@ def test_no_job_may_do_more_unless_the_comparison_says_so(
     if diff.widens:
         return
     for job in jobs:
-        facts = {name: value for name, value in job.items() if name != "secrets"}
-        assert not is_looser(before, after, facts, secrets=job["secrets"]), facts
+        facts = {name: value for name, value in job.items() if name != "measured"}
+        assert not is_looser(before, after, facts, job["measured"]), facts
 
 
 OUTPUT_MATCH = maybe(

@@ -38,6 +38,7 @@ CONDITIONS = (
     "!has(job.labels.k)",
     "job.secrets_present",
     "!job.secrets_present && job.labels.m > 3",
+    "job.pii_present && !job.secrets_present",
     "1 == 2",
     "1 / 0 == 1",
     "2 > 1",
@@ -186,6 +187,10 @@ def _match(chance: Random, often: float) -> dict[str, Any]:
         match["mcp"] = {"servers": _values(chance)}
     if chance.random() < often / 2:
         match["secrets_present"] = chance.random() < 0.5
+    if chance.random() < often / 2:
+        match["pii_present"] = chance.random() < 0.5
+    if chance.random() < often / 3:
+        match["secrets"] = _values(chance)
     return match
 
 
@@ -209,6 +214,8 @@ def _job(chance: Random) -> Job:
             Tenant(chance.choice(names)), ActorId(chance.choice(names)), chance.choice(names), principals
         ),
         secrets_present=chance.random() < 0.5,
+        pii_present=chance.random() < 0.5,
+        secrets=chance.sample(names, chance.randint(0, 2)),
         topic=_topic(chance),
         payload={"n": chance.randint(0, 3)},
         labels={key: chance.choice(names) for key in ["k", "env", "m", "mcp.server"] if chance.random() < 0.7},

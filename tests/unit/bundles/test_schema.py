@@ -19,6 +19,7 @@ from holdgate.bundles.schema import BASE, SCHEMAS, header, schema_of
 from holdgate.bundles.testing.cases import load_cases
 from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.jobform import FACTS_FIELDS, FORM_FIELDS
+from holdgate.kernel.match import MEASURED
 from support.trust import signer
 
 STARTERS = Path(__file__).parents[3] / "bundles" / "holdgate" / "bundles" / "starter"
@@ -37,7 +38,9 @@ rules:
       topics: [">", "job.*.x", "*.>"]
       labels: {command_class: x, env: [a, "b c"]}
       mcp: {servers: [x], actions: ["a b"]}
+      secrets: [db]
       secrets_present: false
+      pii_present: true
       not: {principals: [Alice@example.com]}
       when: "job.payload.n > 1"
     throttle: {limit: 3, per: 90s, over: hold, key: [actor, topic]}
@@ -170,7 +173,7 @@ def test_a_root_fits_and_one_without_authors_does_not() -> None:
 
 def test_the_job_of_a_case_has_the_fields_that_are_read() -> None:
     fields = set(schema_of("tests")["$defs"]["Job"]["properties"])
-    assert fields == (FORM_FIELDS | FACTS_FIELDS | {"secrets_present"}) - {"now"}
+    assert fields == (FORM_FIELDS | FACTS_FIELDS | set(MEASURED)) - {"now"}
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)

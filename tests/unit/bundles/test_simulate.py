@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from holdgate.bundles.errors import DocumentInvalid
-from holdgate.bundles.simulate import BARE_ROOT_VERSION, Line, load_policy, simulate
+from holdgate.bundles.simulate import BARE_ROOT_VERSION, Line, Measured, load_policy, simulate
 from holdgate.kernel.canonical import canonical_bytes, digest_bytes
 from holdgate.kernel.errors import PolicyInvalid
 from holdgate.kernel.policy import snapshot_of
@@ -44,7 +44,7 @@ def run(*lines: bytes | dict[str, Any], explain: bool = False) -> list[Line]:
     facts = b"\n".join(line if isinstance(line, bytes) else canonical_bytes(line) for line in lines)
     policy = load_policy([("rules.yaml", RULES)])
     found = simulate(
-        policy, facts, now_ms=NOW_MS, has_secrets=lambda prompt, _: "hunter2" in (prompt or ""), explain=explain
+        policy, facts, now_ms=NOW_MS, measure=lambda prompt, _: Measured("hunter2" in (prompt or "")), explain=explain
     )
     return list(found)
 

@@ -22,7 +22,7 @@ def test_a_case_is_put_over_what_is_given_labels_one_by_one_and_all_else_as_a_wh
         now: "2026-01-05T10:00:00Z"
         given:
           {tenant: acme, actor: a, actor_type: service, principals: [ann], topic: job.a, labels: {env: prod, team: x},
-           payload: {one: 1}, secrets_present: true}
+           payload: {one: 1}, secrets_present: true, pii_present: true}
         cases:
           - {name: n, job: {topic: job.b, labels: {env: dev}, payload: {two: 2}}, expect: {verdict: deny}}
         """
@@ -32,6 +32,7 @@ def test_a_case_is_put_over_what_is_given_labels_one_by_one_and_all_else_as_a_wh
     assert (job.tenant, job.actor, job.actor_type, job.principals) == ("acme", "a", "service", ("ann",))
     assert (job.topic, job.labels, job.payload) == ("job.b", {"env": "dev", "team": "x"}, b'{"two":2}')
     assert job.secrets_present
+    assert job.pii_present
     assert case.now_ms == parse_rfc3339("2026-01-05T10:00:00Z")
 
 
@@ -116,6 +117,7 @@ def test_a_result_takes_tenant_topic_and_labels_of_what_is_given_and_its_classif
         ("cases:\n  - name: n\n    job: {topic: t, now: '2026-01-01T00:00:00Z'}\n    " + DENIED, 3, "an unknown key"),
         ("cases:\n  - name: n\n    job: {topic: t, meta: {capability: c}}\n    " + DENIED, 3, "an unknown key"),
         ("cases:\n  - name: n\n    job: {topic: t, secrets_present: 1}\n    " + DENIED, 3, "`true` or `false`"),
+        ("cases:\n  - name: n\n    job: {topic: t, pii_present: 1}\n    " + DENIED, 3, "`true` or `false`"),
         ("given: {topics: t}\ncases:\n  - {name: n, job: {topic: t}, expect: {verdict: deny}}", 1, "an unknown key"),
         (
             "given: {labels: 5}\ncases:\n  - {name: n, job: {topic: t, labels: {}}, expect: {verdict: deny}}",

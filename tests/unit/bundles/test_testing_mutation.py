@@ -72,6 +72,7 @@ SLOWS = [
             ],
         ),
         ("allow", "match: {secrets_present: false}", [*ALLOWS, "`secrets_present` removed"]),
+        ("allow", "match: {pii_present: false}", [*ALLOWS, "`pii_present` removed"]),
         ("allow", "match: {environments: [a, b], labels: {env: [a]}}", [*ALLOWS, "`labels.env` removed"]),
         (
             "allow",

@@ -17,6 +17,7 @@ from holdgate.bundles.cli.plain import plain
 from holdgate.bundles.cli.refusal import refusals
 from holdgate.bundles.cli.testing import load_bundle
 from holdgate.bundles.diff import Change, Diff, Direction, compare, samples_of
+from holdgate.bundles.diff.samples import PII, SECRETS
 from holdgate.bundles.format import BundleFile
 from holdgate.bundles.trusted import parse_bundle_rules
 from holdgate.kernel.canonical import canonical_bytes
@@ -106,9 +107,13 @@ def _show_changes(console: Console, changes: Sequence[Change]) -> None:
         _print(console, f"  and {len(changes) - CHANGES_MAX} more; `--json` shows all")
 
 
+_MEASURED = {SECRETS: "a secret", PII: "personal data"}
+
+
 def _show_example(console: Console, example: Mapping[str, Any]) -> None:
     facts = example.get("facts", example.get("output", {}))
-    secret = "  with a secret in its prompt" if example.get("secrets_present") else ""
+    inside = [text for name, text in _MEASURED.items() if example.get(name)]
+    secret = f"  with {' and '.join(inside)} in its prompt" if inside else ""
     kind = "job" if "facts" in example else "output"
     _print(console, f"    {kind}     {canonical_bytes(facts).decode()}{secret}", "cyan")
     for name in ("before", "after"):

@@ -17,6 +17,7 @@ from holdgate.kernel.rules import OutputRule, Rule
 from holdgate.kernel.topics import ONE, REST
 
 LABEL = "labels."
+_BOTH = {True, False}
 EVERY_TOPIC = (REST,)
 TOPICS_PER_COST = 8
 PARTS_MAX = 16
@@ -35,6 +36,7 @@ class Area:
     some: tuple[tuple[str, frozenset[str]], ...] = ()
     requires: frozenset[str] = frozenset()
     secrets: bool | None = None
+    pii: bool | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -66,13 +68,14 @@ def area_of(match: Match) -> Area:
     for key, values in _labels(match):
         name = LABEL + key
         one[name] = one[name] & values if name in one else values
-    some = (("risk_tags", match.risk_tags), ("principals", match.principals))
+    some = (("risk_tags", match.risk_tags), ("principals", match.principals), ("secrets", match.secrets))
     return Area(
         topics=match.topics or EVERY_TOPIC,
         one=one,
         some=tuple((name, values) for name, values in some if values),
         requires=match.requires,
         secrets=match.secrets_present,
+        pii=match.pii_present,
     )
 
 
@@ -101,7 +104,9 @@ def covers(outer: Area, inner: Area) -> bool:
     for name, values in outer.some:
         if not any(name == other and found <= values for other, found in inner.some):
             return False
-    if not outer.requires <= inner.requires or outer.secrets not in (None, inner.secrets):
+    if not outer.requires <= inner.requires:
+        return False
+    if outer.secrets not in (None, inner.secrets) or outer.pii not in (None, inner.pii):
         return False
     return all(any(covers_pattern(wide, narrow) for wide in outer.topics) for narrow in inner.topics)
 
@@ -113,7 +118,7 @@ def price(one: Area, other: Area) -> int:
 
 def meet(left: Area, right: Area) -> Area | None:
     """The jobs in both; None where there is none."""
-    if left.secrets is not None and right.secrets is not None and left.secrets != right.secrets:
+    if {left.secrets, right.secrets} == _BOTH or {left.pii, right.pii} == _BOTH:
         return None
     one = dict(left.one)
     for name, values in right.one.items():
@@ -129,6 +134,7 @@ def meet(left: Area, right: Area) -> Area | None:
         some=(*left.some, *(item for item in right.some if item not in left.some)),
         requires=left.requires | right.requires,
         secrets=left.secrets if right.secrets is None else right.secrets,
+        pii=left.pii if right.pii is None else right.pii,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from holdgate.bundles.diff.changes import Change, Diff, Direction
 from holdgate.bundles.diff.duties import Duty, guards_of, is_seen_to, lifts_of
 from holdgate.bundles.diff.outputs import compare_outputs
-from holdgate.bundles.diff.samples import SECRETS
+from holdgate.bundles.diff.samples import PII, SECRETS
 from holdgate.bundles.diff.sides import COMPARISONS_MAX, Budget, Content, Placed, Side, side_of
 from holdgate.bundles.diff.witness import EVALUATIONS_MAX, Search, Witness
 from holdgate.bundles.diff.words import Leaning, change_of
@@ -150,8 +150,8 @@ def _example(witness: Witness, *, swapped: bool) -> Mapping[str, Any]:
         "after": _shown(after),
         "how": witness.how.tighter if swapped else witness.how.looser,
     }
-    if witness.secrets:
-        example[SECRETS] = True
+    said = ((SECRETS, witness.measured.secrets), (PII, witness.measured.pii))
+    example.update((name, True) for name, is_there in said if is_there)
     return example
 
 

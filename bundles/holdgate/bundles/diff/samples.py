@@ -13,7 +13,7 @@ from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.jobform import POOL_DEFAULT
 from holdgate.kernel.records import Job, Priority
 
-SECRETS = "secrets_present"
+SECRETS, PII = "secrets_present", "pii_present"
 """Beside the facts of a job: not said by a submitter, but measured."""
 
 
@@ -24,7 +24,7 @@ def samples_of(files: Sequence[BundleFile]) -> list[dict[str, Any]]:
 
 
 def facts_of(job: Job, now_ms: int) -> dict[str, Any]:
-    """The facts by which simulate makes this job again at `now_ms`, and `secrets_present` where it has one."""
+    """The facts by which simulate makes this job again at `now_ms`, and what was measured of it, where it is true."""
     return {"topic": job.topic, "now": rfc3339(now_ms), **dict(_said(job))}
 
 
@@ -34,7 +34,7 @@ def _said(job: Job) -> Iterator[tuple[str, Any]]:
     for name in ("prompt", "capability", "concurrency_key"):
         if getattr(job, name) is not None:
             yield name, getattr(job, name)
-    for name in ("risk_tags", "requires", "principals"):
+    for name in ("risk_tags", "requires", "principals", "secrets"):
         if getattr(job, name):
             yield name, list(getattr(job, name))
     for name, time_ms in (("run_at", job.run_at_ms), ("deadline", job.deadline_ms)):
@@ -47,5 +47,6 @@ def _said(job: Job) -> Iterator[tuple[str, Any]]:
         ("priority", str(job.priority), str(Priority.NORMAL)),
         ("max_attempts", job.max_attempts, limits.ATTEMPTS_DEFAULT),
         (SECRETS, job.secrets_present, False),
+        (PII, job.pii_present, False),
     )
     yield from ((name, value) for name, value, default in others if value != default)

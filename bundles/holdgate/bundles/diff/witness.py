@@ -15,10 +15,10 @@ from typing import Any, TypeAlias
 
 from holdgate.bundles.diff.areas import EVERY_TOPIC, LABEL, Area, Reach, area_of, meet, price
 from holdgate.bundles.diff.hints import hints
-from holdgate.bundles.diff.samples import SECRETS
+from holdgate.bundles.diff.samples import PII, SECRETS
 from holdgate.bundles.diff.sides import LIFTING, Budget, Placed, Side
 from holdgate.bundles.diff.strictness import Loosening, loosened
-from holdgate.bundles.simulate import job_of_facts
+from holdgate.bundles.simulate import Measured, job_of_facts
 from holdgate.kernel.clock import parse_rfc3339
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.evaluate import evaluate
@@ -61,10 +61,10 @@ FRESH = "some"
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A job, as facts for simulate, that `now` lets do more than `was`, and how. `secrets`: with one in its prompt."""
+    """A job, as facts for simulate, that `now` lets do more than `was`, and how; `measured`: what is in its prompt."""
 
     facts: Mapping[str, Any]
-    secrets: bool
+    measured: Measured
     was: Decision
     now: Decision
     how: Loosening
@@ -147,17 +147,17 @@ class Search:
 
     def _try(self, draft: Facts) -> tuple[Decision, Decision, list[Witness]] | None:
         """What both sides decide, and in which respects `now` lets the job do more; None where it is no job."""
-        facts = {name: value for name, value in draft.items() if name != SECRETS}
-        secrets = bool(draft.get(SECRETS))
+        facts = {name: value for name, value in draft.items() if name not in (SECRETS, PII)}
+        measured = Measured(bool(draft.get(SECRETS)), bool(draft.get(PII)))
         try:
-            job, at_ms = job_of_facts(facts, 1, NOW_MS, lambda _prompt, _payload: secrets)
+            job, at_ms = job_of_facts(facts, 1, NOW_MS, lambda _prompt, _payload: measured)
         except InvalidInput:
             return None
         was, now = _decide(self._was, job, at_ms), _decide(self._now, job, at_ms)
         if self._reads_now:
             facts.setdefault("now", NOW)
         how = loosened(was, now, self._was.rules, self._now.rules)
-        return was, now, [Witness(facts, secrets, was, now, item) for item in how]
+        return was, now, [Witness(facts, measured, was, now, item) for item in how]
 
 
 def _decide(side: Side, job: Job, at_ms: int) -> Decision:
@@ -235,7 +235,9 @@ def _ways_out(rule: Rule) -> Iterator[Facts]:
         for choice in options:
             facts = _with(facts, choice[0])
         yield facts
-        yield from (_with(facts, other) for choice in options for other in choice[1:] if SECRETS not in other)
+        yield from (
+            _with(facts, other) for choice in options for other in choice[1:] if not {SECRETS, PII} & other.keys()
+        )
     if rule.when is not None:
         yield from hints(rule.when)
 
@@ -251,7 +253,8 @@ def _options(area: Area) -> Iterator[list[Facts]]:
         yield [{name: [value]} for value in sorted(values)[:VALUES_MAX]]
     if area.requires:
         yield [{"requires": sorted(area.requires)}]
-    yield [{}, {SECRETS: True}] if area.secrets is None else [{SECRETS: area.secrets}]
+    for name, wanted in ((SECRETS, area.secrets), (PII, area.pii)):
+        yield [{}, {name: True}] if wanted is None else [{name: wanted}]
     for name in ("tenant", "actor", "actor_type"):
         if name not in area.one:
             yield [{}, {name: FRESH}]

@@ -45,7 +45,11 @@ ALWAYS_SET = {
 }
 """What can be compared with a text without an error, by the name that a region has for it."""
 TOPIC = ("job", "topic")
-SECRETS = ("job", "secrets_present")
+MEASURED = {
+    ("job", "secrets_present"): {wanted: Region(secrets_present=frozenset({wanted})) for wanted in (True, False)},
+    ("job", "pii_present"): {wanted: Region(pii_present=frozenset({wanted})) for wanted in (True, False)},
+}
+"""What is true or false of every job: the jobs of which it is so."""
 TEXTS = frozenset(
     {*ALWAYS_SET, TOPIC, ("job", "pool"), ("job", "priority"), ("job", "prompt"), ("job", "concurrency_key")}
 )
@@ -128,12 +132,12 @@ def _never_met(item: Placed, tree: Node) -> str | None:
 
 def _demanded(part: Node, item: Placed) -> Region | None:
     """The jobs for which `part` can be true, where it compares a field with texts."""
-    if isinstance(part, Named) and part.path == SECRETS:
-        return Region(secrets_present=frozenset({True}))
+    if isinstance(part, Named) and part.path in MEASURED:
+        return MEASURED[part.path][True]
     if not isinstance(part, Call):
         return None
-    if part.function == NOT and part.arguments == (Named(SECRETS),):
-        return Region(secrets_present=frozenset({False}))
+    if part.function == NOT and isinstance(negated := part.arguments[0], Named) and negated.path in MEASURED:
+        return MEASURED[negated.path][False]
     compared = _compared(part)
     if compared is None:
         return None

@@ -19,7 +19,8 @@ TOPICS_MAX = 256
 """Patterns of a region. Where two regions have more in common, those of one alone stand for it."""
 _ANY = frozenset({REST})
 _ONE_VALUE = {"tenants": "tenant", "capabilities": "capability", "actors": "actor", "actor_types": "actor_type"}
-_SOME_OF = {"risk_tags": "risk_tags", "principals": "principals"}
+_SOME_OF = {"risk_tags": "risk_tags", "principals": "principals", "secrets": "secrets"}
+_EITHER = frozenset({True, False})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,13 @@ class Region:
     values: Mapping[str, frozenset[str]] = field(default_factory=dict)
     some: frozenset[tuple[str, frozenset[str]]] = frozenset()
     requires: frozenset[str] = frozenset()
-    secrets_present: frozenset[bool] = frozenset({True, False})
+    secrets_present: frozenset[bool] = _EITHER
+    pii_present: frozenset[bool] = _EITHER
 
     @property
     def is_empty(self) -> bool:
         """Certainly no job is in it."""
-        return not self.topics or not self.secrets_present or not all(self.values.values())
+        return not (self.topics and self.secrets_present and self.pii_present and all(self.values.values()))
 
     def meet(self, other: Region) -> Region:
         """What is in both, or more."""
@@ -52,6 +54,7 @@ class Region:
             some=self.some | other.some,
             requires=self.requires | other.requires,
             secrets_present=self.secrets_present & other.secrets_present,
+            pii_present=self.pii_present & other.pii_present,
         )
 
     def is_apart(self, other: Region) -> bool:
@@ -59,6 +62,7 @@ class Region:
         return (
             any(name in self.values and self.values[name].isdisjoint(wanted) for name, wanted in other.values.items())
             or self.secrets_present.isdisjoint(other.secrets_present)
+            or self.pii_present.isdisjoint(other.pii_present)
             or not _common_topics(self.topics, other.topics)
         )
 
@@ -69,6 +73,7 @@ class Region:
             and all(self.values[name] <= wanted for name, wanted in outer.values.items())
             and outer.requires <= self.requires
             and self.secrets_present <= outer.secrets_present
+            and self.pii_present <= outer.pii_present
             and all(any(name == mine and held <= wanted for mine, held in self.some) for name, wanted in outer.some)
             and all(any(covers_pattern(wide, narrow) for wide in outer.topics) for narrow in self.topics)
         )
@@ -95,13 +100,13 @@ def region_of(match: Match) -> Region:
     for key, wanted in _labels(match):
         name = f"labels.{key}"
         values[name] = values[name] & wanted if name in values else wanted
-    secrets = match.secrets_present
     return Region(
         topics=frozenset(match.topics) or _ANY,
         values=values,
         some=frozenset((read, getattr(match, name)) for name, read in _SOME_OF.items() if getattr(match, name)),
         requires=match.requires,
-        secrets_present=frozenset({True, False}) if secrets is None else frozenset({secrets}),
+        secrets_present=_EITHER if match.secrets_present is None else frozenset({match.secrets_present}),
+        pii_present=_EITHER if match.pii_present is None else frozenset({match.pii_present}),
     )
 
 

@@ -15,9 +15,10 @@
         output: {topic: job.x, findings: [{category: secret, severity: high, detector: aws_key}]}
         expect: {verdict: redact, rules: [redact-secrets]}
 
-A `job` is the flat form of `POST /jobs` and of simulate, with `secrets_present` as a fact, since nothing is scanned
-here. It is put over what is `given`, a row of `each` over its case: labels one by one, every other field as a whole;
-`null` takes a field or a label back. What always holds: a case that cannot be read is a problem and never left out.
+A `job` is the flat form of `POST /jobs` and of simulate, with `secrets_present` and `pii_present` as facts, since
+nothing is scanned here. It is put over what is `given`, a row of `each` over its case: labels one by one, every other
+field as a whole; `null` takes a field or a label back. What always holds: a case that cannot be read is a problem and
+never left out.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from holdgate.bundles.testing.expected import Form, JobExpected, OutputExpected
 from holdgate.kernel.errors import FormInvalid
 from holdgate.kernel.ids import JobId
 from holdgate.kernel.jobform import Facts, Identity, parse_form, split_facts
+from holdgate.kernel.match import MEASURED
 from holdgate.kernel.output import CLASSIFICATION_LABEL, Finding, OutputFacts
 from holdgate.kernel.records import Job
 from holdgate.kernel.ruleform import Place, in_our_words
@@ -47,7 +49,6 @@ PROBLEMS_MAX = 100
 NAME_CHARS_MAX = 200
 NOW = "2026-01-01T00:00:00Z"
 """When everything is decided where no `now` is said."""
-SECRETS_PRESENT = "secrets_present"
 LABELS = "labels"
 FINDINGS = "findings"
 _TIMES = ("run_at", "deadline")
@@ -225,18 +226,19 @@ def _now_ms(now: str) -> int:
 def _job(values: Mapping[str, Any], now_ms: int) -> Job:
     """The job of merged facts; FormInvalid."""
     problems = [(key, "an unknown key") for key in sorted({"now", "meta"} & values.keys())]
-    has_secrets = values.get(SECRETS_PRESENT)
-    if has_secrets is not None and not isinstance(has_secrets, bool):
-        problems.append((SECRETS_PRESENT, "`true` or `false` is expected"))
+    measured = {name: values.get(name) for name in MEASURED}
+    wrong = (name for name, value in measured.items() if value is not None and not isinstance(value, bool))
+    problems.extend((name, "`true` or `false` is expected") for name in wrong)
     if problems:
         raise FormInvalid(problems)
-    facts = split_facts({key: value for key, value in values.items() if key != SECRETS_PRESENT})
+    facts = split_facts({key: value for key, value in values.items() if key not in MEASURED})
     return parse_form(facts.form, now_ms=now_ms).job(
         identity=_identity(facts),
         job_id=JobId(facts.job_id or "case"),
         now_ms=now_ms,
         trace_id="",
-        secrets_present=has_secrets is True,
+        secrets_present=measured["secrets_present"] is True,
+        pii_present=measured["pii_present"] is True,
     )
 
 

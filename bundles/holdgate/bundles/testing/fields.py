@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from holdgate.bundles.trusted import covers_pattern
-from holdgate.kernel.match import CLASSIFICATION_LABEL, ENVIRONMENT_LABEL, MCP_LABELS, Match
+from holdgate.kernel.match import CLASSIFICATION_LABEL, ENVIRONMENT_LABEL, MCP_LABELS, MEASURED, Match
 from holdgate.kernel.rules import OutputRule
 from holdgate.kernel.topics import ONE, REST
 
@@ -24,6 +24,7 @@ ANY_OF = (
     "actors",
     "actor_types",
     "principals",
+    "secrets",
     "environments",
     "classifications",
     "categories",
@@ -60,8 +61,9 @@ def wider(target: Target) -> Iterator[tuple[Step, Target]]:
         for value in sorted(target.requires):
             step = Step("requires", f"`{value}` dropped from `requires`", f" but for `{value}` in `requires`")
             yield step, _with(target, "requires", target.requires - {value})
-        if target.secrets_present is not None:
-            yield _without("secrets_present"), _with(target, "secrets_present", None)
+        for name in MEASURED:
+            if getattr(target, name) is not None:
+                yield _without(name), _with(target, name, None)
 
 
 def narrower(target: Target) -> Iterator[tuple[Step, Target]]:

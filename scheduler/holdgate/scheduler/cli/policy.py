@@ -73,8 +73,8 @@ def _decided(
     with refusals(as_json):
         policy = _policy(rules or [], bundles or [])
         lines = _read_facts(facts)
-    has_secrets = Scanner().has_secrets
-    return simulate(policy, lines, now_ms=SystemClock().now_ms(), has_secrets=has_secrets, explain=explain)
+    measure = Scanner().present
+    return simulate(policy, lines, now_ms=SystemClock().now_ms(), measure=measure, explain=explain)
 
 
 def _policy(rules: list[Path], bundles: list[Path]) -> Policy:
