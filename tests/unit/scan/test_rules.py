@@ -135,7 +135,7 @@ EXAMPLES: dict[str, list[Callable[[], str]]] = {
         lambda: f'"access_token": "{S.chars(ALNUM, 40)}"',
     ],
     "email": [lambda: "ada.lovelace@analytical.example.org", lambda: "a+b@x.io"],
-    "card-number": [
+    "card-number-alone": [
         S.card,
         lambda: S.card("51"),
         lambda: S.card("37", 15),
