@@ -6,7 +6,7 @@ scanned again as what it was before; a name that holds a secret is shown with a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.errors import MalformedJson
 from holdgate.scan.errors import RedactionIncomplete, ScanIncomplete, Unscannable
 from holdgate.scan.findings import Finding
-from holdgate.scan.output import DESCRIBED_MAX, UNSCANNABLE, Artifact, FindingKind, Inspection, kind_of
+from holdgate.scan.output import DESCRIBED_MAX, UNSCANNABLE, Artifact, FindingKind, Inspection, Keep, kind_of
 from holdgate.scan.redact import Redactor
 from holdgate.scan.scanner import Scanner
 from holdgate.scan.views import escape
@@ -31,31 +31,35 @@ class ArtifactInspector:
         """What is in it; the kind `unscannable` where that cannot be said. ScanError when it may be said later."""
         try:
             findings = self._found(artifact)
-        except (Unscannable, ScanIncomplete):
+        except (Unscannable, ScanIncomplete) as error:
             whole = {**_shown(UNSCANNABLE), "path": self._place(artifact, ""), "via": "file"}
-            return Inspection((UNSCANNABLE,), (whole,), 1)
+            return Inspection((UNSCANNABLE,), (whole,), 1, (error.code,))
         kinds = tuple(sorted(set(map(kind_of, findings))))
         return Inspection(kinds, tuple(self._described(artifact, findings[:DESCRIBED_MAX])), len(findings))
 
-    def redact(self, artifact: Artifact, keep: Collection[FindingKind]) -> Artifact:
-        """Without any finding but those of the kinds to `keep`; RedactionIncomplete where that cannot be done."""
-        if not any(kind_of(finding) not in keep for finding in self._found(artifact)):
+    def redact(self, artifact: Artifact, keep: Keep) -> Artifact:
+        """Without any finding but those to `keep`; RedactionIncomplete where that cannot be done."""
+        if not self._to_go(self._found(artifact), keep):
             return artifact
         text = _text_of(artifact)
         if text is None:
             raise RedactionIncomplete("a file that is not a text holds a finding")
         redacted = replace(artifact, data=self._redacted(text, keep).encode())
-        if any(kind_of(finding) not in keep for finding in self._found(redacted)):
+        if self._to_go(self._found(redacted), keep):
             raise RedactionIncomplete
         return redacted
 
-    def _redacted(self, text: str, keep: Collection[FindingKind]) -> str:
+    def _redacted(self, text: str, keep: Keep) -> str:
         """A JSON document stays one."""
         found = [finding for scanner in self._scanners for finding in scanner.scan(text)]
-        redacted = self._redactor.redact_text(text, [each for each in found if kind_of(each) not in keep])
+        redacted = self._redactor.redact_text(text, self._to_go(found, keep))
         if _is_json(text) and not _is_json(redacted):
             raise RedactionIncomplete("the redacted file is no longer JSON")
         return redacted
+
+    def _to_go(self, findings: Sequence[Finding], keep: Keep) -> list[Finding]:
+        # Places in files have no fingerprint: what is kept by its value alone is kept nowhere in them.
+        return [finding for finding in findings if kind_of(finding) not in keep.kinds]
 
     def _found(self, artifact: Artifact) -> list[Finding]:
         from holdgate.scan.files import scan_file  # most runs leave no file: what reads them is loaded for the first

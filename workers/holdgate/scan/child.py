@@ -14,11 +14,12 @@ import sys
 from typing import Any, BinaryIO
 
 from holdgate.kernel import wire
+from holdgate.kernel.detectors import Detector
 from holdgate.scan import Scanner
+from holdgate.scan.custom import Inspectors
 from holdgate.scan.engine import Budget
 from holdgate.scan.errors import ScanError
-from holdgate.scan.inspector import OutputInspector
-from holdgate.scan.output import Output
+from holdgate.scan.output import Keep, Output
 
 HEAD = struct.Struct(">I")
 FRAME_BYTES_MAX = 64 * 1024 * 1024
@@ -33,22 +34,22 @@ def main() -> int:
     if setup is None:
         return 0
     _confine(setup["memory_bytes_max"])
-    inspector = OutputInspector(
-        Scanner(setup["known_secrets"], budget=Budget(seconds=setup["seconds"])), setup["fingerprint_key"]
-    )
+    budget = Budget(seconds=setup["seconds"])
+    scanner = Scanner(setup["known_secrets"], budget=budget, fast=setup["fast"])
+    inspectors = Inspectors(scanner, setup["fingerprint_key"], budget)
     _write(sink, {"ready": True})
     while (request := _read(source)) is not None:
-        _write(sink, _answer(inspector, request))
+        _write(sink, _answer(inspectors, request))
     return 0
 
 
-def _answer(inspector: OutputInspector, request: dict[str, Any]) -> dict[str, Any]:
+def _answer(inspectors: Inspectors, request: dict[str, Any]) -> dict[str, Any]:
     output = Output.from_dict(request["output"])
     try:
+        inspector = inspectors.of(tuple(map(Detector.from_dict, request["detectors"])))
         if request["op"] == INSPECT:
             return {"inspection": inspector.inspect(output).as_dict()}
-        keep = [(detector, category, severity) for detector, category, severity in request["keep"]]
-        return {"output": inspector.redact(output, keep).as_dict()}
+        return {"output": inspector.redact(output, Keep.from_dict(request["keep"])).as_dict()}
     except ScanError as error:
         return {"error": error.code, "message": str(error)}
 

@@ -16,7 +16,7 @@ from holdgate.kernel.errors import MalformedJson
 from holdgate.scan.artifacts import ArtifactInspector
 from holdgate.scan.errors import RedactionIncomplete, Unscannable
 from holdgate.scan.findings import Finding
-from holdgate.scan.output import DESCRIBED_MAX, Artifact, FindingKind, Inspection, Output, kind_of
+from holdgate.scan.output import DESCRIBED_MAX, Artifact, FindingKind, Inspection, Keep, Output, kind_of
 from holdgate.scan.redact import Redactor
 from holdgate.scan.scanner import Scanner
 
@@ -40,22 +40,31 @@ class OutputInspector:
         described = [_taken_out(kind) for kind in output.reported]
         if findings:
             described += self._redactor.describe(document, findings[:DESCRIBED_MAX], findings)
+        unscannable: list[str] = []
         for file in map(self._files.inspect, output.artifacts):
             kinds.update(file.kinds)
             described += file.described
             total += file.total
+            unscannable += file.unscannable
         kinds.update(output.reported)
-        return Inspection(tuple(sorted(kinds)), tuple(described[:DESCRIBED_MAX]), total)
+        return Inspection(tuple(sorted(kinds)), tuple(described[:DESCRIBED_MAX]), total, tuple(unscannable))
 
-    def redact(self, output: Output, keep: Collection[FindingKind] = ()) -> Output:
-        """`output` without any finding but those of the kinds to `keep`. RedactionIncomplete when one is left."""
-        document, kept = _document(output), frozenset(keep)
-        findings = [finding for finding in self._found(document) if kind_of(finding) not in kept]
-        redacted = self._redactor.redact_value(document, findings)
-        if any(kind_of(finding) not in kept for finding in self._found(redacted)):
+    def redact(self, output: Output, keep: Keep | None = None) -> Output:
+        """`output` without any finding but those to `keep`. RedactionIncomplete when one is left."""
+        document, kept = _document(output), keep or Keep()
+        redacted = self._redactor.redact_value(document, self._to_go(document, kept))
+        if self._to_go(redacted, kept):
             raise RedactionIncomplete
         files = tuple(self._files.redact(each, kept) for each in output.artifacts)
         return _output(redacted, replace(output, artifacts=files))
+
+    def _to_go(self, document: Json, keep: Keep) -> list[Finding]:
+        findings = [finding for finding in self._found(document) if kind_of(finding) not in keep.kinds]
+        if not keep.values:
+            return findings
+        described = self._redactor.describe(document, findings)
+        pairs = zip(findings, described, strict=True)
+        return [each for each, shown in pairs if not keep.holds(kind_of(each), shown.get("fingerprint"))]
 
     def _found(self, document: Json) -> list[Finding]:
         return list(dict.fromkeys(found for scanner in self._scanners for found in scanner.scan_value(document)))

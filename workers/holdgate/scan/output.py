@@ -5,7 +5,7 @@ What always holds: of what was found nothing but kinds, places and keyed fingerp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -80,24 +80,66 @@ class Inspection:
     """What was found. `kinds` are the different kinds, sorted; `described` at most `DESCRIBED_MAX` findings of `total`.
 
     The paths of `described` begin with `/value`, `/logs`, `/error`, `/code` or `/artifacts/<name>`; what a worker took
-    out itself has none.
+    out itself has none. `unscannable`: error codes of what could not be scanned.
     """
 
     kinds: tuple[FindingKind, ...] = ()
     described: tuple[dict[str, Any], ...] = ()
     total: int = 0
+    unscannable: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {"kinds": [list(kind) for kind in self.kinds], "described": list(self.described), "total": self.total}
+        return {
+            "kinds": [list(kind) for kind in self.kinds],
+            "described": list(self.described),
+            "total": self.total,
+            "unscannable": list(self.unscannable),
+        }
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Inspection:
         """The inspection of `as_dict`."""
-        kinds = tuple((detector, category, severity) for detector, category, severity in value["kinds"])
-        return cls(kinds=kinds, described=tuple(value["described"]), total=value["total"])
+        return cls(
+            kinds=tuple(map(_kind, value["kinds"])),
+            described=tuple(value["described"]),
+            total=value["total"],
+            unscannable=tuple(value["unscannable"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What a redaction leaves as it is: all findings of `kinds`, and of others the `values` with these fingerprints."""
+
+    kinds: frozenset[FindingKind] = frozenset()
+    values: frozenset[tuple[FindingKind, str]] = frozenset()
+
+    def holds(self, kind: FindingKind, fingerprint: str | None) -> bool:
+        """Whether a finding of `kind` stays."""
+        return kind in self.kinds or (fingerprint is not None and (kind, fingerprint) in self.values)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "kinds": [list(kind) for kind in self.kinds],
+            "values": [[list(kind), value] for kind, value in self.values],
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Keep:
+        """The one of `as_dict`."""
+        return cls(
+            frozenset(map(_kind, value["kinds"])),
+            frozenset((_kind(kind), text) for kind, text in value["values"]),
+        )
 
 
 def kind_of(finding: Finding) -> FindingKind:
     """What a policy looks at."""
     return finding.detector, str(finding.category), str(finding.severity)
+
+
+def _kind(value: Sequence[str]) -> FindingKind:
+    detector, category, severity = value
+    return detector, category, severity

@@ -97,6 +97,8 @@ class RunningFacts:
     max_output_bytes: int | None
     worker: str | None
     permit_id: str | None
+    secrets_present: bool = False
+    pii_present: bool = False
 
 
 class Results:
@@ -203,4 +205,6 @@ def _facts(fields: list[Any]) -> RunningFacts | None:
         max_output_bytes=constraints.max_output_bytes,
         worker=worker.decode() if worker else None,
         permit_id=permit.decode() if permit else None,
+        secrets_present=job.secrets_present,
+        pii_present=job.pii_present,
     )

@@ -157,7 +157,7 @@ async def test_a_scan_that_hangs_is_ended_and_its_text_is_quarantined_in_the_end
     """A child that never answers is killed; a text that does this every time counts as one that cannot be scanned."""
     service = gate.service()
     hanging = with_scan(gate.config, seconds=0.01, grace_s=0.01, start_s=0.05).scan
-    service.scanners = service._judge._scanners = OutputScanners(hanging, argv=("sleep", "60"))
+    service.scanners = service._inspecting._scanners = OutputScanners(hanging, argv=("sleep", "60"))
     before = failures("scan_timed_out")
     job_id, _ = await gate.ran({"report": LARGE})
     while await gate.state(job_id) is not State.QUARANTINED:

@@ -24,9 +24,9 @@ class Counting:
     def __init__(self, service: OutputGateService) -> None:
         self.most = 0
         self.scans: list[str] = []
-        self._inspect = service._judge.inspect_large
+        self._inspect = service._inspecting.large
         self._service = service
-        service._judge.inspect_large = self.inspect  # type: ignore[method-assign]  # looks on, changes nothing
+        service._inspecting.large = self.inspect  # type: ignore[method-assign]  # looks on, changes nothing
 
     async def inspect(self, item: Any) -> Any:
         """As before."""

@@ -7,8 +7,6 @@ from dataclasses import replace
 import pytest
 
 from holdgate.kernel.ids import JobId, LeaseToken, Tenant
-from holdgate.kernel.output import OutputDecision
-from holdgate.kernel.rules import OutputVerdict
 from holdgate.scan.output import Inspection, Output
 from holdgate.scheduler.gates.output import verdicts
 from holdgate.scheduler.gates.output.message import ResultMessage, RunOutcome
@@ -78,14 +76,6 @@ def test_an_output_over_its_constraint_is_a_finding(limit: int | None, outcome: 
     message, facts = replace(MESSAGE, outcome=outcome), replace(FACTS, max_output_bytes=limit)
     kinds = verdicts.kinds_to_decide(message, facts, Inspection())
     assert kinds == ((verdicts.OVERSIZE,) if oversize else ())
-
-
-def test_what_the_policy_lets_through_is_kept_and_nothing_else() -> None:
-    """Kind by kind."""
-    kinds = (("email", "pii", "low"), ("github-token", "secret", "high"), ("x", "pii", "low"))
-    each = (OutputVerdict.ALLOW, OutputVerdict.REDACT, OutputVerdict.QUARANTINE)
-    decision = OutputDecision(OutputVerdict.QUARANTINE, each, (), "", "sha256:0")  # type: ignore[arg-type]
-    assert verdicts.kinds_to_keep(kinds, decision) == (kinds[0],)
 
 
 def test_long_logs_are_cut_from_their_beginning_and_say_so() -> None:

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from holdgate.kernel.dataclass import DataClass
 from holdgate.kernel.rules import OutputVerdict
-from holdgate.scan import Category
 
 VERDICTS = Counter("holdgate_output_policy_verdicts_total", "Verdicts on outputs", ["verdict"])
 FAILURES = Counter(
     "holdgate_output_policy_failures_total", "Outputs on which there was no verdict yet; they stay sealed", ["reason"]
 )
-FINDINGS = Counter("holdgate_output_findings_total", "Outputs in which something of a category was found", ["category"])
+FINDINGS = Counter(
+    "holdgate_output_findings_total",
+    "Outputs in which something of a category and severity was found, by what becomes of that",
+    ["category", "severity", "verdict"],
+)
+MARKS = Counter("holdgate_output_marks_total", "Outputs that carry a mark, such as `untrusted_instructions`", ["mark"])
+SHADOWED = Counter(
+    "holdgate_output_shadow_findings_total",
+    "Outputs in which a detector in shadow found something; all detectors of bundles count as `custom`",
+    ["detector"],
+)
+ALLOWED = Counter("holdgate_output_allowed_findings_total", "Outputs with findings that `allow_findings` lets through")
+UNSCANNABLE = Counter("holdgate_output_unscannable_total", "Outputs of which something cannot be scanned", ["reason"])
+CLASSES = Counter("holdgate_output_data_class_total", "Verdicts by the data class of the output", ["data_class"])
+SCAN_BYTES = Counter("holdgate_output_scan_bytes_total", "Bytes of outputs that were inspected")
 SCAN_SECONDS = Histogram(
     "holdgate_output_scan_seconds",
     "Time to inspect one output, in a process of its own when it is large",
@@ -28,6 +42,9 @@ UNSEALED = Counter(
     "Quarantined outputs that were dropped: texts of failed attempts, or the root names no key",
 )
 SCANNER_RESTARTS = Counter("holdgate_output_scanner_restarts_total", "Scanner processes that were ended or died")
+SCANNER_UP = Gauge(
+    "holdgate_output_scanner_up", "1 where the latest scan of each gate ran", multiprocess_mode="livemin"
+)
 UP = Gauge("holdgate_output_gate_up", "Output gates that run", multiprocess_mode="livesum")
 
 FAILURE_REASONS = (
@@ -38,14 +55,21 @@ FAILURE_REASONS = (
     "scan_failed",
     "scan_timed_out",
     "scan_engine_failed",
+    "scan_rules_invalid",
+    "scan_fault",
     "scanner_died",
+    "snapshot_unsettled",
     "wrong_state",
     "internal_error",
 )
+
+UNSCANNABLE_REASONS = ("unscannable", "scan_incomplete", "scan_timed_out", "scan_fault", "scanner_died")
 
 for _verdict in OutputVerdict:
     VERDICTS.labels(str(_verdict))
 for _reason in FAILURE_REASONS:
     FAILURES.labels(_reason)
-for _category in (*Category, "unscannable", "oversize"):
-    FINDINGS.labels(str(_category))
+for _class in DataClass:
+    CLASSES.labels(str(_class))
+for _reason in UNSCANNABLE_REASONS:
+    UNSCANNABLE.labels(_reason)

@@ -12,27 +12,34 @@ import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+
+import structlog
 
 from holdgate.kernel import wire
+from holdgate.kernel.detectors import Detector
 from holdgate.scan import Scanner
 from holdgate.scan.child import FRAME_BYTES_MAX, HEAD, INSPECT, REDACT
+from holdgate.scan.custom import Inspectors
 from holdgate.scan.engine import Budget
 from holdgate.scan.errors import (
     EngineFailed,
     RedactionIncomplete,
+    RulesInvalid,
     ScanError,
     ScanIncomplete,
     ScanTimedOut,
     Unscannable,
 )
-from holdgate.scan.inspector import OutputInspector
-from holdgate.scan.output import FindingKind, Inspection, Output
+from holdgate.scan.output import Inspection, Keep, Output
 from holdgate.scheduler.gates.output import metrics
 
 _BY_CODE: dict[str, type[ScanError]] = {
-    error.code: error for error in (EngineFailed, RedactionIncomplete, ScanIncomplete, ScanTimedOut, Unscannable)
+    error.code: error
+    for error in (EngineFailed, RedactionIncomplete, RulesInvalid, ScanIncomplete, ScanTimedOut, Unscannable)
 }
+log = structlog.get_logger(__name__)
+Detectors: TypeAlias = tuple[Detector, ...]
 _ARGV = (sys.executable, "-m", "holdgate.scan.child")
 
 
@@ -42,13 +49,19 @@ class ScannerDied(ScanError):
     code = "scanner_died"
 
 
+class ScanFault(ScanError):
+    """the scanner failed in a way that nobody thought of"""
+
+    code = "scan_fault"
+
+
 @dataclass(frozen=True, slots=True)
 class ScanSettings:
     """How outputs are scanned. `known_secrets` and `fingerprint_key` stay in memory and do not print.
 
     `here_bytes_max`: larger outputs go to a child. `seconds`: time of one scan; a child that takes `grace_s` longer is
-    killed. `children`: processes at most, started when first needed. Without a `fingerprint_key` a random one serves:
-    fingerprints then compare within one run of the gate and with nothing else.
+    killed. `children`: processes at most, started when first needed. `fast`: with hyperscan beside RE2. Without a
+    `fingerprint_key` a random one serves: fingerprints then compare within one run of the gate and with nothing else.
     """
 
     known_secrets: tuple[bytes, ...] = ()
@@ -59,6 +72,7 @@ class ScanSettings:
     start_s: float = 20.0
     children: int = 2
     memory_bytes_max: int = 1024 * 1024 * 1024
+    fast: bool = False
 
     def __repr__(self) -> str:
         return "ScanSettings(...)"
@@ -70,8 +84,9 @@ class OutputScanners:
     def __init__(self, settings: ScanSettings, *, argv: Sequence[str] = _ARGV) -> None:
         self._settings = settings
         self._argv = argv
-        scanner = Scanner(settings.known_secrets, budget=Budget(seconds=settings.seconds))
-        self._here = OutputInspector(scanner, settings.fingerprint_key)
+        budget = Budget(seconds=settings.seconds)
+        scanner = Scanner(settings.known_secrets, budget=budget, fast=settings.fast)
+        self._here = Inspectors(scanner, settings.fingerprint_key, budget)
         self._idle: list[_Child] = []
         self._slots = asyncio.Semaphore(settings.children)
         self._children: set[_Child] = set()
@@ -80,35 +95,45 @@ class OutputScanners:
         """Whether this process scans it."""
         return output.size() <= self._settings.here_bytes_max
 
-    async def inspect_small(self, outputs: Sequence[Output]) -> list[Inspection | ScanError]:
-        """What is in each of several small outputs, or why that cannot be said, in order."""
-        return await asyncio.to_thread(lambda: [self._inspected(output) for output in outputs])
+    async def inspect_small(
+        self, outputs: Sequence[Output], detectors: Sequence[Detectors]
+    ) -> list[Inspection | ScanError]:
+        """What is in each of several small outputs, or why that cannot be said, in order.
 
-    async def inspect(self, output: Output) -> Inspection:
+        `detectors`: for each, those of bundles that look at it beside the built-in ones.
+        """
+        pairs = list(zip(outputs, detectors, strict=True))
+        return await asyncio.to_thread(lambda: [self._inspected(output, custom) for output, custom in pairs])
+
+    async def inspect(self, output: Output, detectors: Detectors = ()) -> Inspection:
         """What is in one output."""
         if self.is_small(output):
-            return await asyncio.to_thread(self._here.inspect, output)
-        answer = await self._ask({"op": INSPECT, "output": output.as_dict()})
+            return await asyncio.to_thread(lambda: self._here.of(detectors).inspect(output))
+        answer = await self._ask({"op": INSPECT, "output": output.as_dict(), "detectors": _packed(detectors)})
         return Inspection.from_dict(answer["inspection"])
 
-    async def redact(self, output: Output, keep: Sequence[FindingKind]) -> Output:
-        """One output without what was found in it, but for the kinds to keep."""
+    async def redact(self, output: Output, keep: Keep, detectors: Detectors = ()) -> Output:
+        """One output without what was found in it, but for what to keep."""
         if self.is_small(output):
-            return await asyncio.to_thread(self._here.redact, output, keep)
-        answer = await self._ask({"op": REDACT, "output": output.as_dict(), "keep": [list(kind) for kind in keep]})
-        return Output.from_dict(answer["output"])
+            return await asyncio.to_thread(lambda: self._here.of(detectors).redact(output, keep))
+        request = {"op": REDACT, "output": output.as_dict(), "keep": keep.as_dict(), "detectors": _packed(detectors)}
+        return Output.from_dict((await self._ask(request))["output"])
 
     async def close(self) -> None:
         """End the children; idempotent."""
         for child in list(self._children):
             await self._end(child)
 
-    def _inspected(self, output: Output) -> Inspection | ScanError:
+    def _inspected(self, output: Output, detectors: Detectors) -> Inspection | ScanError:
+        metrics.SCAN_BYTES.inc(output.size())
         try:
             with metrics.SCAN_SECONDS.time():
-                return self._here.inspect(output)
+                return self._here.of(detectors).inspect(output)
         except ScanError as error:
             return error
+        except Exception as error:  # a fault of ours in one output must not keep the others from their verdicts
+            log.exception("an output was not scanned", action="scan_fault")
+            return ScanFault(type(error).__name__)
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with metrics.SCAN_SECONDS.time():
@@ -148,6 +173,7 @@ class OutputScanners:
                     "fingerprint_key": settings.fingerprint_key,
                     "seconds": settings.seconds,
                     "memory_bytes_max": settings.memory_bytes_max,
+                    "fast": settings.fast,
                 },
                 settings.start_s,
             )
@@ -161,6 +187,10 @@ class OutputScanners:
         if child in self._idle:
             self._idle.remove(child)
         await child.end()
+
+
+def _packed(detectors: Detectors) -> list[dict[str, Any]]:
+    return [detector.as_dict() for detector in detectors]
 
 
 class _Child:

@@ -28,9 +28,10 @@ from holdgate.kernel.tasks import TaskSet
 from holdgate.scan.errors import ScanError
 from holdgate.scheduler import metrics as shared
 from holdgate.scheduler.errors import LogUnavailable, WrongState
-from holdgate.scheduler.gates.output import metrics
+from holdgate.scheduler.gates.output import metrics, record
 from holdgate.scheduler.gates.output.held import HeldResults
-from holdgate.scheduler.gates.output.judge import Inspected, Item, Judge
+from holdgate.scheduler.gates.output.inspecting import Decided, Inspected, Inspecting, Item, SnapshotUnsettled
+from holdgate.scheduler.gates.output.judge import Judge
 from holdgate.scheduler.gates.output.message import ResultMessage, RunOutcome, malformed_result, parse_result
 from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSettings
 from holdgate.scheduler.gates.sealing import Sealer
@@ -106,8 +107,8 @@ class OutputGateService:
             bytes_max=self.config.fetch_bytes_max,
         )
         self._held = HeldResults(self._reader, bytes_max=self.config.large_bytes_max)
+        self._inspecting = Inspecting(kernel, self.scanners)
         self._judge = Judge(
-            kernel=kernel,
             scanners=self.scanners,
             store=store,
             sealer=None if quarantine_key is None else Sealer(quarantine_key),
@@ -216,19 +217,22 @@ class OutputGateService:
             async with self._large:
                 # It may have waited for long: cancelled, or ended by another gate, there is nothing left to scan.
                 for now in await self._holding(item.message.tenant, [(item.raw, item.message)]):
-                    inspected = await self._judge.inspect_large(now)
-                    if isinstance(inspected, ScanError):
+                    inspected = await self._inspecting.large(now)
+                    if isinstance(inspected, HoldgateError):
                         await self._put_off([now.raw], inspected, [now])
                     else:
                         await self._end_or_put_off([inspected])
 
     async def _settle(self, items: Sequence[Item]) -> None:
         ready: list[Inspected] = []
-        for item, result in zip(items, await self._judge.inspect_small(items), strict=True):
-            if isinstance(result, ScanError):
-                await self._put_off([item.raw], result, [item])
+        failed: dict[type[HoldgateError], list[tuple[Item, HoldgateError]]] = defaultdict(list)
+        for item, result in zip(items, await self._inspecting.small(items), strict=True):
+            if isinstance(result, HoldgateError):
+                failed[type(result)].append((item, result))
             else:
                 ready.append(result)
+        for pairs in failed.values():
+            await self._put_off([item.raw for item, _ in pairs], pairs[0][1], [item for item, _ in pairs])
         for start in range(0, len(ready), limits.KERNEL_BATCH_MAX):
             await self._end_or_put_off(ready[start : start + limits.KERNEL_BATCH_MAX])
 
@@ -254,33 +258,37 @@ class OutputGateService:
                 await self._end_or_put_off([each])
 
     async def _end(self, inspected: Sequence[Inspected]) -> None:
-        decisions = await self._judge.decide(inspected)
-        by_tenant: dict[Tenant, list[tuple[Inspected, FinishRequest]]] = defaultdict(list)
-        for each, decision in zip(inspected, decisions, strict=True):
+        by_tenant: dict[Tenant, list[tuple[Decided, FinishRequest]]] = defaultdict(list)
+        for each, found in zip(inspected, await self._inspecting.decide(inspected), strict=True):
             try:
-                request = await self._judge.request(each, decision)
-            except (ScanError, LogUnavailable) as error:
+                if isinstance(found, HoldgateError):
+                    raise found
+                request = await self._judge.request(found)
+            except (ScanError, SnapshotUnsettled, LogUnavailable) as error:
                 await self._put_off([each.item.raw], error, [each.item])
             else:
-                by_tenant[each.item.message.tenant].append((each, request))
+                by_tenant[each.item.message.tenant].append((found, request))
         for tenant, pairs in by_tenant.items():
             requests = [request for _, request in pairs]
             answers = await self._results.finish(tenant, requests, self._clock.now_ms())
-            for (each, request), answer in zip(pairs, answers, strict=True):
-                await self._ended(tenant, each, request, answer)
+            for (decided, request), answer in zip(pairs, answers, strict=True):
+                await self._ended(tenant, decided, request, answer)
 
-    async def _ended(self, tenant: Tenant, each: Inspected, request: FinishRequest, answer: FinishResult) -> None:
+    async def _ended(self, tenant: Tenant, decided: Decided, request: FinishRequest, answer: FinishResult) -> None:
+        item = decided.inspected.item
         if answer.kind is FinishKind.STALE:
-            await _let_go_stale(each.item.raw)
+            await _let_go_stale(item.raw)
             return
         if answer.kind is FinishKind.NOT_ALLOWED:
             # It became `finishing` while it was judged: what comes of it is another question now.
-            await self._put_off([each.item.raw], WrongState(), [each.item])
+            await self._put_off([item.raw], WrongState(), [item])
             return
         if answer.kind is FinishKind.FINISHED:
-            _count(each, request, answer)
+            record.count(decided, str(request.verdict["verdict"]))
+            if answer.state is not None:
+                shared.JOBS.labels(str(answer.state)).inc()
             await self._hint(tenant, answer)
-        await each.item.raw.ack()
+        await item.raw.ack()
 
     async def _hint(self, tenant: Tenant, answer: FinishResult) -> None:
         """Wake who waits for this job or for a job of its pool; a lost hint costs them a moment."""
@@ -340,11 +348,3 @@ def _parsed(raw: Msg) -> ResultMessage | None:
 async def _let_go_stale(raw: Msg) -> None:
     shared.STALE.labels("result").inc()
     await raw.ack()
-
-
-def _count(each: Inspected, request: FinishRequest, answer: FinishResult) -> None:
-    metrics.VERDICTS.labels(str(request.verdict["verdict"])).inc()
-    if answer.state is not None:
-        shared.JOBS.labels(str(answer.state)).inc()
-    for category in {kind[1] for kind in each.kinds}:
-        metrics.FINDINGS.labels(category).inc()

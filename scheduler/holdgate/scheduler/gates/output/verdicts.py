@@ -12,14 +12,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from holdgate.kernel.output import OutputDecision, OutputFacts
-from holdgate.kernel.rules import OutputVerdict
 from holdgate.scan.output import FindingKind, Inspection, Output
 from holdgate.scheduler.gates.output.message import ResultMessage, RunOutcome
 from holdgate.scheduler.state.results import RunningFacts
 from holdgate.scheduler.state.transitions import State
 
-UNSCANNABLE: FindingKind = ("unscannable", "unscannable", "high")
 OVERSIZE: FindingKind = ("oversize", "oversize", "high")
 WITHHELD = {"type": "Withheld", "message": "the error text is quarantined", "trace": ""}
 LOG_CHARS_MAX = 64 * 1024
@@ -33,25 +30,9 @@ def kinds_to_decide(message: ResultMessage, facts: RunningFacts, inspection: Ins
 
 def is_oversize(message: ResultMessage, facts: RunningFacts) -> bool:
     """Whether the output is larger than the job's constraint allows, or the worker says that it was."""
-    limit = facts.max_output_bytes
-    return message.outcome is RunOutcome.OVERSIZE or (limit is not None and len(message.output.value or b"") > limit)
-
-
-def output_facts(message: ResultMessage, facts: RunningFacts, kinds: tuple[FindingKind, ...]) -> OutputFacts:
-    """What output rules may look at."""
-    labels = facts.labels
-    return OutputFacts(
-        tenant=message.tenant,
-        topic=facts.topic,
-        labels=labels,
-        classification=labels.get("classification"),
-        findings=kinds,
-    )
-
-
-def kinds_to_keep(kinds: tuple[FindingKind, ...], decision: OutputDecision) -> tuple[FindingKind, ...]:
-    """Those that the policy lets through as they are."""
-    return tuple(kind for kind, verdict in zip(kinds, decision.findings, strict=True) if verdict is OutputVerdict.ALLOW)
+    limit, output = facts.max_output_bytes, message.output
+    files = sum(len(each.data) for each in output.artifacts)
+    return message.outcome is RunOutcome.OVERSIZE or (limit is not None and len(output.value or b"") + files > limit)
 
 
 def next_state(message: ResultMessage, facts: RunningFacts, *, quarantined: bool) -> State:

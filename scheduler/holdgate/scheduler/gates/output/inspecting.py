@@ -1,0 +1,161 @@
+"""From result messages to what their outputs hold, and to the kernel's verdicts on that.
+
+What always holds: a verdict counts only for an output that was looked at with the detectors of the snapshot that the
+verdict is under; a scan that failed is no verdict; an output that cannot be scanned at all is a finding of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nats.aio.msg import Msg
+
+from holdgate.kernel.client import KernelClient
+from holdgate.kernel.detectors import DetectorSet
+from holdgate.kernel.errors import HoldgateError, Unavailable
+from holdgate.kernel.ids import Digest
+from holdgate.kernel.output import OutputDecision
+from holdgate.scan.errors import EngineFailed, RedactionIncomplete, RulesInvalid, ScanError, ScanIncomplete, Unscannable
+from holdgate.scan.output import UNSCANNABLE, Inspection
+from holdgate.scheduler.gates.output import questions, verdicts
+from holdgate.scheduler.gates.output.detectors import DetectorSets
+from holdgate.scheduler.gates.output.message import ResultMessage
+from holdgate.scheduler.gates.output.questions import Question
+from holdgate.scheduler.gates.output.scanners import Detectors, OutputScanners
+from holdgate.scheduler.state.results import RunningFacts
+
+POISON_DELIVERIES = 5
+"""A text that ended its scanner this often by itself (killed, out of time) counts as one that cannot be scanned."""
+_FINAL = (ScanIncomplete, Unscannable, RedactionIncomplete)
+DECIDE_TRIES = 3
+"""While a policy changes, kernels answer under two snapshots; after this many the output waits for them to agree."""
+
+
+class SnapshotUnsettled(Unavailable):
+    """kernels answer under different snapshots; the output waits until they agree"""
+
+    code = "snapshot_unsettled"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A result message of the attempt that holds its job."""
+
+    raw: Msg
+    message: ResultMessage
+    facts: RunningFacts
+
+    @property
+    def deliveries(self) -> int:
+        """How often this message was delivered, this time included."""
+        return int(self.raw.metadata.num_delivered or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """An item and what its output holds: looked at with `detectors`, asked about by `questions`."""
+
+    item: Item
+    inspection: Inspection
+    questions: tuple[Question, ...]
+    detectors: DetectorSet
+
+    @property
+    def custom(self) -> Detectors:
+        """The detectors of bundles that looked at it."""
+        return _of(self.detectors, self.item)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What an output holds and the verdict on it."""
+
+    inspected: Inspected
+    decision: OutputDecision
+
+
+class Inspecting:
+    """Inspects outputs and asks the kernel about them. Keeps nothing of them between calls."""
+
+    def __init__(self, kernel: KernelClient, scanners: OutputScanners) -> None:
+        self._kernel = kernel
+        self._scanners = scanners
+        self._sets = DetectorSets(kernel)
+
+    async def small(self, items: Sequence[Item]) -> list[Inspected | HoldgateError]:
+        """What each of several small outputs holds, or why there is no telling yet."""
+        if not items:
+            return []
+        try:
+            detectors = await self._sets.current()
+        except HoldgateError as error:
+            return [error] * len(items)
+        custom = [_of(detectors, item) for item in items]
+        found = await self._scanners.inspect_small([item.message.output for item in items], custom)
+        return [_inspected(item, result, detectors) for item, result in zip(items, found, strict=True)]
+
+    async def large(self, item: Item) -> Inspected | HoldgateError:
+        """What one large output holds, or why there is no telling yet."""
+        try:
+            return await self._inspect(item, await self._sets.current())
+        except HoldgateError as error:
+            return error
+
+    async def decide(self, inspected: Sequence[Inspected]) -> list[Decided | HoldgateError]:
+        """The kernel's verdicts, in order, or why there is none yet. KernelUnavailable when there are none at all."""
+        answers: dict[int, Decided | HoldgateError] = {}
+        left = dict(enumerate(inspected))
+        for _ in range(DECIDE_TRIES):
+            asked, left = left, {}
+            facts = [
+                questions.output_facts(each.item.message, each.item.facts, each.questions) for each in asked.values()
+            ]
+            decisions = await self._kernel.decide_outputs(facts) if facts else []
+            for (index, each), decision in zip(asked.items(), decisions, strict=True):
+                now = await self._under(each, decision.snapshot)
+                if now is each:
+                    answers[index] = Decided(each, decision)
+                elif isinstance(now, Inspected):
+                    left[index] = now
+                else:
+                    answers[index] = now
+            if not left:
+                break
+        answers.update(dict.fromkeys(left, SnapshotUnsettled()))
+        return [answers[index] for index in range(len(inspected))]
+
+    async def _under(self, each: Inspected, snapshot: Digest) -> Inspected | HoldgateError:
+        """The same where `snapshot` has no other detectors for it; else what is found with those."""
+        if each.detectors.snapshot == snapshot:
+            return each
+        found = await self._sets.under(snapshot)
+        same = _of(found, each.item) == each.custom and found.fingerprints == each.detectors.fingerprints
+        return each if same and found.snapshot == snapshot else await self._inspect(each.item, found)
+
+    async def _inspect(self, item: Item, detectors: DetectorSet) -> Inspected | HoldgateError:
+        try:
+            result: Inspection | ScanError = await self._scanners.inspect(item.message.output, _of(detectors, item))
+        except ScanError as error:
+            result = error
+        return _inspected(item, result, detectors)
+
+
+def is_final(error: ScanError, item: Item) -> bool:
+    """Whether another try would end the same: it is the text's fault, or has ended its scanner often enough."""
+    if isinstance(error, EngineFailed | RulesInvalid):
+        return False  # it is ours: the output stays sealed until that is mended
+    return isinstance(error, _FINAL) or item.deliveries >= POISON_DELIVERIES
+
+
+def _of(detectors: DetectorSet, item: Item) -> Detectors:
+    return detectors.of(item.message.tenant, item.facts.topic)
+
+
+def _inspected(item: Item, result: Inspection | ScanError, detectors: DetectorSet) -> Inspected | ScanError:
+    if isinstance(result, ScanError) and is_final(result, item):
+        result = Inspection(kinds=(UNSCANNABLE,), unscannable=(result.code,))
+    if isinstance(result, ScanError):
+        return result
+    kinds = verdicts.kinds_to_decide(item.message, item.facts, result)
+    return Inspected(item, result, questions.to_ask(result, kinds, detectors.fingerprints), detectors)
