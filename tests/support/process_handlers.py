@@ -54,3 +54,11 @@ def say_hello(job: Job) -> None:
     job.progress(0.5)
     logging.getLogger("hello").info("from logging")
     raise PermanentFailure("goodbye")
+
+
+def tell(job: Job) -> dict[str, Any]:
+    """Tells its secret in every way that it has."""
+    value = job.secret("db").reveal()
+    job.log(f"it is {value}")
+    job.artifact("told.txt", f"it is {value}")
+    return {"value": value, "length": len(value), "inherited": "DB_PASSWORD" in os.environ}

@@ -16,6 +16,8 @@ TAGS_MAX = 64
 TAG_CHARS_MAX = 128
 SECRETS_MAX = 16
 """Names of secrets that one job asks its worker for."""
+ARTIFACTS_MAX = 32
+"""Files that one run leaves beside its value."""
 PROMPT_CHARS_MAX = 64 * 1024
 CONCURRENCY_KEY_CHARS_MAX = 128
 IDEMPOTENCY_KEY_CHARS_MAX = 128
@@ -38,6 +40,19 @@ ENVELOPE_BYTES_MAX = 16 * 1024 * 1024
 # Policy -------------------------------------------------------------------------------------------------------------
 RULES_FILE_BYTES_MAX = 10 * 1024 * 1024
 RULES_MAX = 20_000
+DETECTORS_MAX = 200
+"""Of all bundles together: each costs every output of those whom it is for, and all are handed out in one message."""
+DETECTOR_EXAMPLES_MAX = 64
+"""Of a kind, true or false, of one detector."""
+DETECTOR_WORDS_MAX = 32
+"""Keywords, and stop words, of one detector."""
+DETECTOR_MODES_MAX = 1000
+ALLOW_FINDINGS_MAX = 1000
+ALLOW_FINDINGS_S_MAX = 366 * 24 * 3600
+"""How far ahead a finding may be let through: what is to hold for longer is looked at again."""
+FINGERPRINTS_MAX = 1000
+"""Of one entry that lets findings through."""
+DESTINATIONS_MAX = 1000
 EXPRESSION_CHARS_MAX = 2000
 EXPRESSION_PATTERN_CHARS_MAX = 512
 """Of one regular expression that is written down in an expression: a longer one is a list in disguise."""
@@ -102,6 +117,14 @@ ENDED_KEPT_S = 30 * 24 * 3600
 """How long a grant or delegation is shown after its end; the audit trail tells of it for good."""
 SIMILAR_JOBS_MAX = 20
 """Past jobs shown beside a held one."""
+
+# Quarantine ---------------------------------------------------------------------------------------------------------
+QUARANTINE_KEEP_S = 30 * 24 * 3600
+"""How long a sealed output waits for people to decide about it, unless an operator says otherwise."""
+QUARANTINE_KEEP_S_MAX = 366 * 24 * 3600
+"""Sealed secrets that nobody asked for in a year are a risk and no use."""
+REPLACEMENT_BYTES_MAX = 1024 * 1024
+"""Of what is to be read instead of a sealed output: it lies beside it until people have voted."""
 
 # Dispatch -----------------------------------------------------------------------------------------------------------
 ASK_JOBS_MAX = 256

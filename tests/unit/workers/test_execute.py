@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,20 +20,30 @@ from holdgate.kernel import limits
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.records import Constraints
-from holdgate.workers import Job, PermanentFailure
+from holdgate.kernel.records import Job as JobRecord
+from holdgate.workers import BadArtifact, Job, PermanentFailure
+from holdgate.workers.artifacts import ArtifactBox
 from holdgate.workers.cancellation import StopReason
+from holdgate.workers.door import Door
 from holdgate.workers.execute import Execution, Executors, RunLimits
 from holdgate.workers.handlers import describe
 from holdgate.workers.results import RunOutcome, RunResult
 from holdgate.workers.runlog import RunLog, install
-from support.process_handlers import burn, crash, double, say_hello, wait_for_flag
+from holdgate.workers.secrets import SecretRefused, SecretSource, SecretSources
+from support.handover import make_job
+from support.process_handlers import burn, crash, double, say_hello, tell, wait_for_flag
+from support.secrets import Secrets
 from support.waiting import eventually
+
+SECRET = Secrets(5).chars("abcdefghijklmnopqrstuvwxyz0123456789", 24)
 
 
 @pytest.fixture
 async def executors() -> AsyncIterator[Executors]:
     install()
-    made = Executors(clock=SystemClock(), threads_max=4, grace_s=0.3)
+    made = Executors(
+        clock=SystemClock(), threads_max=4, grace_s=0.3, secrets=SecretSources(), door=Door((), os.urandom)
+    )
     yield made
     made.close()
 
@@ -358,3 +369,93 @@ def test_the_tightest_limit_holds(
 ) -> None:
     handler = describe("job.x", double, max_runtime_s=own_s)
     assert RunLimits.tightest(constraints, handler, runtime_s=worker_s) == RunLimits(runtime_s, output_max)
+
+
+def asking() -> JobRecord:
+    return make_job("job.test.x", secrets=("db",))
+
+
+@pytest.fixture
+async def trusted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Executors]:
+    """Executors of a worker that holds a secret in its environment."""
+    monkeypatch.setenv("DB_PASSWORD", SECRET)
+    sources = SecretSources({"db": SecretSource(("job.test.>",), env="DB_PASSWORD")})
+    made = Executors(clock=SystemClock(), threads_max=4, grace_s=0.3, secrets=sources, door=Door((), os.urandom))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+async def test_a_handler_gets_its_secret_and_cannot_return_it(trusted: Executors, executor: str) -> None:
+    made = execution(tell, executor=executor)
+    made.record = asking()
+    result = await trusted.run(made)
+    told = json.loads(result.value or b"")
+    assert told["length"] == len(SECRET)
+    assert told["inherited"] is (executor == "thread")
+    assert told["value"].startswith("[redacted:platform_secret:")
+    assert [each.name for each in result.artifacts] == ["told.txt"]
+    assert SECRET not in str(result)
+    assert result.reported
+
+
+async def test_a_job_without_its_secret_does_not_run(executors: Executors) -> None:
+    ran: list[str] = []
+    made = execution(lambda job: ran.append(job.job_id), executor="thread")
+    made.record = asking()
+    with pytest.raises(SecretRefused):
+        await executors.run(made)
+    assert not ran
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "media_type", "why"),
+    [
+        ("../x", b"", None, "the name"),
+        (".profile", b"", None, "the name"),
+        ("a b", b"", None, "the name"),
+        ("", b"", None, "the name"),
+        ("x" * 129, b"", None, "the name"),
+        ("a", b"", "html", "media type"),
+        ("a", b"", "text/html\r\nX: y", "media type"),
+        ("a", b"x" * 11, None, "at most 10 bytes"),
+    ],
+)
+def test_an_artifact_that_may_not_be_is_refused(name: str, data: bytes, media_type: str | None, why: str) -> None:
+    box = ArtifactBox(10)
+    with pytest.raises(BadArtifact, match=why):
+        box.add(name, data, media_type)
+    assert box.all() == ()
+
+
+def test_artifacts_are_bounded_together_and_have_different_names(tmp_path: Path) -> None:
+    box = ArtifactBox(100)
+    (tmp_path / "file").write_bytes(b"from a file")
+    box.add("a", "a text", "text/plain")
+    box.add("b", tmp_path / "file")
+    assert [each.data for each in box.all()] == [b"a text", b"from a file"]
+    with pytest.raises(BadArtifact, match="already"):
+        box.add("a", b"")
+    with pytest.raises(BadArtifact, match="together"):
+        box.add("c", b"x" * 90)
+    for number in range(limits.ARTIFACTS_MAX - 2):
+        box.add(f"n{number}", b"")
+    with pytest.raises(BadArtifact, match="at most"):
+        box.add("one-more", b"")
+
+
+async def test_files_count_as_output_and_those_of_a_failed_run_are_not_sent(executors: Executors) -> None:
+    async def leave(job: Job) -> str:
+        job.artifact("a.txt", "x" * 60)
+        return "y" * 60
+
+    async def fail(job: Job) -> None:
+        job.artifact("a.txt", "x")
+        raise ValueError
+
+    def job() -> Job:
+        return Job(job_id="j", topic="t", tenant="a", _artifacts=ArtifactBox(100))
+
+    assert (await run(executors, leave, job(), output_bytes_max=100)).outcome is RunOutcome.OVERSIZE
+    assert len((await run(executors, leave, job(), output_bytes_max=200)).artifacts) == 1
+    assert (await run(executors, fail, job())).artifacts == ()

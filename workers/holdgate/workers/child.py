@@ -19,6 +19,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from holdgate.kernel.records import Constraints
+from holdgate.workers.artifacts import ArtifactBox, RunArtifact
 from holdgate.workers.cancellation import Cancellation, StopReason
 from holdgate.workers.errors import PermanentFailure, Stopped
 from holdgate.workers.frames import FrameSocket
@@ -26,6 +27,7 @@ from holdgate.workers.handlers import Executor, Handler, describe
 from holdgate.workers.job import Job
 from holdgate.workers.results import code_of, describe_error, encode_value
 from holdgate.workers.runlog import RunLog, collecting, install
+from holdgate.workers.secrets import Secret
 
 _SCRIPT_MODULE = "__holdgate_main__"
 
@@ -81,6 +83,8 @@ class Child:
                 cancelled=self._stop,
                 _on_progress=lambda fraction: self._frames.send({"progress": fraction}),
                 _on_log=log.add,
+                _secrets={name: Secret(name, value) for name, value in request["secrets"].items()},
+                _artifacts=ArtifactBox(request["artifact_bytes_max"], self._send_artifact),
             )
             with collecting(log):
                 return {"value": encode_value(handler.function(*handler.arguments(job)))}
@@ -90,6 +94,9 @@ class Child:
                 "code": code_of(error),
                 "retryable": not isinstance(error, PermanentFailure),
             }
+
+    def _send_artifact(self, artifact: RunArtifact) -> None:
+        self._frames.send({"artifact": [artifact.name, artifact.media_type, artifact.data]})
 
     def _handler(self, request: dict[str, Any]) -> Handler:
         key = (request["module"], request["name"])

@@ -3,9 +3,12 @@
 HoldgateError
 ├── InvalidInput
 │   ├── BadHandler                a function cannot serve as a handler; raised when it is registered
+│   ├── BadArtifact               a file that a run may not leave; raised in the handler
+│   ├── SecretNotAsked            a secret that the job does not name; raised in the handler
 │   └── MalformedDelivery         what the dispatcher sent is not a job with a permit
 ├── Forged
 │   └── PermitRefused             the job must not run here; `code` says which check failed
+├── SecretRefused                 a secret that the job names cannot be had (module `secrets`); it does not run
 ├── PermanentFailure              for handlers to raise: failed, and trying again would not help
 └── Stopped                       the worker ends or lost the lease; the handler was stopped
 """
@@ -21,6 +24,18 @@ class BadHandler(InvalidInput):
     """a function cannot serve as a handler"""
 
     code = "bad_handler"
+
+
+class BadArtifact(InvalidInput):
+    """a file that a run may not leave"""
+
+    code = "bad_artifact"
+
+
+class SecretNotAsked(InvalidInput):
+    """the job does not name this secret"""
+
+    code = "secret_not_asked"
 
 
 class MalformedDelivery(InvalidInput):
@@ -46,6 +61,8 @@ class Refusal(StrEnum):
     VOTES_UNSIGNED = "votes_unsigned"
     NO_HANDLER = "no_handler"
     MISSING_CAPABILITY = "missing_capability"
+    SECRET_UNAVAILABLE = "secret_unavailable"  # noqa: S105  a code
+    SECRET_NOT_PERMITTED = "secret_not_permitted"  # noqa: S105  a code
 
 
 class PermitRefused(Forged):

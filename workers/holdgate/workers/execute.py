@@ -13,19 +13,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdgate.kernel import limits
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.records import Constraints
+from holdgate.kernel.records import Job as JobRecord
 from holdgate.workers.cancellation import StopReason
+from holdgate.workers.door import Door
 from holdgate.workers.errors import PermanentFailure, Stopped
 from holdgate.workers.handlers import Executor, Handler
 from holdgate.workers.job import Job
 from holdgate.workers.processes import ProcessFailure, ProcessPool
 from holdgate.workers.results import RunError, RunOutcome, RunResult, code_of, describe_error, encode_value
 from holdgate.workers.runlog import RunLog, collecting
+from holdgate.workers.secrets import SecretSources
 
 STOP_GRACE_S = 2.0
 """How long a handler that was told to stop has to end by itself."""
@@ -51,23 +54,32 @@ class RunLimits:
 
 @dataclass(slots=True)
 class Execution:
-    """One run while it lasts. `still_running` is a handler that outlived its result; it keeps its slot."""
+    """One run while it lasts. `record`: the job as it was handed over, where it may ask for secrets.
+
+    `still_running` is a handler that outlived its result; it keeps its slot.
+    """
 
     job: Job
     handler: Handler
     limits: RunLimits
     log: RunLog
+    record: JobRecord | None = None
     still_running: asyncio.Future[bytes] | None = None
 
 
 class Executors:
-    """The places where handlers run: this loop, a thread pool of `threads_max`, child processes."""
+    """The places where handlers run: this loop, a thread pool of `threads_max`, child processes.
 
-    def __init__(self, *, clock: Clock, threads_max: int, grace_s: float) -> None:
+    `secrets`: what jobs may ask for; `door`: what every result passes.
+    """
+
+    def __init__(self, *, clock: Clock, threads_max: int, grace_s: float, secrets: SecretSources, door: Door) -> None:
         self._clock = clock
         self._grace_s = grace_s
         self._threads = ThreadPoolExecutor(max_workers=threads_max, thread_name_prefix="holdgate-handler")
-        self._processes = ProcessPool(grace_s=grace_s)
+        self._processes = ProcessPool(grace_s=grace_s, without=secrets.variables)
+        self._secrets = secrets
+        self._door = door
 
     @property
     def stop_s(self) -> float:
@@ -75,9 +87,21 @@ class Executors:
         return self._grace_s * 2
 
     async def run(self, execution: Execution) -> RunResult:
-        """Run the handler to its end; never raises but when this task itself is cancelled."""
+        """Run the handler to its end; what it left, as it may leave this worker.
+
+        Raises SecretRefused when the job does not get a secret that it asks for, and nothing else but when this task
+        itself is cancelled.
+        """
+        if execution.record is None or not execution.record.secrets:
+            return await self._door.let_out(await self._ran(execution))
+        secrets = await self._secrets.resolve(execution.record)
+        execution.job = replace(execution.job, _secrets=secrets)
+        with self._door.handing_out(secrets):
+            return await self._door.let_out(await self._ran(execution))
+
+    async def _ran(self, execution: Execution) -> RunResult:
         started_ms = self._clock.now_ms()
-        ending = _within_size(await self._ending(execution), execution.limits.output_bytes_max)
+        ending = _within_size(await self._ending(execution), execution)
         return RunResult(
             outcome=ending.outcome,
             started_ms=started_ms,
@@ -87,6 +111,7 @@ class Executors:
             error=ending.error,
             code=ending.code,
             retryable=ending.retryable,
+            artifacts=execution.job._artifacts.all() if ending.outcome is RunOutcome.SUCCEEDED else (),
         )
 
     def close(self) -> None:
@@ -147,10 +172,14 @@ class _Ending:
     retryable: bool = False
 
 
-def _within_size(ending: _Ending, output_bytes_max: int) -> _Ending:
-    if ending.value is None or len(ending.value) <= output_bytes_max:
+def _within_size(ending: _Ending, execution: Execution) -> _Ending:
+    bytes_max = execution.limits.output_bytes_max
+    if ending.value is None:
         return ending
-    problem = RunError("OutputTooLarge", f"{len(ending.value)} bytes of output, at most {output_bytes_max} may be")
+    size = len(ending.value) + sum(len(each.data) for each in execution.job._artifacts.all())
+    if size <= bytes_max:
+        return ending
+    problem = RunError("OutputTooLarge", f"{size} bytes of output, at most {bytes_max} may be")
     return _Ending(RunOutcome.OVERSIZE, error=problem, code="output_too_large")
 
 

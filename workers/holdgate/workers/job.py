@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from holdgate.kernel import limits
 from holdgate.kernel.records import NO_CONSTRAINTS, Constraints
+from holdgate.workers.artifacts import ArtifactBox
 from holdgate.workers.cancellation import Cancellation
+from holdgate.workers.errors import SecretNotAsked
+from holdgate.workers.secrets import Secret
 
 
 def _ignore(_value: Any) -> None:
@@ -43,6 +48,10 @@ class Job:
     cancelled: Cancellation = field(default_factory=Cancellation, compare=False)
     _on_progress: Callable[[float], None] = field(default=_ignore, repr=False, compare=False)
     _on_log: Callable[[str], None] = field(default=_ignore, repr=False, compare=False)
+    _secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False, compare=False)
+    _artifacts: ArtifactBox = field(
+        default_factory=lambda: ArtifactBox(limits.BODY_BYTES_DEFAULT), repr=False, compare=False
+    )
 
     @property
     def advisory(self) -> tuple[str, ...]:
@@ -59,3 +68,22 @@ class Job:
     def log(self, message: object) -> None:
         """Add a line to the run's log, which is part of its output and goes through the output gate with it."""
         self._on_log(str(message))
+
+    def secret(self, name: str) -> Secret:
+        """A secret that the job names; SecretNotAsked for another. It does not print: `reveal()` gives its text."""
+        found = self._secrets.get(name)
+        if found is None:
+            raise SecretNotAsked(
+                f"the job does not ask for the secret `{name}`; it is submitted with `secrets: [{name}]`"
+            )
+        return found
+
+    def artifact(
+        self, name: str, data: bytes | bytearray | memoryview | str | Path, media_type: str | None = None
+    ) -> None:
+        """Leave a file beside the result: bytes, a text, or the content of a file at a path.
+
+        It is output like any other and kept where the run succeeds. BadArtifact when its name is not 1 to 128 letters,
+        digits and `._-`, or there are too many or too large ones.
+        """
+        self._artifacts.add(name, data, media_type)

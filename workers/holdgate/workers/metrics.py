@@ -10,6 +10,12 @@ from holdgate.workers.results import RunOutcome
 REFUSED = Counter("holdgate_worker_refused_total", "Jobs that a worker was handed and did not run, by reason", ["code"])
 DONE = Counter("holdgate_worker_done_total", "Runs that ended, by outcome", ["outcome"])
 RUNNING = Gauge("holdgate_worker_running", "Handlers running now", multiprocess_mode="livesum")
+TAKEN_OUT = Counter(
+    "holdgate_worker_secrets_taken_out_total", "Kinds of secrets that were taken out of outputs before they left"
+)
+UNSCANNABLE = Counter(
+    "holdgate_worker_unscannable_total", "Outputs that did not leave, because the search for secrets failed"
+)
 STUCK = Gauge(
     "holdgate_worker_stuck", "Handlers that were told to stop and still hold their slot", multiprocess_mode="livesum"
 )

@@ -1,7 +1,7 @@
 """Child processes for handlers that compute: started when needed, used again, killed when they must stop.
 
 A child is a fresh interpreter, not a fork, so it shares nothing with the worker: neither its connections nor its keys.
-It knows jobs, imports the handler by name, and ends when the worker does.
+It knows jobs, imports the handler by name, and ends when the worker does. Secrets reach it over the socket only.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ class ProcessFailure(HoldgateError):
 class ProcessPool:
     """Idle children and a way to run a job in one. Safe to use from many threads; one run uses one child."""
 
-    def __init__(self, *, grace_s: float) -> None:
+    def __init__(self, *, grace_s: float, without: frozenset[str] = frozenset()) -> None:
         self._grace_s = grace_s
+        self._without = without
         self._idle: list[_Child] = []
         self._all: set[_Child] = set()
         self._lock = threading.Lock()
@@ -87,7 +88,7 @@ class ProcessPool:
                 if child.is_alive():
                     return child
                 self._all.discard(child)
-            child = _Child()
+            child = _Child(self._without)
             self._all.add(child)
             return child
 
@@ -101,7 +102,7 @@ class ProcessPool:
 
 
 class _Child:
-    def __init__(self) -> None:
+    def __init__(self, without: frozenset[str]) -> None:
         ours, theirs = socket.socketpair()
         self._frames = FrameSocket(ours)
         self.runs = 0
@@ -110,7 +111,7 @@ class _Child:
             [sys.executable, "-m", "holdgate.workers.child", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env=child_environment(),
+            env=child_environment(without),
             start_new_session=True,
         )
         theirs.close()
@@ -131,6 +132,8 @@ class _Child:
                     log.add(line)
                 case {"progress": float(fraction)}:
                     job.progress(fraction)
+                case {"artifact": [str(name), str() | None as media_type, bytes(data)]}:
+                    job.artifact(name, data, media_type)
                 case {"value": bytes(value)}:
                     return value
                 case {
@@ -205,4 +208,7 @@ def _job_as_dict(job: Job) -> dict[str, Any]:
             "deadline_ms": job.deadline_ms,
         },
         "constraints": job.constraints.as_dict(),
+        # Private to handlers, not to this package.
+        "secrets": {name: secret.reveal_bytes() for name, secret in job._secrets.items()},
+        "artifact_bytes_max": job._artifacts.bytes_max,
     }

@@ -1,7 +1,7 @@
 """What a run ended with, and the message in which it travels to the output gate.
 
-What always holds: everything a handler produced (value, logs, error) is in the body, none of it in headers or subjects,
-so that all of it is scanned before anybody reads it.
+What always holds: everything a handler produced (value, logs, error, files) is in the body, none of it in headers or
+subjects, so that all of it is scanned before anybody reads it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
 from holdgate.kernel import wire
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.errors import HoldgateError, InvalidInput
+from holdgate.workers.artifacts import RunArtifact
 from holdgate.workers.errors import PermanentFailure
 
 ERROR_MESSAGE_CHARS_MAX = 4_000
 ERROR_TRACE_CHARS_MAX = 16_000
 HEADER_MESSAGE_ID = "Nats-Msg-Id"
+FindingKind: TypeAlias = tuple[str, str, str]
+"""(detector, category, severity) of what was found."""
 
 
 class RunOutcome(StrEnum):
@@ -61,7 +64,10 @@ class RunError:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The end of a run. `value` is canonical JSON where the run succeeded. Times: milliseconds since the epoch."""
+    """The end of a run. `value` is canonical JSON where the run succeeded. Times: milliseconds since the epoch.
+
+    `reported`: what the worker took out of the rest before it let it out.
+    """
 
     outcome: RunOutcome
     started_ms: int
@@ -71,6 +77,8 @@ class RunResult:
     error: RunError | None = None
     code: str | None = None
     retryable: bool = False
+    artifacts: tuple[RunArtifact, ...] = ()
+    reported: tuple[FindingKind, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,7 @@ def message_of(
         error=problem,
         code="output_too_large",
         retryable=False,
+        artifacts=(),
     )
     return _message_of(identity, dropped, worker, pool)
 
@@ -130,6 +139,8 @@ def _message_of(identity: RunIdentity, result: RunResult, worker: str, pool: str
         "value": result.value,
         "logs": list(result.logs),
         "error": None if result.error is None else result.error.as_dict(),
+        "artifacts": [[each.name, each.media_type, each.data] for each in result.artifacts],
+        "reported": [list(kind) for kind in result.reported],
         "started_ms": result.started_ms,
         "ended_ms": result.ended_ms,
     }

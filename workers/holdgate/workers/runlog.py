@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LINES_MAX = 1_000
@@ -76,6 +76,27 @@ class OutsideRuns(logging.Filter):
 
 _collector = _Collector()
 _collector.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+
+class _Guarded(logging.Formatter):
+    """Formats as `inner` does; what comes of it passes `guard`."""
+
+    def __init__(self, inner: logging.Formatter, guard: Callable[[str], str]) -> None:
+        super().__init__()
+        self.inner = inner
+        self._guard = guard
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._guard(self.inner.format(record))
+
+
+def guard(line: Callable[[str], str]) -> None:
+    """From now on what this process logs, outside of runs, is what `line` makes of it. The last call counts."""
+    for handler in logging.getLogger().handlers:
+        if handler is not _collector:
+            formatter = handler.formatter or logging.Formatter()
+            inner = formatter.inner if isinstance(formatter, _Guarded) else formatter
+            handler.setFormatter(_Guarded(inner, line))
 
 
 def install() -> None:

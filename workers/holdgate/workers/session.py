@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nats.errors
@@ -26,6 +26,7 @@ from holdgate.kernel.errors import InvalidInput, Unavailable
 from holdgate.kernel.links import Permit
 from holdgate.kernel.tasks import TaskSet
 from holdgate.workers import metrics
+from holdgate.workers.artifacts import ArtifactBox
 from holdgate.workers.askline import AskLine
 from holdgate.workers.beats import Heart
 from holdgate.workers.cancellation import Cancellation, StopReason
@@ -37,6 +38,7 @@ from holdgate.workers.leases import Lease, Leases
 from holdgate.workers.permits import Delivery, PermitCheck
 from holdgate.workers.results import HEADER_MESSAGE_ID, RunError, RunIdentity, RunOutcome, RunResult, message_of
 from holdgate.workers.runlog import RunLog
+from holdgate.workers.secrets import SECRETS_S_MAX, SecretRefused
 
 _log = structlog.get_logger("holdgate.worker")
 
@@ -71,6 +73,8 @@ TRY_ELSEWHERE = frozenset(
         Refusal.REPLAY_MEMORY_FULL,
         Refusal.NO_HANDLER,
         Refusal.MISSING_CAPABILITY,
+        Refusal.SECRET_UNAVAILABLE,
+        Refusal.SECRET_NOT_PERMITTED,
     }
 )
 """Refusals that say something about this worker or moment, not about the job."""
@@ -274,11 +278,19 @@ class Session:
         )
         lease = Lease(identity=identity, stop=stop, renew_until_ms=now_ms)
         run_limits = RunLimits.tightest(permit.constraints, handler, runtime_s=self._limits.max_runtime_s)
-        lease.renew_until_ms += int((run_limits.runtime_s + self._executors.stop_s + limits.HEARTBEAT_S) * 1000)
-        job = _job_for_handler(delivery, permit, payload, lease, log, now_ms + int(run_limits.runtime_s * 1000))
+        secrets_s = SECRETS_S_MAX if delivery.job.secrets else 0.0
+        around_s = secrets_s + self._executors.stop_s + limits.HEARTBEAT_S
+        lease.renew_until_ms += int((run_limits.runtime_s + around_s) * 1000)
+        deadline_ms = now_ms + int(run_limits.runtime_s * 1000)
+        job = replace(
+            _job_for_handler(delivery, permit, payload, lease, deadline_ms),
+            _on_log=log.add,
+            _artifacts=ArtifactBox(run_limits.output_bytes_max),
+        )
         self._leases.add(lease)
         self._busy += 1
-        self._runs.start(self._run(Execution(job, handler, run_limits, log), lease), "run")
+        execution = Execution(job, handler, run_limits, log, delivery.job)
+        self._runs.start(self._run(execution, lease), "run")
 
     # Running ----------------------------------------------------------------------------------------------------------
 
@@ -286,6 +298,8 @@ class Session:
         metrics.RUNNING.inc()
         try:
             result = await self._executors.run(execution)
+        except SecretRefused as error:
+            result = self._refused(lease, error)
         except Exception as error:  # noqa: BLE001  a fault of ours: unreported, its lease would be renewed for ever
             result = self._fault(lease, error)
         finally:
@@ -355,6 +369,15 @@ class Session:
         problem = RunError(kind, "the worker could not end the run properly")
         return RunResult(RunOutcome.FAILED, now_ms, now_ms, error=problem, code="worker_fault", retryable=True)
 
+    def _refused(self, lease: Lease, error: SecretRefused) -> RunResult:
+        """The end of a run that does not begin, because it does not get what it needs."""
+        code, now_ms = str(error.refusal), self._clock.now_ms()
+        metrics.REFUSED.labels(code=code).inc()
+        _log.warning("refused a job", action="job_refused", code=code, job_id=lease.identity.job_id, reason=str(error))
+        retryable = error.refusal in TRY_ELSEWHERE
+        problem = RunError("SecretRefused", str(error))
+        return RunResult(RunOutcome.REFUSED, now_ms, now_ms, error=problem, code=code, retryable=retryable)
+
     def _notify_soon(self) -> None:
         """Wake who waits for a change, once the running task has left its set."""
         asyncio.get_running_loop().call_soon(self._changed.set)
@@ -364,9 +387,7 @@ class Session:
         self._changed.set()
 
 
-def _job_for_handler(
-    delivery: Delivery, permit: Permit, payload: Any, lease: Lease, log: RunLog, deadline_ms: int
-) -> Job:
+def _job_for_handler(delivery: Delivery, permit: Permit, payload: Any, lease: Lease, deadline_ms: int) -> Job:
     record = delivery.job
 
     def on_progress(fraction: float) -> None:
@@ -388,7 +409,6 @@ def _job_for_handler(
         deadline_ms=deadline_ms,
         cancelled=lease.stop,
         _on_progress=on_progress,
-        _on_log=log.add,
     )
 
 

@@ -7,6 +7,7 @@ import binascii
 import os
 import socket
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -60,6 +61,11 @@ class WorkerSettings(BaseSettings):
         ge=0,
         le=20,
         description="how many people must have signed the release of a held job with keys that this worker pinned",
+    )
+
+    worker_secrets_file: Path | None = Field(
+        None,
+        description="file that says where the secrets are that jobs may name, and which topics may have each",
     )
 
     def nats_password(self) -> SecretStr | None:
@@ -121,9 +127,23 @@ def notify_socket() -> str | None:
     return os.environ.get("NOTIFY_SOCKET")  # noqa: TID251  named by systemd, not by us
 
 
-def child_environment() -> dict[str, str]:
+def child_environment(without: Collection[str] = ()) -> dict[str, str]:
     """The environment of a handler's process: this one without Holdgate's settings, which hold credentials."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}  # noqa: TID251
+    return {
+        name: value
+        for name, value in os.environ.items()  # noqa: TID251
+        if not name.startswith(PREFIX) and name not in without
+    }
+
+
+def environment_value(name: str) -> bytes | None:
+    """A variable that the worker's secrets file names."""
+    return os.environb.get(name.encode())
+
+
+def credentials_directory() -> str | None:
+    """Where systemd put the credentials of this unit (systemd.exec, `LoadCredential=`)."""
+    return os.environ.get("CREDENTIALS_DIRECTORY")  # noqa: TID251  named by systemd, not by us
 
 
 def _read_secret(file: Path) -> SecretStr:

@@ -19,11 +19,13 @@ from holdgate.kernel.clock import SystemClock
 from holdgate.workers import runlog
 from holdgate.workers.beats import Heart, Introduction
 from holdgate.workers.connection import connect
+from holdgate.workers.door import Door
 from holdgate.workers.errors import BadHandler
 from holdgate.workers.execute import STOP_GRACE_S, Executors
 from holdgate.workers.handlers import Executor, Handlers, describe
 from holdgate.workers.leases import Leases
 from holdgate.workers.permits import PermitCheck
+from holdgate.workers.secrets import SECRET_BYTES_MIN, SecretSources
 from holdgate.workers.session import GRACE_SHARE, Session, SessionLimits
 from holdgate.workers.settings import WorkerSettings, load_keys, new_worker_id, notify_socket
 from holdgate.workers.votes import SignedVotes
@@ -97,7 +99,9 @@ class Worker:
         if not len(self._handlers):
             raise BadHandler("the worker has no handlers")
         runlog.install()
-        session, close = await _assemble(self._handlers, chosen)
+        door = Door(_own_secrets(chosen), os.urandom)
+        runlog.guard(door.line)
+        session, close = await _assemble(self._handlers, chosen, door)
         try:
             await session.start()
             _notify_ready()
@@ -122,10 +126,11 @@ class Worker:
             os._exit(0)
 
 
-async def _assemble(handlers: Handlers, settings: WorkerSettings) -> tuple[Session, Callable[[], Any]]:
+async def _assemble(handlers: Handlers, settings: WorkerSettings, door: Door) -> tuple[Session, Callable[[], Any]]:
     """The parts of one worker, wired; and how to close the connection that they share."""
     keys = load_keys(settings.kernel_keys_file)
     signed_votes = SignedVotes(settings.worker_signed_votes, keys.approvers)
+    secrets = _secret_sources(settings)
     clock = SystemClock()
     me = Introduction(
         worker=new_worker_id(settings.worker_name),
@@ -161,6 +166,8 @@ async def _assemble(handlers: Handlers, settings: WorkerSettings) -> tuple[Sessi
             clock=clock,
             threads_max=settings.worker_concurrency,
             grace_s=min(STOP_GRACE_S, settings.stop_timeout_s * GRACE_SHARE),
+            secrets=secrets,
+            door=door,
         ),
         session_limits=SessionLimits(
             max_runtime_s=settings.worker_max_runtime_s,
@@ -169,6 +176,22 @@ async def _assemble(handlers: Handlers, settings: WorkerSettings) -> tuple[Sessi
         clock=clock,
     )
     return session, nc.close
+
+
+def _secret_sources(settings: WorkerSettings) -> SecretSources:
+    """Most workers hand out none: what reads the file is loaded only where there is one."""
+    if settings.worker_secrets_file is None:
+        return SecretSources()
+    from holdgate.workers.secretsfile import load_secret_sources
+
+    return load_secret_sources(settings.worker_secrets_file)
+
+
+def _own_secrets(settings: WorkerSettings) -> tuple[bytes, ...]:
+    """What this process knows besides, and no output may hold; a password that is too short cannot be looked for."""
+    password = settings.nats_password()
+    own = b"" if password is None else password.get_secret_value().encode()
+    return (own,) if len(own) >= SECRET_BYTES_MIN else ()
 
 
 def _notify_ready() -> None:

@@ -1,0 +1,196 @@
+"""The one way out of a worker: what was handed out is taken out, in any form and place, or nothing leaves."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+
+from holdgate.scan.inspector import OutputInspector
+from holdgate.workers import door as door_module
+from holdgate.workers.artifacts import RunArtifact
+from holdgate.workers.door import OWN_TAG, WITHHELD_LINE, Door
+from holdgate.workers.results import RunError, RunOutcome, RunResult
+from holdgate.workers.runlog import guard
+from holdgate.workers.secrets import Secret
+from support.secrets import Secrets
+
+VALUE = Secrets(8).chars("abcdefghijklmnopqrstuvwxyz0123456789", 24)
+PASSWORD = Secrets(9).chars("abcdefghijklmnopqrstuvwxyz0123456789", 32)
+RAW = VALUE.encode()
+FORMS: dict[str, Callable[[], str]] = {
+    "plain": lambda: VALUE,
+    "base64": lambda: base64.b64encode(b"user:" + RAW).decode(),
+    "hex": lambda: RAW.hex(),
+    "percent": lambda: "".join(f"%{byte:02x}" for byte in RAW),
+    "escapes": lambda: "".join(f"\\u{byte:04x}" for byte in RAW),
+}
+
+
+def result(**fields: object) -> RunResult:
+    given: dict[str, object] = {"outcome": RunOutcome.SUCCEEDED, "started_ms": 1, "ended_ms": 2, **fields}
+    return RunResult(**given)  # type: ignore[arg-type]
+
+
+def handed() -> dict[str, Secret]:
+    return {"db": Secret("db", RAW)}
+
+
+async def let_out(given: RunResult, own: tuple[bytes, ...] = ()) -> RunResult:
+    door = Door(own, os.urandom)
+    with door.handing_out(handed()):
+        return await door.let_out(given)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_secret_in_any_form_is_replaced_and_reported(form: str) -> None:
+    text = FORMS[form]()
+    error = RunError("ValueError", f"bad: {text}", f"Traceback\n  {text}\n")
+    given = result(value=json.dumps({"a": ["x " + text], "b": 1}).encode(), logs=("ok", f"it is {text}"), error=error)
+    out = await let_out(given)
+    document = json.loads(out.value or b"")
+    assert out.error is not None
+    everything = [document["a"][0], out.logs[1], out.error.message, out.error.trace]
+    assert all(text not in each and "[redacted:platform_secret:" in each for each in everything)
+    assert (document["b"], out.logs[0], out.outcome) == (1, "ok", RunOutcome.SUCCEEDED)
+    assert out.reported
+    assert {(category, severity) for _, category, severity in out.reported} == {("platform_secret", "critical")}
+
+
+async def test_what_holds_none_leaves_as_it_was() -> None:
+    given = result(value=b'{"a":1.0}', logs=("fine",), artifacts=(RunArtifact("a.txt", None, b"fine"),))
+    assert await let_out(given) == given
+
+
+async def test_keys_names_of_files_and_the_word_for_the_end_are_searched_too() -> None:
+    out = await let_out(result(value=json.dumps({VALUE: 1}).encode(), artifacts=(RunArtifact(VALUE, None, b"x"),)))
+    assert VALUE not in str(out)
+    assert out.reported
+    assert VALUE not in str(await let_out(result(outcome=RunOutcome.FAILED, code=VALUE)))
+
+
+async def test_a_secret_of_an_earlier_run_is_looked_for() -> None:
+    door = Door((), os.urandom)
+    with door.handing_out(handed()):
+        pass
+    assert VALUE not in str(await door.let_out(result(logs=(VALUE,))))
+
+
+async def test_a_run_that_goes_on_keeps_its_secret_looked_for_whatever_others_get(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(door_module, "REMEMBERED_MAX", 2)
+    door = Door((), os.urandom)
+    with door.handing_out(handed()):
+        for number in range(5):
+            with door.handing_out({"n": Secret("n", f"another-{number}-{number}".encode())}):
+                pass
+        out = await door.let_out(result(logs=(VALUE, "another-0-0", "another-4-4")))
+    assert VALUE not in str(out)
+    assert out.logs[1] == "another-0-0"
+    assert "another-4-4" not in str(out)
+
+
+def zipped(text: str) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", text)
+    return made.getvalue()
+
+
+async def test_a_text_file_is_redacted_and_one_that_cannot_be_is_left_out() -> None:
+    noise = Secrets(3).random.randbytes(500)
+    files = (
+        RunArtifact("a.txt", "text/plain", f"first\nit is {VALUE}\n".encode()),
+        RunArtifact("b.zip", None, zipped(VALUE)),
+        RunArtifact("c.bin", None, noise),
+        RunArtifact("d.zip", None, zipped("harmless")),
+    )
+    out = await let_out(result(artifacts=files))
+    assert [each.name for each in out.artifacts] == ["a.txt", "d.zip"]
+    assert out.artifacts[0].data.startswith(b"first\nit is [redacted:platform_secret:")
+    assert VALUE.encode() not in out.artifacts[0].data
+    assert {category for _, category, _ in out.reported} == {"platform_secret", "unscannable"}
+
+
+async def test_when_the_search_fails_nothing_of_the_output_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(VALUE)
+
+    monkeypatch.setattr(OutputInspector, "inspect", fail)
+    files = (RunArtifact("a", None, b"x"),)
+    out = await let_out(result(value=b'"harmless"', logs=("harmless",), artifacts=files))
+    assert (out.outcome, out.code, out.retryable) == (RunOutcome.FAILED, "output_unscannable", False)
+    assert (out.value, out.logs, out.artifacts) == (None, (), ())
+    assert VALUE not in str(out)
+
+
+async def test_a_value_that_is_no_json_does_not_leave() -> None:
+    assert (await let_out(result(value=b"{"))).code == "output_unscannable"
+
+
+async def test_where_a_text_was_cut_its_end_is_left_out() -> None:
+    line = ("x" * 3990 + VALUE)[:4000]
+    error = RunError("E", "x" * 3990 + VALUE, VALUE + "x" * 15_990)
+    out = await let_out(result(logs=(line,), error=error))
+    assert out.error is not None
+    assert all(VALUE[:8] not in text for text in (*out.logs, out.error.message, out.error.trace))
+    assert VALUE[-8:] not in out.error.trace
+
+
+async def test_a_worker_that_handed_out_nothing_looks_for_its_password_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door((PASSWORD.encode(),), os.urandom)
+    parsed = []
+    monkeypatch.setattr(OutputInspector, "inspect", lambda *_: parsed.append(1))
+    given = result(value=json.dumps({"a": VALUE}).encode(), logs=("fine",))
+    assert await door.let_out(given) is given
+    assert not parsed
+
+
+@pytest.mark.parametrize("encode", [str, quote, lambda text: base64.b64encode(text.encode()).decode()])
+async def test_the_password_of_the_worker_does_not_leave(encode: Callable[[str], str]) -> None:
+    door = Door((PASSWORD.encode(),), os.urandom)
+    for given in (
+        result(value=json.dumps({"a": encode(PASSWORD)}).encode()),
+        result(logs=(encode(PASSWORD),)),
+        result(error=RunError("E", encode(PASSWORD))),
+        result(artifacts=(RunArtifact("a", None, encode(PASSWORD).encode()),)),
+    ):
+        out = await door.let_out(given)
+        assert encode(PASSWORD) not in str(out)
+        assert out.reported
+
+
+async def test_tags_tell_values_apart_within_a_process_and_mean_nothing_in_another() -> None:
+    tags = [str((await let_out(result(logs=(VALUE, f"again {VALUE}")))).logs) for _ in range(2)]
+    assert tags[0] != tags[1]
+    door = Door((), os.urandom)
+    with door.handing_out(handed()):
+        first, second = (await door.let_out(result(logs=(VALUE, f"again {VALUE}")))).logs
+    assert second == f"again {first}"
+
+
+def test_lines_of_the_worker_s_own_log_are_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door((PASSWORD.encode(),), os.urandom)
+    assert door.line(f"connected with {PASSWORD}") == f"connected with {OWN_TAG}"
+    with door.handing_out(handed()):
+        assert door.line(f"got {VALUE}, {RAW.hex()} and {PASSWORD}") == f"got {OWN_TAG}, {OWN_TAG} and {OWN_TAG}"
+        monkeypatch.setattr(door, "_searched", lambda: None)
+        assert door.line("harmless") == WITHHELD_LINE
+
+
+def test_the_log_of_the_process_passes_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    root, written = logging.getLogger(), io.StringIO()
+    handler = logging.StreamHandler(written)
+    monkeypatch.setattr(root, "handlers", [handler])
+    for _ in range(2):
+        guard(Door((PASSWORD.encode(),), os.urandom).line)
+    root.warning("it is %s", PASSWORD)
+    assert written.getvalue() == f"it is {OWN_TAG}\n"
