@@ -204,15 +204,15 @@ class Engine:
         """Confirmed matches that begin from about `first` to before about `last`; `data` is seen around them."""
         for start in range(first, last, PIECE_BYTES):
             meter.spend(PIECE_BYTES)
-            # A byte more ahead, for what asks whether a word begins.
-            fired = self._fired(data[max(0, start - 1) : start + PIECE_BYTES + ANCHOR_BYTES_MAX])
-            if fired:
+            if fired := self.fired(data, start):
                 piece = _Piece(data, start)
                 for index in fired:
                     yield from self._confirm(self._rules[index], piece, meter)
 
-    def _fired(self, text: bytes) -> list[int]:
-        fired = self._set.Match(text + SENTINEL)
+    def fired(self, data: bytes, start: int) -> list[int]:
+        """Numbers of the rules whose anchor is in the piece that begins at `start`. EngineFailed."""
+        # A byte more ahead, for what asks whether a word begins.
+        fired = self._set.Match(data[max(0, start - 1) : start + PIECE_BYTES + ANCHOR_BYTES_MAX] + SENTINEL)
         if not fired or self._sentinel not in fired:
             raise EngineFailed
         fired.remove(self._sentinel)
