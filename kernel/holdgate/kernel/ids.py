@@ -24,6 +24,7 @@ SECRET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
 """What a job calls a secret that a worker holds."""
 ARTIFACT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}\Z")
 """A file that a run leaves: one path segment, and no hidden file where it is saved."""
+MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,62}/[a-z0-9][a-z0-9!#$&^_.+-]{0,62}\Z")
 ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@/-]{0,127}\Z")
 JOB_ID = re.compile(r"job_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
 

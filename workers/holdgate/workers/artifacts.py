@@ -6,17 +6,14 @@ no larger than the output may be.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from holdgate.kernel import limits
-from holdgate.kernel.ids import ARTIFACT_NAME
+from holdgate.kernel.ids import ARTIFACT_NAME, MEDIA_TYPE
 from holdgate.workers.errors import BadArtifact
-
-MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,62}/[a-z0-9][a-z0-9!#$&^_.+-]{0,62}\Z")
 
 
 @dataclass(frozen=True, slots=True)

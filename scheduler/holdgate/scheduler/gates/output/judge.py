@@ -15,6 +15,7 @@ from holdgate.kernel.ids import Entropy
 from holdgate.kernel.rules import OutputVerdict
 from holdgate.scan.errors import ScanError
 from holdgate.scan.output import Output
+from holdgate.scheduler.gates.files import kept_files
 from holdgate.scheduler.gates.output import metrics, questions, record, verdicts
 from holdgate.scheduler.gates.output.inspecting import Decided, Item, is_final
 from holdgate.scheduler.gates.output.message import ResultMessage
@@ -78,6 +79,9 @@ class Judge:
     async def _readable(self, request: FinishRequest, output: Output) -> FinishRequest:
         error = None if output.error is None else dict(output.error)
         request = replace(request, logs=output.logs, error=error)
+        if request.to_state is State.SUCCEEDED and output.artifacts:
+            files = await kept_files(self._store, output.artifacts)
+            request = replace(request, verdict={**request.verdict, "artifacts": files})
         if output.value is not None and len(output.value) > limits.INLINE_BYTES_MAX:
             return replace(request, ref=await self._store.put(output.value))
         return replace(request, value=output.value)

@@ -15,8 +15,9 @@ from typing import Any
 
 from holdgate.kernel import limits, wire
 from holdgate.kernel.errors import InvalidInput
-from holdgate.kernel.ids import JOB_ID, NAME, JobId, LeaseToken, Tenant
-from holdgate.scan.output import Output
+from holdgate.kernel.ids import ARTIFACT_NAME, JOB_ID, MEDIA_TYPE, NAME, JobId, LeaseToken, Tenant
+from holdgate.scan.findings import Category, Severity
+from holdgate.scan.output import UNSCANNABLE, Artifact, FindingKind, Output
 
 TOKEN = re.compile(r"[0-9a-f]{32}\Z")
 CODE = re.compile(r"[a-z][a-z0-9_]{0,47}\Z")
@@ -24,6 +25,10 @@ LOG_LINES_MAX = 100_000
 MALFORMED = "malformed_result"
 ATTEMPT_MAX = 1_000_000
 """Far beyond `ATTEMPTS_MAX`: an operator's retry adds to them."""
+REPORTED_MAX = 100
+DETECTOR = re.compile(r"[a-z0-9][a-z0-9.-]{0,127}\Z")
+_CATEGORIES = frozenset((*map(str, Category), UNSCANNABLE[1]))
+_SEVERITIES = frozenset(map(str, Severity))
 NAMED = {
     "Holdgate-Tenant": "tenant",
     "Holdgate-Job": "job_id",
@@ -119,7 +124,49 @@ def _output(body: Mapping[str, Any]) -> Output:
         isinstance(error, dict) and set(error) <= ERROR_KEYS and all(isinstance(text, str) for text in error.values())
     ):
         raise InvalidInput("`error` is not a map of texts")
-    return Output(value=value, logs=tuple(logs), error=error, code=_code(body["code"]))
+    return Output(
+        value=value,
+        logs=tuple(logs),
+        error=error,
+        code=_code(body["code"]),
+        # Workers of an earlier release send neither.
+        artifacts=_artifacts(body.get("artifacts", [])),
+        reported=_reported(body.get("reported", [])),
+    )
+
+
+def _artifacts(listed: Any) -> tuple[Artifact, ...]:
+    if not isinstance(listed, list) or len(listed) > limits.ARTIFACTS_MAX:
+        raise InvalidInput("`artifacts` is not a list of files, or too long")
+    files: dict[str, Artifact] = {}
+    for item in listed:
+        match item:
+            case [str(name), str() | None as media_type, bytes(data)]:
+                files[_matching(name, ARTIFACT_NAME)] = Artifact(name, _media_type(media_type), data)
+            case _:
+                raise InvalidInput("an artifact is not a name, a type and bytes")
+    if len(files) != len(listed):
+        raise InvalidInput("two artifacts have one name")
+    return tuple(files.values())
+
+
+def _media_type(value: str | None) -> str | None:
+    """What it is said to be; of another form, nothing is."""
+    return value if value is not None and MEDIA_TYPE.match(value) else None
+
+
+def _reported(listed: Any) -> tuple[FindingKind, ...]:
+    """What the worker says that it took out. Of another shape it is refused: it may only add to what is found."""
+    if not isinstance(listed, list) or len(listed) > REPORTED_MAX:
+        raise InvalidInput("`reported` is not a list of kinds, or too long")
+    kinds: set[FindingKind] = set()
+    for item in listed:
+        match item:
+            case [str(detector), str(category), str(severity)] if category in _CATEGORIES and severity in _SEVERITIES:
+                kinds.add((_matching(detector, DETECTOR), category, severity))
+            case _:
+                raise InvalidInput("a reported kind is not a detector, a category and a severity")
+    return tuple(sorted(kinds))
 
 
 def _matching(value: Any, shape: re.Pattern[str]) -> str:
