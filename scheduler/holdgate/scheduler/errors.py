@@ -5,7 +5,9 @@ HoldgateError
 │   ├── ApprovalReasonRequired      a vote without a reason
 │   ├── ApprovalConfirmationRequired the text that the rule wants typed is not there, or another
 │   ├── ApprovalSignatureRequired   the rule wants the vote signed with the approver's own key
-│   └── ApprovalSignatureInvalid    the signed vote does not hold, or says something else than was shown
+│   ├── ApprovalSignatureInvalid    the signed vote does not hold, or says something else than was shown
+│   ├── PlatformSecretInPayload     a job carries a live credential of the platform itself
+│   └── ReplacementRefused          what is to be read instead of a sealed output holds what may not be read
 ├── NotFound                        nothing of that name in this tenant (404)
 │   ├── JobNotFound
 │   ├── ApprovalNotFound            also: another tenant's
@@ -37,6 +39,7 @@ HoldgateError
 │   ├── QuarantineResolved          released, destroyed, or never kept
 │   ├── QuarantineStale             the sealed bytes are not those that were shown
 │   ├── QuarantineUnopenable        altered, gone, or sealed to another key
+│   ├── QuarantineTooManyVotes      people changed their minds too often
 │   └── QuarantineSealedElsewhere   the key that opens it is not here
 ├── Limited                         come back later (429); carries `retry_after_ms`
 │   ├── Throttled                   a rate limit of the policy
@@ -134,6 +137,12 @@ class DelegationForbidden(Forbidden):
     """nobody delegates roles that they do not hold, roles of the API but `approver`, or anything to themselves"""
 
     code = "delegation_forbidden"
+
+
+class PlatformSecretInPayload(InvalidInput):
+    """the job holds a live password or key of the platform; take it out, and change it: whoever sent it knows it"""
+
+    code = "platform_secret_in_payload"
 
 
 class ApprovalReasonRequired(InvalidInput):
@@ -307,10 +316,22 @@ class QuarantineUnopenable(Conflict):
     code = "quarantine_unopenable"
 
 
+class QuarantineTooManyVotes(Conflict):
+    """people changed their minds about this output too often; destroy it, or let its time run out"""
+
+    code = "quarantine_too_many_votes"
+
+
 class QuarantineSealedElsewhere(Conflict):
-    """the quarantine key is not here; open it where the key is, or give the api `HOLDGATE_QUARANTINE_KEY_FILE`"""
+    """the quarantine key is not here: open it where the key is, and release it with the opened file"""
 
     code = "quarantine_sealed_elsewhere"
+
+
+class ReplacementRefused(InvalidInput):
+    """the replacement holds what may not be read, or could not be searched"""
+
+    code = "quarantine_replacement_refused"
 
 
 class Limited(HoldgateError):
@@ -387,6 +408,13 @@ APPROVAL_ERRORS: dict[str, type[HoldgateError]] = {
 
 QUARANTINE_ERRORS: dict[str, type[HoldgateError]] = {
     error.code: error
-    for error in (QuarantineNotFound, QuarantineResolved, QuarantineStale, ApprovalSelf, ApprovalDuplicateVote)
+    for error in (
+        QuarantineNotFound,
+        QuarantineResolved,
+        QuarantineStale,
+        QuarantineTooManyVotes,
+        ApprovalSelf,
+        ApprovalDuplicateVote,
+    )
 }
 """The typed errors of a vote on a sealed output that the script gives, by their stable code."""

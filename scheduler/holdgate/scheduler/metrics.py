@@ -25,6 +25,9 @@ OUTBOX_REPUBLISHED = Counter("holdgate_outbox_republished_total", "Accepted jobs
 INTAKE_RESTORED = Counter("holdgate_intake_restored_total", "Jobs put back into Redis from the log")
 INTAKE_REFUSED = Counter("holdgate_intake_refused_total", "Messages in the log of jobs that are no envelopes")
 FORGOTTEN = Counter("holdgate_jobs_forgotten_total", "Ended jobs deleted after their retention")
+QUARANTINE_EXPIRED = Counter(
+    "holdgate_quarantine_expired_total", "Sealed outputs destroyed since nobody decided about them in time"
+)
 REDECIDED = Counter("holdgate_redecided_total", "Held jobs decided again after a change of policy", ["verdict"])
 BREAK_GLASS = Counter("holdgate_break_glass_total", "Votes that broke the glass over a held job", ["outcome"])
 ESCALATED = Counter("holdgate_approvals_escalated_total", "Held jobs that others may release, too, since nobody did")
@@ -73,6 +76,7 @@ DUTIES = (
     "auditor",
     "retention",
     "doomed",
+    "sealed_expiry",
     "lost_results",
     "policy_events",
     "stamp",

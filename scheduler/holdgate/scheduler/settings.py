@@ -92,13 +92,33 @@ class Stateful(Trusting):
         return None if self.redis_password_file is None else read_secret(self.redis_password_file)
 
 
+class Quarantining(Stateful):
+    """A process that goes by how long sealed outputs wait."""
+
+    quarantine_keep_s: int = Field(
+        limits.QUARANTINE_KEEP_S,
+        ge=60,
+        le=limits.QUARANTINE_KEEP_S_MAX,
+        description="how long a sealed output waits for people to decide; then it is destroyed. The same for both",
+    )
+
+
+class Scanning(Stateful):
+    """A process that looks for secrets."""
+
+    known_secrets_file: Path | None = Field(
+        None, description="secrets of the platform, one a line, mode 0600: found in any encoding, in jobs and outputs"
+    )
+    scan_fast: bool = Field(False, description="scan with hyperscan, too, which `pip install 'holdgate[fast]'` brings")
+
+
 class KernelSettings(Trusting, Signing):
     """`holdgate kernel`."""
 
     kernel_dir: Path = Field(description="last good bundles and the highest versions seen; must survive a restart")
 
 
-class ApiSettings(Stateful, Signing):
+class ApiSettings(Quarantining, Scanning, Signing):
     """`holdgate api`."""
 
     api_listen: Address = Field("127.0.0.1:8081", description="`host:port` of the HTTP API")
@@ -134,7 +154,7 @@ class ApiSettings(Stateful, Signing):
     )
 
 
-class DispatcherSettings(Stateful, Signing):
+class DispatcherSettings(Quarantining, Signing):
     """`holdgate dispatcher`."""
 
     tenant_running_max: int = Field(1000, ge=1, description="jobs of one tenant that may run at once, in all pools")
@@ -146,14 +166,15 @@ class DispatcherSettings(Stateful, Signing):
     )
 
 
-class OutputGateSettings(Stateful):
+class OutputGateSettings(Scanning):
     """`holdgate output-gate`."""
 
-    known_secrets_file: Path | None = Field(
-        None, description="secrets of the platform, one a line, mode 0600: found in outputs in any encoding"
-    )
     fingerprint_key_file: Path = Field(description="key of the fingerprints that findings are named by, mode 0600")
     scan_timeout_s: float = Field(5.0, gt=0, le=60, description="a scan that takes longer leaves the output sealed")
+    scan_children: int = Field(2, ge=1, le=64, description="processes that scan large outputs, started when needed")
+    scan_memory_bytes_max: int = Field(
+        1024 * 1024 * 1024, ge=256 * 1024 * 1024, description="memory of each; a scan that needs more ends it"
+    )
 
 
 class AuditorSettings(Stateful, Signing):

@@ -20,6 +20,7 @@ BODIES: dict[str, dict[str, str]] = {
     "ReconfirmForm": SHOWN,
     "DeferForm": {"until": "2027-06-01T00:00:00Z", "reason": "later"},
     "QuarantineForm": {"digest": "sha256:" + "0" * 64, "reason": "because"},
+    "QuarantineReleaseForm": {"digest": "sha256:" + "0" * 64, "reason": "because"},
 }
 NAMES = {role: str(role) for role in Role}
 

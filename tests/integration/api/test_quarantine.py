@@ -58,6 +58,7 @@ class Sealed:
             "findings": LOW if findings is None else findings,
             "sealed": True,
             "sealed_digest": sealed.digest,
+            "commitment": sealed.commitment,
         }
         await runner.finish(job_id, State.QUARANTINED, verdict=verdict, **where)
         return job_id
@@ -387,13 +388,20 @@ async def test_what_is_forgotten_takes_its_sealed_bytes_with_it(sealed: Sealed) 
     await sealed.act(small, who="approver")
     voted = await sealed.make(GRAVE)
     await sealed.act(voted)
+    waiting = await sealed.make()
+    items, jobs = sealed.api.deps.quarantine.items, sealed.api.deps.jobs
     far_ms = sealed.api.deps.clock.now_ms() + 1000
-    assert await sealed.api.deps.jobs.forget(TENANT, ended_before_ms=far_ms, denied_before_ms=0) == 3
+    # What waits for people is not forgotten before its own time, however long ago its job ended.
+    assert await jobs.forget(TENANT, ended_before_ms=far_ms, denied_before_ms=0) == 1
+    expired = await items.expire(TENANT, sealed_before_ms=far_ms, now_ms=far_ms, limit=2)
+    assert expired == [large, voted], "the oldest, and no more than asked for"
+    assert await jobs.forget(TENANT, ended_before_ms=far_ms + 1, denied_before_ms=0) == 2
     for job_id in (small, large, voted):
-        assert await sealed.api.deps.quarantine.items.get(TENANT, JobId(job_id)) is None
+        assert await items.get(TENANT, JobId(job_id)) is None
         for name in ("sealed", "sealed_votes", "result"):
             assert await sealed.api.scripts.command("EXISTS", key(TENANT, name, job_id)) == 0
-    assert await sealed.api.deps.quarantine.items.doomed(TENANT) == [digest]
+    assert await items.doomed(TENANT) == [digest]
+    assert (await sealed.show(waiting))["status"] == "sealed"
 
 
 def listed(name: str, *topics: str, quorum_min: int = 1) -> dict[str, Any]:

@@ -273,6 +273,31 @@ class Quarantined(_Shown):
     votes_missing: int = 0
     votes: tuple[dict[str, Any], ...] = ()
     quarantined_at: datetime | None = None
+    expires_at: datetime | None = None
+    commitment: str | None = None
+    replacement: dict[str, Any] | None = None
+
+
+class SealedExport(_Shown):
+    """The sealed bytes of an output, in base64, and what they are checked against once they are open."""
+
+    job_id: str
+    attempt: int
+    digest: str
+    sealed: str
+    commitment: str | None = None
+
+
+class SealedReplacement(_Shown):
+    """What is proposed to be read instead of a sealed output; `digest` is what a vote for it is bound to."""
+
+    job_id: str
+    digest: str
+    proposed_by: str = ""
+    votes_missing: int = 0
+    value: Any = None
+    logs: tuple[str, ...] = ()
+    error: dict[str, str] | None = None
 
 
 class Page(_Shown, Generic[Item]):

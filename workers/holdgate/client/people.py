@@ -87,6 +87,8 @@ class Quarantine(PlainPart):
 
     list = PlainCall(Operations.list_quarantine)
     show = PlainCall(Operations.show_quarantined)
+    export = PlainCall(Operations.export_sealed)
+    show_replacement = PlainCall(Operations.show_replacement)
     release = PlainCall(Operations.release)
     destroy = PlainCall(Operations.destroy)
 
@@ -114,5 +116,7 @@ class AsyncQuarantine(AwaitedPart):
 
     list = AwaitedCall(Operations.list_quarantine)
     show = AwaitedCall(Operations.show_quarantined)
+    export = AwaitedCall(Operations.export_sealed)
+    show_replacement = AwaitedCall(Operations.show_replacement)
     release = AwaitedCall(Operations.release)
     destroy = AwaitedCall(Operations.destroy)

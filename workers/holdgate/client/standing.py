@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 from holdgate.client.exchange import Operation, model_of
-from holdgate.client.models import Approval, Delegation, Grant, Page, Quarantined, VoteResult, time_text
+from holdgate.client.models import (
+    Approval,
+    Delegation,
+    Grant,
+    Page,
+    Quarantined,
+    SealedExport,
+    SealedReplacement,
+    VoteResult,
+    time_text,
+)
 from holdgate.client.performing import API, Performing
 
 DELEGATIONS = f"{API}/delegations"
@@ -85,16 +96,37 @@ class StandingOperations(Performing):
         """One sealed output: findings, votes, and the digest that a vote is bound to."""
         return model_of(Quarantined, (yield from self._get(_sealed(job_id))))
 
-    def release(self, shown: Quarantined, *, reason: str) -> Operation[VoteResult]:
-        """Vote to make exactly what was sealed readable. Nothing runs again."""
-        return (yield from self._act(shown, "release", reason))
+    def export_sealed(self, job_id: str) -> Operation[SealedExport]:
+        """The sealed bytes, to be opened where the key is."""
+        return model_of(SealedExport, (yield from self._get(f"{_sealed(job_id)}/sealed")))
+
+    def show_replacement(self, job_id: str) -> Operation[SealedReplacement]:
+        """What is proposed to be read instead of a sealed output. NotFound where nothing is."""
+        return model_of(SealedReplacement, (yield from self._get(f"{_sealed(job_id)}/replacement")))
+
+    def release(
+        self,
+        shown: Quarantined,
+        *,
+        reason: str,
+        opened: str | None = None,
+        replacement: Mapping[str, Any] | None = None,
+        replacement_digest: str | None = None,
+    ) -> Operation[VoteResult]:
+        """Vote to make what was sealed readable. Nothing runs again.
+
+        `opened`: base64 of the box, opened where the key is. `replacement`: what is to be read instead (`value`,
+        `logs`, `error`), for others to vote on by its `replacement_digest`. One of the three at most.
+        """
+        content = {"opened": opened, "replacement": replacement, "replacement_digest": replacement_digest}
+        return (yield from self._act(shown, "release", reason, content))
 
     def destroy(self, shown: Quarantined, *, reason: str) -> Operation[VoteResult]:
         """Delete what is sealed; the record of it stays."""
-        return (yield from self._act(shown, "destroy", reason))
+        return (yield from self._act(shown, "destroy", reason, {}))
 
-    def _act(self, shown: Quarantined, verb: str, reason: str) -> Operation[VoteResult]:
-        body = {"digest": shown.digest, "reason": reason}
+    def _act(self, shown: Quarantined, verb: str, reason: str, content: Mapping[str, Any]) -> Operation[VoteResult]:
+        body = {"digest": shown.digest, "reason": reason, **content}
         return model_of(
             VoteResult, (yield from self._post(f"{_sealed(shown.job_id)}/{verb}", body, is_repeatable=False))
         )

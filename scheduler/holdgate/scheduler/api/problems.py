@@ -59,6 +59,7 @@ KINDS: Mapping[str, Kind] = {
     "wrong_state": Kind(409, "The job is not in a state that allows this"),
     "result_not_ready": Kind(409, "There is no result yet"),
     "result_not_found": Kind(404, "The job ended without a result"),
+    "platform_secret_in_payload": Kind(422, "The job holds a live credential of the platform"),
     "payload_needed": Kind(422, "The payload of a denied job was not kept; send it again"),
     "remediation_not_found": Kind(404, "The decision names no such remediation"),
     # Approvals
@@ -94,6 +95,8 @@ KINDS: Mapping[str, Kind] = {
     "quarantine_stale": Kind(409, "The sealed output is not the one that was shown"),
     "quarantine_unopenable": Kind(409, "The sealed output cannot be opened"),
     "quarantine_sealed_elsewhere": Kind(409, "The key that opens it is not here"),
+    "quarantine_too_many_votes": Kind(409, "Votes on this output were changed too often"),
+    "quarantine_replacement_refused": Kind(422, "The replacement holds what may not be read"),
     # Policy
     "policy_invalid": Kind(422, "The rules do not load"),
     "bundle_refused": Kind(422, "The bundle is refused"),

@@ -18,8 +18,12 @@ from holdgate.scheduler.gates.bulk import BulkGate
 from holdgate.scheduler.gates.delegations import DelegationGate
 from holdgate.scheduler.gates.granted import GrantVerifier, StandingGrants
 from holdgate.scheduler.gates.grants import GrantGate
+from holdgate.scheduler.gates.output.inspecting import Inspecting
+from holdgate.scheduler.gates.output.scanners import OutputScanners
 from holdgate.scheduler.gates.people import votes_by
 from holdgate.scheduler.gates.quarantine import QuarantineGate
+from holdgate.scheduler.gates.replacement import ReplacementCheck
+from holdgate.scheduler.gates.sealedbox import Boxes
 from holdgate.scheduler.gates.submit import SubmitGate
 from holdgate.scheduler.identity.principals import ApiKeys
 from holdgate.scheduler.state.approvals import Approvals
@@ -30,6 +34,7 @@ from holdgate.scheduler.state.grants import Grants
 from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.log import JobLog, PayloadStore
 from holdgate.scheduler.state.quarantine import Quarantine
+from holdgate.scheduler.state.results import Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class Stores:
     delegations: Delegations
     grants: Grants
     quarantine: Quarantine
+    results: Results
     payloads: PayloadStore
     job_log: JobLog
 
@@ -53,6 +59,7 @@ class Stores:
             delegations=Delegations(scripts),
             grants=Grants(scripts),
             quarantine=Quarantine(scripts),
+            results=Results(scripts),
             payloads=PayloadStore(nc),
             job_log=JobLog(nc),
         )
@@ -69,6 +76,8 @@ class GateParts:
     trust: RootFile
     hints: Hints
     clock: Clock
+    scanners: OutputScanners
+    """What is to be read instead of a sealed output is scanned as outputs are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,7 @@ class Gates:
     quarantine: QuarantineGate
 
     @classmethod
-    def of(cls, parts: GateParts, quarantine_key: Path | None) -> Gates:
+    def of(cls, parts: GateParts, quarantine_key: Path | None, quarantine_keep_s: int) -> Gates:
         """Those that stand on `parts`; sealed outputs are opened where there is a key."""
         verifier, still_held, delegation = _verifier(parts), _still_held(parts), _delegation(parts)
         approval = _approval(parts, still_held, delegation)
@@ -93,7 +102,7 @@ class Gates:
             bulk=BulkGate(approvals=parts.stores.approvals, gate=approval),
             delegation=delegation,
             grant=_grant(parts, approval, still_held, verifier),
-            quarantine=_quarantine(parts, quarantine_key),
+            quarantine=_quarantine(parts, quarantine_key, quarantine_keep_s),
         )
 
 
@@ -165,12 +174,18 @@ def _grant(parts: GateParts, approval: ApprovalGate, still_held: StillHeld, veri
     )
 
 
-def _quarantine(parts: GateParts, key: Path | None) -> QuarantineGate:
+def _quarantine(parts: GateParts, key: Path | None, keep_s: int) -> QuarantineGate:
     return QuarantineGate(
         items=parts.stores.quarantine,
-        payloads=parts.stores.payloads,
+        boxes=Boxes(parts.stores.payloads, None if key is None else load_quarantine(key)),
         hints=parts.hints,
         trust=parts.trust,
         clock=parts.clock,
-        key=None if key is None else load_quarantine(key),
+        signer=parts.signer,
+        check=ReplacementCheck(
+            results=parts.stores.results,
+            inspecting=Inspecting(parts.kernel, parts.scanners),
+            clock=parts.clock,
+        ),
+        keep_s=keep_s,
     )

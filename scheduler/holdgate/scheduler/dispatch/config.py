@@ -16,6 +16,7 @@ class DispatchConfig:
     `in_flight_max`: jobs of one tenant that may run at once, in all pools. `weights`: shares of tenants that are not 1.
     `reclaim_grace_s`: how long leases are left alone after a start or an outage, so that heartbeats can arrive.
     `retention_s`: how long ended jobs are kept; denied ones a day at most.
+    `quarantine_keep_s`: how long a sealed output waits for people to decide about it.
     `inboxes`: where answers to workers may go, beside the inbox of their pool.
     """
 
@@ -29,6 +30,7 @@ class DispatchConfig:
     outbox_age_ms: int = 2_000
     reclaim_grace_s: float = 2 * limits.HEARTBEAT_S
     retention_s: int = 7 * 24 * 3600
+    quarantine_keep_s: int = limits.QUARANTINE_KEEP_S
     retention_interval_s: float = 60.0
     inboxes: tuple[str, ...] = (subjects.INBOX, subjects.inbox(subjects.OPERATOR_USER))
 

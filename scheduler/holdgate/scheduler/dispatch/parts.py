@@ -30,6 +30,7 @@ from holdgate.scheduler.dispatch.result_watch import ResultWatch
 from holdgate.scheduler.dispatch.retention import Retention
 from holdgate.scheduler.dispatch.sampling import Sampler
 from holdgate.scheduler.dispatch.scan import Scan
+from holdgate.scheduler.dispatch.sealed_expiry import SealedExpiry
 from holdgate.scheduler.gates.dispatch import DispatchGate
 from holdgate.scheduler.gates.trust import TrustInForce
 from holdgate.scheduler.state.approvals import Approvals
@@ -194,6 +195,11 @@ class Parts:
     def retention(self) -> Retention:
         """Ended jobs after their time."""
         return Retention(self.stores.jobs, clock=self.clock, keep_s=self.config.retention_s)
+
+    def sealed_expiry(self) -> SealedExpiry:
+        """Sealed outputs after their time."""
+        quarantine = Quarantine(self.scripts)
+        return SealedExpiry(self.stores.jobs, quarantine, clock=self.clock, keep_s=self.config.quarantine_keep_s)
 
     def doomed(self) -> Doomed:
         """Sealed bytes that nobody may open any more."""

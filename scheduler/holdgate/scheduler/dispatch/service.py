@@ -9,6 +9,7 @@
     grants        standing grants that time or policy ended
     scan          marks what is ready, should a hint be lost
     retention     ended jobs are deleted after their time
+    sealed_expiry sealed outputs about which nobody decided in time are destroyed
     doomed        sealed bytes that nobody may open any more are deleted
     lost-results  finishing jobs whose result is in no log any more
     policy-events what kernels accept and refuse comes into the audit trail
@@ -71,6 +72,7 @@ class DispatcherService:
         self.reaper = parts.reaper()
         self.retention = parts.retention()
         self.doomed = parts.doomed()
+        self.sealed_expiry = parts.sealed_expiry()
         self.lost_results = parts.lost_results()
         self.redecider = parts.redecider()
         self.grants = parts.grants()
@@ -91,6 +93,7 @@ class DispatcherService:
             Periodic("reaper", self.reaper.run_once, config.reaper_interval_s),
             Periodic("escalate", self.escalator.run_once, config.escalate_interval_s),
             Periodic("retention", self.retention.run_once, config.retention_interval_s),
+            Periodic("sealed_expiry", self.sealed_expiry.run_once, config.retention_interval_s),
             Periodic("doomed", self.doomed.run_once, config.retention_interval_s),
             Periodic("lost_results", self.lost_results.run_once, config.retention_interval_s),
             self.policy_events.duty,

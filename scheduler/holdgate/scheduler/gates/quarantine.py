@@ -1,29 +1,27 @@
-"""The quarantine gate: people release exactly what was sealed, or destroy it.
+"""The quarantine gate: people release exactly what was sealed, or what they wrote instead of it, or destroy it.
 
 What always holds: only who may release jobs of this topic under the trust root decides about their output, and never
 about that of their own job or of one made in their name; without a root in force nobody does. A vote is bound to the
-digest of the sealed bytes; what is opened is those very bytes, and a box that names this job and attempt; nothing of
-it is anywhere in the open before the script that releases it; without the key nothing is released, and destroying
-needs no key. Nothing is ever run.
+digest of the sealed bytes; what is released is what is in those very bytes, in a box that names this job and attempt,
+or a replacement that every counted vote names by its digest and that was scanned again; nothing of it is anywhere in
+the open before the script that releases it; destroying needs no key. Nothing is ever run.
 
 The digest is of the sealed bytes, never of what is in them: a digest of a short secret would give the secret away to
-whoever guesses. A box opens to one content, so its digest stands for that.
+whoever guesses. A box opens to one content, so its digest stands for that; the commitment is salted (`sealing`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
-from nacl.public import PrivateKey
 
-from holdgate.kernel.canonical import digest_bytes
+from holdgate.kernel import limits
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.errors import Forged, Unavailable
+from holdgate.kernel.errors import Unavailable
 from holdgate.kernel.ids import Digest, JobId, Tenant, is_same, people_of, person_of
+from holdgate.kernel.permits import Signer
 from holdgate.kernel.records import Severity
 from holdgate.kernel.standing import BREAK_GLASS_ROLE, ESCALATION_ROLE
 from holdgate.kernel.trust import Trust
@@ -33,22 +31,21 @@ from holdgate.scheduler.errors import (
     ApprovalDuplicateVote,
     ApprovalForbidden,
     ApprovalSelf,
-    NotFound,
     QuarantineResolved,
-    QuarantineSealedElsewhere,
     QuarantineStale,
-    QuarantineUnopenable,
     StateUnavailable,
 )
 from holdgate.scheduler.gates.approval import Approver, Hints, verify_reason
-from holdgate.scheduler.gates.sealing import open_sealed
+from holdgate.scheduler.gates.replacement import ReplacementCheck
+from holdgate.scheduler.gates.sealedbox import Boxes, verify_opened
+from holdgate.scheduler.gates.sealedvotes import sign_vote, votes_that_hold
 from holdgate.scheduler.gates.trust import TrustInForce
-from holdgate.scheduler.state.log import PayloadStore
 from holdgate.scheduler.state.quarantine import (
     Act,
     Quarantine,
     QuarantineItem,
     Released,
+    Replacement,
     SealedRequest,
     SealedStatus,
     SealedVote,
@@ -68,134 +65,220 @@ _ORDER = list(Severity)
 
 @dataclass(frozen=True, slots=True)
 class Acted:
-    """What a vote came to."""
+    """What a vote came to. `replacement`: the digest of the one that it is for."""
 
     status: SealedStatus
     state: State
     votes_missing: int = 0
+    replacement: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToRead:
+    """What a vote for a release lets be read: what was sealed, where nothing is said; one of these at most is given.
+
+    `opened`: the bytes of the box, opened elsewhere. `replacement`: what is proposed with this vote. `proposed`: the
+    digest of what was proposed before.
+    """
+
+    opened: bytes | None = None
+    replacement: Replacement | None = None
+    proposed: Digest | None = None
+
+    @property
+    def digest(self) -> Digest | None:
+        """Of the replacement."""
+        return self.proposed if self.replacement is None else self.replacement.digest
+
+
+SEALED_CONTENT = ToRead()
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """What somebody wants done, before it is counted."""
+
+    approver: Approver
+    act: Act
+    reason: str
+    content: ToRead = SEALED_CONTENT
 
 
 class QuarantineGate:
-    """Takes votes on sealed outputs. One per api process; `key` opens them, where this process is given it."""
+    """Takes votes on sealed outputs. One per api process; `boxes` open where this process is given the key."""
 
     def __init__(
         self,
         *,
         items: Quarantine,
-        payloads: PayloadStore,
+        boxes: Boxes,
         hints: Hints,
         trust: TrustInForce,
         clock: Clock,
-        key: PrivateKey | None = None,
+        signer: Signer,
+        check: ReplacementCheck,
+        keep_s: int,
     ) -> None:
         self.items = items
         self._trust = trust
-        self._payloads = payloads
         self._hints = hints
         self._clock = clock
-        self._key = key
+        self._signer = signer
+        self._check = check
+        self._keep_s = keep_s
+        self._boxes = boxes
 
     @property
     def can_open(self) -> bool:
-        """Whether a release is possible here."""
-        return self._key is not None
+        """Whether what was sealed can be opened here."""
+        return self._boxes.key is not None
+
+    def expires_ms(self, item: QuarantineItem) -> int | None:
+        """When it is destroyed unless somebody decides; None where that is done."""
+        return item.quarantined_ms + self._keep_s * 1000 if item.status is SealedStatus.SEALED else None
 
     def quorum_of(self, tenant: Tenant, item: QuarantineItem) -> int:
         """How many people a release takes."""
         return quorum_of(item, self._trust(), tenant)
 
-    def votes_missing(self, tenant: Tenant, item: QuarantineItem) -> int:
-        """How many more people a release takes."""
+    def votes_missing(self, tenant: Tenant, item: QuarantineItem, replacement: Digest | None = None) -> int:
+        """How many more people a release takes, of what was sealed or of a replacement."""
         if item.status is not SealedStatus.SEALED:
             return 0
-        return max(1, self.quorum_of(tenant, item) - len(item.votes))
+        subject = _subject(Act.RELEASE, replacement)
+        counted = [vote for vote in self._counted(tenant, item) if vote.subject == subject]
+        return max(1, self.quorum_of(tenant, item) - len(counted))
 
-    async def release(self, approver: Approver, job_id: JobId, digest: Digest, reason: str) -> Acted:
+    async def release(
+        self, approver: Approver, job_id: JobId, digest: Digest, reason: str, content: ToRead = SEALED_CONTENT
+    ) -> Acted:
         """Vote to make it readable; `quorum_of` such votes do. The errors of a vote, QuarantineSealedElsewhere,
-        QuarantineUnopenable; LogUnavailable: nothing changed."""
-        return await self._act(Act.RELEASE, approver, job_id, digest, reason)
+        QuarantineUnopenable, ReplacementRefused; LogUnavailable, KernelUnavailable: nothing changed."""
+        return await self._act(Ballot(approver, Act.RELEASE, reason, content), job_id, digest)
 
     async def destroy(self, approver: Approver, job_id: JobId, digest: Digest, reason: str) -> Acted:
         """Delete what is sealed; the record stays, and one vote does. The errors of a vote."""
-        return await self._act(Act.DESTROY, approver, job_id, digest, reason)
+        return await self._act(Ballot(approver, Act.DESTROY, reason), job_id, digest)
 
-    async def _act(self, act: Act, approver: Approver, job_id: JobId, digest: Digest, reason: str) -> Acted:
-        verify_reason(reason)
+    async def sealed_bytes(self, approver: Approver, job_id: JobId) -> tuple[QuarantineItem, bytes]:
+        """The box, to be opened elsewhere, for whoever may decide about it. QuarantineUnopenable, LogUnavailable."""
+        item = await self.items.require(approver.tenant, job_id)
+        verify_may_decide(approver, item, self._trust())
+        return item, await self._boxes.sealed(item)
+
+    async def _act(self, ballot: Ballot, job_id: JobId, digest: Digest) -> Acted:
+        verify_reason(ballot.reason)
+        tenant, subject = ballot.approver.tenant, _subject(ballot.act, ballot.content.digest)
         for _ in range(VOTE_TRIES):
-            item = await self.items.require(approver.tenant, job_id)
-            verify_may_act(approver, item, digest, self._trust())
-            if act is Act.RELEASE and self._key is None:
-                raise QuarantineSealedElsewhere
-            missing = 0 if act is Act.DESTROY else self.votes_missing(approver.tenant, item) - 1
-            request = await self._request(item, SealedVote(approver.actor, act, reason, self._clock.now_ms()), missing)
-            status = await self.items.vote(approver.tenant, request, request.vote.cast_ms)
+            item = await self.items.require(tenant, job_id)
+            verify_may_act(ballot.approver, item, digest, self._trust(), subject)
+            missing = 0
+            if ballot.act is Act.RELEASE:
+                missing = self.votes_missing(tenant, item, ballot.content.digest) - 1
+            request = await self._request(ballot, item, missing)
+            status = await self.items.vote(tenant, request, request.vote.cast_ms)
             if status is not None:
-                return await self._acted(approver.tenant, item, status, missing)
+                return await self._acted(tenant, item, request, status, missing)
         raise StateUnavailable("too many votes at once; send yours again")
 
-    async def _request(self, item: QuarantineItem, vote: SealedVote, missing: int) -> SealedRequest:
-        completes = missing <= 0
+    async def _request(self, ballot: Ballot, item: QuarantineItem, missing: int) -> SealedRequest:
+        tenant, completes = ballot.approver.tenant, missing <= 0
+        vote = SealedVote(ballot.approver.actor, ballot.act, ballot.reason, self._clock.now_ms(), ballot.content.digest)
         return SealedRequest(
             job_id=item.job_id,
-            vote=vote,
+            vote=sign_vote(vote, tenant, item, self._signer),
             digest=item.digest or Digest(""),
             votes_seen=len(item.votes),
             completes=completes,
             attempt=item.attempt,
-            released=await self._opened(item, vote) if completes and vote.act is Act.RELEASE else None,
+            released=await self._released(tenant, item, vote, ballot.content, completes=completes),
+            proposal=ballot.content.replacement,
         )
 
-    async def _opened(self, item: QuarantineItem, vote: SealedVote) -> Released:
-        """What was sealed, as a result that says who released it; QuarantineUnopenable."""
-        output = _output_of(item, await asyncio.to_thread(self._open, item, await self._sealed(item)))
-        by = [each.approver for each in (*item.votes, vote)]
-        verdict = {**item.verdict, "verdict": "released", "sealed": False}
+    async def _released(
+        self, tenant: Tenant, item: QuarantineItem, vote: SealedVote, content: ToRead, *, completes: bool
+    ) -> Released | None:
+        """What becomes readable; None while further votes are needed. What is brought along is checked either way."""
+        if vote.act is Act.DESTROY:
+            return None
+        if vote.replacement is not None:
+            made = await self._replaced(tenant, item, vote, content)
+        elif content.opened is not None:
+            made = _as_sealed(await asyncio.to_thread(verify_opened, item, content.opened))
+        elif completes:
+            made = _as_sealed(await self._boxes.open(item))
+        else:
+            return None
+        return self._by(tenant, item, vote, made) if completes else None
+
+    async def _replaced(self, tenant: Tenant, item: QuarantineItem, vote: SealedVote, content: ToRead) -> Released:
+        replacement = content.replacement or await self.items.replacement(tenant, item.job_id)
+        if replacement is None or replacement.digest != vote.replacement:
+            raise QuarantineStale("the replacement is not the one that was shown; look again")
+        # Each time anew: the policy may be another than it was when somebody proposed it.
+        verdict = await self._check.verify(tenant, item, replacement)
         return Released(
-            verdict={**verdict, "released_by": by, "released_ms": vote.cast_ms},
-            value=output.value,
-            logs=output.logs,
-            error=None if output.error is None else dict(output.error),
+            {**verdict, "replacement": vote.replacement}, replacement.value, replacement.logs, replacement.error
         )
 
-    async def _sealed(self, item: QuarantineItem) -> bytes:
-        if item.sealed_ref is None:
-            return item.sealed or b""
-        try:
-            return await self._payloads.get(item.sealed_ref)
-        except (NotFound, Forged) as error:
-            raise QuarantineUnopenable("the sealed bytes are gone or altered; destroy what is left") from error
+    def _by(self, tenant: Tenant, item: QuarantineItem, vote: SealedVote, made: Released) -> Released:
+        """The same, with who released it and when."""
+        others = [each.approver for each in self._counted(tenant, item) if each.subject == vote.subject]
+        verdict = {**item.verdict, **made.verdict, "verdict": "released", "sealed": False}
+        verdict |= {"released_by": [*others, vote.approver], "released_ms": vote.cast_ms}
+        return Released(verdict, made.value, made.logs, made.error)
 
-    def _open(self, item: QuarantineItem, data: bytes) -> Mapping[str, Any]:
-        if self._key is None or digest_bytes(data) != item.digest:
-            raise QuarantineUnopenable
-        try:
-            return open_sealed(data, self._key)
-        except Forged as error:
-            raise QuarantineUnopenable from error
+    def _counted(self, tenant: Tenant, item: QuarantineItem) -> tuple[SealedVote, ...]:
+        """The votes that stand, of those that an api of the root in force took."""
+        trust = self._trust()
+        return () if trust is None else votes_that_hold(item.standing, tenant, item, trust.api)
 
-    async def _acted(self, tenant: Tenant, item: QuarantineItem, status: SealedStatus, missing: int) -> Acted:
+    async def _acted(
+        self, tenant: Tenant, item: QuarantineItem, request: SealedRequest, status: SealedStatus, missing: int
+    ) -> Acted:
+        replacement = request.vote.replacement
         if status is SealedStatus.SEALED:
-            return Acted(status, State.QUARANTINED, missing)
+            return Acted(status, State.QUARANTINED, missing, replacement)
         log.info("a sealed output was decided", action=f"quarantine_{status}", job_id=item.job_id)
         if item.sealed_ref is not None:
             await self._delete(tenant, item.sealed_ref)
         state = State.SUCCEEDED if status is SealedStatus.RELEASED else State.QUARANTINED
         if state is State.SUCCEEDED:
             metrics.JOBS.labels(str(state)).inc()
+            await self._put_away(tenant, request)
         await self._hints.changed(tenant, [item.job_id], state)
-        return Acted(status, state)
+        return Acted(status, state, 0, replacement)
+
+    async def _put_away(self, tenant: Tenant, request: SealedRequest) -> None:
+        """A large value lies in the object store, once it may be read; where that fails it stays where it is."""
+        value = None if request.released is None else request.released.value
+        if value is None or len(value) <= limits.INLINE_BYTES_MAX:
+            return
+        try:
+            await self.items.put_away(tenant, request, await self._boxes.payloads.put(value))
+        except Unavailable as error:
+            log.warning("a released value stays inline", action="released_inline", error=type(error).__name__)
 
     async def _delete(self, tenant: Tenant, object_: Digest) -> None:
         """At once where that is possible; the dispatcher deletes what is left over."""
         try:
-            await self._payloads.delete(object_)
+            await self._boxes.payloads.delete(object_)
             await self.items.note_gone(tenant, [object_])
         except Unavailable as error:
             log.warning("sealed bytes are deleted later", action="sealed_left", error=type(error).__name__)
 
 
-def verify_may_act(approver: Approver, item: QuarantineItem, digest: Digest, trust: Trust | None) -> None:
-    """ApprovalForbidden, ApprovalSelf, QuarantineResolved, ApprovalDuplicateVote, QuarantineStale."""
+def verify_may_act(approver: Approver, item: QuarantineItem, digest: Digest, trust: Trust | None, subject: str) -> None:
+    """The errors of `verify_may_decide`, ApprovalDuplicateVote, QuarantineStale."""
+    verify_may_decide(approver, item, trust)
+    if any(is_same(vote.approver, approver.actor) and vote.subject == subject for vote in item.standing):
+        raise ApprovalDuplicateVote
+    if digest != item.digest:
+        raise QuarantineStale
+
+
+def verify_may_decide(approver: Approver, item: QuarantineItem, trust: Trust | None) -> None:
+    """ApprovalForbidden, ApprovalSelf, QuarantineResolved."""
     if not approver.actor or APPROVER_ROLE not in approver.roles:
         raise ApprovalForbidden("only approvers decide about sealed outputs")
     if trust is None:
@@ -206,10 +289,6 @@ def verify_may_act(approver: Approver, item: QuarantineItem, digest: Digest, tru
         raise ApprovalSelf
     if item.status is not SealedStatus.SEALED:
         raise QuarantineResolved
-    if any(is_same(vote.approver, approver.actor) for vote in item.votes):
-        raise ApprovalDuplicateVote
-    if digest != item.digest:
-        raise QuarantineStale
 
 
 def severity_of(item: QuarantineItem) -> Severity | None:
@@ -236,11 +315,11 @@ def quorum_of(item: QuarantineItem, trust: Trust | None, tenant: Tenant) -> int:
     return max([2 if severity is None or severity in GRAVE else 1, *wanted])
 
 
-def _output_of(item: QuarantineItem, content: Mapping[str, Any]) -> Output:
-    """The output in an opened box; QuarantineUnopenable when it is that of another job or attempt."""
-    try:
-        if (content["job_id"], content["attempt"]) != (item.job_id, item.attempt):
-            raise QuarantineUnopenable("the box holds the output of another job")
-        return Output.from_dict(content["output"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise QuarantineUnopenable from error
+def _subject(act: Act, replacement: Digest | None) -> str:
+    """As `SealedVote.subject`."""
+    return str(act) if replacement is None else f"{act} {replacement}"
+
+
+def _as_sealed(output: Output) -> Released:
+    error = None if output.error is None else dict(output.error)
+    return Released({}, output.value, output.logs, error)

@@ -9,15 +9,19 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from holdgate.kernel import wire
-from holdgate.kernel.ids import JobId
+from holdgate.kernel.ids import ActorId, JobId
 from holdgate.kernel.records import Verdict
+from holdgate.scheduler import metrics
+from holdgate.scheduler.dispatch import sealed_expiry
 from holdgate.scheduler.dispatch.doomed import Doomed
 from holdgate.scheduler.dispatch.lost_results import LostResults
 from holdgate.scheduler.dispatch.retention import Retention
+from holdgate.scheduler.dispatch.sealed_expiry import SealedExpiry
 from holdgate.scheduler.errors import LogUnavailable, NotFound
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.connection import Scripts, key
 from holdgate.scheduler.state.log import PayloadStore, ensure_streams
+from holdgate.scheduler.state.quarantine import Act, SealedRequest, SealedStatus, SealedVote
 from holdgate.scheduler.state.results import RESULT_LOST
 from holdgate.scheduler.state.transitions import State
 from support.dispatching import Stage
@@ -153,7 +157,7 @@ async def _denied(world: World) -> JobId:
 
 
 async def test_sealed_bytes_that_a_script_doomed_leave_the_object_store(world: World, nc: Nats) -> None:
-    """Those of a forgotten job, and no others; what could not be deleted is tried again."""
+    """Those of an output whose time is over, and no others; what could not be deleted is tried again."""
     await ensure_streams(nc)
     payloads, jobs = PayloadStore(nc), []
     for text in (b"one", b"two"):
@@ -164,7 +168,7 @@ async def test_sealed_bytes_that_a_script_doomed_leave_the_object_store(world: W
         await world.results.finish(TENANT, [request], world.now_ms)
         jobs.append((picked.job.job_id, digest))
         world.pass_ms(60_000)
-    assert await Retention(world.jobs, clock=Clock(world), keep_s=90).run_once() == 1
+    assert await _expiry(world, keep_s=90).run_once() == 1
     away = await nats.connect(nc.connected_url.geturl())
     await away.close()
     with pytest.raises(LogUnavailable):
@@ -174,3 +178,66 @@ async def test_sealed_bytes_that_a_script_doomed_leave_the_object_store(world: W
     with pytest.raises(NotFound):
         await payloads.get(jobs[0][1])
     assert await payloads.get(jobs[1][1]) == b"two"
+
+
+async def test_a_sealed_output_waits_as_long_as_it_may_whatever_the_retention_of_jobs(world: World) -> None:
+    """Then it is destroyed, in one write with its event; its record stays as long as that of a job that ends now."""
+    job_id, released = await _sealed(world), await _ended(world)
+    retention, expiry = Retention(world.jobs, clock=Clock(world), keep_s=60), _expiry(world, keep_s=30 * 24 * 3600)
+    world.pass_ms(29 * DAY_MS)
+    assert (await expiry.run_once(), await retention.run_once()) == (0, 1)
+    assert await world.jobs.get(TENANT, released) is None
+    world.pass_ms(DAY_MS + 1)
+    before = metrics.QUARANTINE_EXPIRED._value.get()
+    assert (await expiry.run_once(), await expiry.run_once(), await retention.run_once()) == (1, 0, 0)
+    assert metrics.QUARANTINE_EXPIRED._value.get() == before + 1
+    item = await world.quarantine.require(TENANT, job_id)
+    assert (item.status, item.sealed, item.resolved_by, item.resolved_ms) == (
+        SealedStatus.EXPIRED,
+        None,
+        None,
+        world.now_ms,
+    )
+    assert await world.state(job_id) is State.QUARANTINED
+    events = [event for event in await AuditTrail(world.scripts).read(TENANT, 0) if event.job_id == job_id]
+    assert [event.type for event in events][-1] == "quarantine.expired"
+    assert events[-1].details["sealed_digest"] == item.digest
+    verify(await dump(world.scripts, TENANT))
+    world.pass_ms(60_001)
+    assert await retention.run_once() == 1
+    assert await world.quarantine.get(TENANT, job_id) is None
+
+
+async def test_more_than_one_batch_of_sealed_outputs_expires_in_one_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealed_expiry, "BATCH", 2)
+    for _ in range(5):
+        await _sealed(world)
+    world.pass_ms(60_001)
+    assert await _expiry(world, keep_s=60).run_once() == 5
+
+
+async def test_what_people_decided_does_not_expire(world: World) -> None:
+    job_id = await _sealed(world)
+    item = await world.quarantine.require(TENANT, job_id)
+    assert item.digest is not None
+    vote = SealedVote(ActorId("approver"), Act.DESTROY, "nobody needs it", world.now_ms)
+    request = SealedRequest(job_id, vote, item.digest, 0, completes=True, attempt=item.attempt)
+    assert await world.quarantine.vote(TENANT, request, world.now_ms) is SealedStatus.DESTROYED
+    world.pass_ms(60_001)
+    assert await _expiry(world, keep_s=60).run_once() == 0
+    assert (await world.quarantine.require(TENANT, job_id)).status is SealedStatus.DESTROYED
+    assert await Retention(world.jobs, clock=Clock(world), keep_s=60).run_once() == 1
+
+
+def _expiry(world: World, *, keep_s: int) -> SealedExpiry:
+    return SealedExpiry(world.jobs, world.quarantine, clock=Clock(world), keep_s=keep_s)
+
+
+async def _sealed(world: World) -> JobId:
+    picked, token = await world.running()
+    verdict = {"verdict": "quarantine", "findings": [], "sealed_digest": "sha256:" + "1" * 64}
+    request = world.finish_request(picked, token, State.QUARANTINED, verdict=verdict, sealed=b"sealed")
+    await world.results.finish(TENANT, [request], world.now_ms)
+    return picked.job.job_id

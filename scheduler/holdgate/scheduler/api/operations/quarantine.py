@@ -10,6 +10,7 @@ SEALED_ERRORS = (
     "quarantine_not_found",
     "quarantine_resolved",
     "quarantine_stale",
+    "quarantine_too_many_votes",
     "approval_self",
     "approval_forbidden",
     "approval_duplicate_vote",
@@ -31,10 +32,27 @@ QUARANTINE: tuple[Operation, ...] = (
         errors=("quarantine_not_found", *STATE_ERRORS),
     ),
     Operation(
+        "GET", f"{API}/quarantine/{{job_id}}/sealed", "exportSealed", "The sealed bytes, to be opened where the key is",
+        quarantine.export, "quarantine", APPROVER, reply="QuarantineExport",
+        errors=(
+            "quarantine_not_found", "quarantine_resolved", "quarantine_unopenable", "approval_self",
+            "approval_forbidden", "log_unavailable", *STATE_ERRORS,
+        ),
+    ),
+    Operation(
+        "GET", f"{API}/quarantine/{{job_id}}/replacement", "getReplacement",
+        "What is proposed to be read instead of what was sealed", quarantine.get_replacement, "quarantine", APPROVER,
+        reply="QuarantineReplacement", errors=("quarantine_not_found", *STATE_ERRORS),
+    ),
+    Operation(
         "POST", f"{API}/quarantine/{{job_id}}/release", "releaseQuarantined",
-        "Make exactly what was sealed readable; nothing runs again", quarantine.release, "quarantine", APPROVER,
-        reply="QuarantineActed", request="QuarantineForm",
-        errors=(*SEALED_ERRORS, "quarantine_sealed_elsewhere", "quarantine_unopenable", "log_unavailable"),
+        "Make what was sealed readable, or what people wrote instead of it; nothing runs again", quarantine.release,
+        "quarantine", APPROVER,
+        reply="QuarantineActed", request="QuarantineReleaseForm",
+        errors=(
+            *SEALED_ERRORS, "quarantine_sealed_elsewhere", "quarantine_unopenable", "quarantine_replacement_refused",
+            "kernel_unavailable", "log_unavailable",
+        ),
     ),
     Operation(
         "POST", f"{API}/quarantine/{{job_id}}/destroy", "destroyQuarantined", "Delete what is sealed; its record stays",

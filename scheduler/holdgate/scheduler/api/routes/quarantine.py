@@ -6,24 +6,25 @@ from typing import Any
 
 from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.ids import Digest, JobId, Tenant
-from holdgate.scheduler.api.calls import Call, Reply, reply_json
+from holdgate.scheduler.api.calls import Call, Reply, reply_json, reply_with
 from holdgate.scheduler.api.forms import members_of, reason_of, text_of
 from holdgate.scheduler.api.paging import page_of, page_reply
 from holdgate.scheduler.api.routes.approvals import approver_of
 from holdgate.scheduler.api.routes.jobs import job_id_of
+from holdgate.scheduler.api.sealedforms import base64_of, content_of
 from holdgate.scheduler.api.shapes import time_or_none
 from holdgate.scheduler.errors import JobNotFound, QuarantineNotFound
 from holdgate.scheduler.gates.quarantine import Acted, QuarantineGate, severity_of
-from holdgate.scheduler.state.quarantine import QuarantineItem, SealedStatus
+from holdgate.scheduler.state.quarantine import QuarantineItem, SealedStatus, SealedVote
 
 DIGEST_CHARS_MAX = 128
 
 
 async def list_quarantine(call: Call) -> Reply:
     """`GET /quarantine`: findings, never content"""
-    page = page_of(call.query)
-    found, after = await call.deps.quarantine.items.list_items(call.principal.tenant, page.limit, page.after)
-    return reply_json(page_reply([sealed_row(item) for item in found], after))
+    page, gate = page_of(call.query), call.deps.quarantine
+    found, after = await gate.items.list_items(call.principal.tenant, page.limit, page.after)
+    return reply_json(page_reply([sealed_row(item, gate) for item in found], after))
 
 
 async def get_quarantine(call: Call) -> Reply:
@@ -33,18 +34,50 @@ async def get_quarantine(call: Call) -> Reply:
     return reply_json(sealed_whole(item, gate, call.principal.tenant))
 
 
+async def export(call: Call) -> Reply:
+    """`GET /quarantine/{job_id}/sealed`: who took it is in the audit trail before they have it"""
+    job_id = sealed_id_of(call)
+    item, data = await call.deps.quarantine.sealed_bytes(approver_of(call), job_id)
+    told = {
+        "actor": call.principal.actor,
+        "job_id": job_id,
+        "sealed_digest": item.digest,
+        "trace_id": call.trace_id,
+    }
+    await call.deps.audit.append(call.principal.tenant, "quarantine.exported", told, call.deps.clock.now_ms())
+    head = {"job_id": job_id, "attempt": item.attempt, "digest": item.digest, "commitment": item.commitment}
+    return reply_with(head, "sealed", b'"%b"' % base64_of(data))
+
+
+async def get_replacement(call: Call) -> Reply:
+    """`GET /quarantine/{job_id}/replacement`: what a vote for it would let be read"""
+    gate, tenant, job_id = call.deps.quarantine, call.principal.tenant, sealed_id_of(call)
+    item = await gate.items.require(tenant, job_id)
+    replacement = await gate.items.replacement(tenant, job_id)
+    if item.proposed is None or replacement is None or replacement.digest != item.proposed.digest:
+        raise QuarantineNotFound("nothing is proposed to be read instead of this output")
+    head = {"job_id": job_id, **_proposed(item, gate, tenant), "logs": replacement.logs, "error": replacement.error}
+    return reply_with(head, "value", replacement.value)
+
+
 async def release(call: Call) -> Reply:
     """`POST /quarantine/{job_id}/release`"""
     job_id = sealed_id_of(call)
-    digest, reason = _body(call.json)
-    return _acted(job_id, await call.deps.quarantine.release(approver_of(call), job_id, digest, reason))
+    members = members_of(
+        call.json, required={"digest", "reason"}, optional={"opened", "replacement", "replacement_digest"}
+    )
+    digest = Digest(text_of(members, "digest", DIGEST_CHARS_MAX))
+    content = content_of(members)
+    acted = await call.deps.quarantine.release(approver_of(call), job_id, digest, reason_of(members), content)
+    return _acted(job_id, acted)
 
 
 async def destroy(call: Call) -> Reply:
     """`POST /quarantine/{job_id}/destroy`"""
     job_id = sealed_id_of(call)
-    digest, reason = _body(call.json)
-    return _acted(job_id, await call.deps.quarantine.destroy(approver_of(call), job_id, digest, reason))
+    members = members_of(call.json, required={"digest", "reason"})
+    digest = Digest(text_of(members, "digest", DIGEST_CHARS_MAX))
+    return _acted(job_id, await call.deps.quarantine.destroy(approver_of(call), job_id, digest, reason_of(members)))
 
 
 def sealed_id_of(call: Call) -> JobId:
@@ -55,7 +88,7 @@ def sealed_id_of(call: Call) -> JobId:
         raise QuarantineNotFound from error
 
 
-def sealed_row(item: QuarantineItem) -> dict[str, Any]:
+def sealed_row(item: QuarantineItem, gate: QuarantineGate) -> dict[str, Any]:
     """A quarantined output: the verdict with its findings, never content."""
     severity = severity_of(item)
     return {
@@ -68,30 +101,49 @@ def sealed_row(item: QuarantineItem) -> dict[str, Any]:
         "topic": item.topic,
         "actor": item.actor,
         "quarantined_at": rfc3339(item.quarantined_ms),
-        "destroyed_at": time_or_none(item.resolved_ms) if item.status is SealedStatus.DESTROYED else None,
+        "expires_at": time_or_none(gate.expires_ms(item)),
+        "destroyed_at": time_or_none(item.resolved_ms) if item.status in _DESTROYED else None,
     }
+
+
+_DESTROYED = frozenset({SealedStatus.DESTROYED, SealedStatus.EXPIRED})
 
 
 def sealed_whole(item: QuarantineItem, gate: QuarantineGate, tenant: Tenant) -> dict[str, Any]:
     """With all that a vote needs, and the votes so far."""
     return {
-        **sealed_row(item),
+        **sealed_row(item, gate),
         "digest": item.digest,
+        "commitment": item.commitment,
         "principals": list(item.principals),
         "quorum": gate.quorum_of(tenant, item),
         "votes_missing": gate.votes_missing(tenant, item),
-        "votes": [
-            {
-                "approver": vote.approver,
-                "act": str(vote.act),
-                "reason": vote.reason,
-                "cast_at": rfc3339(vote.cast_ms),
-            }
-            for vote in item.votes
-        ],
+        "replacement": None if item.proposed is None else _proposed(item, gate, tenant),
+        "votes": [_vote(vote) for vote in item.standing],
         "can_open": gate.can_open and item.status is SealedStatus.SEALED,
         "resolved_at": time_or_none(item.resolved_ms),
         "resolved_by": item.resolved_by,
+    }
+
+
+def _vote(vote: SealedVote) -> dict[str, Any]:
+    return {
+        "approver": vote.approver,
+        "act": str(vote.act),
+        "reason": vote.reason,
+        "cast_at": rfc3339(vote.cast_ms),
+        "replacement": vote.replacement,
+    }
+
+
+def _proposed(item: QuarantineItem, gate: QuarantineGate, tenant: Tenant) -> dict[str, Any]:
+    if item.proposed is None:
+        return {}
+    return {
+        "digest": item.proposed.digest,
+        "proposed_by": item.proposed.by,
+        "proposed_at": rfc3339(item.proposed.at_ms),
+        "votes_missing": gate.votes_missing(tenant, item, item.proposed.digest),
     }
 
 
@@ -102,10 +154,6 @@ def _acted(job_id: JobId, acted: Acted) -> Reply:
             "status": str(acted.status),
             "state": str(acted.state),
             "votes_missing": acted.votes_missing,
+            "replacement": acted.replacement,
         }
     )
-
-
-def _body(body: Any) -> tuple[Digest, str]:
-    members = members_of(body, required={"digest", "reason"})
-    return Digest(text_of(members, "digest", DIGEST_CHARS_MAX)), reason_of(members)

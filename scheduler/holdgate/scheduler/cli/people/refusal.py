@@ -38,7 +38,10 @@ NEXT: dict[str, str] = {
     "bulk_forbidden": "vote on each: `holdgate approvals approve JOB`",
     "output_quarantined": "people decide: `holdgate quarantine show JOB`",
     "quarantine_stale": "look again: `holdgate quarantine show JOB`",
-    "quarantine_sealed_elsewhere": "ask where the API has the key, or destroy it: `holdgate quarantine destroy JOB`",
+    "quarantine_sealed_elsewhere": "`holdgate quarantine export JOB -o FILE`, `open` it where the key is, and "
+    "`release JOB --opened`; or destroy it: `holdgate quarantine destroy JOB`",
+    "quarantine_replacement_refused": "take that out of the file, too, and propose it again",
+    "quarantine_too_many_votes": "`holdgate quarantine destroy JOB`",
     "quarantine_unopenable": "restore the key or the bytes, or destroy it: `holdgate quarantine destroy JOB`",
     "unauthenticated": "use a key that is valid: --api-key-file FILE, or HOLDGATE_API_KEY",
     "unreachable": "start the system, or check --api or --dir",

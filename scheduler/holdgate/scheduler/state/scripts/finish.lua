@@ -39,4 +39,9 @@ if to == 'quarantined' then
     'attempt', ARGV[2])
 end
 move(id, state, to, now, j[4], ARGV[8], 'token', '', 'code', code, 'reason', '', 'ended', now, 'finished', mine)
+-- What waits to be decided about is kept until it is, or its own time is over.
+if to == 'quarantined' and (ARGV[9] ~= '' or ARGV[10] ~= '') then
+  call('ZREM', ended_in(to), id)
+  call('ZADD', P .. ':sealed_due', now, id)
+end
 return {'finished', to, wake}

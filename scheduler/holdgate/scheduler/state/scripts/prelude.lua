@@ -97,6 +97,18 @@ local function move(id, before, after, now, who, details, ...)
   audit('job.' .. after, now, id, who, before, after, details)
 end
 
+-- How often people may change their minds about one sealed output.
+local SEALED_VOTES_MAX = 1000
+-- A sealed output waits for nobody any more: its bytes go, and what was proposed instead of them; its record stays.
+-- An object of its own, under the digest of a box that is sealed once: nobody else's.
+local function unseal(id, status, now, by, ref)
+  local key = P .. ':sealed:' .. id
+  if ref and ref ~= '' then call('SADD', P .. ':doomed', ref) end
+  call('HDEL', key, 'sealed', 'ref', 'proposal', 'proposed_digest')
+  call('HSET', key, 'status', status, 'resolved', now, 'by', by)
+  call('ZREM', P .. ':sealed_due', id)
+end
+
 -- A job that ended is in no list any more.
 local function unlist(id, state)
   call('ZREM', P .. ':state:' .. state, id)
