@@ -28,6 +28,7 @@ from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.errors import StateUnavailable
 from holdgate.scheduler.gates.masking import Masking
 from holdgate.scheduler.gates.measure import SecretsMeasure
+from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSettings
 from holdgate.scheduler.identity.attempts import Attempts
 from holdgate.scheduler.identity.keys import read_keys
 from holdgate.scheduler.identity.principals import ApiKeys
@@ -55,7 +56,8 @@ async def api_deps(
     stores = Stores.of(nc, scripts, StateLimits(queue_max=settings.queue_jobs_max), keys)
     bundles = PublishedBundles(BundleStore(nc), settings, clock)
     stamping = Stamping(BundleStore(nc), StampStore(nc), signer, clock, bundles.root)
-    parts = GateParts(stores, kernel, keys, signer, trust, Hints(nc), clock)
+    scanners = OutputScanners(ScanSettings(children=1))
+    parts = GateParts(stores, kernel, keys, signer, trust, Hints(nc), clock, scanners)
     await kernel.start()
     await events.start()
     await stamping.start()
@@ -64,6 +66,7 @@ async def api_deps(
     finally:
         await stamping.stop()
         await events.stop()
+        await scanners.close()
         await stores.job_log.close()
         await kernel.stop()
 
@@ -81,7 +84,7 @@ class _Around:
 def _deps(around: _Around, parts: GateParts, bundles: PublishedBundles, events: EventHub) -> Deps:
     settings, nc, scripts = around.settings, around.nc, around.scripts
     stores, keys, clock = parts.stores, parts.keys, parts.clock
-    gates, trail = Gates.of(parts, settings.quarantine_key_file), AuditTrail(scripts)
+    gates, trail = Gates.of(parts, settings.quarantine_key_file, settings.quarantine_keep_s), AuditTrail(scripts)
     tokens = TokenKeys(parts.signer, _api_keyring(parts.trust))
     return Deps(
         keys=keys,
