@@ -129,7 +129,7 @@ class Meter:
 class _Compiled:
     """A rule with its patterns, compiled when it first fires: most rules of most processes never do."""
 
-    __slots__ = ("context", "groups", "pattern", "ready", "rule", "stops", "validate")
+    __slots__ = ("context", "groups", "pattern", "ready", "rule", "stops", "unless", "validate")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -139,6 +139,7 @@ class _Compiled:
         self.groups: tuple[int, ...] = ()
         self.stops: tuple[Any, ...] = ()
         self.context: Any = None
+        self.unless: Any = None
 
     def compile(self) -> None:
         """Once; a second thread that does it too does no harm."""
@@ -146,6 +147,7 @@ class _Compiled:
             self.pattern = _compiled(self.rule.regex)
             self.stops = tuple(map(_compiled, self.rule.stop))
             self.context = _compiled(self.rule.context) if self.rule.context is not None else None
+        self.unless = _compiled(self.rule.unless) if self.rule.unless is not None else None
         except re2.error as error:
             raise EngineFailed(f"a pattern of the rule `{self.rule.id}` does not compile; lint the rules") from error
         self.groups = _value_groups(self.rule, self.pattern.groups)
@@ -295,13 +297,18 @@ def _holds(compiled: _Compiled, data: bytes, match: tuple[int, int], span: tuple
 
 
 def _in_context(compiled: _Compiled, data: bytes, match: tuple[int, int], span: tuple[int, int]) -> bool:
-    """Whether a keyword stands around the match, and the context ahead of the value, where the rule asks for them."""
+    """Whether what stands around the match is what `keywords`, `context` and `unless` of the rule ask for."""
     rule = compiled.rule
     if rule.keywords:
         around = data[max(0, match[0] - rule.near) : match[1] + rule.near].lower()
         if not any(word in around for word in _words(rule)):
             return False
-    return compiled.context is None or bool(compiled.context.search(data[max(0, span[0] - rule.near) : span[0]]))
+    if compiled.context is None and compiled.unless is None:
+        return True
+    ahead = data[max(0, span[0] - rule.near) : span[0]]
+    if compiled.unless is not None and compiled.unless.search(ahead):
+        return False
+    return compiled.context is None or bool(compiled.context.search(ahead))
 
 
 def _in_blob(data: bytes, span: tuple[int, int]) -> bool:

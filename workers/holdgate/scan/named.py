@@ -16,10 +16,11 @@ from holdgate.scan.errors import RulesInvalid
 WORDS_BYTES_MAX = 80
 
 _REST = r"[\w .-]{0,40}"
-_CLOSE = r"""["'`\\\])\x1f]{0,4}"""
-_PAIRED = r"""(?:,?\s{0,24}["']?(?i:value|default)["']?)?"""
+CLOSE = r"""["'`\\\])\x1f]{0,4}"""
+"""What may stand between a name and its assignment: quotes, brackets, the mark of a JSON key's end."""
+PAIRED = r"""(?:,?\s{0,24}["']?(?i:value|default)["']?)?"""
 """`name: NAME, value: …`, `key="NAME" value="…"`: the name is a value itself, and the value follows it."""
-_TYPE = r"(?::? ?[*&]?[A-Za-z][\w<>.\[\]]{0,20})?"
+TYPE = r"(?::? ?[*&]?[A-Za-z][\w<>.\[\]]{0,20})?"
 _ASSIGN = r"(?:[.?:+]{0,3}={1,3}>?|->|:-?|\|\||\?\?|>|,|\(|(?i:key|token|secret|pass|auth)\s{1,4})"
 _OPEN = r"""\s{0,20}(?:[A-Za-z@$&]{1,8}(?:["'`(]))?["'`\\=(\[]{0,4}"""
 _END = r"(?:[^\w/+-]|$)"
@@ -30,12 +31,31 @@ def named_value(fields: Mapping[Any, Any]) -> dict[str, Any]:
     if set(fields) != {"words", "value"} or not all(isinstance(text, str) and text for text in fields.values()):
         raise RulesInvalid("`named` holds two patterns: `words` of the name and the `value`")
     words, value = fields["words"], fields["value"]
-    name = f"(?i:{words}){_REST}{_CLOSE}{_PAIRED}{_TYPE}\\s{{0,8}}{_ASSIGN}"
     length = longest(words)
     if length is None or length > WORDS_BYTES_MAX:
         raise RulesInvalid(f"`words` of `named` must match at most {WORDS_BYTES_MAX} bytes")
+    name = f"{_beginning(words)}{_REST}{CLOSE}{PAIRED}{TYPE}\\s{{0,8}}{_ASSIGN}"
     regex = f"{name}{_OPEN}({value}){_END}"
     bytes_max = longest(regex)
     if bytes_max is None:
         raise RulesInvalid("`value` of `named` has a repeat without a bound; write `{n,m}`")
-    return {"anchor": name, "regex": regex, "group": 1, "max_len": bytes_max}
+    return {"anchor": name, "regex": regex, "group": 1, "max_len": bytes_max, "before": 1}
+
+
+def _beginning(words: str) -> str:
+    """`words` where a word begins: behind no letter, or with a capital one, as in `myVendorKey`."""
+    capitals = "|".join(f"{word[0].upper()}(?i:{word[1:]})" for word in _branches(words) if word[:1].islower())
+    plain = f"(?:\\b|[_\\d])(?i:{words})"
+    return f"(?:{plain}|{capitals})" if capitals else plain
+
+
+def _branches(pattern: str) -> list[str]:
+    """The outermost branches of `a|b(?:c|d)`."""
+    found, depth = [""], 0
+    for character in pattern:
+        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(character, 0)
+        if character == "|" and depth == 0:
+            found.append("")
+        else:
+            found[-1] += character
+    return found

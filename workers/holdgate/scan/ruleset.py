@@ -54,6 +54,7 @@ class Rule:
     `entropy`: bits a character of the value at least. `stop`: patterns that no value may match.
     `keywords`: words of which one must stand within `near` bytes before or behind the match, in any case of letters.
     `context`: a pattern that must match within the `near` bytes ahead of the value.
+    `unless`: a pattern that must not match there: a name that says that the value is no secret.
     `shadow`: what it finds is counted and changes no verdict. `docs`: where the format is documented.
     """
 
@@ -70,6 +71,7 @@ class Rule:
     stop: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
     context: str | None = None
+    unless: str | None = None
     near: int = 64
     examples: Examples = Examples()
     docs: str = ""
@@ -91,6 +93,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "stop": (list,),
     "keywords": (list,),
     "context": (str,),
+    "unless": (str,),
     "near": (int,),
     "examples": (dict,),
     "docs": (str,),
@@ -223,7 +226,7 @@ def _check_bounds(rule: Rule) -> None:
 
 
 def _check_patterns(rule: Rule) -> None:
-    named = {"regex": rule.regex, "anchor": rule.anchor, "context": rule.context}
+    named = {"regex": rule.regex, "anchor": rule.anchor, "context": rule.context, "unless": rule.unless}
     for name, pattern in [*named.items(), *(("stop", stop) for stop in rule.stop)]:
         if pattern is None:
             continue
