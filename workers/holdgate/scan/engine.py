@@ -147,7 +147,7 @@ class _Compiled:
             self.pattern = _compiled(self.rule.regex)
             self.stops = tuple(map(_compiled, self.rule.stop))
             self.context = _compiled(self.rule.context) if self.rule.context is not None else None
-        self.unless = _compiled(self.rule.unless) if self.rule.unless is not None else None
+            self.unless = _compiled(self.rule.unless) if self.rule.unless is not None else None
         except re2.error as error:
             raise EngineFailed(f"a pattern of the rule `{self.rule.id}` does not compile; lint the rules") from error
         self.groups = _value_groups(self.rule, self.pattern.groups)
