@@ -94,6 +94,7 @@ async def running_api(
         "root_pins": made.root_pins,
         "key_file": made.home.key_file("api"),
         "api_keys_file": made.home.api_keys_file,
+        "known_secrets_file": made.home.known_secrets_file,
         "api_listen": f"127.0.0.1:{free_port()}",
     }
     config = ApiSettings(**{**usual, **(settings or {})})

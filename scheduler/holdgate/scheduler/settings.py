@@ -172,9 +172,6 @@ class OutputGateSettings(Scanning):
     fingerprint_key_file: Path = Field(description="key of the fingerprints that findings are named by, mode 0600")
     scan_timeout_s: float = Field(5.0, gt=0, le=60, description="a scan that takes longer leaves the output sealed")
     scan_children: int = Field(2, ge=1, le=64, description="processes that scan large outputs, started when needed")
-    scan_memory_bytes_max: int = Field(
-        1024 * 1024 * 1024, ge=256 * 1024 * 1024, description="memory of each; a scan that needs more ends it"
-    )
 
 
 class AuditorSettings(Stateful, Signing):

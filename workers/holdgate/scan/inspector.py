@@ -7,6 +7,7 @@ that it took out itself counts as found.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,10 @@ from holdgate.scan.findings import Finding
 from holdgate.scan.output import DESCRIBED_MAX, Artifact, FindingKind, Inspection, Keep, Output, kind_of
 from holdgate.scan.redact import Redactor
 from holdgate.scan.scanner import Scanner
+
+NAME_CHARS_MAX = 120
+_UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")
+"""What a tag has in it and the name of a file may not."""
 
 
 class OutputInspector:
@@ -116,10 +121,11 @@ def _renamed(artifacts: Collection[Artifact], names: Json) -> tuple[Artifact, ..
         name, media_type = pair if isinstance(pair, list) else (None, None)
         if not isinstance(name, str):
             raise RedactionIncomplete("the redacted output is not what it was")
-        number = 2
-        unused = name
+        if name != artifact.name:
+            name = _UNNAMEABLE.sub("-", name).strip("-")[:NAME_CHARS_MAX]
+        unused, number = name, 2
         while unused in used:
-            unused, number = f"{name}~{number}", number + 1
+            unused, number = f"{name}-{number}", number + 1
         used.add(unused)
         renamed.append(replace(artifact, name=unused, media_type=None if media_type is None else str(media_type)))
     return tuple(renamed)

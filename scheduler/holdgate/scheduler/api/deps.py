@@ -21,7 +21,7 @@ from holdgate.scheduler.gates.bulk import BulkGate
 from holdgate.scheduler.gates.delegations import DelegationGate
 from holdgate.scheduler.gates.grants import GrantGate
 from holdgate.scheduler.gates.masking import Masking
-from holdgate.scheduler.gates.measure import SecretsMeasure
+from holdgate.scheduler.gates.measure import Measure
 from holdgate.scheduler.gates.quarantine import QuarantineGate
 from holdgate.scheduler.gates.submit import SubmitGate
 from holdgate.scheduler.identity.attempts import Attempts
@@ -64,7 +64,7 @@ class Deps:
     attempts: Attempts
     kernel: KernelClient
     submit_gate: SubmitGate
-    secrets: SecretsMeasure
+    measure: Measure
     masking: Masking
     approval_gate: ApprovalGate
     bulk_gate: BulkGate

@@ -8,16 +8,27 @@ from typing import Any
 from pydantic_core import from_json
 
 from holdgate.kernel.records import Job
-from holdgate.scheduler.gates.masking import Masking
+from holdgate.scheduler.gates.masking import Masking, around_of
+
+_HIDDEN: dict[str, Any] = {
+    "topic": "not shown",
+    "capability": None,
+    "risk_tags": [],
+    "requires": [],
+    "concurrency_key": None,
+    "labels": {},
+    "prompt": None,
+}
 
 
 async def masked_part(masking: Masking, job: Job) -> dict[str, Any]:
-    """The members `labels`, `prompt` and `masked`, the count; nothing of them where they could not be searched."""
-    found = await masking.mask(None, job.prompt, job.labels)
+    """What its submitter wrote but the payload, and `masked`, the count; nothing of it that could not be searched."""
+    found = await masking.mask(None, job.prompt, job.labels, around_of(job))
     if found.data is None:
-        return {"labels": {}, "prompt": None, "masked": None}
+        return {**_HIDDEN, "masked": None}
     shown = from_json(found.data)
-    return {"labels": shown["labels"], "prompt": shown["prompt"], "masked": found.count}
+    del shown["payload"]
+    return {**shown, "masked": found.count}
 
 
 async def masked_labels(masking: Masking, groups: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

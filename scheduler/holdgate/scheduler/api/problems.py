@@ -59,6 +59,7 @@ KINDS: Mapping[str, Kind] = {
     "wrong_state": Kind(409, "The job is not in a state that allows this"),
     "result_not_ready": Kind(409, "There is no result yet"),
     "result_not_found": Kind(404, "The job ended without a result"),
+    "artifact_not_found": Kind(404, "The result has no file of that name"),
     "platform_secret_in_payload": Kind(422, "The job holds a live credential of the platform"),
     "payload_needed": Kind(422, "The payload of a denied job was not kept; send it again"),
     "remediation_not_found": Kind(404, "The decision names no such remediation"),

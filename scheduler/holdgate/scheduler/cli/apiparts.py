@@ -16,6 +16,7 @@ from holdgate.bundles.store import BundleStore, shadow_store
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.permits import Keyring, Signer
+from holdgate.scan import Scanner
 from holdgate.scheduler.api.deps import ApiLimits, Deps, Probe
 from holdgate.scheduler.api.events import EventHub
 from holdgate.scheduler.api.replaying import Replays
@@ -23,11 +24,12 @@ from holdgate.scheduler.api.ruletexts import RuleTexts
 from holdgate.scheduler.api.stamping import Stamping
 from holdgate.scheduler.cli.apigates import GateParts, Gates, Stores
 from holdgate.scheduler.cli.candidates import StoredCandidates
+from holdgate.scheduler.cli.ownsecrets import own_secrets
 from holdgate.scheduler.cli.shelf import PublishedBundles
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.errors import StateUnavailable
 from holdgate.scheduler.gates.masking import Masking
-from holdgate.scheduler.gates.measure import SecretsMeasure
+from holdgate.scheduler.gates.measure import Measure
 from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSettings
 from holdgate.scheduler.identity.attempts import Attempts
 from holdgate.scheduler.identity.keys import read_keys
@@ -56,13 +58,16 @@ async def api_deps(
     stores = Stores.of(nc, scripts, StateLimits(queue_max=settings.queue_jobs_max), keys)
     bundles = PublishedBundles(BundleStore(nc), settings, clock)
     stamping = Stamping(BundleStore(nc), StampStore(nc), signer, clock, bundles.root)
-    scanners = OutputScanners(ScanSettings(children=1))
+    known = own_secrets(settings)
+    # One for all that is looked at here: the patterns of its rules take megabytes.
+    scanner = Scanner(known, fast=settings.scan_fast)
+    scanners = OutputScanners(ScanSettings(known, children=1, fast=settings.scan_fast), scanner=scanner)
     parts = GateParts(stores, kernel, keys, signer, trust, Hints(nc), clock, scanners)
     await kernel.start()
     await events.start()
     await stamping.start()
     try:
-        yield _deps(_Around(settings, nc, scripts, durability), parts, bundles, events)
+        yield _deps(_Around(settings, nc, scripts, durability, known, scanner), parts, bundles, events)
     finally:
         await stamping.stop()
         await events.stop()
@@ -79,6 +84,8 @@ class _Around:
     nc: Nats
     scripts: Scripts
     durability: str
+    known: tuple[bytes, ...]
+    scanner: Scanner
 
 
 def _deps(around: _Around, parts: GateParts, bundles: PublishedBundles, events: EventHub) -> Deps:
@@ -92,8 +99,8 @@ def _deps(around: _Around, parts: GateParts, bundles: PublishedBundles, events: 
         sessions=Sessions(tokens, LiveSessions(scripts), keys, clock, os.urandom),
         kernel=parts.kernel,
         submit_gate=gates.submit,
-        secrets=SecretsMeasure(),
-        masking=Masking(os.urandom),
+        measure=Measure(around.scanner, around.known, lambda key: keys.principal_of(key) is not None),
+        masking=Masking(around.scanner, os.urandom),
         approval_gate=gates.approval,
         bulk_gate=gates.bulk,
         delegation_gate=gates.delegation,

@@ -156,7 +156,11 @@ async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIte
             scripts,
             client,
             clock=clock,
-            config=DispatchConfig(in_flight_max=settings.tenant_running_max, retention_s=settings.retention_s),
+            config=DispatchConfig(
+                in_flight_max=settings.tenant_running_max,
+                retention_s=settings.retention_s,
+                quarantine_keep_s=settings.quarantine_keep_s,
+            ),
             fail_open=FailOpen(root, signer),
         )
         async with _started(client), _notifier(scripts, settings), _started(service):
@@ -180,6 +184,7 @@ async def _notifier(scripts: Scripts, settings: DispatcherSettings) -> AsyncIter
 async def output_gate(runtime: Runtime, settings: OutputGateSettings) -> AsyncIterator[None]:
     """Scans results and decides what may be read."""
     from holdgate.kernel.client import KernelClient
+    from holdgate.scheduler.cli.ownsecrets import own_secrets
     from holdgate.scheduler.gates.output.scanners import ScanSettings
     from holdgate.scheduler.gates.output.service import OutputGateConfig, OutputGateService
     from holdgate.scheduler.state.log import PayloadStore
@@ -187,8 +192,14 @@ async def output_gate(runtime: Runtime, settings: OutputGateSettings) -> AsyncIt
 
     clock = SystemClock()
     trust = _in_force(_root(settings))
-    secrets = () if settings.known_secrets_file is None else read_secrets(settings.known_secrets_file)
     (fingerprint_key,) = read_secrets(settings.fingerprint_key_file)[:1]
+    scan = ScanSettings(
+        own_secrets(settings),
+        fingerprint_key,
+        seconds=settings.scan_timeout_s,
+        children=settings.scan_children,
+        fast=settings.scan_fast,
+    )
     async with nats_connection(settings, runtime) as nc, redis_connection(settings) as scripts:
         await check_durability(scripts, settings)
         client = KernelClient(nc, clock=clock)
@@ -198,7 +209,7 @@ async def output_gate(runtime: Runtime, settings: OutputGateSettings) -> AsyncIt
             kernel=client,
             store=PayloadStore(nc),
             quarantine_key=trust.quarantine_key,
-            config=OutputGateConfig(scan=ScanSettings(secrets, fingerprint_key, seconds=settings.scan_timeout_s)),
+            config=OutputGateConfig(scan=scan),
             clock=clock,
         )
         async with _started(client), _started(service):

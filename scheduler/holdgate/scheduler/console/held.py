@@ -16,6 +16,8 @@ from holdgate.scheduler.words.durations import is_urgent, time_left
 from holdgate.scheduler.words.needs import PENDING
 
 RAW_CHARS_MAX = 50_000
+AROUND = ("topic", "capability", "risk_tags", "requires", "concurrency_key")
+"""Short texts of a job that are its submitter's words, as the masked view names them."""
 ENDED: Mapping[str, str] = {
     "released": "It is released",
     "consumed": "It was released, and the release is used",
@@ -69,6 +71,15 @@ def job_context(masked: Mapping[str, Any], lines: int) -> dict[str, Any]:
         "payload": None if masked["payload_left_out"] else tree_of(shown["payload"], max(LINES_MAX, lines)),
         "raw": "" if masked["payload_left_out"] else _raw(shown["payload"]),
     }
+
+
+def masked_item(item: Mapping[str, Any], masked: Mapping[str, Any]) -> dict[str, Any]:
+    """The approval with what is masked of its job's short texts, too."""
+    shown = masked["shown"]
+    if shown is None:
+        return dict(item)
+    around = {name: shown[name] for name in AROUND if name in shown}
+    return {**item, "topic": around.get("topic", item["topic"]), "job": {**item["job"], **around}}
 
 
 def _raw(payload: Any) -> str:

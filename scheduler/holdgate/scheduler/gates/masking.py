@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from holdgate.kernel.canonical import Json, canonical_bytes, parse_json
 from holdgate.kernel.errors import MalformedJson
 from holdgate.kernel.ids import Entropy
+from holdgate.kernel.records import Job
 from holdgate.scan import SECRETS, Redactor, ScanError, Scanner
 
 INLINE_BYTES_MAX = 4 * 1024
@@ -34,25 +35,48 @@ class Masked:
 class Masking:
     """Masks what submitters send. One per process."""
 
-    def __init__(self, entropy: Entropy) -> None:
-        self._scanner = Scanner()
+    def __init__(self, scanner: Scanner, entropy: Entropy) -> None:
+        self._scanner = scanner
         self._redactor = Redactor(entropy(KEY_BYTES))
         self._turn = asyncio.Lock()
 
-    async def mask(self, payload: bytes | None, prompt: str | None, labels: Mapping[str, str]) -> Masked:
-        """`{"labels", "payload", "prompt"}` as one value, so that a tag means the same secret wherever it stands."""
+    async def mask(
+        self,
+        payload: bytes | None,
+        prompt: str | None,
+        labels: Mapping[str, str],
+        around: Mapping[str, Json] | None = None,
+    ) -> Masked:
+        """`{"labels", "payload", "prompt"}` and `around` as one value: a tag means the same secret wherever it is."""
         size = len(payload or b"") + len(prompt or "")
         if size <= INLINE_BYTES_MAX:
-            return self.mask_now(payload, prompt, labels)
+            return self.mask_now(payload, prompt, labels, around)
         async with self._turn:
-            return await asyncio.to_thread(self.mask_now, payload, prompt, labels)
+            return await asyncio.to_thread(self.mask_now, payload, prompt, labels, around)
 
-    def mask_now(self, payload: bytes | None, prompt: str | None, labels: Mapping[str, str]) -> Masked:
+    def mask_now(
+        self,
+        payload: bytes | None,
+        prompt: str | None,
+        labels: Mapping[str, str],
+        around: Mapping[str, Json] | None = None,
+    ) -> Masked:
         """The same in this thread, however large it is."""
         try:
             parsed: Json = None if payload is None else parse_json(payload)
-            value: Json = {"labels": dict(labels), "payload": parsed, "prompt": prompt}
+            value: Json = {**(around or {}), "labels": dict(labels), "payload": parsed, "prompt": prompt}
             found = [item for item in self._scanner.scan_value(value) if item.category in SECRETS]
             return Masked(canonical_bytes(self._redactor.redact_value(value, found)), len(found))
         except (ScanError, MalformedJson):
             return Masked(None, scanned=False)
+
+
+def around_of(job: Job) -> dict[str, Json]:
+    """The short texts of a job that are its submitter's words, too, by the names under which they are shown."""
+    return {
+        "topic": job.topic,
+        "capability": job.capability,
+        "risk_tags": list(job.risk_tags),
+        "requires": list(job.requires),
+        "concurrency_key": job.concurrency_key,
+    }

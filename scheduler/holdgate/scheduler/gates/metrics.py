@@ -13,3 +13,7 @@ RECORDS_FORGED = Counter(
 for _kind in ("grant", "delegation", "job"):
     RECORDS_FORGED.labels(_kind)
 GRANTS_USED = Counter("holdgate_grants_used_total", "Jobs that a standing grant released.")
+PLATFORM_SECRETS_REFUSED = Counter(
+    "holdgate_platform_secrets_refused_total",
+    "Jobs that were refused because they held a live credential of the platform itself.",
+)

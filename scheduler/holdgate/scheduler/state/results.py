@@ -127,11 +127,12 @@ class Results:
         found = await self._scripts.run("lose_result", tenant, (now_ms, before_ms, RESULT_LOST, details, *job_ids))
         return [JobId(job_id.decode()) for job_id in found]
 
-    async def note_sealed(self, tenant: Tenant, claims: Sequence[FinishingClaim], reason: str) -> None:
-        """Jobs in `finishing` show why there is no verdict yet; the verdict takes it away."""
+    async def note_sealed(self, tenant: Tenant, claims: Sequence[FinishingClaim], reason: str, now_ms: int) -> None:
+        """Jobs in `finishing` show, and the audit log says, why there is no verdict yet; the verdict takes it away."""
         if claims:
             args = [part for claim in claims for part in (claim.job_id, claim.attempt, claim.token)]
-            await self._scripts.run("note_sealed", tenant, (reason, *args))
+            details = encoding.pack_details({"reason": reason})
+            await self._scripts.run("note_sealed", tenant, (now_ms, reason, details, *args))
 
     async def facts(self, tenant: Tenant, job_ids: Sequence[JobId]) -> list[RunningFacts | None]:
         """For the output gate, in one round trip; None for an unknown job."""

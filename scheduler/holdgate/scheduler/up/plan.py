@@ -59,6 +59,7 @@ def process_specs(
             **stateful,
             "api_listen": f"{HOST}:{ports.api}",
             "api_keys_file": str(home.api_keys_file),
+            "known_secrets_file": str(home.known_secrets_file),
             "quarantine_key_file": str(home.key_file("quarantine")),
         },
         "dispatcher": {**stateful, **({"webhooks_file": str(home.webhooks_file)} if webhooks else {})},

@@ -16,7 +16,7 @@ TOKEN = Secrets().github()
 
 
 async def test_the_same_secret_has_the_same_tag_wherever_it_stands() -> None:
-    masked = await Masking(os.urandom).mask(canonical_bytes({"a": TOKEN}), f"use {TOKEN}", {"label": TOKEN})
+    masked = await Masking(Scanner(), os.urandom).mask(canonical_bytes({"a": TOKEN}), f"use {TOKEN}", {"label": TOKEN})
     assert masked.data is not None
     shown = json.loads(masked.data)
     tag = shown["payload"]["a"]
@@ -27,19 +27,21 @@ async def test_the_same_secret_has_the_same_tag_wherever_it_stands() -> None:
 
 async def test_tags_of_another_start_are_others() -> None:
     payload = canonical_bytes(TOKEN)
-    first, second = [await Masking(os.urandom).mask(payload, None, {}) for _ in range(2)]
+    first, second = [await Masking(Scanner(), os.urandom).mask(payload, None, {}) for _ in range(2)]
     assert first.data != second.data
 
 
 async def test_personal_data_stays() -> None:
-    masked = await Masking(os.urandom).mask(canonical_bytes({"to": "alice.jones@customer.example"}), None, {})
+    masked = await Masking(Scanner(), os.urandom).mask(
+        canonical_bytes({"to": "alice.jones@customer.example"}), None, {}
+    )
     assert masked.data is not None
     assert b"alice.jones@customer.example" in masked.data
 
 
 async def test_a_large_payload_is_masked_like_a_small_one() -> None:
     filler = "word " * INLINE_BYTES_MAX
-    masked = await Masking(os.urandom).mask(canonical_bytes([filler, TOKEN]), None, {})
+    masked = await Masking(Scanner(), os.urandom).mask(canonical_bytes([filler, TOKEN]), None, {})
     assert masked.data is not None
     assert TOKEN.encode() not in masked.data
 
@@ -50,5 +52,24 @@ async def test_what_could_not_be_searched_is_not_shown(monkeypatch: pytest.Monke
         raise error
 
     monkeypatch.setattr(Scanner, "scan_value", fails)
-    masked = await Masking(os.urandom).mask(canonical_bytes({"a": "b"}), "prompt", {})
+    masked = await Masking(Scanner(), os.urandom).mask(canonical_bytes({"a": "b"}), "prompt", {})
     assert (masked.data, masked.scanned) == (None, False)
+
+
+async def test_the_short_texts_around_are_masked_too() -> None:
+    """A topic, a tag, a requirement and a key are the submitter's words like the prompt."""
+    masked = await Masking(Scanner(), os.urandom).mask(
+        None,
+        None,
+        {},
+        {
+            "topic": f"job.{TOKEN}",
+            "capability": TOKEN,
+            "risk_tags": [TOKEN],
+            "requires": [TOKEN],
+            "concurrency_key": TOKEN,
+        },
+    )
+    assert masked.data is not None
+    assert TOKEN.encode() not in masked.data
+    assert masked.count == 5

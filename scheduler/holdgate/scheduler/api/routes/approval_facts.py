@@ -11,15 +11,16 @@ from holdgate.scheduler.api.calls import Call, Reply, reply_json, reply_with
 from holdgate.scheduler.api.portions import portion_of
 from holdgate.scheduler.api.problems import invalid
 from holdgate.scheduler.api.routes.held_jobs import approval_id_of, held_job_of
-from holdgate.scheduler.gates.masking import MASKED_BYTES_MAX
+from holdgate.scheduler.gates.masking import MASKED_BYTES_MAX, around_of
 
 
 async def get_masked(call: Call) -> Reply:
-    """`GET /approvals/{job_id}/masked`: prompt, labels and payload with secrets replaced by tags"""
+    """`GET /approvals/{job_id}/masked`: what its submitter wrote, with secrets replaced by tags"""
     held = await held_job_of(call)
     portion = portion_of(call, "payload", held.payload, MASKED_BYTES_MAX)
-    masked = await call.deps.masking.mask(portion.data, held.view.job.prompt, held.view.job.labels)
-    told = {"job_id": held.view.job.job_id, "scanned": masked.scanned, "masked": masked.count, **portion.told}
+    job = held.view.job
+    masked = await call.deps.masking.mask(portion.data, job.prompt, job.labels, around_of(job))
+    told = {"job_id": job.job_id, "scanned": masked.scanned, "masked": masked.count, **portion.told}
     return reply_with(told, "shown", masked.data)
 
 

@@ -9,6 +9,7 @@ from holdgate.kernel.ids import JOB_ID, ActorId, JobId
 from holdgate.scheduler.api.calls import Call, Later, Reply, reply_json, reply_with
 from holdgate.scheduler.api.events import LOOK_AGAIN_S
 from holdgate.scheduler.api.masked_jobs import masked_part
+from holdgate.scheduler.api.measuring import measured_again
 from holdgate.scheduler.api.paging import page_of, page_reply
 from holdgate.scheduler.api.portions import portion_of
 from holdgate.scheduler.api.problems import Problem, invalid
@@ -17,7 +18,7 @@ from holdgate.scheduler.errors import JobNotFound
 from holdgate.scheduler.gates.approval.unaltered import verify_unaltered
 from holdgate.scheduler.identity.keys import Role
 from holdgate.scheduler.identity.principals import Principal
-from holdgate.scheduler.state.jobs import JobFilter, JobView
+from holdgate.scheduler.state.jobs import JobFilter, JobView, ResultView
 from holdgate.scheduler.state.transitions import DEAD, TERMINAL, State
 
 SEES_ALL = (Role.APPROVER, Role.OPERATOR, Role.AUDITOR)
@@ -96,6 +97,16 @@ async def get_timeline(call: Call) -> Reply:
 
 async def get_result(call: Call) -> Reply:
     """`GET /jobs/{job_id}/result`: only what the output gate let through"""
+    result = await require_result(call)
+    value = result.value
+    if value is None and result.ref is not None:
+        value = await call.deps.payloads.get(result.ref)  # type: ignore[arg-type]  # a digest, as the state keeps it
+    portion = portion_of(call, "value", value)
+    return reply_with({**result_whole(result), **portion.told}, "value", portion.data)
+
+
+async def require_result(call: Call) -> ResultView:
+    """What the output gate let through of the job of the path; a problem before the verdict, and where it is sealed."""
     view = await require_job(call, READS_ALL)
     tenant, job_id = view.job.tenant, view.job.job_id
     if view.state is State.QUARANTINED:
@@ -105,11 +116,7 @@ async def get_result(call: Call) -> Reply:
     result = await call.deps.jobs.result(tenant, job_id)
     if result is None:
         raise Problem("result_not_found", f"the job is `{view.state}`", extra={"job_id": job_id})
-    value = result.value
-    if value is None and result.ref is not None:
-        value = await call.deps.payloads.get(result.ref)  # type: ignore[arg-type]  # a digest, as the state keeps it
-    portion = portion_of(call, "value", value)
-    return reply_with({**result_whole(result), **portion.told}, "value", portion.data)
+    return result
 
 
 async def cancel_job(call: Call) -> Reply:
@@ -132,6 +139,7 @@ async def retry_job(call: Call) -> Reply:
     """`POST /jobs/{job_id}/retry`: out of the dead-letter list, gated again at hand-off"""
     deps, tenant, job_id = call.deps, call.principal.tenant, job_id_of(call)
     reason, now_ms = _reason(call), deps.clock.now_ms()
+    await measured_again(call, (await deps.jobs.require(tenant, job_id)).job)
     view = await deps.jobs.retry(tenant, job_id, by=call.principal.actor, reason=reason, now_ms=now_ms)
     await deps.hints.ready(tenant, [view.job.pool])
     await deps.hints.changed(tenant, [job_id], view.state)

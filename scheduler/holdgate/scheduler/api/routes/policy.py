@@ -6,6 +6,7 @@ from holdgate.kernel.ids import new_job_id
 from holdgate.kernel.jobform import Facts, Identity, parse_form, split_facts
 from holdgate.kernel.records import Decision, Job, Phase
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
+from holdgate.scheduler.api.measuring import measured
 from holdgate.scheduler.api.paging import page_reply
 from holdgate.scheduler.api.problems import Problem, invalid
 from holdgate.scheduler.api.routes.submit import identity_of, job_of, require_size
@@ -66,7 +67,7 @@ async def _supposed(call: Call) -> tuple[Job, Facts]:
     now_ms = facts.now_ms if facts.now_ms is not None else call.deps.clock.now_ms()
     form = parse_form(facts.form, now_ms=now_ms)
     require_size(form, call.deps.limits.body_bytes_max)
-    secrets_present = await call.deps.secrets.present(form.prompt, form.payload)
+    found = await measured(call, form)
     own = identity_of(call.principal)
     identity = Identity(
         tenant=own.tenant,
@@ -79,7 +80,8 @@ async def _supposed(call: Call) -> tuple[Job, Facts]:
         job_id=new_job_id(now_ms),
         now_ms=now_ms,
         trace_id=call.trace_id,
-        secrets_present=secrets_present,
+        secrets_present=found.secrets,
+        pii_present=found.pii,
     )
     return job, facts
 

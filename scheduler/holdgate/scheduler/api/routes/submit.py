@@ -12,6 +12,7 @@ from holdgate.kernel.ids import JobId, new_job_id
 from holdgate.kernel.jobform import NULL_PAYLOAD, Identity, JobForm, parse_form
 from holdgate.kernel.records import Decision, Job, Remediation
 from holdgate.scheduler.api.calls import Call, Header, Reply, reply_json
+from holdgate.scheduler.api.measuring import measured
 from holdgate.scheduler.api.problems import Problem, invalid
 from holdgate.scheduler.api.routes.jobs import require_job
 from holdgate.scheduler.gates.submit import Submitted
@@ -48,17 +49,18 @@ async def remediate_job(call: Call) -> Reply:
 
 
 async def job_of(call: Call, form: JobForm) -> Job:
-    """The job that the caller asks for by `form`, with its secrets measured."""
+    """The job that the caller asks for by `form`, measured. PlatformSecretInPayload."""
     deps = call.deps
     require_size(form, deps.limits.body_bytes_max)
-    secrets_present = await deps.secrets.present(form.prompt, form.payload)
+    found = await measured(call, form)
     now_ms = deps.clock.now_ms()
     return form.job(
         identity=identity_of(call.principal),
         job_id=new_job_id(now_ms),
         now_ms=now_ms,
         trace_id=call.trace_id,
-        secrets_present=secrets_present,
+        secrets_present=found.secrets,
+        pii_present=found.pii,
     )
 
 

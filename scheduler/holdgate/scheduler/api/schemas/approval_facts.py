@@ -30,7 +30,20 @@ APPROVAL_FACTS_COMPONENTS: dict[str, Schema] = {
             **PORTION,
             "scanned": BOOLEAN,
             "masked": COUNT,
-            "shown": nullable(record({"labels": ANY, "payload": ANY, "prompt": nullable(text())})),
+            "shown": nullable(
+                record(
+                    {
+                        "topic": text(),
+                        "capability": nullable(text()),
+                        "risk_tags": TEXTS,
+                        "requires": TEXTS,
+                        "concurrency_key": nullable(text()),
+                        "labels": ANY,
+                        "payload": ANY,
+                        "prompt": nullable(text()),
+                    }
+                )
+            ),
         }
     ),
     "RevealForm": record({}),

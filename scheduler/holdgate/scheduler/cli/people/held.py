@@ -125,7 +125,9 @@ def _about(shown: Approval, now_ms: int) -> Iterable[Fact]:
 
 
 def _job(look: Look) -> Iterable[Fact]:
-    job, content = look.shown.job or {}, look.content or {}
+    content = look.content or {}
+    # Of what is masked, the masked form; the payload is in both.
+    job = {**(look.shown.job or {}), **content}
     yield "labels", _pairs(content.get("labels"), "=")
     yield "capability", job.get("capability")
     yield "risk tags", ", ".join(job.get("risk_tags") or [])

@@ -63,12 +63,13 @@ def proved_look(client: Client, job_id: str) -> Look:
     """The same before a vote that is signed here: its hash is computed here, and its secrets are masked here."""
     import os
 
+    from holdgate.scan import Scanner
     from holdgate.scheduler.cli.people.proof import proved_job
-    from holdgate.scheduler.gates.masking import Masking
+    from holdgate.scheduler.gates.masking import Masking, around_of
 
     look = look_at(client, job_id)
     job = proved_job(look.shown)
-    masked = Masking(os.urandom).mask_now(job.payload, job.prompt, job.labels)
+    masked = Masking(Scanner(), os.urandom).mask_now(job.payload, job.prompt, job.labels, around_of(job))
     content = None if masked.data is None else json.loads(masked.data)
     return replace(look, content=content, masked=masked.count)
 

@@ -21,6 +21,7 @@ from holdgate.scheduler.console.held import (
     ENDED,
     asked_of,
     job_context,
+    masked_item,
     revealed_of,
     rules_context,
     time_context,
@@ -134,6 +135,7 @@ async def _held_page(
         _or_nothing(visit.get(f"/approvals/{job_id}/similar")),
         _behalf(visit),
     )
+    item = item if revealed else masked_item(item, masked)
     asked = asked_of(item)
     return visit.page(
         "approvals/held.html",

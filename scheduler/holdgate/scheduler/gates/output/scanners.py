@@ -79,13 +79,17 @@ class ScanSettings:
 
 
 class OutputScanners:
-    """Inspects and redacts, each output where it belongs. Raises ScanError, never returns a guess."""
+    """Inspects and redacts, each output where it belongs. Raises ScanError, never returns a guess.
 
-    def __init__(self, settings: ScanSettings, *, argv: Sequence[str] = _ARGV) -> None:
+    `scanner`: one that the process has already; it knows the same secrets.
+    """
+
+    def __init__(self, settings: ScanSettings, *, argv: Sequence[str] = _ARGV, scanner: Scanner | None = None) -> None:
         self._settings = settings
         self._argv = argv
         budget = Budget(seconds=settings.seconds)
-        scanner = Scanner(settings.known_secrets, budget=budget, fast=settings.fast)
+        if scanner is None:
+            scanner = Scanner(settings.known_secrets, budget=budget, fast=settings.fast)
         self._here = Inspectors(scanner, settings.fingerprint_key, budget)
         self._idle: list[_Child] = []
         self._slots = asyncio.Semaphore(settings.children)

@@ -318,8 +318,9 @@ class OutputGateService:
                 claims[message.tenant].append(FinishingClaim(message.job_id, message.attempt, message.token))
         for tenant, of_tenant in claims.items():
             try:
-                await self._results.mark_finishing(tenant, of_tenant, self._clock.now_ms())
-                await self._results.note_sealed(tenant, of_tenant, reason)
+                now_ms = self._clock.now_ms()
+                await self._results.mark_finishing(tenant, of_tenant, now_ms)
+                await self._results.note_sealed(tenant, of_tenant, reason, now_ms)
             except HoldgateError as error:
                 log.warning("jobs are not shown as finishing", action="finishing_unmarked", code=error.code)
 

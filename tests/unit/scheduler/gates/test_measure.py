@@ -1,0 +1,101 @@
+"""What the submit gate measures: secrets, personal data, live credentials of the platform, whatever their disguise."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from holdgate.kernel.canonical import canonical_bytes
+from holdgate.kernel.jobform import JobForm, parse_form
+from holdgate.scan import Present, ScanError, Scanner, ScanTimedOut
+from holdgate.scheduler.gates import measure
+from holdgate.scheduler.gates.measure import INLINE_CHARS_MAX, Measure, texts_of
+from support.secrets import ALNUM, URLSAFE, Secrets
+
+MADE = Secrets(23)
+TOKEN = MADE.github()
+PASSWORD = MADE.chars(ALNUM, 24).encode()
+LIVE = ("hgk_" + MADE.chars(URLSAFE, 43)).encode()
+DEAD = ("hgk_" + MADE.chars(URLSAFE, 43)).encode()
+NOTHING = Present()
+
+
+def made(known: tuple[bytes, ...] = (PASSWORD,)) -> Measure:
+    """A measure that knows a password and a live API key."""
+    return Measure(Scanner(known), known, lambda key: key == LIVE)
+
+
+def form(**fields: Any) -> JobForm:
+    """A job's form."""
+    return parse_form({"topic": "job.a.b", **fields}, now_ms=0)
+
+
+FIELDS = {
+    "prompt": form(prompt=f"use {TOKEN}"),
+    "payload": form(payload={"a": [TOKEN]}),
+    "label": form(labels={"note": TOKEN}),
+    "topic": form(topic=f"job.{TOKEN}"),
+    "capability": form(capability=TOKEN),
+    "risk tag": form(risk_tags=[TOKEN]),
+    "requirement": form(requires=[TOKEN]),
+    "concurrency key": form(concurrency_key=TOKEN),
+}
+
+
+@pytest.mark.parametrize("job", FIELDS.values(), ids=FIELDS)
+async def test_a_secret_is_measured_wherever_the_submitter_wrote_it(job: JobForm) -> None:
+    assert (await made().present(*texts_of(job))).secrets
+
+
+async def test_an_ordinary_job_carries_nothing() -> None:
+    job = form(prompt="status of the build", payload={"n": 1}, labels={"env": "prod"}, concurrency_key="build-7")
+    assert await made().present(*texts_of(job)) == NOTHING
+
+
+async def test_personal_data_is_told_apart_from_secrets() -> None:
+    found = await made().present(canonical_bytes({"card": MADE.card(), "to": "alice.jones@customer.example"}))
+    assert (found.secrets, found.pii, found.platform) == (False, True, False)
+
+
+@pytest.mark.parametrize(
+    "form_of", [bytes, base64.b64encode, lambda secret: secret.hex().encode()], ids=["plain", "base64", "hex"]
+)
+async def test_a_password_of_the_platform_is_found_in_its_forms(form_of: Any) -> None:
+    found = await made().present(None, canonical_bytes({"note": form_of(PASSWORD).decode()}))
+    assert found == Present(secrets=True, pii=False, platform=True)
+
+
+async def test_an_api_key_counts_while_it_is_live() -> None:
+    """By its form and its digest: one that was revoked, or never was, is a text of that form."""
+    live = await made().present(None, canonical_bytes({"key": LIVE.decode()}))
+    dead = await made().present(None, canonical_bytes({"key": DEAD.decode()}))
+    assert (live.platform, dead.platform) == (True, False)
+
+
+async def test_more_keys_than_are_looked_up_count_as_one_that_is_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "KEYS_LOOKED_UP_MAX", 2)
+    keys = " ".join("hgk_" + MADE.chars(URLSAFE, 43) for _ in range(3))
+    assert (await made().present(keys)).platform
+
+
+@pytest.mark.parametrize("error", [ScanTimedOut, ScanError])
+async def test_what_could_not_be_searched_has_all_but_a_credential_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, error: type[ScanError]
+) -> None:
+    """A job is refused for what it holds, not for being hard to read; what stands in it plainly is found even so."""
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Scanner, "scan", fails)
+    monkeypatch.setattr(Scanner, "present", lambda *_: Present(True, True, True))
+    assert await made().present("hard to read") == Present(secrets=True, pii=True, platform=False)
+    assert (await made().present(f"hard to read {PASSWORD.decode()}")).platform
+
+
+async def test_a_long_text_is_searched_to_its_end() -> None:
+    """In a thread, like a short one."""
+    payload = canonical_bytes(["word " * INLINE_CHARS_MAX, LIVE.decode(), MADE.card(), TOKEN])
+    assert await made().present(payload) == Present(secrets=True, pii=True, platform=True)
