@@ -1,21 +1,29 @@
 """Exact match of secrets that the platform itself handed out or uses, in the forms in which they leave a program.
 
-Plain, base64 and base64url in all three alignments, hex, percent-encoded, JSON-escaped. The secrets are held in memory
-only. One automaton finds all of them.
+`KnownSecrets`: held in memory only; plain, base64 and base64url in all three alignments, hex, percent-encoded, escaped
+as in JSON and as in HTML; one automaton finds all of them. `KnownDigests`: secrets that nobody here holds, such as API
+keys; what has their form is looked up by its digest. Neither prints what it looks for.
 """
 
 from __future__ import annotations
 
 import base64
+import html
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 from urllib.parse import quote
 
 import re2
 
+from holdgate.scan.engine import Hit
 from holdgate.scan.errors import EngineFailed, ScanIncomplete
+from holdgate.scan.findings import Category, Severity
 from holdgate.scan.ruleset import latin1_options
 
+DETECTOR = "platform-secret-"
 SECRET_BYTES_MIN = 6
 SECRET_BYTES_MAX = 16 * 1024
 _FOUND_MAX = 20_000
@@ -24,20 +32,16 @@ _FOUND_MAX = 20_000
 class KnownSecrets:
     """The secrets to look for. Does not print them."""
 
-    __slots__ = ("_longest", "_names", "_pattern", "_wide")
+    __slots__ = ("_names", "_pattern")
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
         forms: dict[bytes, str] = {}
-        self._wide: list[str] = []
         for secret in secrets:
             if not SECRET_BYTES_MIN <= len(secret) <= SECRET_BYTES_MAX:
                 raise ValueError(f"a known secret has {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes")
             for name, form in _forms(secret):
                 forms.setdefault(form, name)
-            if not secret.isascii():
-                self._wide.extend(_texts(secret))
         self._names = forms
-        self._longest = max(map(len, forms), default=0)
         self._pattern = None
         if forms:
             # Longer forms first: RE2 takes the first alternative that matches, and the longest covers most.
@@ -50,8 +54,8 @@ class KnownSecrets:
     def __repr__(self) -> str:
         return "KnownSecrets(...)"
 
-    def spans(self, data: bytes, text: str | None) -> Iterator[tuple[str, int, int]]:
-        """`(form, start, end)` of each occurrence in `data` (latin-1); `text` where latin-1 lost something."""
+    def hits(self, data: bytes) -> Iterator[Hit]:
+        """Each occurrence in `data`, in whatever form; a text is looked at as its UTF-8."""
         if self._pattern is None:
             return
         for number, match in enumerate(self._pattern.finditer(data)):
@@ -60,23 +64,54 @@ class KnownSecrets:
             form = self._names.get(match.group())
             if form is None:
                 raise EngineFailed("a known secret was found and cannot be named")
-            yield form, match.start(), match.end()
-        if text is not None:
-            yield from self._wide_spans(text)
+            yield _hit(form, *match.span())
 
-    def _wide_spans(self, text: str) -> Iterator[tuple[str, int, int]]:
-        for secret in self._wide:
-            start = text.find(secret)
-            while start >= 0:
-                yield "plain", start, start + len(secret)
-                start = text.find(secret, start + 1)
+    def spans(self, data: bytes, text: str | None = None) -> Iterator[tuple[str, int, int]]:
+        """`(form, start, end)` of each occurrence in `data`, or in `text` where there is one: then in characters."""
+        wide = text is not None and not text.isascii()
+        searched = text.encode("utf-8", "surrogatepass") if text is not None and wide else data
+        for hit in self.hits(searched):
+            start, end = hit.start, hit.end
+            if wide:
+                start = len(searched[:start].decode("utf-8", "surrogatepass"))
+                end = start + len(searched[hit.start : end].decode("utf-8", "surrogatepass"))
+            yield hit.detector.removeprefix(DETECTOR), start, end
 
 
-def _texts(secret: bytes) -> list[str]:
-    try:
-        return [secret.decode("utf-8")]
-    except UnicodeDecodeError:
-        return []
+@dataclass(frozen=True, slots=True)
+class KnownDigests:
+    """Secrets of one form, known by their digests. `is_known`: whether `digest` of a token is one of them.
+
+    `pattern` (RE2, bytes): what has the form. `name` ends the detector's id.
+    """
+
+    name: str
+    pattern: bytes
+    digest: Callable[[bytes], str]
+    is_known: Callable[[str], bool]
+
+    def __repr__(self) -> str:
+        return f"KnownDigests({self.name!r}, ...)"
+
+    def __bool__(self) -> bool:
+        return True
+
+    def hits(self, data: bytes) -> Iterator[Hit]:
+        """Each token in `data` that is known."""
+        for number, match in enumerate(_form(self.pattern).finditer(data)):
+            if number >= _FOUND_MAX:
+                raise ScanIncomplete("the text has more tokens of a known form than the budget")
+            if self.is_known(self.digest(match.group())):
+                yield _hit(self.name, *match.span())
+
+
+def _hit(form: str, start: int, end: int) -> Hit:
+    return Hit(DETECTOR + form, Category.PLATFORM_SECRET, Severity.CRITICAL, start, end)
+
+
+@cache
+def _form(pattern: bytes) -> Any:
+    return re2.compile(pattern, latin1_options())
 
 
 def _forms(secret: bytes) -> Iterator[tuple[str, bytes]]:
@@ -86,14 +121,28 @@ def _forms(secret: bytes) -> Iterator[tuple[str, bytes]]:
     for offset in range(3):
         yield "base64", _aligned(base64.b64encode(b"\0" * offset + secret), offset, len(secret))
         yield "base64url", _aligned(base64.urlsafe_b64encode(b"\0" * offset + secret), offset, len(secret))
-    yield "percent", quote(secret, safe="").encode()
-    lower = "".join(f"%{byte:02x}" for byte in secret)
-    yield "percent", lower.encode()
-    yield "percent", lower.upper().encode()
-    for text in _texts(secret):
-        yield "json", json.dumps(text)[1:-1].encode()  # noqa: TID251  an escaped form to look for; nothing is hashed
-        yield "json", json.dumps(text).replace("/", "\\/")[1:-1].encode()  # noqa: TID251  likewise
-        yield "json", "".join(f"\\u{ord(c):04x}" for c in text if ord(c) < 0x10000).encode()
+    for safe in ("", "/", "-_.!~*'()", ";,/?:@&=+$-_.!~*'()#"):
+        yield "percent", quote(secret, safe=safe).encode()
+    every = "".join(f"%{byte:02x}" for byte in secret)
+    yield "percent", every.encode()
+    yield "percent", every.upper().encode()
+    yield from _text_forms(secret)
+
+
+def _text_forms(secret: bytes) -> Iterator[tuple[str, bytes]]:
+    try:
+        text = secret.decode("utf-8")
+    except UnicodeDecodeError:
+        return
+    for ascii_only in (True, False):
+        escaped = json.dumps(text, ensure_ascii=ascii_only)[1:-1]  # noqa: TID251  a form to look for; nothing is hashed
+        yield "json", escaped.encode()
+        yield "json", escaped.replace("/", "\\/").encode()
+    yield "json", "".join(f"\\u{ord(c):04x}" for c in text if ord(c) < 0x10000).encode()
+    yield "html", html.escape(text).encode()
+    yield "html", html.escape(text, quote=False).encode()
+    yield "html", "".join(f"&#{ord(c)};" for c in text).encode()
+    yield "html", "".join(f"&#x{ord(c):x};" for c in text).encode()
 
 
 def _aligned(encoded: bytes, offset: int, size: int) -> bytes:

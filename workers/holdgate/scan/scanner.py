@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 from holdgate.kernel.canonical import Json, parse_json
 from holdgate.kernel.errors import MalformedJson
-from holdgate.scan.engine import Budget, Engine, Hit
-from holdgate.scan.errors import ScanError, Unscannable
-from holdgate.scan.findings import SECRETS, Category, Finding, Severity, View
-from holdgate.scan.known import KnownSecrets
+from holdgate.scan.engine import Budget, Engine, Hit, Meter
+from holdgate.scan.errors import EngineFailed, ScanError, Unscannable
+from holdgate.scan.findings import SECRETS, Category, Finding, View
+from holdgate.scan.known import KnownDigests, KnownSecrets
 from holdgate.scan.ruleset import Rule, builtin_rules, check_rules
-from holdgate.scan.views import JsonView, Segment
+from holdgate.scan.stream import scan_stream
+from holdgate.scan.views.document import Leaf, leaves
+from holdgate.scan.views.layer import Place
+from holdgate.scan.views.search import Exact, Search, Sighting, is_by_name, strongest
 
-_RANK = {category: rank for rank, category in enumerate(Category)}
-_GENERIC = ("assigned-", "named-", "authorization-header", "basic-credentials")
-_NAMED = "named-"
+_UNDONE_BY_PARSING = frozenset({View.JSON, View.UNICODE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,106 +36,144 @@ class Present:
 class Scanner:
     """Finds secrets and personal data. Holds no text between calls; threads may share one.
 
-    `known_secrets`: raw bytes of secrets to match exactly, in all their forms; kept in memory only.
+    `known_secrets`: raw bytes of secrets to match exactly, in all their forms; kept in memory only. `known_digests`:
+    forms of secrets that are looked up by their digests. `fast`: with hyperscan, where that is installed and passes.
     """
 
     def __init__(
         self,
         known_secrets: Iterable[bytes] = (),
         *,
+        known_digests: Iterable[KnownDigests] = (),
         rules: Sequence[Rule] | None = None,
         budget: Budget | None = None,
         fast: bool = False,
     ) -> None:
         self._rules = builtin_rules() if rules is None else check_rules(rules)
-        self._known = KnownSecrets(known_secrets)
-        self._budget = budget
+        known = KnownSecrets(known_secrets)
+        self._exact: list[Exact] = [*((known,) if known else ()), *known_digests]
+        self._budget = budget or Budget()
         self._fast = fast
-
-    @cached_property
-    def _engine(self) -> Engine:
-        return Engine(self._rules, self._budget)
 
     def scan(self, text: str | bytes) -> list[Finding]:
         """Findings in all views of `text`, sorted by place. ScanError when it could not be scanned to its end."""
-        return self.scan_raw(text)
+        data = _as_bytes(text)
+        found = strongest(self._search.sightings(data, self._meter(data)))
+        return _in_characters(text, data, [_finding(each.hit, each.place, View.RAW) for each in found])
 
     def scan_raw(self, text: str | bytes) -> list[Finding]:
         """Findings in `text` as it stands: nothing decoded, nothing normalised."""
-        found = _strongest(self._hits(self._engine, text))
-        return [Finding(hit.detector, hit.category, hit.severity, hit.start, hit.end) for hit in found]
-
-    def scan_stream(self, chunks: Iterable[bytes]) -> Iterator[Finding]:
-        """Findings in the raw view of a text that comes in pieces, with bounded memory; offsets in the whole."""
-        yield from self.scan_raw(b"".join(chunks))
+        data = _as_bytes(text)
+        found = strongest(self._search.raw(data, self._meter(data)))
+        return _in_characters(text, data, [_finding(each.hit, each.place, View.RAW) for each in found])
 
     def scan_json(self, value: bytes) -> list[Finding]:
-        """Findings in the values and keys of a JSON document, unescaped. Unscannable when it is not JSON."""
+        """Findings in the values and keys of a JSON document, in all views. Unscannable when it is not JSON."""
         try:
-            return self.scan_value(parse_json(value))
+            parse_json(value)
         except MalformedJson as error:
             raise Unscannable(str(error)) from error
+        return self._scan_document(value)
 
     def scan_value(self, value: Json) -> list[Finding]:
         """The same for a parsed JSON value."""
-        view = JsonView(value)
-        found = (
-            Finding(
-                hit.detector, hit.category, hit.severity, *_whole(hit, segment, start, end), segment.path, segment.via
-            )
-            for hit in _strongest(self._hits(self._engine, view.text))
-            for segment, start, end in view.locate(hit.start, hit.end)
-        )
-        return list(dict.fromkeys(found))
+        # The text that is looked at; nothing is hashed.
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), check_circular=False)  # noqa: TID251
+        return self._scan_document(text.encode("utf-8", "surrogatepass"))
 
     def present(self, *texts: str | bytes | None) -> Present:
-        """What of each kind is in any of `texts`. Made for the submit path; stops as soon as nothing is left to learn.
+        """What of each kind is in any of `texts`. Made for the submit path: stops when there is nothing left to learn.
 
         All three where a text is beyond the budget: what is not known to be clean is not clean.
         """
-        secrets = pii = platform = False
+        seen: set[Category] = set()
         try:
             for text in texts:
-                for finding in self.scan(text) if text is not None else ():
-                    platform = platform or finding.category is Category.PLATFORM_SECRET
-                    secrets = secrets or finding.category in SECRETS
-                    pii = pii or finding.category is Category.PII
+                if text is not None and not self._all_seen(seen):
+                    self._see(_as_bytes(text), seen)
         except ScanError:
-            return Present(True, True, True)
-        return Present(secrets, pii, platform)
+            return Present(secrets=True, pii=True, platform=True)
+        return Present(not SECRETS.isdisjoint(seen), Category.PII in seen, Category.PLATFORM_SECRET in seen)
 
     def has_secrets(self, *texts: str | bytes | None) -> bool:
         """Whether `present` says that there are secrets."""
         return self.present(*texts).secrets
 
-    def _hits(self, engine: Engine, text: str | bytes) -> Iterator[Hit]:
-        wide, data = (None, text) if isinstance(text, bytes) else (text, text.encode("latin-1", "replace"))
-        if self._known:
-            for form, start, end in self._known.spans(data, wide):
-                detector = f"platform-secret-{form}"
-                yield Hit(detector, Category.PLATFORM_SECRET, Severity.CRITICAL, start, end)
-        yield from engine.hits(data)
+    def scan_stream(self, chunks: Iterable[bytes]) -> Iterator[Finding]:
+        """Findings in the raw view of a text that comes in pieces, in bounded memory; offsets in the whole."""
+        for hit in scan_stream(self._search.engine, chunks):
+            yield Finding(hit.detector, hit.category, hit.severity, hit.start, hit.end)
+
+    @cached_property
+    def _search(self) -> Search:
+        return Search(self._rules, self._exact, Engine(self._rules, self._budget, fast=self._fast))
+
+    def _meter(self, data: bytes) -> Meter:
+        return Meter(self._budget, len(data))
+
+    def _scan_document(self, data: bytes) -> list[Finding]:
+        found = strongest(self._search.sightings(data, self._meter(data)))
+        return _located(data, found) if found else []
+
+    def _see(self, data: bytes, seen: set[Category]) -> None:
+        for each in self._search.sightings(data, self._meter(data)):
+            seen.add(each.hit.category)
+            if self._all_seen(seen):
+                return
+
+    def _all_seen(self, seen: set[Category]) -> bool:
+        secrets = Category.PLATFORM_SECRET in seen or (not self._exact and not SECRETS.isdisjoint(seen))
+        return secrets and Category.PII in seen
 
 
-def _whole(hit: Hit, segment: Segment, start: int, end: int) -> tuple[int, int]:
-    """A value that is secret by its name is secret to its end."""
-    if hit.detector.startswith(_NAMED) and segment.via == View.VALUE and start == 0:
-        return 0, segment.end - segment.start
-    return start, end
+def _as_bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
 
 
-def _strongest(hits: Iterable[Hit]) -> list[Hit]:
-    """Without repeats and without those that lie inside a hit that says more; sorted by place."""
-    kept: list[Hit] = []
-    ordered = sorted(set(hits), key=lambda hit: (hit.start, -hit.end, _weight(hit)))
-    for hit in ordered:
-        # Earlier in the order means starting no later; only neighbours that reach this far can hold it.
-        covering = [other for other in kept[-8:] if other.start <= hit.start and hit.end <= other.end]
-        if any(_weight(other) <= _weight(hit) for other in covering):
-            continue
-        kept.append(hit)
-    return kept
+def _finding(hit: Hit, place: Place, view: str) -> Finding:
+    via = ">".join((view, *place.via))
+    return Finding(hit.detector, hit.category, hit.severity, place.start, place.end, "", via, place.trail)
 
 
-def _weight(hit: Hit) -> tuple[int, bool, str]:
-    return _RANK[hit.category], hit.detector.startswith(_GENERIC), hit.detector
+def _in_characters(text: str | bytes, data: bytes, findings: list[Finding]) -> list[Finding]:
+    """The same findings, with offsets in `text`; `data` is its UTF-8, which they have offsets in."""
+    if isinstance(text, bytes) or data.isascii() or not findings:
+        return findings
+    at, characters = 0, 0
+    offsets: dict[int, int] = {}
+    for byte in sorted({offset for finding in findings for offset in (finding.start, finding.end)}):
+        characters += sum(map(_begins_character, data[at:byte]))
+        offsets[byte], at = characters, byte
+    return [replace(finding, start=offsets[finding.start], end=offsets[finding.end]) for finding in findings]
+
+
+def _begins_character(byte: int) -> bool:
+    return byte & 0xC0 != 0x80
+
+
+def _located(data: bytes, found: Sequence[Sighting]) -> list[Finding]:
+    """Findings in the leaves that hold what was found in the text of the document."""
+    touched = list(leaves(data, [(each.place.start, each.place.end) for each in found]))
+    ends = [leaf.end for leaf in touched]
+    located: dict[Finding, None] = {}
+    for each in found:
+        first = bisect_right(ends, each.place.start)
+        for leaf in islice(touched, first, None):
+            if leaf.start >= each.place.end:
+                break
+            located[_in_leaf(each, leaf)] = None
+    if not located:
+        raise EngineFailed("what was found is nowhere in the document")
+    return list(located)
+
+
+def _in_leaf(each: Sighting, leaf: Leaf) -> Finding:
+    via, trail, size = each.place.via, each.place.trail, len(leaf.text.text)
+    if via and via[0] in _UNDONE_BY_PARSING:
+        via, trail = via[1:], trail[1:]
+    start, end = max(each.place.start, leaf.start), min(each.place.end, leaf.end)
+    start, end = leaf.text.span(start - leaf.start, end - leaf.start)
+    if not leaf.quoted or (start == 0 and leaf.view is View.VALUE and is_by_name(each.hit.detector)):
+        start, end = 0, size  # a number goes whole, and so does what is secret by its name
+    hit = each.hit
+    return Finding(hit.detector, hit.category, hit.severity, start, end, leaf.path, ">".join((leaf.view, *via)), trail)

@@ -1,0 +1,159 @@
+"""Pieces that stand side by side, as one: neighbouring JSON values, lines, strings that a program puts together.
+
+What always holds: only what a vendor's prefix or a known secret says counts, and only where it takes from more than one
+piece; each piece is told apart, so that each can be replaced. The text is put together at the speed of one
+substitution; the way back is made only where something begins.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from holdgate.kernel.patterns import MATCH_BYTES_MAX
+from holdgate.scan.engine import Engine, Hit, Meter
+from holdgate.scan.findings import View
+from holdgate.scan.ruleset import Rule
+from holdgate.scan.views.layer import Builder, Layer, Span
+from holdgate.scan.views.sure import heads_pattern
+
+PIECES_MAX = 12
+_BLOCK_HEAD = b"-----BEGIN"
+_BLOCK_PIECES_MAX = 400
+_TOKEN_BYTES_MAX = 2048
+"""How far behind its prefix a token that is put together may go on."""
+_SEAM = re.compile(
+    rb"[\"'`]\s{0,8}[)\]}]?\s{0,8}(?:[,+.&;]|\.\.|\|\||\\\r?\n)?\s{0,64}[(\[{]?\s{0,8}"
+    rb"(?:[\"'][^\"'\n]{0,80}[\"']\s{0,4}:\s{0,4})?[\"'`]"
+    rb"|\\?\r?\n[ \t]{0,64}(?:[-*>|#+] )?"
+)
+_REST = re.compile(rb"(?=[^\s]*[0-9])[A-Za-z0-9+/=_.-]{6,}")
+"""A piece that looks like the rest of a token, not like a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedHit:
+    """A hit and the layer it is in."""
+
+    hit: Hit
+    layer: Layer
+
+
+class Joiner:
+    """Looks for what is split. `engine`: of the sure `rules`, made when needed; `exact`: what is matched exactly."""
+
+    def __init__(
+        self, engine: Callable[[], Engine], rules: Sequence[Rule], exact: Callable[[bytes], Iterator[Hit]] | None
+    ) -> None:
+        self._engine = engine
+        self._heads = heads_pattern(rules)
+        self._exact = exact
+
+    def hits(self, layer: Layer, found: Sequence[Span], meter: Meter) -> Iterator[JoinedHit]:
+        """What takes from more than one piece of `layer`; `found`: where sure rules found something whole."""
+        glued = _SEAM.sub(b"", layer.data)
+        if len(glued) == len(layer.data):
+            return
+        exact = self._exact is not None and next(self._exact(glued), None) is not None
+        starts = [match.start() for match in self._heads.finditer(glued)]
+        if not exact and not starts:
+            return
+        meter.spend(len(glued))
+        pieces = _Pieces(layer)
+        if (
+            exact
+            and self._exact is not None
+            and (whole := pieces.joined(0, len(pieces.spans), bytes_max=0)) is not None
+        ):
+            yield from (JoinedHit(hit, whole) for hit in self._exact(whole.data) if whole.crosses(hit.start, hit.end))
+        ends = [end for _, end in found]
+        for start in starts:
+            place = pieces.place(start)
+            nearest = bisect_right(ends, place)
+            inside = nearest < len(found) and found[nearest][0] <= place
+            if not inside and pieces.has_seam(start, start + _TOKEN_BYTES_MAX):
+                yield from self._from(pieces, start, is_block=glued.startswith(_BLOCK_HEAD, start), meter=meter)
+
+    def _from(self, pieces: _Pieces, start: int, *, is_block: bool, meter: Meter) -> Iterator[JoinedHit]:
+        """The token that begins at `start`: of as few pieces as make one, and of what looks like its rest."""
+        first = pieces.index(start)
+        if is_block:
+            text = pieces.joined(first, first + _BLOCK_PIECES_MAX, start, glue=b"\n", bytes_max=MATCH_BYTES_MAX)
+            yield from self._crossing(text, meter)
+            return
+        last = pieces.index(start + _TOKEN_BYTES_MAX)
+        for stop in range(first + 2, min(first + PIECES_MAX, last + 1) + 1):
+            found = list(self._crossing(pieces.joined(first, stop, start), meter))
+            if found:
+                while stop < last and pieces.goes_on(stop):
+                    stop += 1
+                longer = list(self._crossing(pieces.joined(first, stop, start), meter))
+                yield from longer or found
+                return
+
+    def _crossing(self, layer: Layer | None, meter: Meter) -> Iterator[JoinedHit]:
+        if layer is None:
+            return
+        meter.spend(len(layer.data))
+        for hit in self._engine().hits(layer.data):
+            if layer.crosses(hit.start, hit.end):
+                meter.found()
+                yield JoinedHit(hit, layer)
+
+
+class _Pieces:
+    """What stands between the seams of a text, and where each piece begins in the text without seams."""
+
+    def __init__(self, layer: Layer) -> None:
+        seams = [match.span() for match in _SEAM.finditer(layer.data)]
+        self._layer = layer
+        self.spans: list[Span] = list(
+            zip([0, *(end for _, end in seams)], [*(start for start, _ in seams), len(layer.data)], strict=True)
+        )
+        self._starts = [0, *accumulate(end - start for start, end in self.spans)]
+
+    def index(self, position: int) -> int:
+        """The piece that `position` of the text without seams is in."""
+        return min(bisect_right(self._starts, position), len(self.spans)) - 1
+
+    def place(self, position: int) -> int:
+        """Where `position` of the text without seams is in the text."""
+        index = self.index(position)
+        return self.spans[index][0] + position - self._starts[index]
+
+    def has_seam(self, start: int, end: int) -> bool:
+        """Whether there is more than one piece between the two."""
+        return self.index(start) != self.index(end)
+
+    def goes_on(self, index: int) -> bool:
+        """Whether this piece looks like the rest of a token."""
+        if index >= len(self.spans):
+            return False
+        return _REST.fullmatch(self._layer.data, *self.spans[index]) is not None
+
+    def joined(
+        self, first: int, stop: int, start: int = 0, *, glue: bytes = b"", bytes_max: int = _TOKEN_BYTES_MAX
+    ) -> Layer | None:
+        """The pieces from `first` to before `stop`, the first one from `start` on, with a space at both ends."""
+        builder, data, high = Builder(), self._layer.data, 0
+        for index in range(first, min(stop, len(self.spans))):
+            low, high = self.spans[index]
+            if index == first:
+                low = low + max(0, start - self._starts[first])
+                builder.add(_before(data, low), low, low, View.JOINED)
+            else:
+                builder.add(glue, low, low, View.JOINED)
+            high = min(high, low + bytes_max) if bytes_max else high
+            builder.add(data[low:high], low, high, View.JOINED, 1)
+            if bytes_max and builder.size > bytes_max:
+                break
+        builder.add(b" ", high, high, View.JOINED)
+        return builder.layer(self._layer)
+
+
+def _before(data: bytes, position: int) -> bytes:
+    """What stands before a token decides whether it begins there; a seam ends what was before."""
+    return data[position - 1 : position] or b" "

@@ -1,0 +1,152 @@
+"""A text made from another by a decoder, and the way back from its offsets.
+
+What always holds: every offset of a layer leads to a span of the text that it was made from, and replacing that span
+there removes what stands at the offset here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from holdgate.scan.findings import View
+
+GAP = b"\n\x1e\n"
+"""Stands between pieces that do not belong together; `\\x1e` ends a named value."""
+COPY = ""
+"""The label of a piece that is as it was."""
+RUNS = frozenset({View.BASE64, View.HEX, View.GZIP, View.ZLIB, View.UTF})
+"""Decoders of whole runs; the others replace characters where they stand."""
+_ORDER = (View.PERCENT, View.HTML, View.NORMAL, View.JSON, View.UNICODE)
+
+Span: TypeAlias = tuple[int, int]
+_Piece: TypeAlias = tuple[int, int, int, str]
+"""Start and end in the parent; bytes there for each byte here, 0 for all bytes there for any here; label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A span of the outermost text, the decoders on the way to it and where it stands in what each of them made."""
+
+    start: int
+    end: int
+    via: tuple[str, ...] = ()
+    trail: tuple[Span, ...] = ()
+
+
+class Layer:
+    """`data` is what the engine sees. `depth`: runs that were decoded on the way here; `chain`: steps of any kind.
+
+    `textual`: whether it is text; what is not is looked at by sure rules only. `of_runs`: each piece is a decoded run.
+    """
+
+    __slots__ = ("_pieces", "chain", "data", "depth", "of_runs", "parent", "starts", "textual")
+
+    def __init__(
+        self,
+        data: bytes,
+        parent: Layer | None = None,
+        starts: list[int] | None = None,
+        pieces: list[_Piece] | None = None,
+        *,
+        textual: bool = True,
+    ) -> None:
+        self.data = data
+        self.parent = parent
+        self.starts = starts or [0]
+        self._pieces = pieces or [(0, len(data), 1, COPY)]
+        self.textual = textual
+        self.of_runs = self._pieces[0][3] in RUNS
+        self.depth: int = 0 if parent is None else parent.depth + self.of_runs
+        self.chain: int = 0 if parent is None else parent.chain + 1
+
+    def place(self, start: int, end: int) -> Place:
+        """Where `start` to `end` stands in the outermost text."""
+        layer, via, trail = self, [], []
+        while layer.parent is not None:
+            low, high, inner, label = layer._up(start, end)
+            if label != COPY:
+                via.append(label)
+                trail.append(inner)
+            start, end, layer = low, high, layer.parent
+        return Place(start, end, tuple(reversed(via)), tuple(reversed(trail)))
+
+    def piece_end(self, at: int) -> int:
+        """Where the piece that `at` is in ends."""
+        index = bisect_right(self.starts, at)
+        return self.starts[index] if index < len(self.starts) else len(self.data)
+
+    def is_copied(self, start: int, end: int) -> bool:
+        """Whether `start` to `end` stands in the parent as it is here, and so do its neighbours."""
+        if self.parent is None:
+            return False
+        index = bisect_right(self.starts, start) - 1
+        origin, stop, width, _ = self._pieces[index]
+        return width == 1 and self.starts[index] < start and end - self.starts[index] < stop - origin
+
+    def crosses(self, start: int, end: int) -> bool:
+        """Whether `start` to `end` takes from more than one place of the parent."""
+        return len(self.origins(start, end)) > 1
+
+    def origins(self, start: int, end: int) -> list[Span]:
+        """The spans of the parent that `start` to `end` takes from, one for each piece."""
+        found = []
+        for index in range(bisect_right(self.starts, start) - 1, bisect_right(self.starts, end - 1)):
+            stop = self.starts[index + 1] if index + 1 < len(self.starts) else len(self.data)
+            low, high, _, _ = self._up(max(start, self.starts[index]), min(end, stop))
+            if low < high:
+                found.append((low, high))
+        return found
+
+    def _up(self, start: int, end: int) -> tuple[int, int, Span, str]:
+        first = bisect_right(self.starts, start) - 1
+        last = bisect_right(self.starts, end - 1) - 1
+        known, (low, high, width, _) = start, self._pieces[first]
+        if width:
+            low = min(high, low + (start - self.starts[first]) * width)
+        else:
+            known = self.starts[first]
+        origin, high, width, _ = self._pieces[last]
+        if width:
+            high = min(high, origin + (end - self.starts[last]) * width)
+        labels = {piece[3] for piece in self._pieces[first : last + 1]} - {COPY}
+        label = min(labels, key=_rank, default=COPY)
+        return low, high, (start - known, end - known), label
+
+
+class Builder:
+    """Puts a layer together, piece by piece."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._pieces: list[_Piece] = []
+        self._starts: list[int] = []
+        self.size = 0
+
+    def add(self, data: bytes, start: int, end: int, label: str, width: int = 0) -> None:
+        """`data` stands for `start` to `end` of the parent; each byte for `width` bytes, or all for all (0)."""
+        if data or label != COPY:
+            self._starts.append(self.size)
+            self._pieces.append((start, end, width, label))
+            self._parts.append(data)
+            self.size += len(data)
+
+    def copy(self, data: bytes, start: int, end: int) -> None:
+        """`start` to `end` of `data`, the parent's, as it is."""
+        self.add(data[start:end], start, end, COPY, 1)
+
+    def gap(self, at: int) -> None:
+        """What follows does not belong to what was before; `at`: where the parent is."""
+        if self.size:
+            self.add(GAP, at, at, COPY)
+
+    def layer(self, parent: Layer, *, textual: bool = True) -> Layer | None:
+        """The layer; None where nothing was added."""
+        if not self._pieces:
+            return None
+        return Layer(b"".join(self._parts), parent, self._starts, self._pieces, textual=textual)
+
+
+def _rank(label: str) -> int:
+    return _ORDER.index(label) if label in _ORDER else -1

@@ -1,0 +1,217 @@
+"""Runs of encoded bytes: base64, hex, compressed, wide characters. Decoded as wholes, where there is text in them.
+
+What always holds: a run is decoded only where a cheap pattern says that there is text in it (chance has it at one place
+in 32,768), so identifiers and hashes cost nothing; what comes out is counted before it is kept; what is not text is
+looked at by sure rules only.
+"""
+
+from __future__ import annotations
+
+import binascii
+import contextlib
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import re2
+
+from holdgate.scan.engine import Meter
+from holdgate.scan.findings import View
+from holdgate.scan.ruleset import latin1_options
+from holdgate.scan.views.layer import Builder, Layer
+
+_CHUNK_BYTES = 64 * 1024
+_TEXT_SHARE_MIN = 0.75
+_LETTER = r"[A-Za-z0-9+/_-]"
+_BASE64 = (
+    # Five times three bytes below 128: in each group, three of the four letters have a bit that must be 0.
+    r"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]){5}"
+    # The first bytes of gzip and zlib.
+    rf"|H4sI{_LETTER}{{16}}|\be(?:J[w-z]|A[E-H]|N[o-r]|F[4-7]){_LETTER}{{16}}"
+)
+_BASE64_RUN = re.compile(rb"[A-Za-z0-9+/_-]+(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+={0,2}(?=\s*(?:$|[\r\n\"'\\<),;])))*={0,2}")
+_BASE64_JUNK = re.compile(rb"[^A-Za-z0-9+/_-]+")
+_URLSAFE = bytes.maketrans(b"-_", b"+/")
+_BETWEEN = r"(?:, ?|[:; -])?(?:0x|\\{1,2}x)?"
+_HEX = (
+    rf"[2-7][0-9a-fA-F](?:{_BETWEEN}[2-7][0-9a-fA-F]){{9}}"
+    rf"|1[fF]{_BETWEEN}8[bB]{_BETWEEN}08(?:{_BETWEEN}[0-9a-fA-F]{{2}}){{10}}"
+    r"|\b78(?:01|5[eE]|9[cC]|[dD][aA])[0-9a-fA-F]{20}"
+)
+_HEX_RUN = re.compile(rb"[0-9a-fA-F]{2}(?:(?:, ?|[:; -]|\r?\n[ \t]*)?(?:0x|\\{1,2}x)?[0-9a-fA-F]{2})*")
+_HEX_JUNK = re.compile(rb"0x|[^0-9a-fA-F]+")
+_TEXT_BYTES = bytes((9, 10, 13, 30, *range(32, 127)))
+_WIDE = re.compile(
+    rb"(?:[\t\n\r\x20-\x7e]\x00{3}){6,}|(?:\x00{3}[\t\n\r\x20-\x7e]){6,}"
+    rb"|(?:[\t\n\r\x20-\x7e]\x00){6,}|(?:\x00[\t\n\r\x20-\x7e]){6,}"
+)
+_ASCII = re.compile(rb"[\x00-\x7f]*")
+_GZIP = re.compile(rb"\x1f\x8b\x08|\x1f\xc2\x8b\x08")
+_ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An encoded run of a text and what it stands for; `width`: bytes there for each byte here, 0 where it varies."""
+
+    start: int
+    end: int
+    data: bytes
+    view: View
+    width: int = 0
+
+
+def decoded(layer: Layer, meter: Meter) -> list[Layer]:
+    """Layers of all that is encoded in `layer`: one for the texts of each decoder and one for what is not text."""
+    builders: dict[tuple[View, bool], Builder] = {}
+    for run in _runs(layer, meter):
+        builder = builders.setdefault((run.view, _is_text(run.data)), Builder())
+        builder.gap(run.start)
+        builder.add(run.data, run.start, run.end, run.view, run.width)
+    made = (builder.layer(layer, textual=textual) for (_, textual), builder in builders.items())
+    return [each for each in made if each is not None]
+
+
+def decode(view: str, data: bytes) -> bytes:
+    """What a run that `decoded` found stands for; ValueError when it stands for nothing."""
+    match view:
+        case View.BASE64:
+            return _unbase64(data)
+        case View.HEX:
+            return _unhex(data)
+        case View.UTF:
+            return data.replace(b"\x00", b"")
+        case View.GZIP | View.ZLIB:
+            return _inflated(_as_bytes(data), None)
+        case _:
+            raise ValueError(f"no decoder is called `{view}`")
+
+
+def _runs(layer: Layer, meter: Meter) -> Iterator[Run]:
+    data = layer.data
+    yield from _base64_runs(layer, meter)
+    yield from _hex_runs(layer, meter)
+    yield from _packed_runs(layer, meter)
+    if b"\x00" in data:
+        for match in _WIDE.finditer(data):
+            text = match.group().replace(b"\x00", b"")
+            meter.decoded(len(text))
+            yield Run(match.start(), match.end(), text, View.UTF, len(match.group()) // len(text))
+
+
+def _base64_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
+    """Each run at each alignment at which there is text in it."""
+    data, find, stop, letters, position = layer.data, _compiled(_BASE64), 0, 0, 0
+    seen: set[int] = set()
+    while (match := find.search(data, position)) is not None:
+        start = match.start()
+        if start >= stop:
+            whole = _BASE64_RUN.match(data, start)
+            stop, letters = whole.end() if whole else match.end(), 0
+            seen.clear()
+        else:
+            letters += len(_BASE64_JUNK.sub(b"", data[position:start]))
+        position = start
+        if letters % 4 not in seen and not layer.is_copied(start, stop):
+            seen.add(letters % 4)
+            run = Run(start, stop, _unbase64(data[start:stop]), View.BASE64)
+            yield from _with_head(run, data, meter)
+        # Text at this alignment goes on to the first byte above 127; another alignment begins behind it.
+        step = 4 * max(1, _ascii_bytes(data[start:stop]) // 3)
+        letters += len(_BASE64_JUNK.sub(b"", data[start : start + step]))
+        position = start + step
+
+
+def _ascii_bytes(run: bytes) -> int:
+    match = _ASCII.match(_unbase64(run))
+    return match.end() if match else 0
+
+
+def _with_head(run: Run, data: bytes, meter: Meter) -> Iterator[Run]:
+    """`run`, and once more with the group ahead: a byte above 127 is in that, and text may stand behind the byte."""
+    meter.decoded(len(run.data))
+    yield run
+    start = run.start - 4
+    if start >= 0 and not _BASE64_JUNK.search(data[start : run.start]):
+        meter.decoded(len(run.data))
+        yield Run(start, run.end, _unbase64(data[start : run.end]), View.BASE64)
+
+
+def _hex_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
+    data, stop = layer.data, 0
+    for match in _compiled(_HEX).finditer(data):
+        if match.start() < stop:
+            continue
+        whole = _HEX_RUN.match(data, match.start())
+        stop = whole.end() if whole else match.end()
+        if not layer.is_copied(match.start(), stop):
+            text = _unhex(data[match.start() : stop])
+            meter.decoded(len(text))
+            yield Run(match.start(), stop, text, View.HEX)
+
+
+def _packed_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
+    """Compressed bytes: gzip wherever it begins, zlib where a run begins with it."""
+    data, stop = layer.data, 0
+    for match in _GZIP.finditer(data):
+        start = match.start()
+        if start >= stop and not layer.is_copied(start, match.end()):
+            stop = layer.piece_end(start) if layer.of_runs else len(data)
+            if text := _inflated(_as_bytes(data[start:stop]), meter):
+                yield Run(start, stop, text, View.GZIP)
+    for start in layer.starts if layer.of_runs or layer.parent is None else ():
+        if data.startswith(_ZLIB, start) and int.from_bytes(data[start : start + 2]) % 31 == 0:
+            stop = layer.piece_end(start)
+            if text := _inflated(data[start:stop], meter):
+                yield Run(start, stop, text, View.ZLIB)
+
+
+def _as_bytes(packed: bytes) -> bytes:
+    """Bytes that were written as the characters of the same numbers, as bytes again."""
+    if packed.startswith(b"\x1f\xc2"):
+        return packed.decode("utf-8", "ignore").encode("latin-1", "ignore")
+    return packed
+
+
+def _inflated(data: bytes, meter: Meter | None) -> bytes:
+    """As much of it as there is: what was cut off or damaged ends there."""
+    inflater = zlib.decompressobj(wbits=47)
+    parts: list[bytes] = []
+    with contextlib.suppress(zlib.error):
+        while data and not inflater.eof:
+            part = inflater.decompress(data, _CHUNK_BYTES)
+            if meter is not None:
+                meter.decoded(len(part))
+            parts.append(part)
+            data = inflater.unconsumed_tail
+    return b"".join(parts)
+
+
+def _unbase64(data: bytes) -> bytes:
+    letters = _BASE64_JUNK.sub(b"", data).translate(_URLSAFE)
+    if len(letters) % 4 == 1:
+        letters = letters[:-1]
+    return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
+
+
+def _unhex(data: bytes) -> bytes:
+    digits = _HEX_JUNK.sub(b"", data)
+    return binascii.unhexlify(digits[: len(digits) // 2 * 2])
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether nearly all of it can be read; text in UTF-8 counts."""
+    if not data:
+        return False
+    if not data.isascii():
+        with contextlib.suppress(UnicodeDecodeError):
+            data = data.decode("utf-8").encode("ascii", "ignore") or b" "
+    return len(data.translate(None, _TEXT_BYTES)) <= (1 - _TEXT_SHARE_MIN) * len(data)
+
+
+@cache
+def _compiled(pattern: str) -> Any:
+    return re2.compile(pattern.encode("ascii"), latin1_options())
