@@ -77,12 +77,21 @@ class Retries:
 
 def perform(request: Request, retries: Retries) -> Operation[dict[str, Any]]:
     """The JSON object of the reply to `request`; tries again, with growing pauses, while a part is away."""
+    return (yield from _performed(request, retries, _object_of))
+
+
+def perform_bytes(request: Request, retries: Retries) -> Operation[bytes]:
+    """The bytes of the reply, likewise."""
+    return (yield from _performed(request, retries, _body_of))
+
+
+def _performed(request: Request, retries: Retries, read: Callable[[Reply | Lost | None], Value]) -> Operation[Value]:
     until_s = retries.now_s() + retries.for_s
     failures = 0
     while True:
         reply = yield request
         try:
-            return _object_of(reply)
+            return read(reply)
         except Unavailable as error:
             may_repeat = request.is_repeatable or not isinstance(reply, Lost) or not reply.was_sent
             pause_s = (error.retry_after_s or 0) + retries.fraction() * min(BACKOFF_S * 2**failures, BACKOFF_S_MAX)
@@ -116,18 +125,22 @@ def refusal_of(reply: Reply) -> ApiError:
     return error_of(reply.status, shown, _retry_after_s(reply.headers.get("retry-after")))
 
 
-def _object_of(reply: Reply | Lost | None) -> dict[str, Any]:
+def _body_of(reply: Reply | Lost | None) -> bytes:
     if not isinstance(reply, Reply):
         reason = "no reply" if reply is None else reply.reason
         raise Unavailable(0, {"code": "unreachable", "detail": f"the API cannot be reached: {reason}"})
     if not 200 <= reply.status < 300:
         raise refusal_of(reply)
+    return reply.body
+
+
+def _object_of(reply: Reply | Lost | None) -> dict[str, Any]:
     try:
-        value = json.loads(reply.body)
+        value = json.loads(_body_of(reply))
     except ValueError as error:
-        raise _unexpected(reply.status, "a reply that is not JSON") from error
+        raise _unexpected(200, "a reply that is not JSON") from error
     if not isinstance(value, dict):
-        raise _unexpected(reply.status, "a reply that is not an object")
+        raise _unexpected(200, "a reply that is not an object")
     return value
 
 

@@ -101,6 +101,15 @@ class RunError(_Shown):
     trace: str = ""
 
 
+class ArtifactInfo(_Shown):
+    """A file that a run left: `artifact` of the client gives its bytes."""
+
+    name: str
+    media_type: str | None = None
+    bytes: int = 0
+    digest: str = ""
+
+
 class Output(_Shown):
     """What the output gate let through of a job's result. `verdict` says whether something was redacted."""
 
@@ -111,6 +120,7 @@ class Output(_Shown):
     logs: tuple[str, ...] = ()
     error: RunError | None = None
     verdict: Any = None
+    artifacts: tuple[ArtifactInfo, ...] = ()
 
 
 class Approval(_Shown):

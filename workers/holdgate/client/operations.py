@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from holdgate.client.approving import ApprovalOperations
 from holdgate.client.errors import JobNotSucceeded, Throttled, WaitTimeout
-from holdgate.client.exchange import Operation, Pause, Request, Retries, model_of, perform
+from holdgate.client.exchange import Operation, Pause, Request, Retries, model_of, perform, perform_bytes
 from holdgate.client.models import Cancelled, Decision, JobInfo, Output, Page, Submitted, time_text
 from holdgate.client.performing import API
 from holdgate.client.standing import StandingOperations
@@ -153,6 +153,11 @@ class Operations(ApprovalOperations, StandingOperations):
     def get_output(self, job_id: str) -> Operation[Output]:
         """What the output gate let through so far; of a failed job its logs and error. Does not wait."""
         return model_of(Output, (yield from self._get(f"{_job(job_id)}/result")))
+
+    def artifact(self, job_id: str, name: str) -> Operation[bytes]:
+        """A file that the run left and the output gate let through; `get_output` lists them. NotFound."""
+        path = f"{_job(job_id)}/artifacts/{quote(name, safe='')}"
+        return (yield from perform_bytes(Request("GET", path, headers={"Accept": "*/*"}), self._retries))
 
     def cancel(self, job_id: str, *, reason: str | None = None) -> Operation[Cancelled]:
         """Ask for the job to stop: at once when it does not run, otherwise its worker is told; `wait` for the end."""

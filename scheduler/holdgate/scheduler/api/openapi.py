@@ -14,6 +14,7 @@ _IN_PATH = re.compile(r"\{(\w+)\}")
 _PATH_SCHEMAS: dict[str, dict[str, Any]] = {
     "session_id": {"type": "string", "pattern": "^ses_[0-9a-f-]{36}$"},
     "job_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^/]+$"},
+    "artifact": {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[^/]+$"},
     "grant_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^/]+$"},
     "delegation_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^/]+$"},
     "name": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"},

@@ -86,6 +86,11 @@ class ResultView:
     error: dict[str, Any] | None
     finished_ms: int
 
+    @property
+    def artifacts(self) -> tuple[dict[str, Any], ...]:
+        """Files that may be read: `name`, `media_type`, `bytes`, `digest` in the object store."""
+        return tuple(self.verdict.get("artifacts", ()))
+
 
 def job_view(fields: list[Any], outbox: bytes | None) -> JobView | None:
     """Of the values of VIEW_FIELDS and the score in the outbox; None when there is no such job."""

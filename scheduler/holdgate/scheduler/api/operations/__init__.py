@@ -9,6 +9,7 @@ from __future__ import annotations
 from holdgate.scheduler.api.calls import Operation
 from holdgate.scheduler.api.operations.approval_facts import APPROVAL_FACTS
 from holdgate.scheduler.api.operations.approvals import APPROVALS
+from holdgate.scheduler.api.operations.artifacts import ARTIFACTS
 from holdgate.scheduler.api.operations.bulk import BULK
 from holdgate.scheduler.api.operations.delegations import DELEGATIONS
 from holdgate.scheduler.api.operations.grants import GRANTS
@@ -25,6 +26,7 @@ __all__ = ["OPERATIONS"]
 
 OPERATIONS: tuple[Operation, ...] = (
     *JOBS,
+    *ARTIFACTS,
     *APPROVALS,
     *APPROVAL_FACTS,
     *BULK,

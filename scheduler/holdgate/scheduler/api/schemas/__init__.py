@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdgate.scheduler.api.schemas.approval_facts import APPROVAL_FACTS_COMPONENTS
 from holdgate.scheduler.api.schemas.approvals import APPROVALS_COMPONENTS
+from holdgate.scheduler.api.schemas.artifacts import ARTIFACTS_COMPONENTS
 from holdgate.scheduler.api.schemas.bulk import BULK_COMPONENTS
 from holdgate.scheduler.api.schemas.decisions import DECISIONS_COMPONENTS
 from holdgate.scheduler.api.schemas.delegations import DELEGATIONS_COMPONENTS
@@ -22,6 +23,7 @@ __all__ = ["COMPONENTS", "ref"]
 COMPONENTS: dict[str, Schema] = {
     **DECISIONS_COMPONENTS,
     **JOBS_COMPONENTS,
+    **ARTIFACTS_COMPONENTS,
     **APPROVALS_COMPONENTS,
     **APPROVAL_FACTS_COMPONENTS,
     **BULK_COMPONENTS,

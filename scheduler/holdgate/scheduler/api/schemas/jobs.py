@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdgate.kernel import limits
 from holdgate.kernel.records import Priority, Verdict
+from holdgate.scheduler.api.schemas.artifacts import ARTIFACTS
 from holdgate.scheduler.api.schemas.shapes import (
     ACTOR,
     ANY,
@@ -156,6 +157,7 @@ JOBS_COMPONENTS: dict[str, Schema] = {
             "value_shown": {**BOOLEAN, "description": "Whether there is one."},
             "value_bytes": {**nullable(COUNT), "description": "Its length."},
             "value_left_out": {**BOOLEAN, "description": "Longer than `value_bytes_max`, and so not in the reply."},
+            "artifacts": ARTIFACTS,
             "logs": TEXTS,
             "error": nullable(OBJECT),
             "finished_at": TIME,

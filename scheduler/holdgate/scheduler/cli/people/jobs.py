@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,9 +12,10 @@ import typer
 from holdgate.client import Client
 from holdgate.client.models import JobInfo, Output
 from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.errors import InvalidInput
 from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.exits import Exit, exit_of_state, help_text
-from holdgate.scheduler.cli.people.output import Out, json_text
+from holdgate.scheduler.cli.people.output import Out, json_text, note
 from holdgate.scheduler.cli.people.submit import submit_command
 from holdgate.scheduler.cli.people.times import clock_text, seconds_of
 from holdgate.scheduler.cli.people.watch import watch_command
@@ -117,6 +120,29 @@ def result_command(
     return exit_of_state(output.state)
 
 
+@app.command("artifact")
+@calls_api("agent")
+def artifact_command(
+    session: Session,
+    job_id: JobId,
+    name: Annotated[str, typer.Argument(help="Which file; `holdgate jobs result JOB --json` lists them")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to save it; `-` is standard output")],
+    force: Annotated[bool, typer.Option("--force", help="Over a file that is there")] = False,
+) -> None:
+    """Save a file that the run left and the output gate let through."""
+    data = session.client.jobs.artifact(job_id, name)
+    if str(output) == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with output.open("wb" if force else "xb") as file:
+            file.write(data)
+    except OSError as error:
+        raise InvalidInput(f"cannot write `{output}`: {(error.strerror or '').lower()}") from error
+    note(f"{len(data)} bytes in `{output}`")
+
+
 def print_output(out: Out, output: Output) -> None:
     """The value; of a job that failed its error."""
     if out.as_json:
@@ -125,6 +151,8 @@ def print_output(out: Out, output: Output) -> None:
         out.say(f"{output.error.type}: {output.error.message}", style="red")
     else:
         out.lines(json_text(output.value))
+    for each in () if out.as_json else output.artifacts:
+        note(f"artifact {each.name}, {each.bytes} bytes: `holdgate jobs artifact {output.job_id} {each.name} -o FILE`")
 
 
 def _jobs(client: Client, filters: dict[str, str | None], limit: int) -> Iterator[JobInfo]:
