@@ -7,10 +7,10 @@ import re
 import time
 
 import pytest
-import re2
 
 from holdgate.scan.anchors import cheap_anchor
-from holdgate.scan.engine import PATTERN_MEMORY_BYTES, SENTINEL, _options, _re2_set
+from holdgate.scan.confirm import Pattern
+from holdgate.scan.engine import SENTINEL, _re2_set
 from holdgate.scan.examples import matching
 from holdgate.scan.ruleset import builtin_rules
 
@@ -49,12 +49,12 @@ def test_the_cheap_anchor_fires_where_the_rule_does() -> None:
     chance = random.Random(1)
     for rule in builtin_rules():
         pattern = rule.anchor or rule.regex
-        cheap = re2.compile(cheap_anchor(pattern).encode(), _options(PATTERN_MEMORY_BYTES))
+        cheap = Pattern(cheap_anchor(pattern))
         for _ in range(4):
             text = matching(pattern, chance)
             for around in (text, f"see {text} now", text.upper()):
                 if re.search(pattern, around, re.ASCII):
-                    assert cheap.search(around.encode()), (rule.id, around)
+                    assert cheap.matches(around.encode()), (rule.id, around)
 
 
 def test_a_text_full_of_words_that_begin_rules_does_not_slow_the_set() -> None:

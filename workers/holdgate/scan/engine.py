@@ -15,36 +15,26 @@ which are looked up in the piece before the `regex` runs. `python -m bench.scan 
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import re2
 
 from holdgate.kernel.patterns import ANCHOR_BYTES_MAX, BEFORE_BYTES_MAX, NEAR_BYTES_MAX
 from holdgate.scan.anchors import cheap_anchor
+from holdgate.scan.confirm import CompiledRule, holds, latin1, words
 from holdgate.scan.errors import EngineFailed, RulesInvalid, ScanIncomplete, ScanTimedOut
 from holdgate.scan.findings import Category, Severity
 from holdgate.scan.ruleset import Rule
-from holdgate.scan.validators import VALIDATORS, entropy
 
 PIECE_BYTES = 2048
 SET_MEMORY_BYTES = 32 * 1024 * 1024
 """Of the set's automaton, which keeps what it has seen; ordinary text takes one or two."""
-PATTERN_MEMORY_BYTES = 2 * 1024 * 1024
-"""Of one rule's automata; beyond it RE2 goes on without them, slower."""
 _KEYWORD_REACH = 1024
 SENTINEL = b"\n\x00holdgate sentinel\x00"
 SENTINEL_PATTERN = SENTINEL.replace(b"\x00", b"\\x00").replace(b"\n", b"\\n")
-TAG_OPENING = b"[redacted:"
-_TAG = re.compile(rb"\[redacted:[a-z_]{1,24}:[0-9a-f]{16}\]")
-_TAG_BYTES_MAX = 64
-_BLOB_SIDE = 40
-_BLOB_ENTROPY = 4.3
-_BLOB = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 
 
 class AnchorSet(Protocol):
@@ -126,34 +116,6 @@ class Meter:
             raise ScanIncomplete("the text has more findings than the budget")
 
 
-class _Compiled:
-    """A rule with its patterns, compiled when it first fires: most rules of most processes never do."""
-
-    __slots__ = ("context", "groups", "pattern", "ready", "rule", "stops", "unless", "validate")
-
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
-        self.validate: Callable[[str], bool] | None = VALIDATORS[rule.validator] if rule.validator else None
-        self.ready = False
-        self.pattern: Any = None
-        self.groups: tuple[int, ...] = ()
-        self.stops: tuple[Any, ...] = ()
-        self.context: Any = None
-        self.unless: Any = None
-
-    def compile(self) -> None:
-        """Once; a second thread that does it too does no harm."""
-        try:
-            self.pattern = _compiled(self.rule.regex)
-            self.stops = tuple(map(_compiled, self.rule.stop))
-            self.context = _compiled(self.rule.context) if self.rule.context is not None else None
-            self.unless = _compiled(self.rule.unless) if self.rule.unless is not None else None
-        except re2.error as error:
-            raise EngineFailed(f"a pattern of the rule `{self.rule.id}` does not compile; lint the rules") from error
-        self.groups = _value_groups(self.rule, self.pattern.groups)
-        self.ready = True
-
-
 @dataclass(slots=True)
 class _Piece:
     """A piece of the text, from `start` to before `last`: a match belongs to the piece that it begins in."""
@@ -173,7 +135,7 @@ class _Piece:
         if self.lowered is None:
             before = self.start - BEFORE_BYTES_MAX - NEAR_BYTES_MAX
             self.lowered = self.data[max(0, before) : self.last + _KEYWORD_REACH + NEAR_BYTES_MAX].lower()
-        return any(word in self.lowered for word in _words(rule))
+        return any(word in self.lowered for word in words(rule))
 
 
 class Engine:
@@ -181,7 +143,7 @@ class Engine:
 
     def __init__(self, rules: Sequence[Rule], budget: Budget | None = None, *, fast: bool = False) -> None:
         self.budget = budget or Budget()
-        self._rules = tuple(map(_Compiled, rules))
+        self._rules = tuple(map(CompiledRule, rules))
         self._sentinel = len(self._rules)
         anchors = [cheap_anchor(rule.anchor or rule.regex) for rule in rules]
         try:
@@ -220,22 +182,22 @@ class Engine:
         fired.remove(self._sentinel)
         return fired
 
-    def _confirm(self, compiled: _Compiled, piece: _Piece, meter: Meter) -> Iterator[Hit]:
-        rule, data, last = compiled.rule, piece.data, piece.last
+    def _confirm(self, compiled: CompiledRule, piece: _Piece, meter: Meter) -> Iterator[Hit]:
+        rule, data = compiled.rule, piece.data
         if not piece.may_hold(rule):
             return
         if not compiled.ready:
             compiled.compile()
         position = max(0, piece.start - rule.before)
-        end = min(len(data), last + ANCHOR_BYTES_MAX + rule.max_len)
+        last, end = min(len(data), piece.last), min(len(data), piece.last + ANCHOR_BYTES_MAX + rule.max_len)
         while position < last:
-            match = compiled.pattern.search(data, position, end)
-            whole = match.span() if match else (last, end)
+            spans = compiled.pattern.spans(data, position, end)
+            whole = spans[0] if spans else (last, end)
             meter.spend(whole[1] - position)
             if whole[0] >= last:
                 return
-            span = _value_span(compiled, match)
-            if _holds(compiled, data, whole, span):
+            span = next(spans[group] for group in compiled.groups if spans[group][0] >= 0)
+            if holds(compiled, data, whole, span):
                 meter.found()
                 yield Hit(rule.id, rule.category, rule.severity, *span)
                 position = max(span[1], position + 1)
@@ -245,7 +207,7 @@ class Engine:
 
 def _re2_set(anchors: Sequence[str]) -> AnchorSet:
     """The set of `anchors` and, behind them, the sentinel."""
-    found = re2.Set.SearchSet(_options(SET_MEMORY_BYTES))
+    found = re2.Set.SearchSet(latin1(SET_MEMORY_BYTES))
     for anchor in anchors:
         found.Add(anchor.encode("ascii"))
     found.Add(SENTINEL_PATTERN)
@@ -253,83 +215,3 @@ def _re2_set(anchors: Sequence[str]) -> AnchorSet:
     if found.Match(SENTINEL) != [len(anchors)]:
         raise EngineFailed("the pattern engine does not find its own sentinel")
     return cast("AnchorSet", found)
-
-
-def _compiled(pattern: str) -> Any:
-    return re2.compile(pattern.encode("ascii"), _options(PATTERN_MEMORY_BYTES))
-
-
-@cache
-def _options(memory_bytes: int) -> Any:
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.log_errors = False
-    options.max_mem = memory_bytes
-    return options
-
-
-@cache
-def _words(rule: Rule) -> tuple[bytes, ...]:
-    return tuple(word.lower().encode("latin-1", "replace") for word in rule.keywords)
-
-
-def _value_groups(rule: Rule, groups: int) -> tuple[int, ...]:
-    """The groups that may be the value, in order; the whole match in the end."""
-    return (*range(1, groups + 1), 0) if rule.group is None else (rule.group, 0)
-
-
-def _value_span(compiled: _Compiled, match: Any) -> tuple[int, int]:
-    start, end = next(found for group in compiled.groups if (found := match.span(group))[0] >= 0)
-    return start, end
-
-
-def _holds(compiled: _Compiled, data: bytes, match: tuple[int, int], span: tuple[int, int]) -> bool:
-    """Whether what was matched is what the rule means. What costs least is asked first."""
-    if _in_blob(data, span) or _in_tag(data, span) or not _in_context(compiled, data, match, span):
-        return False
-    raw = data[span[0] : span[1]]
-    if any(stop.search(raw) for stop in compiled.stops):
-        return False
-    value = raw.decode("latin-1")
-    if compiled.rule.entropy and entropy(value) < compiled.rule.entropy:
-        return False
-    return compiled.validate is None or compiled.validate(value)
-
-
-def _in_context(compiled: _Compiled, data: bytes, match: tuple[int, int], span: tuple[int, int]) -> bool:
-    """Whether what stands around the match is what `keywords`, `context` and `unless` of the rule ask for."""
-    rule = compiled.rule
-    if rule.keywords:
-        around = data[max(0, match[0] - rule.near) : match[1] + rule.near].lower()
-        if not any(word in around for word in _words(rule)):
-            return False
-    if compiled.context is None and compiled.unless is None:
-        return True
-    ahead = data[max(0, span[0] - rule.near) : span[0]]
-    if compiled.unless is not None and compiled.unless.search(ahead):
-        return False
-    return compiled.context is None or bool(compiled.context.search(ahead))
-
-
-def _in_blob(data: bytes, span: tuple[int, int]) -> bool:
-    """Whether the match lies inside a long run of base64: prefixes of a few letters turn up there by chance."""
-    start, end = span
-    return _is_blob(data[max(0, start - _BLOB_SIDE) : start]) or _is_blob(data[end : end + _BLOB_SIDE])
-
-
-def _in_tag(data: bytes, span: tuple[int, int]) -> bool:
-    """Whether the match lies inside the tag of an earlier redaction, which names a secret and holds none."""
-    start, end = span
-    opening = data.rfind(TAG_OPENING, max(0, start - _TAG_BYTES_MAX), start)
-    tag = _TAG.match(data, opening) if opening >= 0 else None
-    return tag is not None and end <= tag.end()
-
-
-def _is_blob(side: bytes) -> bool:
-    """Chance looks like chance: a path of words, though of the same letters, has less entropy."""
-    return (
-        len(side) == _BLOB_SIDE
-        and _BLOB.issuperset(side)
-        and not (side.islower() or side.isupper() or side.isalpha())
-        and entropy(side.decode("ascii")) >= _BLOB_ENTROPY
-    )
