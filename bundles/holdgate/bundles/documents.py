@@ -19,7 +19,8 @@ from holdgate.bundles.errors import DocumentInvalid
 from holdgate.kernel import limits
 from holdgate.kernel.canonical import SAFE_INTEGER_MAX, Json
 from holdgate.kernel.errors import PolicyInvalid
-from holdgate.kernel.ruleform import Place, parse_rules
+from holdgate.kernel.forms import Place
+from holdgate.kernel.ruleform import parse_rules
 from holdgate.kernel.rules import BundleRules
 
 CODES = (

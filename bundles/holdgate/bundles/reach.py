@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from holdgate.bundles.errors import BundleOutOfScope, BundleRefused
 from holdgate.bundles.root import ApproverRole, Scope
 from holdgate.kernel.records import ApprovalRequirement
-from holdgate.kernel.rules import BundleRules, OutputRule, Rule
+from holdgate.kernel.rules import AllowFinding, BundleRules, Destination, Detector, DetectorMode, OutputRule, Rule
 from holdgate.kernel.standing import ESCALATION_ROLE
 from holdgate.kernel.topics import ONE, REST
 
@@ -21,7 +21,7 @@ RESERVED_ID = "holdgate."
 
 def verify_ids(rules: BundleRules) -> None:
     """BundleRefused when a rule takes an id that is kept for the kernel's own rules."""
-    for name in [*(rule.id for rule in rules.rules), *(rule.id for rule in rules.output_rules)]:
+    for name in rules.ids:
         if name.lower().startswith(RESERVED_ID):
             raise BundleRefused(f"rule `{name}`: no id begins with `{RESERVED_ID}`", code="bundle_rule_id")
 
@@ -61,9 +61,16 @@ def _escalation(approval: ApprovalRequirement, allowed: Mapping[str, ApproverRol
 def verify_reach(rules: BundleRules, scope: Scope) -> None:
     """BundleOutOfScope when a rule reaches outside `scope`. One that names no tenant or topic reaches all of them."""
     for rule in rules.rules:
-        _verify_rule(rule, rule.match.tenants, rule.match.topics, scope)
-    for output_rule in rules.output_rules:
-        _verify_rule(output_rule, output_rule.tenants, output_rule.topics, scope)
+        _verify_rule(rule.id, rule.match.tenants, rule.match.topics, scope)
+    others: tuple[OutputRule | AllowFinding | Destination | Detector | DetectorMode, ...] = (
+        *rules.output_rules,
+        *rules.allow_findings,
+        *rules.destinations,
+        *rules.detectors,
+        *rules.detector_modes,
+    )
+    for item in others:
+        _verify_rule(item.id, item.tenants, item.topics, scope)
 
 
 def covers(outer: Scope, inner: Scope) -> bool:
@@ -82,11 +89,11 @@ def covers_pattern(outer: str, inner: str) -> bool:
     return len(wide) == len(narrow)
 
 
-def _verify_rule(rule: Rule | OutputRule, tenants: Iterable[str], topics: Iterable[str], scope: Scope) -> None:
+def _verify_rule(rule: str, tenants: Iterable[str], topics: Iterable[str], scope: Scope) -> None:
     if not _covers_tenants(scope, list(tenants) or EVERYWHERE.tenants):
-        raise BundleOutOfScope(f"rule `{rule.id}` reaches tenants outside the bundle's scope", code="bundle_reach")
+        raise BundleOutOfScope(f"rule `{rule}` reaches tenants outside the bundle's scope", code="bundle_reach")
     if not _covers_topics(scope, list(topics) or EVERYWHERE.topics):
-        raise BundleOutOfScope(f"rule `{rule.id}` reaches topics outside the bundle's scope", code="bundle_reach")
+        raise BundleOutOfScope(f"rule `{rule}` reaches topics outside the bundle's scope", code="bundle_reach")
 
 
 def _reaches_within(tenants: Iterable[str], topics: Iterable[str], scope: Scope) -> bool:

@@ -19,9 +19,10 @@ from holdgate.bundles.schematext import TEXTS
 from holdgate.bundles.testing.cases import FINDINGS, OUTPUT_FIELDS, CasesFile
 from holdgate.bundles.testing.expected import JobExpected, OutputExpected
 from holdgate.kernel import limits
+from holdgate.kernel.dataclass import DataClass
 from holdgate.kernel.records import ALLOWING, Priority, Verdict
-from holdgate.kernel.ruleform import RulesDocument
-from holdgate.kernel.ruletypes import Actor, LabelKey, Name, Pattern, Seconds, SecretName, Tag, Topic
+from holdgate.kernel.ruleform import CONTENTS, RulesDocument
+from holdgate.kernel.ruletypes import Actor, Fingerprint, LabelKey, Name, Pattern, Seconds, SecretName, Tag, Topic
 
 Schema: TypeAlias = dict[str, Any]
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -64,7 +65,7 @@ def _bundle() -> Schema:
 def _rules() -> Schema:
     schema = _tidied(RulesDocument, "Rules of a policy bundle.")
     kinds = schema["$defs"]
-    schema["anyOf"] = [{"required": ["rules"]}, {"required": ["output_rules"]}]
+    schema["anyOf"] = [{"required": [name]} for name in CONTENTS]
     for name in ("Not", "Mcp", "Constraints", "EscalateTo"):
         kinds[name]["minProperties"] = 1
     kinds["Remediation"]["anyOf"] = [{"required": [name]} for name in ("topic", "capability", "labels")]
@@ -77,8 +78,10 @@ def _tests() -> Schema:
     schema = _tidied(CasesFile, "Tests of a policy bundle.")
     job = _definition("Job", {name: _or_null(_JOB[name]) for name in _JOB})
     facts: Schema = {name: _or_null(_JOB[name]) for name in sorted(OUTPUT_FIELDS)}
-    finding = _definition("Finding", {name: _plain(Tag) for name in ("category", "severity", "detector")})
-    finding["required"] = list(finding["properties"])
+    said = {name: _plain(Tag) for name in ("category", "severity", "detector")}
+    finding = _definition("Finding", {**said, "fingerprints": _list_of(Fingerprint, limits.FINGERPRINTS_MAX)})
+    finding["required"] = list(said)
+    facts["input_class"] = {"enum": [str(item) for item in DataClass]}
     facts[FINDINGS] = {"type": "array", "maxItems": 1000, "items": {"$ref": f"{_REFERENCE}Finding"}}
     kinds = _without_null(schema)["$defs"]
     schema["properties"]["now"].update(TIME)

@@ -349,6 +349,10 @@ def parse_bundle_rules(file: BundleFile) -> BundleRules:
         combining=parts[0].combining,
         rules=tuple(rule for part in parts for rule in part.rules),
         output_rules=tuple(rule for part in parts for rule in part.output_rules),
+        allow_findings=tuple(item for part in parts for item in part.allow_findings),
+        destinations=tuple(item for part in parts for item in part.destinations),
+        detectors=tuple(item for part in parts for item in part.detectors),
+        detector_modes=tuple(item for part in parts for item in part.detector_modes),
     )
 
 

@@ -8,6 +8,7 @@ no bundle makes a finding of the floor. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -17,9 +18,12 @@ from holdgate.kernel.ids import Digest
 from holdgate.kernel.records import Severity
 from holdgate.kernel.topics import matches
 
-__all__ = ["CATEGORIES", "PREFIX", "Detector", "DetectorSet"]
+__all__ = ["CATEGORIES", "DETECTOR_ID", "KEYWORD_CHARS_MAX", "PREFIX", "Detector", "DetectorSet"]
 
 PREFIX = "custom."
+"""Of the ids of all detectors of bundles, and of no other."""
+DETECTOR_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
+KEYWORD_CHARS_MAX = 64
 CATEGORIES = ("secret", "pii", "untrusted_instructions")
 
 
@@ -45,6 +49,9 @@ class Detector:
     stop: tuple[str, ...] = ()
     tenants: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
+    bundle: str = ""
+    examples: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """(texts that it must find, texts that it must leave alone), as templates; only whoever lints it needs them."""
 
     def looks_at(self, tenant: str, topic: str) -> bool:
         """Whether outputs of `tenant` on `topic` are looked at with it."""
@@ -53,11 +60,12 @@ class Detector:
         return not self.topics or any(matches(pattern, topic) for pattern in self.topics)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain values, without the examples."""
         shown: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)
             shown[item.name] = list(value) if isinstance(value, tuple) else value
+        del shown["examples"]
         return {**shown, "severity": str(self.severity)}
 
     @classmethod

@@ -1,217 +1,253 @@
 """What happens to a result: the output rules of the bundles over built-in defaults and a floor.
 
-What always holds: a finding that no rule speaks of gets its default; rules may loosen a default but never the floor
-(private keys, credentials of the platform, what could not be scanned, what is too large are quarantined whatever a
-rule says); the whole result gets the strictest verdict of its findings. Pure.
+What always holds: a finding that no rule speaks of gets its default, one that rules speak of the strictest of them;
+nothing loosens the floor (private keys, credentials of the platform, what could not be scanned, what is too large are
+quarantined whatever a bundle says); the whole result gets the strictest verdict of its findings and of the rules about
+whole outputs, and is quarantined where its data class is above that of its destination. What a bundle lets through
+(`allow_findings`), or how it sets a detector (`detector_modes`), lifts defaults and that bundle's own rules, never
+those of another bundle. Pure; the time comes in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from holdgate.kernel.dataclass import DataClass, class_found, class_of, highest
-from holdgate.kernel.errors import InvalidInput
-from holdgate.kernel.ids import Digest, Tenant
+from holdgate.kernel.dataclass import DESTINATION_DEFAULT, DataClass, class_found, class_of, highest
+from holdgate.kernel.outputfacts import DESTINATION_LABEL, Finding, OutputDecision, OutputFacts
+from holdgate.kernel.outputrules import (
+    DEFAULT_UNKNOWN,
+    DEFAULTS,
+    FLOOR,
+    MARKED,
+    STRICTNESS,
+    AllowFinding,
+    Destination,
+    Mode,
+    OutputRule,
+    OutputVerdict,
+    default_of,
+    has_labels,
+    is_within,
+    names,
+)
 from holdgate.kernel.policy import Policy
-from holdgate.kernel.rules import OutputRule, OutputVerdict
-from holdgate.kernel.topics import matches
 
-__all__ = ["Finding", "OutputDecision", "OutputFacts", "OutputVerdict", "decide_output"]
+__all__ = [
+    "CLASSIFICATION_LABEL",
+    "DEFAULTS",
+    "DEFAULT_UNKNOWN",
+    "DESTINATION_LABEL",
+    "DESTINATION_RULE",
+    "FLOOR",
+    "STRICTNESS",
+    "Finding",
+    "OutputDecision",
+    "OutputFacts",
+    "OutputVerdict",
+    "class_of_destination",
+    "decide_output",
+]
 
-STRICTNESS = {OutputVerdict.QUARANTINE: 2, OutputVerdict.REDACT: 1, OutputVerdict.ALLOW: 0}
-FLOOR = frozenset({"private_key", "platform_secret", "platform_credential", "unscannable", "oversize"})
-"""Categories that are always quarantined."""
-DEFAULTS: Mapping[tuple[str, str | None], OutputVerdict] = {
-    ("secret", None): OutputVerdict.REDACT,
-    ("pii", "email"): OutputVerdict.ALLOW,
-    ("pii", None): OutputVerdict.REDACT,
-}
-"""By category and detector; None is any other detector of the category."""
-DEFAULT_UNKNOWN = OutputVerdict.REDACT
-"""For a category that nobody thought of."""
 CLASSIFICATION_LABEL = "classification"
-
-Finding = tuple[str, str, str]
-"""(detector, category, severity)."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutputFacts:
-    """All that output rules may look at. Never the output itself.
-
-    `findings` are the kinds that were found; a kind may stand there more than once. `fingerprints`: empty, or for each
-    of `findings` the fingerprints of all values behind it (empty: not told), so that who wants a verdict about single
-    values of a kind names it once a value. `destination`: the job's label of that name. `input_class`: the data class
-    of what the job was given, None where nobody knows. `shadow_detectors`: built-in detectors that only count unless a
-    bundle enforces them.
-    """
-
-    tenant: Tenant
-    topic: str
-    labels: Mapping[str, str]
-    classification: str | None
-    findings: tuple[Finding, ...] = ()
-    fingerprints: tuple[tuple[str, ...], ...] = ()
-    destination: str | None = None
-    input_class: str | None = None
-    shadow_detectors: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "tenant": self.tenant,
-            "topic": self.topic,
-            "labels": dict(self.labels),
-            "classification": self.classification,
-            "findings": [list(finding) for finding in self.findings],
-            "fingerprints": [list(values) for values in self.fingerprints],
-            "destination": self.destination,
-            "input_class": self.input_class,
-            "shadow_detectors": list(self.shadow_detectors),
-        }
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> Self:
-        """The facts of `as_dict`; InvalidInput when they are not."""
-        try:
-            return cls(
-                tenant=Tenant(_text(value["tenant"])),
-                topic=_text(value["topic"]),
-                labels={_text(key): _text(item) for key, item in dict(value["labels"]).items()},
-                classification=_text_or_none(value["classification"]),
-                findings=tuple(_finding(item) for item in value["findings"]),
-                fingerprints=tuple(tuple(map(_text, values)) for values in value.get("fingerprints", ())),
-                destination=_text_or_none(value.get("destination")),
-                input_class=_text_or_none(value.get("input_class")),
-                shadow_detectors=tuple(map(_text, value.get("shadow_detectors", ()))),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInput("not output facts") from error
+DESTINATION_RULE = "holdgate.destination-class"
+"""Stands among the rules where an output is above its destination's class. No bundle can have a rule of this id."""
+_MODES = list(Mode)
 
 
 @dataclass(frozen=True, slots=True)
-class OutputDecision:
-    """What happens to one result. `findings` are verdicts in the order of the findings that were given.
-
-    `data_class`: the highest of the input's and of what was found. `marks`: what to say about a result that is let
-    through, such as `untrusted_instructions`. `shadowed`: findings that only count, and `ignored`: those of detectors
-    that are off, not to be shown at all; both have the verdict `allow`. `allowed_by`: ids of the `allow_findings` used.
-    """
+class _Judged:
+    """What is said of one finding, or of the whole. `mode`: that of the finding's detector, as far as it holds."""
 
     verdict: OutputVerdict
-    findings: tuple[OutputVerdict, ...]
-    rules: tuple[str, ...]
     reason: str
-    snapshot: Digest
-    data_class: DataClass = DataClass.RESTRICTED
-    marks: tuple[str, ...] = ()
-    shadowed: tuple[Finding, ...] = ()
-    ignored: tuple[Finding, ...] = ()
+    rules: tuple[str, ...] = ()
+    mode: Mode = Mode.ENFORCE
     allowed_by: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "verdict": str(self.verdict),
-            "findings": [str(verdict) for verdict in self.findings],
-            "rules": list(self.rules),
-            "reason": self.reason,
-            "snapshot": self.snapshot,
-            "data_class": str(self.data_class),
-            "marks": list(self.marks),
-            "shadowed": [list(finding) for finding in self.shadowed],
-            "ignored": [list(finding) for finding in self.ignored],
-            "allowed_by": list(self.allowed_by),
-        }
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> Self:
-        """The decision of `as_dict`; InvalidInput when it is not one."""
-        try:
-            if set(value) != {item.name for item in fields(cls)}:
-                raise InvalidInput("not an output decision")
-            return cls(
-                verdict=OutputVerdict(value["verdict"]),
-                findings=tuple(map(OutputVerdict, value["findings"])),
-                rules=tuple(map(_text, value["rules"])),
-                reason=_text(value["reason"]),
-                snapshot=Digest(_text(value["snapshot"])),
-                data_class=DataClass(value["data_class"]),
-                marks=tuple(map(_text, value["marks"])),
-                shadowed=tuple(map(_finding, value["shadowed"])),
-                ignored=tuple(map(_finding, value["ignored"])),
-                allowed_by=tuple(map(_text, value["allowed_by"])),
-            )
-        except (TypeError, ValueError) as error:
-            raise InvalidInput("not an output decision") from error
+    mark: str | None = None
 
 
-def decide_output(policy: Policy, facts: OutputFacts) -> OutputDecision:
-    """The verdict about a result with these findings: per finding the strictest of its rules, else the default."""
-    candidates = [rule for rule in policy.output_rules if _looks_at(rule, facts)]
-    verdicts: list[OutputVerdict] = []
-    reasons: list[tuple[int, str, str | None]] = []
-    used: set[str] = set()
-    for finding in facts.findings:
-        verdict, reason, rules = _verdict(finding, candidates)
-        verdicts.append(verdict)
-        reasons.append((-STRICTNESS[verdict], reason, None))
-        used.update(rule.id for rule in rules)
-    whole = max(verdicts, key=STRICTNESS.__getitem__, default=OutputVerdict.ALLOW)
+def decide_output(policy: Policy, facts: OutputFacts, now_ms: int) -> OutputDecision:
+    """The verdict about a result with these findings, at `now_ms`."""
+    lifts = _Lifts(policy, facts, now_ms)
+    data_class = _data_class(facts, lifts)
+    rules = [rule for rule in policy.output_rules if _looks_at(rule, facts, data_class)]
+    judged = [_judge(place, facts, rules, lifts) for place in range(len(facts.findings))]
+    said = [*_of_whole(policy, facts, rules, data_class), *judged]
+    verdict = max((each.verdict for each in said), key=STRICTNESS.__getitem__, default=OutputVerdict.ALLOW)
     return OutputDecision(
-        verdict=whole,
-        findings=tuple(verdicts),
-        rules=tuple(sorted(used)),
-        reason=min(reasons)[1] if reasons else "nothing found",
+        verdict=verdict,
+        findings=tuple(each.verdict for each in judged),
+        rules=tuple(sorted({name for each in said for name in each.rules})),
+        reason=min((each.reason for each in said if each.verdict is verdict), default="nothing found"),
         snapshot=policy.snapshot,
-        data_class=_data_class(facts),
+        data_class=data_class,
+        marks=tuple(sorted({each.mark for each in judged if each.mark is not None})),
+        shadowed=_of_mode(facts, judged, Mode.SHADOW),
+        ignored=_of_mode(facts, judged, Mode.IGNORE),
+        allowed_by=tuple(sorted({name for each in judged for name in each.allowed_by})),
     )
 
 
-def _data_class(facts: OutputFacts) -> DataClass:
-    known = class_of(facts.classification if facts.input_class is None else facts.input_class)
-    return highest([known, class_found(category for _, category, _ in facts.findings)])
+def class_of_destination(policy: Policy, facts: OutputFacts) -> DataClass:
+    """What may go there: of each bundle the entry that names it most closely counts, over bundles the lowest class.
+
+    A destination that no bundle names is public.
+    """
+    closest: dict[str, Destination] = {}
+    for item in policy.destinations:
+        if names(item.name, facts.destination or "") and is_within(
+            item.tenants, item.topics, facts.tenant, facts.topic
+        ):
+            other = closest.get(item.bundle)
+            if other is None or (_closeness(item), -item.data_class.height) > (
+                _closeness(other),
+                -other.data_class.height,
+            ):
+                closest[item.bundle] = item
+    return min(
+        (item.data_class for item in closest.values()), key=lambda each: each.height, default=DESTINATION_DEFAULT
+    )
 
 
-def _verdict(finding: Finding, candidates: list[OutputRule]) -> tuple[OutputVerdict, str, list[OutputRule]]:
+class _Lifts:
+    """What bundles let through of this output at this time."""
+
+    def __init__(self, policy: Policy, facts: OutputFacts, now_ms: int) -> None:
+        self._shipped_in_shadow = frozenset(facts.shadow_detectors)
+        self._owners = {detector.id: detector.bundle for detector in policy.detectors}
+        self._modes = [
+            item
+            for item in policy.detector_modes
+            if (item.expires_ms is None or now_ms < item.expires_ms)
+            and is_within(item.tenants, item.topics, facts.tenant, facts.topic)
+        ]
+        self.allowing = [
+            item
+            for item in policy.allow_findings
+            if now_ms < item.expires_ms
+            and is_within(item.tenants, item.topics, facts.tenant, facts.topic)
+            and has_labels(item.labels, facts.labels)
+        ]
+
+    def mode(self, finding: Finding) -> tuple[Mode, frozenset[str] | None]:
+        """How the detector is set, and the bundles whose rules that lifts; None: those of all.
+
+        The strictest setting wins. Who brought a detector decides whether it counts yet, whatever others say of its
+        category.
+        """
+        detector, category, _ = finding
+        if category in FLOOR:
+            return Mode.ENFORCE, frozenset()
+        found = [item for item in self._modes if item.detector == detector]
+        if not found:
+            return (Mode.SHADOW if detector in self._shipped_in_shadow else Mode.ENFORCE), None
+        mode = min((item.mode for item in found), key=_MODES.index)
+        setters = frozenset(item.bundle for item in found if item.mode is mode)
+        return mode, None if self._owners.get(detector) in setters else setters
+
+
+def _data_class(facts: OutputFacts, lifts: _Lifts) -> DataClass:
+    given = class_of(facts.classification if facts.input_class is None else facts.input_class)
+    counted = (finding for finding in facts.findings if lifts.mode(finding)[0] is Mode.ENFORCE)
+    return highest([given, class_found(category for _, category, _ in counted)])
+
+
+def _of_whole(
+    policy: Policy, facts: OutputFacts, rules: Sequence[OutputRule], data_class: DataClass
+) -> Iterator[_Judged]:
+    """What keeps the output back whatever was found in it."""
+    for rule in rules:
+        if rule.is_of_whole and rule.verdict is OutputVerdict.QUARANTINE:
+            yield _Judged(rule.verdict, rule.reason, (rule.id,))
+    if facts.destination is None:
+        return
+    allowed = class_of_destination(policy, facts)
+    if data_class.height > allowed.height:
+        reason = f"destination_class: `{data_class}` output for a destination of class `{allowed}`"
+        yield _Judged(OutputVerdict.QUARANTINE, reason, (DESTINATION_RULE,))
+
+
+def _judge(place: int, facts: OutputFacts, rules: Iterable[OutputRule], lifts: _Lifts) -> _Judged:
+    finding = facts.findings[place]
+    detector, category, _ = finding
+    matching = [rule for rule in rules if _speaks_of(rule, finding)]
+    ids = tuple(rule.id for rule in matching)
+    if category in FLOOR:
+        return _Judged(OutputVerdict.QUARANTINE, f"`{category}` is always quarantined", ids)
+    mode, setters = lifts.mode(finding)
+    if mode is not Mode.ENFORCE and not _holding(matching, setters):
+        return _Judged(OutputVerdict.ALLOW, f"`{detector}` is set to `{mode}`", ids, mode)
+    mark = category if category in MARKED else None
+    verdict, reason = _strictest(matching, finding)
+    if verdict is OutputVerdict.ALLOW and mark is None:
+        return _Judged(verdict, reason, ids)
+    values = frozenset(facts.fingerprints[place]) if facts.fingerprints else frozenset()
+    for bundle in sorted({item.bundle for item in lifts.allowing}):
+        own = [item for item in lifts.allowing if item.bundle == bundle and _is_for(item, finding)]
+        used = _covering(own, values)
+        if used and not _holding(matching, frozenset({bundle})):
+            return _Judged(OutputVerdict.ALLOW, used[0].reason, ids, allowed_by=tuple(item.id for item in used))
+    return _Judged(verdict, reason, ids, mark=mark)
+
+
+def _strictest(matching: Sequence[OutputRule], finding: Finding) -> tuple[OutputVerdict, str]:
+    detector, category, _ = finding
+    if not matching:
+        return default_of(category, detector), f"the default for `{category}`"
+    deciding = min(matching, key=lambda rule: (-STRICTNESS[rule.verdict], rule.id))
+    return deciding.verdict, deciding.reason
+
+
+def _holding(matching: Iterable[OutputRule], lifted: frozenset[str] | None) -> bool:
+    """Whether a rule keeps back what bundles let through whose own rules are `lifted` (None: all rules are)."""
+    if lifted is None:
+        return False
+    return any(rule.bundle not in lifted and rule.verdict is not OutputVerdict.ALLOW for rule in matching)
+
+
+def _covering(entries: Sequence[AllowFinding], values: frozenset[str]) -> list[AllowFinding]:
+    """The entries that let all of the values through: one for any value, or those that name each; none otherwise."""
+    for item in entries:
+        if not item.fingerprints:
+            return [item]
+    named = [item for item in entries if item.fingerprints & values]
+    return named if values and values <= frozenset().union(*(item.fingerprints for item in named)) else []
+
+
+def _is_for(item: AllowFinding, finding: Finding) -> bool:
+    detector, category, _ = finding
+    return (not item.detectors or detector in item.detectors) and (not item.categories or category in item.categories)
+
+
+def _speaks_of(rule: OutputRule, finding: Finding) -> bool:
     detector, category, severity = finding
-    matching = [
-        rule
-        for rule in candidates
-        if (not rule.categories or category in rule.categories)
+    return (
+        (not rule.categories or category in rule.categories)
         and (not rule.detectors or detector in rule.detectors)
         and (not rule.severities or severity in rule.severities)
-    ]
-    if category in FLOOR:
-        return OutputVerdict.QUARANTINE, f"`{category}` is always quarantined", matching
-    if not matching:
-        default = DEFAULTS.get((category, detector), DEFAULTS.get((category, None), DEFAULT_UNKNOWN))
-        return default, f"the default for `{category}`", matching
-    deciding = min(matching, key=lambda rule: (-STRICTNESS[rule.verdict], rule.id))
-    return deciding.verdict, deciding.reason, matching
-
-
-def _looks_at(rule: OutputRule, facts: OutputFacts) -> bool:
-    return (
-        (not rule.tenants or facts.tenant in rule.tenants)
-        and (not rule.topics or any(matches(pattern, facts.topic) for pattern in rule.topics))
-        and all(facts.labels.get(key) in values for key, values in rule.labels)
-        and (not rule.classifications or facts.classification in rule.classifications)
     )
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise InvalidInput("a text was expected")
-    return value
+def _looks_at(rule: OutputRule, facts: OutputFacts, data_class: DataClass) -> bool:
+    return (
+        is_within(rule.tenants, rule.topics, facts.tenant, facts.topic)
+        and has_labels(rule.labels, facts.labels)
+        and (not rule.classifications or facts.classification in rule.classifications)
+        and (not rule.data_classes or data_class in rule.data_classes)
+        and (not rule.destinations or _goes_to(rule.destinations, facts.destination))
+    )
 
 
-def _text_or_none(value: Any) -> str | None:
-    return None if value is None else _text(value)
+def _goes_to(patterns: Iterable[str], destination: str | None) -> bool:
+    return destination is not None and any(names(pattern, destination) for pattern in patterns)
 
 
-def _finding(value: Any) -> Finding:
-    detector, category, severity = value
-    return _text(detector), _text(category), _text(severity)
+def _closeness(item: Destination) -> tuple[bool, int]:
+    """Larger for what names fewer destinations."""
+    return not item.name.endswith("*"), len(item.name)
+
+
+def _of_mode(facts: OutputFacts, judged: Sequence[_Judged], mode: Mode) -> tuple[Finding, ...]:
+    pairs = zip(facts.findings, judged, strict=True)
+    return tuple(dict.fromkeys(finding for finding, each in pairs if each.mode is mode))

@@ -11,13 +11,24 @@ from dataclasses import dataclass, field
 
 from holdgate.kernel import limits
 from holdgate.kernel.canonical import digest
+from holdgate.kernel.detectors import DetectorSet
 from holdgate.kernel.errors import PolicyInvalid
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.index import Index
 from holdgate.kernel.match import Check
 from holdgate.kernel.records import STRICTEST_FIRST, Verdict
 from holdgate.kernel.ruleform import parse_rules
-from holdgate.kernel.rules import BundleRules, Combining, OutputRule, OutputVerdict, Rule
+from holdgate.kernel.rules import (
+    AllowFinding,
+    BundleRules,
+    Combining,
+    Destination,
+    Detector,
+    DetectorMode,
+    OutputRule,
+    OutputVerdict,
+    Rule,
+)
 
 __all__ = [
     "BundleRules",
@@ -63,18 +74,27 @@ class Policy:
     default: Verdict
     rules: tuple[Rule, ...]
     output_rules: tuple[OutputRule, ...]
+    allow_findings: tuple[AllowFinding, ...]
+    destinations: tuple[Destination, ...]
+    detectors: tuple[Detector, ...]
+    detector_modes: tuple[DetectorMode, ...]
     reads: frozenset[str]
     reads_now: bool
     compiled: tuple[CompiledRule, ...] = field(repr=False)
     index: Index = field(repr=False, compare=False)
+
+    @property
+    def detector_set(self) -> DetectorSet:
+        """What outputs are scanned with beside the built-in detectors."""
+        named = frozenset().union(*(item.fingerprints for item in self.allow_findings))
+        return DetectorSet(self.snapshot, tuple(sorted(self.detectors, key=lambda item: item.id)), named)
 
 
 def compile_policy(bundles: Sequence[BundleRules], *, snapshot: Digest, default: Verdict = Verdict.DENY) -> Policy:
     """The policy of `bundles`; PolicyInvalid when an id is taken twice or there are too many rules."""
     _verify_unique(bundles)
     compiled = [_compile(bundle, position) for bundle in bundles for position in range(len(bundle.rules))]
-    if len(compiled) > limits.RULES_MAX:
-        raise PolicyInvalid([((), f"more than {limits.RULES_MAX} rules in all bundles together")])
+    _verify_number(bundles)
     compiled.sort(key=lambda item: (STRICTNESS[item.rule.decision], item.rule.id))
     rules = tuple(item.rule for item in compiled)
     reads = frozenset().union(*(_reads(rule) for rule in rules))
@@ -83,6 +103,10 @@ def compile_policy(bundles: Sequence[BundleRules], *, snapshot: Digest, default:
         default=default,
         rules=rules,
         output_rules=tuple(rule for bundle in bundles for rule in bundle.output_rules),
+        allow_findings=tuple(item for bundle in bundles for item in bundle.allow_findings),
+        destinations=tuple(item for bundle in bundles for item in bundle.destinations),
+        detectors=tuple(item for bundle in bundles for item in bundle.detectors),
+        detector_modes=tuple(item for bundle in bundles for item in bundle.detector_modes),
         reads=reads,
         reads_now=any(rule.when is not None and rule.when.reads_now for rule in rules),
         compiled=tuple(compiled),
@@ -114,12 +138,29 @@ def _verify_unique(bundles: Sequence[BundleRules]) -> None:
         if bundle.name in names:
             problems.append(((bundle.name,), "two bundles have this name"))
         names.add(bundle.name)
-        for name in [*(rule.id for rule in bundle.rules), *(rule.id for rule in bundle.output_rules)]:
+        for name in bundle.ids:
             if name in owner:
                 problems.append(((bundle.name, name), f"the id `{name}` is also taken in bundle `{owner[name]}`"))
             owner[name] = bundle.name
     if problems:
         raise PolicyInvalid(problems)
+
+
+def _verify_number(bundles: Sequence[BundleRules]) -> None:
+    for what, limit in _LIMITS.items():
+        most = getattr(limits, limit)
+        if sum(len(getattr(bundle, what)) for bundle in bundles) > most:
+            raise PolicyInvalid([((), f"more than {most} {what.replace('_', ' ')} in all bundles together")])
+
+
+_LIMITS = {
+    "rules": "RULES_MAX",
+    "output_rules": "RULES_MAX",
+    "allow_findings": "ALLOW_FINDINGS_MAX",
+    "destinations": "DESTINATIONS_MAX",
+    "detectors": "DETECTORS_MAX",
+    "detector_modes": "DETECTOR_MODES_MAX",
+}
 
 
 def _reads(rule: Rule) -> frozenset[str]:

@@ -6,21 +6,22 @@ with each problem and its place. No rule is ever skipped. No IO.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, TypeAlias, cast
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from holdgate.kernel import limits
+from holdgate.kernel import limits, outputform
+from holdgate.kernel.approverform import Approvers
 from holdgate.kernel.canonical import digest
 from holdgate.kernel.conditions import Condition
 from holdgate.kernel.errors import PolicyInvalid
+from holdgate.kernel.forms import Form, Place, in_our_words, label_values, refuse_empty, twice, without_value
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.match import Match
 from holdgate.kernel.records import (
     ALLOWING,
     NO_CONSTRAINTS,
-    SEVERE,
     ApprovalRequirement,
     Constraints,
     Over,
@@ -28,7 +29,7 @@ from holdgate.kernel.records import (
     Severity,
     Verdict,
 )
-from holdgate.kernel.rules import BundleRules, Combining, OutputRule, OutputVerdict, RateLimit, Rule
+from holdgate.kernel.rules import BundleRules, Combining, RateLimit, Rule
 from holdgate.kernel.ruletypes import (
     SOME,
     Actors,
@@ -49,20 +50,16 @@ from holdgate.kernel.ruletypes import (
     Values,
     one_of,
     printable,
+    seconds,
 )
 
-Place: TypeAlias = tuple[str | int, ...]
-APPROVER_ROLE = "approver"
-"""Who releases what a rule holds without saying for whom."""
 THROTTLE_KEYS = ("tenant", "actor", "topic", "capability")
-_QUORUM_MAX = 20
-_READING_S_MAX = 3600
 _RUNTIME_S_MAX = 30 * 86_400
 
 
 def parse_rules(data: Mapping[str, Any], bundle: str) -> BundleRules:
     """The rules of a document; PolicyInvalid with the place and the reason of every problem found."""
-    problems = list(_without_value(data, ()))
+    problems = list(without_value(data, ()))
     if problems:
         raise PolicyInvalid(problems)
     try:
@@ -80,6 +77,10 @@ def parse_rules(data: Mapping[str, Any], bundle: str) -> BundleRules:
             for rule, written in zip(document.rules or (), data.get("rules") or (), strict=True)
         ),
         output_rules=tuple(rule.frozen(bundle) for rule in document.output_rules or ()),
+        allow_findings=tuple(item.frozen(bundle) for item in document.allow_findings or ()),
+        destinations=tuple(item.frozen(name, bundle) for name, item in (document.destinations or {}).items()),
+        detectors=tuple(item.frozen(bundle) for item in document.detectors or ()),
+        detector_modes=tuple(item.frozen(bundle) for item in document.detector_modes or ()),
     )
 
 
@@ -88,11 +89,7 @@ def definition_of(bundle: str, written: Any) -> Digest:
     return digest({"bundle": bundle, "rule": written})
 
 
-class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True)
-
-
-class _Mcp(_Form):
+class _Mcp(Form):
     servers: Values | None = None
     tools: Values | None = None
     resources: Values | None = None
@@ -100,11 +97,11 @@ class _Mcp(_Form):
 
     @model_validator(mode="after")
     def _says_something(self) -> _Mcp:
-        _refuse_empty(self)
+        refuse_empty(self)
         return self
 
 
-class _Match(_Form):
+class _Match(Form):
     tenants: Names | None = None
     topics: Annotated[list[Pattern], SOME] | None = None
     capabilities: Tags | None = None
@@ -129,7 +126,7 @@ class _Match(_Form):
             capabilities=frozenset(self.capabilities or ()),
             risk_tags=frozenset(self.risk_tags or ()),
             requires=frozenset(self.requires or ()),
-            labels=_label_values(self.labels),
+            labels=label_values(self.labels),
             actors=frozenset(self.actors or ()),
             actor_types=frozenset(self.actor_types or ()),
             principals=frozenset(self.principals or ()),
@@ -145,7 +142,7 @@ class _Match(_Form):
 class _Not(_Match):
     @model_validator(mode="after")
     def _says_something(self) -> _Not:
-        _refuse_empty(self)
+        refuse_empty(self)
         return self
 
 
@@ -154,89 +151,14 @@ class _RuleMatch(_Match):
     when: ConditionText | None = None
 
 
-class _EscalateTo(_Form):
-    roles: Names | None = None
-    names: Actors | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> _EscalateTo:
-        _refuse_empty(self)
-        return self
-
-
-class _Approvers(_Form):
-    roles: Names | None = None
-    names: Actors | None = None
-    quorum: int = Field(1, ge=1, le=_QUORUM_MAX)
-    expires: Seconds | None = None
-    escalate_after: Seconds | None = None
-    escalate_to: _EscalateTo | None = None
-    not_author: bool = False
-    signed: bool = False
-    bulk: bool | None = None
-    grants: bool = False
-    break_glass: bool = True
-    read_for: Seconds | None = None
-    confirm: Annotated[str, printable(100)] | None = None
-
-    @model_validator(mode="after")
-    def _can_be_met(self) -> _Approvers:
-        problem = next(self._problems(), None)
-        if problem is not None:
-            raise ValueError(problem)
-        return self
-
-    def _problems(self) -> Iterator[str]:
-        if self.names and not self.roles and self.quorum > len(set(self.names)):
-            yield "the quorum is larger than the number of names"
-        if self.escalate_after is not None and _seconds(self.escalate_after) >= self.expires_s():
-            yield "`escalate_after` is not before the expiry"
-        if self.escalate_to is not None and self.escalate_after is None:
-            yield "`escalate_to` needs `escalate_after`"
-        if self.read_for is not None and _seconds(self.read_for) > _READING_S_MAX:
-            yield f"`read_for` is longer than {_READING_S_MAX // 60} minutes"
-        if self.read_for is not None and _seconds(self.read_for) >= self.expires_s():
-            yield "`read_for` is not before the expiry"
-        if self.signed and self.grants:
-            yield "`grants` do not go with `signed`: a grant is no signature on the job"
-
-    def expires_s(self) -> int:
-        return ApprovalRequirement("", ()).expires_s if self.expires is None else _seconds(self.expires)
-
-    def requirement(self, rule: _Rule, definition: str) -> ApprovalRequirement:
-        roles = tuple(self.roles or ())
-        further = self.escalate_to or _EscalateTo.model_construct()
-        severity = Severity(rule.severity or Severity.MEDIUM)
-        return ApprovalRequirement(
-            rule=rule.id,
-            roles=roles if roles or self.names else (APPROVER_ROLE,),
-            names=tuple(self.names or ()),
-            quorum=self.quorum,
-            expires_s=self.expires_s(),
-            escalate_after_s=None if self.escalate_after is None else _seconds(self.escalate_after),
-            escalate_roles=tuple(further.roles or ()),
-            escalate_names=tuple(further.names or ()),
-            not_author=self.not_author,
-            signed=self.signed,
-            severity=severity,
-            bulk=severity not in SEVERE if self.bulk is None else self.bulk,
-            grants=self.grants,
-            break_glass=self.break_glass,
-            reading_s=0 if self.read_for is None else _seconds(self.read_for),
-            confirm=self.confirm or "",
-            reason=rule.reason,
-            definition=definition,
-        )
-
-
-class _Throttle(_Form):
+class _Throttle(Form):
     limit: int = Field(ge=1, le=1_000_000)
     per: Seconds
     key: list[Annotated[str, one_of(THROTTLE_KEYS, "key")]] = Field(["tenant"], max_length=len(THROTTLE_KEYS))
     over: Annotated[str, one_of(tuple(Over), "way")] = Over.REJECT
 
 
-class _Constraints(_Form):
+class _Constraints(Form):
     max_runtime_s: int | None = Field(None, ge=1, le=_RUNTIME_S_MAX)
     max_output_bytes: int | None = Field(None, ge=0, le=limits.ENVELOPE_BYTES_MAX)
     max_attempts: int | None = Field(None, ge=1, le=limits.ATTEMPTS_MAX)
@@ -247,7 +169,7 @@ class _Constraints(_Form):
 
     @model_validator(mode="after")
     def _says_something(self) -> _Constraints:
-        _refuse_empty(self)
+        refuse_empty(self)
         return self
 
     def frozen_constraints(self) -> Constraints:
@@ -256,7 +178,7 @@ class _Constraints(_Form):
         return Constraints(**values)
 
 
-class _Remediation(_Form):
+class _Remediation(Form):
     id: RuleId
     title: Annotated[str, printable(200)]
     topic: Topic | None = None
@@ -271,7 +193,7 @@ class _Remediation(_Form):
         return self
 
 
-class _Rule(_Form):
+class _Rule(Form):
     id: RuleId
     decision: Annotated[str, one_of(tuple(Verdict), "decision")]
     reason: Reason
@@ -279,7 +201,7 @@ class _Rule(_Form):
     match: _RuleMatch | None = None
     unless: _Not | None = Field(None, alias="not")
     when: ConditionText | None = None
-    approvers: _Approvers | None = None
+    approvers: Approvers | None = None
     throttle: _Throttle | None = None
     constraints: _Constraints | None = None
     remediations: Annotated[list[_Remediation], Field(max_length=16)] | None = None
@@ -314,61 +236,33 @@ class _Rule(_Form):
         return self.decision == Verdict.REQUIRE_APPROVAL or over_limit
 
     def _approval(self, definition: str) -> ApprovalRequirement | None:
-        return (self.approvers or _Approvers()).requirement(self, definition) if self.holds() else None
+        if not self.holds():
+            return None
+        severity = Severity(self.severity or Severity.MEDIUM)
+        return (self.approvers or Approvers()).requirement(self.id, severity, self.reason, definition)
 
 
-class _OutputMatch(_Form):
-    categories: Tags | None = None
-    detectors: Tags | None = None
-    severities: Tags | None = None
-    topics: Annotated[list[Pattern], SOME] | None = None
-    labels: Labels | None = None
-    classifications: Values | None = None
-    tenants: Names | None = None
+CONTENTS = ("rules", "output_rules", "allow_findings", "destinations", "detectors", "detector_modes")
+"""The keys of a rules file of which it has at least one."""
 
 
-class _OutputRule(_Form):
-    id: RuleId
-    verdict: Annotated[str, one_of(tuple(OutputVerdict), "verdict")]
-    reason: Reason
-    match: _OutputMatch | None = None
-
-    def frozen(self, bundle: str) -> OutputRule:
-        match = self.match or _OutputMatch()
-        return OutputRule(
-            id=self.id,
-            bundle=bundle,
-            verdict=OutputVerdict(self.verdict),
-            reason=self.reason,
-            categories=frozenset(match.categories or ()),
-            detectors=frozenset(match.detectors or ()),
-            severities=frozenset(match.severities or ()),
-            topics=tuple(match.topics or ()),
-            labels=_label_values(match.labels),
-            classifications=frozenset(match.classifications or ()),
-            tenants=frozenset(match.tenants or ()),
-        )
-
-
-class RulesDocument(_Form):
+class RulesDocument(Form):
     """The form of a rules file. `parse_rules` makes rules of it; the schema for editors is made of it."""
 
     combining: Annotated[str, one_of(tuple(Combining), "way of combining")] = Combining.DENY_OVERRIDES
     rules: Annotated[list[_Rule], Field(max_length=limits.RULES_MAX)] | None = None
-    output_rules: Annotated[list[_OutputRule], Field(max_length=limits.RULES_MAX)] | None = None
+    output_rules: Annotated[list[outputform.OutputRule], Field(max_length=limits.RULES_MAX)] | None = None
+    allow_findings: Annotated[list[outputform.AllowFinding], Field(max_length=limits.ALLOW_FINDINGS_MAX)] | None = None
+    destinations: outputform.Destinations | None = None
+    detectors: Annotated[list[outputform.Detector], Field(max_length=limits.DETECTORS_MAX)] | None = None
+    detector_modes: Annotated[list[outputform.DetectorMode], Field(max_length=limits.DETECTOR_MODES_MAX)] | None = None
 
     @model_validator(mode="after")
     def _has_rules(self) -> RulesDocument:
-        if self.rules is None and self.output_rules is None:
-            msg = "neither `rules` nor `output_rules`"
+        if all(getattr(self, name) is None for name in CONTENTS):
+            msg = f"none of {', '.join(f'`{name}`' for name in CONTENTS)}"
             raise ValueError(msg)
         return self
-
-
-def _refuse_empty(form: _Form) -> None:
-    if not form.model_dump(exclude_none=True):
-        msg = "empty"
-        raise ValueError(msg)
 
 
 def _misfits(rule: _Rule) -> Iterator[str]:
@@ -391,65 +285,17 @@ def _misfits(rule: _Rule) -> Iterator[str]:
         yield "`remediations` are for what is denied, held or throttled"
 
 
-def _without_value(data: Any, where: Place) -> Iterator[tuple[Place, str]]:
-    """A key with nothing behind it: most likely its lines were lost, and left out it would widen a rule."""
-    items = data.items() if isinstance(data, Mapping) else enumerate(data) if isinstance(data, list) else ()
-    for key, value in items:
-        if value is None:
-            yield (*where, key), "no value"
-        else:
-            yield from _without_value(value, (*where, key))
-
-
 def _repeated(document: RulesDocument) -> Iterator[tuple[Place, str]]:
     ids: list[tuple[Place, str]] = []
     for position, rule in enumerate(document.rules or ()):
         ids.append((("rules", position, "id"), rule.id))
         offered = enumerate(rule.remediations or ())
-        yield from _twice((("rules", position, "remediations", place, "id"), item.id) for place, item in offered)
-    ids.extend((("output_rules", position, "id"), rule.id) for position, rule in enumerate(document.output_rules or ()))
-    yield from _twice(ids)
-
-
-def _twice(ids: Iterable[tuple[Place, str]]) -> Iterator[tuple[Place, str]]:
-    seen: set[str] = set()
-    for place, name in ids:
-        if name in seen:
-            yield place, f"the id `{name}` is taken twice"
-        seen.add(name)
-
-
-def _seconds(duration: str) -> int:
-    return cast(int, duration)
-
-
-def _label_values(labels: dict[str, list[str]] | None) -> tuple[tuple[str, frozenset[str]], ...]:
-    return tuple((key, frozenset(wanted)) for key, wanted in (labels or {}).items())
+        yield from twice((("rules", position, "remediations", place, "id"), item.id) for place, item in offered)
+    for name in ("output_rules", "allow_findings", "detectors"):
+        ids.extend(((name, position, "id"), item.id) for position, item in enumerate(getattr(document, name) or ()))
+    yield from twice(ids)
 
 
 def _rate_limit(rate: _Throttle) -> RateLimit:
     keys = tuple(name for name in THROTTLE_KEYS if name == "tenant" or name in rate.key)
-    return RateLimit(limit=rate.limit, per_s=_seconds(rate.per), key=keys, over=Over(rate.over))
-
-
-def in_our_words(item: Any) -> tuple[Place, str]:
-    """A problem of pydantic in our words."""
-    where: Place = tuple(part for part in item["loc"] if part != "[key]")
-    if item["type"] in _REASONS:
-        return where, _REASONS[item["type"]]
-    if item["type"] == "too_long":
-        return where, f"more than {item['ctx']['max_length']} items"
-    return where, item["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-
-
-_REASONS = {
-    "extra_forbidden": "an unknown key",
-    "missing": "required",
-    "string_type": "a text is expected; quote it",
-    "list_type": "a list is expected",
-    "dict_type": "a mapping is expected",
-    "model_type": "a mapping is expected",
-    "int_type": "a whole number is expected",
-    "bool_type": "`true` or `false` is expected",
-    "too_short": "empty",
-}
+    return RateLimit(limit=rate.limit, per_s=seconds(rate.per), key=keys, over=Over(rate.over))

@@ -9,8 +9,23 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from holdgate.kernel.conditions import Condition
+from holdgate.kernel.detectors import Detector
 from holdgate.kernel.match import Match
+from holdgate.kernel.outputrules import AllowFinding, Destination, DetectorMode, OutputRule, OutputVerdict
 from holdgate.kernel.records import NO_CONSTRAINTS, ApprovalRequirement, Constraints, Over, Remediation, Verdict
+
+__all__ = [
+    "AllowFinding",
+    "BundleRules",
+    "Combining",
+    "Destination",
+    "Detector",
+    "DetectorMode",
+    "OutputRule",
+    "OutputVerdict",
+    "RateLimit",
+    "Rule",
+]
 
 
 class Combining(StrEnum):
@@ -18,14 +33,6 @@ class Combining(StrEnum):
 
     DENY_OVERRIDES = "deny-overrides"
     FIRST_APPLICABLE = "first-applicable"
-
-
-class OutputVerdict(StrEnum):
-    """What happens to a result, strictest first."""
-
-    QUARANTINE = "quarantine"
-    REDACT = "redact"
-    ALLOW = "allow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +63,20 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputRule:
-    """What to do with findings of these kinds. All fields must hold; an empty one is not looked at."""
-
-    id: str
-    bundle: str
-    verdict: OutputVerdict
-    reason: str
-    categories: frozenset[str] = frozenset()
-    detectors: frozenset[str] = frozenset()
-    severities: frozenset[str] = frozenset()
-    topics: tuple[str, ...] = ()
-    labels: tuple[tuple[str, frozenset[str]], ...] = ()
-    classifications: frozenset[str] = frozenset()
-    tenants: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
 class BundleRules:
-    """All rules of one bundle, in the order in which they were written."""
+    """All that one bundle says, in the order in which it was written."""
 
     name: str
     combining: Combining
     rules: tuple[Rule, ...]
     output_rules: tuple[OutputRule, ...] = ()
+    allow_findings: tuple[AllowFinding, ...] = ()
+    destinations: tuple[Destination, ...] = ()
+    detectors: tuple[Detector, ...] = ()
+    detector_modes: tuple[DetectorMode, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Of everything in it that has one; they are unique over all bundles."""
+        rules = (*(rule.id for rule in self.rules), *(rule.id for rule in self.output_rules))
+        return (*rules, *(item.id for item in self.allow_findings), *(item.id for item in self.detectors))

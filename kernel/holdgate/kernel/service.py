@@ -23,7 +23,6 @@ from holdgate.kernel import calls, limits, metrics, subjects, wire
 from holdgate.kernel.calls import Request, SnapshotInfo
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import PermitReply, answer_permit
-from holdgate.kernel.detectors import DetectorSet
 from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.kernel.evaluate import evaluate
 from holdgate.kernel.ids import Digest
@@ -224,14 +223,14 @@ class KernelService:
         return {"items": items, **self._info(active).as_dict()}
 
     def _output(self, data: bytes) -> dict[str, Any]:
-        request, _ = self._open(data)
+        request, now_ms = self._open(data)
         active, reason = self._in_force()
         if active is None:
             return _error(calls.NO_POLICY, reason)
         policy = active.policy
 
         def one(item: bytes) -> Item:
-            return decide_output(policy, OutputFacts.from_dict(wire.unpack(item))).as_dict()
+            return decide_output(policy, OutputFacts.from_dict(wire.unpack(item)), now_ms).as_dict()
 
         return {"items": [_guarded(one, item) for item in request.items], **self._info(active).as_dict()}
 
@@ -240,7 +239,7 @@ class KernelService:
         active, reason = self._in_force()
         if active is None:
             return _error(calls.NO_POLICY, reason)
-        return {"items": [DetectorSet(active.policy.snapshot).as_dict()], **self._info(active).as_dict()}
+        return {"items": [active.policy.detector_set.as_dict()], **self._info(active).as_dict()}
 
     def _status(self, _data: bytes) -> dict[str, Any]:
         active, reason = self._in_force()

@@ -107,9 +107,9 @@ def test_no_output_gets_out_unless_the_comparison_says_so(
     for change in diff.changes:
         if change.example is not None:
             facts = OutputFacts.from_dict(change.example["output"])
-            was, now = (STRICTNESS[decide_output(policy, facts).verdict] for policy in (before, after))
+            was, now = (STRICTNESS[decide_output(policy, facts, NOW_MS).verdict] for policy in (before, after))
             assert now < was if change.direction is Direction.WIDENS else now > was
     if not diff.widens:
         for facts in outputs:
-            was, now = (STRICTNESS[decide_output(policy, facts).verdict] for policy in (before, after))
+            was, now = (STRICTNESS[decide_output(policy, facts, NOW_MS).verdict] for policy in (before, after))
             assert now >= was, facts

@@ -76,9 +76,9 @@ def test_findings_in_output_of_the_closed_scope_are_quarantined(tmp_path: Path) 
     policy = revoked(tmp_path).policy
     assert policy is not None
     facts = OutputFacts(Tenant("acme"), "job.read.all", {}, None, (("email", "pii", "low"),))
-    assert decide_output(policy, facts).verdict is OutputVerdict.QUARANTINE
+    assert decide_output(policy, facts, NOW_MS).verdict is OutputVerdict.QUARANTINE
     other = OutputFacts(Tenant("rival"), "job.read.all", {}, None, (("email", "pii", "low"),))
-    assert decide_output(policy, other).verdict is OutputVerdict.ALLOW
+    assert decide_output(policy, other, NOW_MS).verdict is OutputVerdict.ALLOW
 
 
 def test_a_bundle_whose_scope_is_not_known_closes_everything(tmp_path: Path) -> None:

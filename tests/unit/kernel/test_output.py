@@ -9,13 +9,14 @@ import pytest
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import Tenant
 from holdgate.kernel.output import Finding, OutputDecision, OutputFacts, decide_output
-from support.policies import SNAPSHOT, policy
+from support.policies import NOW_MS, SNAPSHOT, policy
 
 SECRET: Finding = ("github-token", "secret", "high")
 KEY: Finding = ("pem", "private_key", "critical")
 OWN: Finding = ("platform", "platform_secret", "critical")
 EMAIL: Finding = ("email", "pii", "low")
 CARD: Finding = ("card-number", "pii", "medium")
+ORDER: Finding = ("ignore-previous", "untrusted_instructions", "medium")
 
 
 def output_rule(name: str, verdict: str, **match: Any) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def facts(*findings: Finding, **parts: Any) -> OutputFacts:
 
 
 def decide(rules: list[dict[str, Any]], asked: OutputFacts) -> OutputDecision:
-    return decide_output(policy(output_rules=rules), asked)
+    return decide_output(policy(output_rules=rules), asked, NOW_MS)
 
 
 DEFAULTS: list[tuple[list[Finding], str]] = [
@@ -48,6 +49,7 @@ DEFAULTS: list[tuple[list[Finding], str]] = [
     ([("own", "platform_credential", "low")], "quarantine"),
     ([("scanner", "unscannable", "high")], "quarantine"),
     ([("scanner", "oversize", "high")], "quarantine"),
+    ([ORDER], "allow"),
     ([EMAIL, SECRET], "redact"),
     ([SECRET, EMAIL, KEY], "quarantine"),
 ]
@@ -83,6 +85,13 @@ MATCHES: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
     ({"tenants": ["default"]}, {}, True),
     ({"tenants": ["other"]}, {}, False),
     ({"categories": ["pii"], "tenants": ["other"]}, {}, False),
+    ({"severity_min": "low"}, {}, True),
+    ({"severity_min": "medium"}, {}, False),
+    ({"destinations": ["ma"]}, {"input_class": "public"}, False),
+    ({"destinations": ["*"]}, {}, False),
+    ({"data_classes": ["confidential"]}, {}, True),
+    ({"data_classes": ["internal", "restricted"]}, {}, False),
+    ({"data_classes": ["restricted"]}, {"classification": "top-secret"}, True),
 ]
 
 
@@ -113,21 +122,55 @@ def test_the_strictest_rule_that_speaks_of_a_finding_wins_in_any_order() -> None
 
 
 def test_facts_and_decisions_come_back_as_they_were() -> None:
-    asked = facts(EMAIL, KEY, labels={"a": "b"}, classification="secret")
+    asked = facts(
+        EMAIL,
+        KEY,
+        labels={"a": "b"},
+        classification="secret",
+        fingerprints=(("0" * 16, "1" * 16), ()),
+        destination="mail",
+        input_class="internal",
+        shadow_detectors=("email",),
+    )
     assert OutputFacts.from_dict(asked.as_dict()) == asked
     decision = decide([output_rule("a", "redact")], asked)
     assert OutputDecision.from_dict(decision.as_dict()) == decision
     assert decision.snapshot == SNAPSHOT
 
 
-@pytest.mark.parametrize("broken", [{}, {"tenant": 1}, {"findings": [["a", "b"]]}, {"findings": [["a", "b", 1]]}])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"tenant": 1},
+        {"findings": [["a", "b"]]},
+        {"findings": [["a", "b", 1]]},
+        {"destination": 1},
+        {"input_class": 1},
+        {"fingerprints": [["0"], ["1"]]},
+        {"shadow_detectors": [1]},
+    ],
+)
 def test_facts_of_another_shape_are_refused(broken: dict[str, Any]) -> None:
     whole = facts(EMAIL).as_dict() if broken else {}
     with pytest.raises(InvalidInput):
         OutputFacts.from_dict({**whole, **broken})
 
 
-@pytest.mark.parametrize("broken", [{"verdict": "drop"}, {"verdict": None}, {"more": 1}, {"rules": [1]}])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"verdict": "drop"},
+        {"verdict": None},
+        {"more": 1},
+        {"rules": [1]},
+        {"data_class": "secret"},
+        {"marks": [1]},
+        {"shadowed": [["a"]]},
+        {"ignored": None},
+        {"allowed_by": [1]},
+    ],
+)
 def test_decisions_of_another_shape_are_refused(broken: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         OutputDecision.from_dict({**decide([], facts(EMAIL)).as_dict(), **broken})

@@ -173,7 +173,7 @@ REFUSED_OUTPUT_RULES: list[tuple[dict[str, Any], str, str]] = [
     ({"id": "o", "verdict": "allow", "reason": "x", "match": {"topics": ["a..b"]}}, "match.topics.0", "empty token"),
 ]
 REFUSED_DOCUMENTS: list[tuple[Any, str, str]] = [
-    ({}, "", "neither `rules` nor"),
+    ({}, "", "none of `rules`, `output_rules`"),
     ([], "", "a mapping is expected"),
     ("rules", "", "a mapping is expected"),
     ({"rules": None}, "rules", "no value"),

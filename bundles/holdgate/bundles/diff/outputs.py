@@ -23,6 +23,8 @@ from holdgate.kernel.output import DEFAULT_UNKNOWN, DEFAULTS, FLOOR, STRICTNESS,
 from holdgate.kernel.policy import Policy
 from holdgate.kernel.rules import OutputRule, OutputVerdict
 
+NOW_MS = 0
+"""Before anything expires: what expires later than before is told of by itself."""
 CANDIDATES_MAX = 400
 AREAS_MAX = 50
 RULES_PER_COST = 4
@@ -141,7 +143,7 @@ def _search(rule: OutputRule, old: _Rules, new: _Rules, sign: int = 1) -> Iterat
     for facts in islice((facts for area in areas for facts in _candidates(area)), CANDIDATES_MAX):
         if not old.budget.spend(cost):
             return
-        before, after = decide_output(old.policy, facts), decide_output(new.policy, facts)
+        before, after = decide_output(old.policy, facts, NOW_MS), decide_output(new.policy, facts, NOW_MS)
         if sign * (STRICTNESS[before.verdict] - STRICTNESS[after.verdict]) > 0:
             yield {
                 "output": facts.as_dict(),

@@ -33,14 +33,16 @@ from holdgate.bundles.documents import Document, parse_document
 from holdgate.bundles.errors import DocumentInvalid
 from holdgate.bundles.simulate import ACTOR, ACTOR_TYPE, TENANT
 from holdgate.bundles.testing.expected import Form, JobExpected, OutputExpected
+from holdgate.kernel import limits
+from holdgate.kernel.dataclass import DataClass
 from holdgate.kernel.errors import FormInvalid
+from holdgate.kernel.forms import Place, in_our_words
 from holdgate.kernel.ids import JobId
 from holdgate.kernel.jobform import Facts, Identity, parse_form, split_facts
 from holdgate.kernel.match import MEASURED
-from holdgate.kernel.output import CLASSIFICATION_LABEL, Finding, OutputFacts
+from holdgate.kernel.output import CLASSIFICATION_LABEL, DESTINATION_LABEL, Finding, OutputFacts
 from holdgate.kernel.records import Job
-from holdgate.kernel.ruleform import Place, in_our_words
-from holdgate.kernel.ruletypes import Tag, printable
+from holdgate.kernel.ruletypes import Fingerprint, Tag, one_of, printable
 
 CASES_MAX = 20_000
 """In one file. About as many as the largest file holds, written plainly."""
@@ -54,6 +56,7 @@ FINDINGS = "findings"
 _TIMES = ("run_at", "deadline")
 OUTPUT_FIELDS = frozenset({"tenant", "topic", LABELS})
 """What an output rule sees of the job, beside the findings."""
+MEASURED_OUTPUT = frozenset({FINDINGS, "input_class"})
 
 Name: TypeAlias = Annotated[str, printable(NAME_CHARS_MAX)]
 Values: TypeAlias = dict[str, Any]
@@ -80,6 +83,7 @@ class OutputCase:
     name: str
     line: int
     facts: OutputFacts
+    now_ms: int
     expected: OutputExpected
 
 
@@ -111,10 +115,12 @@ class _Finding(Form):
     category: Tag
     severity: Tag
     detector: Tag
+    fingerprints: list[Fingerprint] = Field(default=[], max_length=limits.FINGERPRINTS_MAX)
 
 
 class _Output(Form):
     findings: list[_Finding] = Field(default=[], max_length=1000)
+    input_class: Annotated[str, one_of(tuple(DataClass), "data class")] | None = None
 
 
 def load_cases(name: str, data: bytes) -> list[Case]:
@@ -177,26 +183,28 @@ class _Reader:
         jobs = [row.job for row in rows if row.job is not None]
         outputs = [row.output for row in rows if row.output is not None]
         expect = {key: value for row in rows for key, value in (row.expect or {}).items()}
+        now = next((row.now for row in reversed(rows) if row.now is not None), self._file.now)
+        now_ms = self._tried(place, _now_ms, now)
         if bool(jobs) is bool(outputs):
             self._problems.append((place, "either `job` or `output` is expected"))
             return None
         if outputs:
-            return self._output_case(name, place, outputs, expect)
-        now = next((row.now for row in reversed(rows) if row.now is not None), self._file.now)
-        now_ms = self._tried(place, _now_ms, now)
+            return self._output_case(name, place, outputs, expect, now_ms)
         expected = self._tried((*place, "expect"), JobExpected.model_validate, expect)
         job = self._tried((*place, "job"), _job, _over([self._file.given, *jobs]), now_ms or 0)
         if now_ms is None or expected is None or job is None:
             return None
         return JobCase(self._document.name, name, self._document.line(place), job, now_ms, expected)
 
-    def _output_case(self, name: str, place: Place, outputs: list[Values], expect: Values) -> Case | None:
+    def _output_case(
+        self, name: str, place: Place, outputs: list[Values], expect: Values, now_ms: int | None
+    ) -> Case | None:
         given = {key: value for key, value in self._file.given.items() if key in OUTPUT_FIELDS}
         expected = self._tried((*place, "expect"), OutputExpected.model_validate, expect)
         facts = self._tried((*place, "output"), _output, _over([given, *outputs]))
-        if expected is None or facts is None:
+        if expected is None or facts is None or now_ms is None:
             return None
-        return OutputCase(self._document.name, name, self._document.line(place), facts, expected)
+        return OutputCase(self._document.name, name, self._document.line(place), facts, now_ms, expected)
 
     def _tried(self, at: Place, make: Callable[..., Made], *values: Any) -> Made | None:
         """What `make` makes of what stands at `at`; None, with the problems told, where it refuses."""
@@ -250,19 +258,22 @@ def _identity(facts: Facts) -> Identity:
 
 def _output(values: Mapping[str, Any]) -> OutputFacts:
     """The facts of a result; FormInvalid, ValidationError. Its classification is a label, as at the gate."""
-    unknown = [(key, "an unknown key") for key in sorted(values.keys() - OUTPUT_FIELDS - {FINDINGS})]
+    unknown = [(key, "an unknown key") for key in sorted(values.keys() - OUTPUT_FIELDS - MEASURED_OUTPUT)]
     if unknown:
         raise FormInvalid(unknown)
-    found = _Output.model_validate({key: value for key, value in values.items() if key == FINDINGS}).findings
+    measured = _Output.model_validate({key: value for key, value in values.items() if key in MEASURED_OUTPUT})
     facts = split_facts({key: value for key, value in values.items() if key in OUTPUT_FIELDS})
     form = parse_form(facts.form, now_ms=0)
-    findings: list[Finding] = [(item.detector, item.category, item.severity) for item in found]
+    findings: list[Finding] = [(item.detector, item.category, item.severity) for item in measured.findings]
     return OutputFacts(
         tenant=facts.tenant or TENANT,
         topic=form.topic,
         labels=form.labels,
         classification=form.labels.get(CLASSIFICATION_LABEL),
         findings=tuple(findings),
+        fingerprints=tuple(tuple(item.fingerprints) for item in measured.findings),
+        destination=form.labels.get(DESTINATION_LABEL),
+        input_class=measured.input_class,
     )
 
 

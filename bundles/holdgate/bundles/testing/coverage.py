@@ -27,7 +27,16 @@ from holdgate.kernel.rules import BundleRules, Combining, OutputRule, Rule
 TOPICS = "topics"
 NOT = "not"
 WHEN = "when"
-OUTPUT_FIELDS = ("tenants", TOPICS, "classifications", "categories", "detectors", "severities")
+OUTPUT_FIELDS = (
+    "tenants",
+    TOPICS,
+    "classifications",
+    "destinations",
+    "data_classes",
+    "categories",
+    "detectors",
+    "severities",
+)
 """Fields of an output rule, in the order in which they are looked at; after them its labels."""
 
 
@@ -142,7 +151,7 @@ def measure(
         for name in ids:
             (tallies.get(name) or outputs[name]).counted += 1
     _see_jobs(rules.rules, [case for case in cases if isinstance(case, JobCase)], tallies, in_time)
-    results = [case.facts for case in cases if isinstance(case, OutputCase)]
+    results = [case for case in cases if isinstance(case, OutputCase)]
     _see_outputs(rules.output_rules, results, outputs, in_time)
     return Coverage(
         (
@@ -207,7 +216,7 @@ def _output_conditions(rule: OutputRule) -> Iterator[str]:
 
 def _see_outputs(
     rules: Sequence[OutputRule],
-    results: Sequence[OutputFacts],
+    results: Sequence[OutputCase],
     tallies: Mapping[str, _Tally],
     in_time: Callable[[], None],
 ) -> None:
@@ -216,16 +225,26 @@ def _see_outputs(
         return
     steps = {rule.id: list(_up_to(rule)) for rule in rules}
     policy = _policy([step for part in steps.values() for step in part])
-    for facts in results:
-        for finding in facts.findings:
+    for case in results:
+        for facts in _parts(case):
             in_time()
-            matching = set(decide_output(policy, replace(facts, findings=(finding,))).rules)
-            for rule in rules:
+            matching = set(decide_output(policy, facts, case.now_ms).rules)
+            for rule in (rule for rule in rules if facts.findings or rule.is_of_whole):
                 for step, counts in zip(steps[rule.id], tallies[rule.id].seen.values(), strict=True):
                     holds = step.id in matching
                     counts[holds] += 1
                     if not holds:
                         break
+
+
+def _parts(case: OutputCase) -> Iterator[OutputFacts]:
+    """The output as it would be with one of its findings alone, its data class as it is; whole where it has none."""
+    facts = case.facts
+    whole = decide_output(_policy(()), facts, case.now_ms)
+    for finding in facts.findings:
+        yield replace(facts, findings=(finding,), fingerprints=(), input_class=str(whole.data_class))
+    if not facts.findings:
+        yield facts
 
 
 def _up_to(rule: OutputRule) -> Iterator[OutputRule]:

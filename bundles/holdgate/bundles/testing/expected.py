@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from holdgate.kernel.dataclass import DataClass
 from holdgate.kernel.output import OutputDecision
 from holdgate.kernel.records import ApprovalRequirement, Constraints, Decision, Over, Severity, Verdict
 from holdgate.kernel.rules import OutputVerdict, RateLimit
-from holdgate.kernel.ruletypes import SOME, Reason, RuleId, Seconds, Value, one_of
+from holdgate.kernel.ruletypes import SOME, Reason, RuleId, Seconds, Tag, Value, one_of
 from holdgate.kernel.standing import escalation_roles
 
 SHOWN_MAX = 10
@@ -140,12 +141,16 @@ class JobExpected(Form):
 
 
 class OutputExpected(Form):
-    """`expect` of a case with an `output`. `findings`: the verdict about each, in their order."""
+    """`expect` of a case with an `output`. `findings`: the verdict about each; `shadowed`: detectors."""
 
     verdict: OutputVerdictText
     rules: Ids | None = None
     reason: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
     findings: Annotated[list[OutputVerdictText], SOME] | None = None
+    data_class: Annotated[str, one_of(tuple(DataClass), "data class")] | None = None
+    marks: Annotated[list[Tag], Field(max_length=100)] | None = None
+    shadowed: Annotated[list[Tag], Field(max_length=1000)] | None = None
+    allowed_by: Ids | None = None
 
     def problems(self, decision: OutputDecision) -> list[str]:
         """Where `decision` differs; empty: nowhere."""
@@ -157,6 +162,11 @@ class OutputExpected(Form):
         found.extend(_value("reason", self.reason, decision.reason))
         if self.findings is not None:
             found.extend(_value("findings", self.findings, [str(verdict) for verdict in decision.findings]))
+        if self.data_class is not None:
+            found.extend(_value("data_class", self.data_class, str(decision.data_class)))
+        found.extend(_ids("marks", self.marks, decision.marks))
+        found.extend(_ids("shadowed", self.shadowed, sorted({finding[0] for finding in decision.shadowed})))
+        found.extend(_ids("allowed_by", self.allowed_by, decision.allowed_by))
         return found
 
 

@@ -30,6 +30,7 @@ ANY_OF = (
     "categories",
     "detectors",
     "severities",
+    "data_classes",
 )
 """Fields that are a set of values of which any will do: of a match, and of an output rule."""
 _LABELS_OF = {"environments": ENVIRONMENT_LABEL, "classifications": CLASSIFICATION_LABEL}

@@ -161,7 +161,7 @@ def _speaking(rules: Sequence[OutputRule], cases: Sequence[OutputCase]) -> list[
     named = tuple(replace(rule, id=str(number)) for number, rule in enumerate(rules))
     only = BundleRules("mutation", Combining.DENY_OVERRIDES, (), named)
     policy = compile_policy([only], snapshot=UNNAMED)
-    return [case for case in cases if decide_output(policy, case.facts).rules]
+    return [case for case in cases if decide_output(policy, case.facts, case.now_ms).rules]
 
 
 def _first_failing(bench: Bench, cases: Sequence[Case]) -> Case | None:

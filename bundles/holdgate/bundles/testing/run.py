@@ -57,7 +57,7 @@ class Bench:
         if isinstance(case, JobCase):
             decision = evaluate(self.policy, case.job, now_ms=case.now_ms, phase=Phase.SIMULATE, job_hash=UNNAMED)
             return case.expected.problems(decision, self.rates), decision.rules
-        output = decide_output(self.policy, case.facts)
+        output = decide_output(self.policy, case.facts, case.now_ms)
         return case.expected.problems(output), output.rules
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from holdgate.kernel.approverform import APPROVER_ROLE
 from holdgate.kernel.records import SEVERE, ApprovalRequirement, Constraints, Over, Severity
-from holdgate.kernel.ruleform import APPROVER_ROLE, THROTTLE_KEYS
+from holdgate.kernel.ruleform import THROTTLE_KEYS
 from holdgate.kernel.rules import RateLimit
 
 _NUMBERS = ("max_runtime_s", "max_output_bytes", "max_attempts", "max_concurrency")
