@@ -3,8 +3,8 @@
 What always holds: only who may release jobs of this topic under the trust root decides about their output, and never
 about that of their own job or of one made in their name; without a root in force nobody does. A vote is bound to the
 digest of the sealed bytes; what is released is what is in those very bytes, in a box that names this job and attempt,
-or a replacement that every counted vote names by its digest and that was scanned again; nothing of it is anywhere in
-the open before the script that releases it; destroying needs no key. Nothing is ever run.
+or a replacement that every counted vote names by its digest and that was scanned again; nobody can read any of it
+before the script that releases it; destroying needs no key. Nothing is ever run.
 
 The digest is of the sealed bytes, never of what is in them: a digest of a short secret would give the secret away to
 whoever guesses. A box opens to one content, so its digest stands for that; the commitment is salted (`sealing`).
@@ -13,7 +13,7 @@ whoever guesses. A box opens to one content, so its digest stands for that; the 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -36,6 +36,7 @@ from holdgate.scheduler.errors import (
     StateUnavailable,
 )
 from holdgate.scheduler.gates.approval import Approver, Hints, verify_reason
+from holdgate.scheduler.gates.files import kept_files
 from holdgate.scheduler.gates.replacement import ReplacementCheck
 from holdgate.scheduler.gates.sealedbox import Boxes, verify_opened
 from holdgate.scheduler.gates.sealedvotes import sign_vote, votes_that_hold
@@ -204,12 +205,21 @@ class QuarantineGate:
         if vote.replacement is not None:
             made = await self._replaced(tenant, item, vote, content)
         elif content.opened is not None:
-            made = _as_sealed(await asyncio.to_thread(verify_opened, item, content.opened))
+            output = await asyncio.to_thread(verify_opened, item, content.opened)
+            made = await self._as_sealed(output) if completes else _unread(output)
         elif completes:
-            made = _as_sealed(await self._boxes.open(item))
+            made = await self._as_sealed(await self._boxes.open(item))
         else:
             return None
         return self._by(tenant, item, vote, made) if completes else None
+
+    async def _as_sealed(self, output: Output) -> Released:
+        """All that was sealed. Files lie in the object store already, under digests that nothing names yet: a release
+        that is not stored leaves them there, and one that is finds them."""
+        made = _unread(output)
+        if not output.artifacts:
+            return made
+        return replace(made, verdict={"artifacts": await kept_files(self._boxes.payloads, output.artifacts)})
 
     async def _replaced(self, tenant: Tenant, item: QuarantineItem, vote: SealedVote, content: ToRead) -> Released:
         replacement = content.replacement or await self.items.replacement(tenant, item.job_id)
@@ -320,6 +330,6 @@ def _subject(act: Act, replacement: Digest | None) -> str:
     return str(act) if replacement is None else f"{act} {replacement}"
 
 
-def _as_sealed(output: Output) -> Released:
+def _unread(output: Output) -> Released:
     error = None if output.error is None else dict(output.error)
     return Released({}, output.value, output.logs, error)
