@@ -112,9 +112,10 @@ class Scripts:
         }
 
     async def load(self) -> None:
-        """Give Redis every script."""
-        for source in self._sources.values():
-            await self.command("SCRIPT", "LOAD", source)
+        """Give Redis every script that it does not have."""
+        known = await self.command("SCRIPT", "EXISTS", *self._digests.values())
+        missing = [name for name, is_there in zip(self._digests, known, strict=True) if not is_there]
+        await self.commands([("SCRIPT", "LOAD", self._sources[name]) for name in missing])
 
     async def run(self, name: str, tenant: Tenant, args: Sequence[Arg]) -> Any:
         """Reply of `scripts/<name>.lua` for `tenant`."""

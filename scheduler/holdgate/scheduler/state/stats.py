@@ -75,9 +75,10 @@ class Stats:
             [
                 *(("HINCRBY", minute, name, 1) for name, is_so in seen.items() if is_so),
                 ("HSET", minute, "replicas", sample.replicas),
-                ("EXPIRE", minute, KEPT_S),
             ]
         )
+        # By itself, once the key is there: calls under way together have no order.
+        await self._scripts.command("EXPIRE", minute, KEPT_S)
 
     async def read(self, tenant: Tenant, window: Window, now_ms: int) -> list[Tally]:
         """A tally for each step of `window`, the oldest first."""
