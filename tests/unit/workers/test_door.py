@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import logging
@@ -31,6 +32,8 @@ FORMS: dict[str, Callable[[], str]] = {
     "hex": lambda: RAW.hex(),
     "percent": lambda: "".join(f"%{byte:02x}" for byte in RAW),
     "escapes": lambda: "".join(f"\\u{byte:04x}" for byte in RAW),
+    "base64 in base64": lambda: base64.b64encode(base64.b64encode(b"ab" + RAW)).decode(),
+    "gzip in base64": lambda: base64.b64encode(gzip.compress(b"so it is: " + RAW)).decode(),
 }
 
 

@@ -59,8 +59,21 @@ class Submitted(_Shown):
     trace_id: str = ""
 
 
+class OutputTold(_Shown):
+    """What the output gate said of a job's output. `marks`: what to handle it as, such as `untrusted_instructions`."""
+
+    verdict: str | None = None
+    reason: str | None = None
+    severity: str | None = None
+    findings_total: int = 0
+    data_class: str | None = None
+    marks: tuple[str, ...] = ()
+    shadow: dict[str, int] = {}
+    allowed_by: tuple[str, ...] = ()
+
+
 class JobInfo(_Shown):
-    """A job as it stands."""
+    """A job as it stands. `output`: once it has ended with one."""
 
     job_id: str
     topic: str
@@ -68,6 +81,7 @@ class JobInfo(_Shown):
     tenant: str = ""
     attempt: int = 0
     labels: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()
     actor: str = ""
     waiting_reason: str | None = None
     code: str | None = None
@@ -78,6 +92,7 @@ class JobInfo(_Shown):
     prompt: str | None = None
     decision: Decision | None = None
     masked: int | None = None
+    output: OutputTold | None = None
 
     @property
     def has_ended(self) -> bool:
