@@ -151,3 +151,12 @@ def test_of_bundles_that_do_not_fit_together_those_that_do_are_placed(tmp_path: 
     after, problems = trusted.placed(found)
     assert sorted(after.bundles) == ["a", "c"]
     assert {name: error.code for name, error in problems.items()} == {"b": "bundle_set"}
+
+
+def test_output_of_the_closed_scope_is_quarantined_though_nothing_is_found_in_it(tmp_path: Path) -> None:
+    """Its detectors are gone with it: what they would have found looks clean."""
+    policy = revoked(tmp_path).policy
+    assert policy is not None
+    for tenant, verdict in (("acme", OutputVerdict.QUARANTINE), ("rival", OutputVerdict.ALLOW)):
+        facts = OutputFacts(Tenant(tenant), "job.read.all", {}, None)
+        assert decide_output(policy, facts, NOW_MS).verdict is verdict

@@ -110,6 +110,7 @@ KINDS: Mapping[str, Kind] = {
     "bundle_too_many_files": Kind(422, "The bundle names more files than it may"),
     "bundle_count": Kind(422, "There are more bundles than one set may have"),
     "bundle_rule_id": Kind(422, "A rule takes an id that is kept for the kernel"),
+    "bundle_allow_expires": Kind(422, "Findings are let through for more than a year"),
     "bundle_approvers": Kind(422, "A rule asks for approvers that the root does not allow"),
     "bundle_combining": Kind(422, "The rules files of the bundle combine in different ways"),
     **dict.fromkeys(YAML_CODES, Kind(422, "A file of the bundle is not the YAML that is read here")),

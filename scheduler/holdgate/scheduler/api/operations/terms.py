@@ -127,6 +127,7 @@ REVIEW_ERRORS = (
     "bundle_files",
     "bundle_count",
     "bundle_rule_id",
+    "bundle_allow_expires",
     "bundle_approvers",
     "bundle_combining",
     *YAML_CODES,
