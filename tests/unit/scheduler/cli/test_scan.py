@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -347,3 +349,16 @@ def test_a_long_scan_says_how_far_it_is_where_somebody_watches() -> None:
         shown.note(3, 3_000_001)
         shown.end()
         assert file.getvalue() == expected
+
+
+def test_archives_are_unpacked_and_name_the_member(files: Path) -> None:
+    with zipfile.ZipFile(files / "backup.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("etc/app.env", f"TOKEN={TOKEN}\n")
+    (files / "log.gz").write_bytes(gzip.compress(f"a {TOKEN}\n".encode()))
+    found = lines(scan("--json", "backup.zip", "log.gz"))
+    assert {each["file"] for each in found} == {"backup.zip", "log.gz"}
+    (member,) = [each for each in found if each["file"] == "backup.zip"]
+    assert (member["path"], "line" in member) == ("/etc~1app.env", False)
+    assert "backup.zip!/etc~1app.env:6-46" in scan("backup.zip").stdout
+    assert "etc" in scan("--sarif", "backup.zip").stdout
+    assert scan("--raw", "backup.zip").exit_code == 3

@@ -75,6 +75,7 @@ def files_command(  # noqa: PLR0913  a command has the options that it has
     category: Annotated[list[Category] | None, typer.Option(help="Tell these alone; may be repeated")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Look at the text as it is, decode nothing")] = False,
     rules: Rules = None,
+    fast: Annotated[bool, typer.Option("--fast", help="With hyperscan, too: `pip install 'holdgate[fast]'`")] = False,
     max_bytes: Annotated[int, typer.Option(min=1, help="Of one file; a larger one is not scanned")] = 32 * 1024 * 1024,
 ) -> None:
     """Find secrets and personal data in files; of what is found the place and the kind are told, never the value."""
@@ -82,7 +83,7 @@ def files_command(  # noqa: PLR0913  a command has the options that it has
         raise typer.BadParameter("give one of `--json`, `--sarif` and `--redact`")
     _require_there(files)
     wanted = Wanted(min_severity, frozenset(category or ()), raw, max_bytes)
-    scanner = Scanner(rules=_loaded(rules), budget=Budget(seconds=SECONDS))
+    scanner = Scanner(rules=_loaded(rules), budget=Budget(seconds=SECONDS), fast=fast)
     if redact:
         raise typer.Exit(_redact(scanner, files, wanted))
     looked = _looked(scanner, files, wanted)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from holdgate.scan import Category, Finding, ScanError, Scanner, Severity, Unscannable
+from holdgate.scan.files import scan_file, text_of
 from holdgate.scheduler.cli.scan.places import Lines, Place
-from holdgate.scheduler.cli.scan.sources import Source, Unread, is_binary, read_source, text_of
+from holdgate.scheduler.cli.scan.sources import Source, Unread, read_source
 
 SEVERITIES = tuple(Severity)
 
@@ -74,8 +75,12 @@ def findings_of(scanner: Scanner, text: str | bytes, wanted: Wanted) -> list[Fin
 
 def _found(scanner: Scanner, name: str, data: bytes, wanted: Wanted) -> Iterator[Found]:
     text = text_of(data)
-    if is_binary(text):
-        raise Unscannable("neither text nor an archive that is read here")
+    if text is None:
+        if wanted.raw:
+            raise Unscannable("not text, and nothing is unpacked with `--raw`")
+        found = scan_file(scanner, name, data)
+        yield from (Found(name, finding, None) for finding in found if wanted.wants(finding))
+        return
     findings = findings_of(scanner, text, wanted)
     lines = Lines(text) if findings else None
     for finding in findings:

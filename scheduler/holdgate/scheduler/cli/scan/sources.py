@@ -6,7 +6,6 @@ file; what is left out is said, never passed over.
 
 from __future__ import annotations
 
-import codecs
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,14 +16,6 @@ STDIN = "-"
 STDIN_NAME = "<stdin>"
 SKIPPED_DIRECTORIES = frozenset({".git", ".hg", ".svn", ".jj"})
 """What a version control keeps for itself: packed, and of no commit that is checked out."""
-_BINARY_LOOK_BYTES = 8192
-_BOMS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +61,6 @@ def read_source(source: Source, bytes_max: int) -> bytes:
     if len(data) > bytes_max:
         raise Unread(f"larger than {bytes_max} bytes; raise `--max-bytes`")
     return data
-
-
-def text_of(data: bytes) -> str | bytes:
-    """As text where it is UTF-8, or says by its first bytes that it is UTF-16 or UTF-32; else the bytes."""
-    encoding = next((name for mark, name in _BOMS if data.startswith(mark)), "utf-8")
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError:
-        return data
-
-
-def is_binary(text: str | bytes) -> bool:
-    """Whether it is no text that anybody reads: bytes, or characters, of the value zero near its beginning."""
-    return 0 in text[:_BINARY_LOOK_BYTES] if isinstance(text, bytes) else "\0" in text[:_BINARY_LOOK_BYTES]
 
 
 def _below(directory: Path) -> Iterator[Source]:
