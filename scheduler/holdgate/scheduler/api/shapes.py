@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from holdgate.kernel.clock import rfc3339
@@ -39,6 +40,7 @@ def job_facts(job: Job) -> dict[str, Any]:
         "principals": list(job.principals),
         "payload_digest": job.payload_digest,
         "secrets_present": job.secrets_present,
+        "pii_present": job.pii_present,
         "remediation_of": job.remediation_of,
         "secrets": list(job.secrets),
         "trace_id": job.trace_id,
@@ -73,6 +75,20 @@ def job_row(view: JobView) -> dict[str, Any]:
 def job_whole(view: JobView) -> dict[str, Any]:
     """A job as its own page shows it: with its prompt and the decision."""
     return {**job_row(view), "prompt": view.job.prompt, "decision": view.decision.as_dict()}
+
+
+def output_told(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """What the output gate said of a job's output, without the findings one by one."""
+    return {
+        "verdict": verdict.get("verdict"),
+        "reason": verdict.get("reason"),
+        "severity": verdict.get("severity"),
+        "findings_total": verdict.get("findings_total", 0),
+        "data_class": verdict.get("data_class"),
+        "marks": list(verdict.get("marks", ())),
+        "shadow": dict(verdict.get("shadow", {})),
+        "allowed_by": list(verdict.get("allowed_by", ())),
+    }
 
 
 def event_row(event: dict[str, Any]) -> dict[str, Any]:

@@ -163,6 +163,7 @@ TITLES: Mapping[tuple[str, str | None], tuple[str, str]] = {
     ("job.queued", "timed_out"): ("Retried", "info"),
     ("job.running", None): ("Handed to a worker", "info"),
     ("job.finishing", None): ("Result is in, not readable yet", "info"),
+    ("output.sealed", None): ("No verdict yet, the output stays sealed", "warn"),
     ("job.succeeded", None): ("Succeeded", "good"),
     ("job.succeeded", "quarantined"): ("Released from quarantine", "good"),
     ("job.quarantined", None): ("Output quarantined", "bad"),
@@ -220,11 +221,18 @@ FACTS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("round", "round", str),
     ("until_ms", "", str),
     ("categories", "found", lambda value: _listed(value)),
+    ("data_class", "data class", str),
+    ("marks", "marked as", lambda value: _listed(value)),
+    ("shadow", "in shadow", lambda value: ", ".join(f"{name} {count}" for name, count in value.items())),
+    ("allowed_by", "let through by", lambda value: _listed(value)),
+    ("unscannable", "could not be scanned", lambda value: _listed(value)),
 )
 
 
 def _facts(event: Event) -> list[tuple[str, str]]:
-    return [(label, text(event[name])) for name, label, text in FACTS if label and event.get(name) not in (None, [], 1)]
+    return [
+        (label, text(event[name])) for name, label, text in FACTS if label and event.get(name) not in (None, [], {}, 1)
+    ]
 
 
 def _listed(value: Any) -> str:

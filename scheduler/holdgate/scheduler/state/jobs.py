@@ -17,7 +17,15 @@ from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.connection import INDEX, Arg, Scripts, key
 from holdgate.scheduler.state.entry import AcceptResult, Idempotency, StateLimits, Submission, enter
 from holdgate.scheduler.state.transitions import State
-from holdgate.scheduler.state.views import VIEW_FIELDS, JobView, ResultView, job_view, result_view, timeline_event
+from holdgate.scheduler.state.views import (
+    VIEW_FIELDS,
+    JobView,
+    ResultView,
+    job_view,
+    result_view,
+    timeline_event,
+    verdict_of,
+)
 
 __all__ = ["CancelResult", "JobFilter", "JobPage", "JobView", "Jobs", "ResultView"]
 
@@ -183,6 +191,11 @@ class Jobs:
             return None
         record = dict(zip(fields[::2], fields[1::2], strict=True))
         return result_view(job_id, State(state.decode()), record)
+
+    async def verdict(self, tenant: Tenant, job_id: JobId) -> dict[str, Any] | None:
+        """The output gate's record on the job's result, without the result; None where there is none."""
+        record = await self._scripts.command("HGET", key(tenant, "result", job_id), "record")
+        return None if record is None else verdict_of(record)
 
     async def cancel(self, tenant: Tenant, job_id: JobId, *, by: str, reason: str, now_ms: int) -> CancelResult:
         """Cancel at once, or flag a running job. JobNotFound; WrongState when the job ended or is finishing."""

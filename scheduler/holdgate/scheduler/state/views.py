@@ -146,6 +146,14 @@ def timeline_event(data: bytes) -> dict[str, Any]:
     }
 
 
+def verdict_of(record: bytes) -> dict[str, Any]:
+    """Of the field `record` of a stored result; StateBroken when it is none."""
+    verdict = encoding.unpack_stored(record).get("verdict")
+    if not isinstance(verdict, dict):
+        raise StateBroken("a stored result cannot be read")
+    return verdict
+
+
 def result_view(job_id: JobId, state: State, record: dict[bytes, bytes]) -> ResultView:
     """Of the fields of a stored result; StateBroken when they are none."""
     kept = encoding.unpack_stored(record[b"record"])

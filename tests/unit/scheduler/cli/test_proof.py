@@ -69,6 +69,7 @@ OTHERWISE: dict[str, Any] = {
     "run_at_ms": None,
     "deadline_ms": 1_790_000_900_002,
     "secrets_present": False,
+    "pii_present": True,
     "remediation_of": None,
     "secrets": ("mail",),
 }

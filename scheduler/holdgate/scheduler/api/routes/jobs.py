@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from holdgate.kernel import limits
 from holdgate.kernel.ids import JOB_ID, ActorId, JobId
@@ -13,7 +14,7 @@ from holdgate.scheduler.api.measuring import measured_again
 from holdgate.scheduler.api.paging import page_of, page_reply
 from holdgate.scheduler.api.portions import portion_of
 from holdgate.scheduler.api.problems import Problem, invalid
-from holdgate.scheduler.api.shapes import event_row, job_row, job_whole, result_whole
+from holdgate.scheduler.api.shapes import event_row, job_row, job_whole, output_told, result_whole
 from holdgate.scheduler.errors import JobNotFound
 from holdgate.scheduler.gates.approval.unaltered import verify_unaltered
 from holdgate.scheduler.identity.keys import Role
@@ -78,7 +79,15 @@ async def _whole(call: Call, view: JobView) -> Reply:
     if wanted not in {"true", "false"}:
         raise invalid("masked", "must be one of false, true")
     masked = await masked_part(call.deps.masking, view.job) if wanted == "true" else {}
-    return reply_json({**job_whole(view), **masked})
+    return reply_json({**job_whole(view), "output": await output_of(call, view), **masked})
+
+
+async def output_of(call: Call, view: JobView) -> dict[str, Any] | None:
+    """What the output gate said of the output of a job that has ended; None where there was none."""
+    if view.state not in TERMINAL:
+        return None
+    verdict = await call.deps.jobs.verdict(view.job.tenant, view.job.job_id)
+    return None if verdict is None else output_told(verdict)
 
 
 async def get_decisions(call: Call) -> Reply:
@@ -143,7 +152,7 @@ async def retry_job(call: Call) -> Reply:
     view = await deps.jobs.retry(tenant, job_id, by=call.principal.actor, reason=reason, now_ms=now_ms)
     await deps.hints.ready(tenant, [view.job.pool])
     await deps.hints.changed(tenant, [job_id], view.state)
-    return reply_json(job_whole(view), 202)
+    return reply_json({**job_whole(view), "output": None}, 202)
 
 
 async def require_job(call: Call, all_of: tuple[Role, ...] = SEES_ALL) -> JobView:

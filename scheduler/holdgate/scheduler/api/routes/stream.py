@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic_core import to_json
 
 from holdgate.scheduler.api.calls import CSP_NOTHING, SECURITY_HEADERS, Call, Reply, Write
 from holdgate.scheduler.api.events import LOOK_AGAIN_S
-from holdgate.scheduler.api.routes.jobs import require_job
+from holdgate.scheduler.api.routes.jobs import output_of, require_job
 from holdgate.scheduler.api.shapes import job_row
 from holdgate.scheduler.api.still import may_still
 from holdgate.scheduler.state.jobs import JobView
@@ -38,7 +40,7 @@ async def _follow(call: Call, view: JobView, write: Write) -> None:
             now = (view.state, view.attempt, view.progress, view.waiting_reason)
             if now != told:
                 told, spoke_ms = now, clock.now_ms()
-                await write(_event(view))
+                await write(_event(view, await output_of(call, view)))
             elif clock.now_ms() - spoke_ms >= KEEPALIVE_S * 1000:
                 spoke_ms = clock.now_ms()
                 await write(b": still here\n\n")
@@ -47,5 +49,6 @@ async def _follow(call: Call, view: JobView, write: Write) -> None:
             await watch.changed(LOOK_AGAIN_S)
 
 
-def _event(view: JobView) -> bytes:
-    return b"event: state\nid: %d\ndata: %b\n\n" % (view.updated_ms, to_json(job_row(view)))
+def _event(view: JobView, output: dict[str, Any] | None) -> bytes:
+    told = {**job_row(view), "output": output}
+    return b"event: state\nid: %d\ndata: %b\n\n" % (view.updated_ms, to_json(told))

@@ -93,6 +93,7 @@ JOB_FACTS: dict[str, Schema] = {
     "principals": TEXTS,
     "payload_digest": DIGEST,
     "secrets_present": BOOLEAN,
+    "pii_present": BOOLEAN,
     "remediation_of": nullable(text()),
     "secrets": {**TEXTS, "description": "Names of secrets that it asks its worker for; never their values."},
     "trace_id": text(),
@@ -135,6 +136,10 @@ JOBS_COMPONENTS: dict[str, Schema] = {
             **JOB_ROW,
             "prompt": nullable(text()),
             "decision": ref("Decision"),
+            "output": {
+                **nullable(ref("OutputTold")),
+                "description": "What the output gate said, once the job has ended with an output.",
+            },
             "masked": {
                 **nullable(COUNT),
                 "description": "With `masked=true`: how many secrets were; null where they could not be searched for, "
@@ -142,6 +147,24 @@ JOBS_COMPONENTS: dict[str, Schema] = {
             },
         },
         optional=frozenset({"masked"}),
+    ),
+    "OutputTold": record(
+        {
+            "verdict": nullable(text()),
+            "reason": nullable(text()),
+            "severity": nullable(text()),
+            "findings_total": COUNT,
+            "data_class": {
+                **nullable(text()),
+                "description": "The highest class of what the job was given and of what was found in its output.",
+            },
+            "marks": {**TEXTS, "description": "What the output is to be handled as, such as `untrusted_instructions`."},
+            "shadow": {
+                **OBJECT,
+                "description": "Findings of detectors in shadow, by detector: counted, and of no consequence.",
+            },
+            "allowed_by": {**TEXTS, "description": "Ids of the `allow_findings` that let something through."},
+        }
     ),
     "RevealedJob": record({"job_id": ID_OUT, "labels": LABELS_OUT, "prompt": nullable(text())}),
     "JobPage": page(ref("JobRow")),

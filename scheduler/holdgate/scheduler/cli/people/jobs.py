@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from holdgate.client import Client
-from holdgate.client.models import JobInfo, Output
+from holdgate.client.models import JobInfo, Output, OutputTold
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import InvalidInput
 from holdgate.scheduler.cli.people.connection import Session, calls_api
@@ -196,10 +196,25 @@ def _facts(job: JobInfo, timeline: Sequence[Mapping[str, Any]]) -> list[tuple[st
         ("rejected by", _rejection(timeline)),
         ("released", GLASS_BROKEN if more.get("broke_glass") else None),
         ("rules", None if decision is None else ", ".join(decision.rules)),
+        *_output_facts(job.output),
         ("job hash", more.get("job_hash")),
         ("snapshot", None if decision is None else decision.snapshot),
     ]
     return [(name, value) for name, value in facts if value not in (None, "")]
+
+
+def _output_facts(output: OutputTold | None) -> list[tuple[str, object]]:
+    """What the output gate said."""
+    if output is None:
+        return []
+    found = f", {output.findings_total} found" if output.findings_total else ""
+    return [
+        ("output", f"{output.verdict}{found}"),
+        ("data class", output.data_class),
+        ("marked as", ", ".join(output.marks)),
+        ("in shadow", ", ".join(f"{detector} {count}" for detector, count in output.shadow.items())),
+        ("let through by", ", ".join(output.allowed_by)),
+    ]
 
 
 def _rejection(timeline: Sequence[Mapping[str, Any]]) -> str | None:
