@@ -79,6 +79,22 @@ async def test_keys_names_of_files_and_the_word_for_the_end_are_searched_too() -
     assert VALUE not in str(await let_out(result(outcome=RunOutcome.FAILED, code=VALUE)))
 
 
+async def test_a_line_of_a_key_and_a_value_of_a_file_of_credentials_are_looked_for() -> None:
+    pem = Secrets(12).pem()
+    line = pem.splitlines()[3]
+    token = Secrets(13).chars("abcdefghijklmnopqrstuvwxyz0123456789", 20)
+    document = json.dumps({"type": "service_account", "private_key": pem, "more": {"refresh_token": token}})
+    given = {"pem": Secret("pem", pem.encode()), "file": Secret("file", document.encode())}
+    door = Door((), os.urandom)
+    with door.handing_out(given):
+        out = await door.let_out(
+            result(logs=(f"line: {line}", f"token: {token}", "service_account", pem.splitlines()[0]))
+        )
+    assert line not in str(out)
+    assert token not in str(out)
+    assert out.logs[2:] == ("service_account", pem.splitlines()[0])
+
+
 async def test_a_secret_of_an_earlier_run_is_looked_for() -> None:
     door = Door((), os.urandom)
     with door.handing_out(handed()):

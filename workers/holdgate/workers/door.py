@@ -22,6 +22,7 @@ import structlog
 from holdgate.kernel.ids import Entropy
 from holdgate.workers import metrics
 from holdgate.workers.artifacts import RunArtifact
+from holdgate.workers.pieces import pieces_of
 from holdgate.workers.results import (
     ERROR_MESSAGE_CHARS_MAX,
     ERROR_TRACE_CHARS_MAX,
@@ -43,6 +44,8 @@ _log = structlog.get_logger("holdgate.worker")
 
 REMEMBERED_MAX = 256
 """Values that are looked for after their runs ended; the oldest make room. Those of a run that goes on never do."""
+HERE_BYTES_MAX = 64 * 1024
+"""A pass over so much takes less time than handing it to a thread."""
 UNSCANNABLE = "output_unscannable"
 WITHHELD_LINE = "[a line that could not be searched for secrets]"
 OWN_TAG = "[redacted:platform_secret]"
@@ -107,6 +110,8 @@ class Door:
         """The result as it may leave."""
         if not self._own and not self._handed:
             return result
+        if self._search is not None and not self._handed and _size(result) <= HERE_BYTES_MAX:
+            return self._let_out(result)
         return await asyncio.to_thread(self._let_out, result)
 
     def line(self, text: str) -> str:
@@ -163,7 +168,8 @@ def _search_for(secrets: Iterable[bytes], key: bytes) -> _Search:
     from holdgate.scan.inspector import OutputInspector
     from holdgate.scan.known import KnownSecrets
 
-    distinct = tuple(dict.fromkeys(secrets))
+    given = tuple(dict.fromkeys(secrets))
+    distinct = tuple(dict.fromkeys((*given, *(piece for secret in given for piece in pieces_of(secret)))))
     longest = FORM_FACTOR * max(map(len, distinct), default=0)
     return _Search(KnownSecrets(distinct), OutputInspector(Scanner(distinct, rules=()), key), longest)
 
@@ -239,6 +245,12 @@ def _is_in(known: KnownSecrets, result: RunResult) -> bool:
     return any(any(known.spans(*_as_bytes(text))) for text in texts) or any(
         any(known.spans(each, None)) for each in data
     )
+
+
+def _size(result: RunResult) -> int:
+    error = result.error
+    texts = [*result.logs, *((error.message, error.trace) if error is not None else ())]
+    return sum(map(len, texts)) + len(result.value or b"") + sum(len(each.data) for each in result.artifacts)
 
 
 def _as_bytes(text: str) -> tuple[bytes, str]:
