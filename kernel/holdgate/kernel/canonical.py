@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias, cast
 
@@ -23,6 +24,7 @@ Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | 
 SAFE_INTEGER_MAX = 2**53 - 1
 INTEGER_NOTATION_END = 1e21
 """Below this, RFC 8785 writes a float without a fraction in the notation of an integer."""
+_BRACKETS = re.compile(r"[\[\]{}]+")
 _PLAIN_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
 
 
@@ -143,24 +145,13 @@ def _finite(digits: str) -> float:
 def _refuse_depth(text: str, depth_max: int) -> None:
     if text.count("[") + text.count("{") <= depth_max:
         return
+    # Without escapes every quote begins or ends a string, and brackets count between strings only.
+    outside = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]
     depth = 0
-    in_string = escaped = False
-    for character in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
-            depth += 1
-            if depth > depth_max:
-                raise MalformedJson(f"nested deeper than {depth_max}")
-        elif character in "]}":
-            depth -= 1
+    for bracket in "".join(_BRACKETS.findall("".join(outside))):
+        depth += 1 if bracket in "[{" else -1
+        if depth > depth_max:
+            raise MalformedJson(f"nested deeper than {depth_max}")
 
 
 def _refuse_surrogates(value: Json) -> None:
