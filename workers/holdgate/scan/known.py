@@ -24,6 +24,7 @@ from holdgate.scan.findings import Category, Severity
 from holdgate.scan.ruleset import latin1_options
 
 DETECTOR = "platform-secret-"
+PLAIN = "plain"
 SECRET_BYTES_MIN = 6
 SECRET_BYTES_MAX = 16 * 1024
 _FOUND_MAX = 20_000
@@ -66,6 +67,10 @@ class KnownSecrets:
                 raise EngineFailed("a known secret was found and cannot be named")
             yield _hit(form, *match.span())
 
+    def plain(self) -> Iterator[bytes]:
+        """The secrets."""
+        return (form for form, name in self._names.items() if name == PLAIN)
+
     def spans(self, data: bytes, text: str | None = None) -> Iterator[tuple[str, int, int]]:
         """`(form, start, end)` of each occurrence in `data`, or in `text` where there is one: then in characters."""
         wide = text is not None and not text.isascii()
@@ -82,10 +87,11 @@ class KnownSecrets:
 class KnownDigests:
     """Secrets of one form, known by their digests. `is_known`: whether `digest` of a token is one of them.
 
-    `pattern` (RE2, bytes): what has the form. `name` ends the detector's id.
+    `prefix`: what each begins with; `pattern` (RE2, bytes): the rest of the form. `name` ends the detector's id.
     """
 
     name: str
+    prefix: bytes
     pattern: bytes
     digest: Callable[[bytes], str]
     is_known: Callable[[str], bool]
@@ -93,12 +99,15 @@ class KnownDigests:
     def __repr__(self) -> str:
         return f"KnownDigests({self.name!r}, ...)"
 
-    def __bool__(self) -> bool:
-        return True
+    def plain(self) -> tuple[bytes, ...]:
+        """What each begins with."""
+        return (self.prefix,)
 
     def hits(self, data: bytes) -> Iterator[Hit]:
         """Each token in `data` that is known."""
-        for number, match in enumerate(_form(self.pattern).finditer(data)):
+        if self.prefix not in data:
+            return
+        for number, match in enumerate(_form(re2.escape(self.prefix) + self.pattern).finditer(data)):
             if number >= _FOUND_MAX:
                 raise ScanIncomplete("the text has more tokens of a known form than the budget")
             if self.is_known(self.digest(match.group())):
@@ -115,7 +124,7 @@ def _form(pattern: bytes) -> Any:
 
 
 def _forms(secret: bytes) -> Iterator[tuple[str, bytes]]:
-    yield "plain", secret
+    yield PLAIN, secret
     yield "hex", secret.hex().encode()
     yield "hex", secret.hex().upper().encode()
     for offset in range(3):

@@ -18,8 +18,9 @@ from holdgate.scan.known import KnownDigests, KnownSecrets
 from holdgate.scan.ruleset import Rule, builtin_rules, check_rules
 from holdgate.scan.stream import scan_stream
 from holdgate.scan.views.document import Leaf, leaves
+from holdgate.scan.views.exact import Exact
 from holdgate.scan.views.layer import Place
-from holdgate.scan.views.search import Exact, Search, Sighting, is_by_name, strongest
+from holdgate.scan.views.search import Search, Sighting, is_by_name, strongest
 
 _UNDONE_BY_PARSING = frozenset({View.JSON, View.UNICODE})
 

@@ -8,7 +8,10 @@ escaped then is undone in the next layer.
 from __future__ import annotations
 
 import html
+import re
+from collections.abc import Iterator
 from functools import cache
+from heapq import merge
 from typing import Any
 
 import re2
@@ -29,24 +32,35 @@ _BACKSLASH = (
 )
 _PERCENT = r"%(?:[uU][0-9a-fA-F]{4}|[0-9a-fA-F]{2})"
 _REFERENCE = r"&(?:#[0-9]{2,7};?|#[xX][0-9a-fA-F]{2,6};?|[A-Za-z][A-Za-z0-9]{1,30};)"
+_ESCAPE = re.compile("|".join((_BACKSLASH, _PERCENT, _REFERENCE)).encode("ascii"))
 _PAIR_BYTES = 12
+_REMEMBERED_MAX = 1024
+_MARKS = (b"\\", b"%", b"&")
+_DENSE_BYTES = 64
+"""With an escape in so many bytes the text is undone as a whole, and the map is left for later."""
+_RARE = re.compile("|".join((_PERCENT, _REFERENCE)).encode("ascii"))
+_COMMON = ((b'\\"', b'"'), (b"\\n", b"\n"), (b"\\/", b"/"), (b"\\t", b"\t"), (b"\\r", b"\r"), (b"\\'", b"'"))
 _SIMPLE = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"0": b"\0"}
 
 
 def undone(layer: Layer, meter: Meter) -> Layer | None:
     """The parts of `layer` around what can be undone, with all of it undone; None where there is nothing."""
     data = layer.data
-    pattern = _pattern_for(data)
-    if pattern is None:
-        return None
+    if sum(map(data.count, _MARKS)) * _DENSE_BYTES > len(data):
+        text = _quickly(data)
+        if text is None:
+            text = undo(data)
+        meter.decoded(len(text))
+        return Layer(text, layer, lambda: _whole(data).map(), textual=layer.textual) if text != data else None
+    return _around(layer, meter)
+
+
+def _around(layer: Layer, meter: Meter) -> Layer | None:
+    data = layer.data
     builder = Builder()
     at = stop = 0  # `at`: copied so far; `stop`: where the part ends unless something to undo comes before it
-    for match in pattern.finditer(data):
-        start, end = match.span()
-        text, label = _undo(match.group())
-        if text is None:
-            continue
-        if start > stop or not builder.size:
+    for start, end, text, label in _undoings(data):
+        if start > stop or not at:
             builder.copy(data, at, stop)
             builder.gap(stop)
             at = max(stop, _part_start(data, start))
@@ -54,43 +68,68 @@ def undone(layer: Layer, meter: Meter) -> Layer | None:
         builder.add(text, start, end, label)
         at = end
         if end + SIDE_BYTES > stop:
-            stop = _part_end(data, end)
-            meter.decoded(stop - start)
-    if at:
-        builder.copy(data, at, stop)
-    return builder.layer(layer) if at else None
+            end = _part_end(data, end)
+            meter.decoded(end - max(start, stop))
+            stop = end
+    if not at:
+        return None
+    builder.copy(data, at, stop)
+    return builder.layer(layer, textual=layer.textual)
+
+
+def _whole(data: bytes) -> Builder:
+    builder, at = Builder(), 0
+    for start, end, text, label in _undoings(data):
+        builder.copy(data, at, start)
+        builder.add(text, start, end, label)
+        at = end
+    builder.copy(data, at, len(data))
+    return builder
+
+
+def _quickly(data: bytes) -> bytes | None:
+    """`data` with everything undone, where there are but the commonest escapes in it; else None."""
+    if b"\0" in data or _RARE.search(data) or not (data.isascii() or _lookalike().search(data) is None):
+        return None
+    text = data.replace(b"\\\\", b"\0")
+    for escape, character in _COMMON:
+        text = text.replace(escape, character)
+    return None if b"\\" in text else text.replace(b"\0", b"\\")
 
 
 def undo(data: bytes) -> bytes:
     """`data` with all that can be undone undone."""
-    pattern = _pattern_for(data)
-    if pattern is None:
-        return data
-    return b"".join(_undone_parts(data, pattern))
-
-
-def _undone_parts(data: bytes, pattern: Any) -> list[bytes]:
     parts, at = [], 0
-    for match in pattern.finditer(data):
-        text, _ = _undo(match.group())
-        if text is not None:
-            parts += [data[at : match.start()], text]
-            at = match.end()
-    return [*parts, data[at:]]
+    for start, end, text, _ in _undoings(data):
+        parts += [data[at:start], text]
+        at = end
+    return b"".join([*parts, data[at:]])
 
 
-def _pattern_for(data: bytes) -> Any:
+def _undoings(data: bytes) -> Iterator[tuple[int, int, bytes, str]]:
+    """What can be undone, in order and without overlap: start, end, what it stands for, how it was written."""
+    found: Iterator[tuple[int, int, bytes]] = iter(())
+    if b"\\" in data or b"%" in data or b"&" in data:
+        found = ((match.start(), match.end(), match[0]) for match in _ESCAPE.finditer(data))
     if not data.isascii():
-        return _pattern(ascii_only=False)
-    return _pattern(ascii_only=True) if b"\\" in data or b"%" in data or b"&" in data else None
+        alike = ((match.start(), match.end(), match[0]) for match in _lookalike().finditer(data))
+        found = merge(found, alike)
+    known: dict[bytes, tuple[bytes | None, str]] = {}
+    at = 0
+    for start, end, match in found:
+        undoing = known.get(match)
+        if undoing is None:
+            undoing = _undo(match)
+            if len(known) < _REMEMBERED_MAX:
+                known[match] = undoing
+        if undoing[0] is not None and start >= at:
+            yield start, end, undoing[0], undoing[1]
+            at = end
 
 
 @cache
-def _pattern(*, ascii_only: bool) -> Any:
-    kinds = (
-        (_BACKSLASH, _PERCENT, _REFERENCE) if ascii_only else (_BACKSLASH, _PERCENT, _REFERENCE, lookalike_pattern())
-    )
-    return re2.compile("|".join(kinds).encode("ascii"), latin1_options())
+def _lookalike() -> Any:
+    return re2.compile(lookalike_pattern().encode("ascii"), latin1_options())
 
 
 def _part_start(data: bytes, start: int) -> int:

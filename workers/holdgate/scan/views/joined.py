@@ -11,14 +11,15 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from holdgate.kernel.patterns import MATCH_BYTES_MAX
 from holdgate.scan.engine import Engine, Hit, Meter
 from holdgate.scan.findings import View
 from holdgate.scan.ruleset import Rule
+from holdgate.scan.views.exact import Exact
 from holdgate.scan.views.layer import Builder, Layer, Span
-from holdgate.scan.views.sure import heads_pattern
+from holdgate.scan.views.sure import HEAD_CHARS_MIN, either, prefixes
 
 PIECES_MAX = 12
 _BLOCK_HEAD = b"-----BEGIN"
@@ -30,6 +31,9 @@ _SEAM = re.compile(
     rb"(?:[\"'][^\"'\n]{0,80}[\"']\s{0,4}:\s{0,4})?[\"'`]"
     rb"|\\?\r?\n[ \t]{0,64}(?:[-*>|#+] )?"
 )
+_BLANK = b" \t\r\n(){}[]"
+_SEAM_BYTES = b"\"'`,+&|;\\"
+_FIELD = re.compile(rb"\",\"[^\"\n]{0,80}\":\"|\"\.\"")
 _REST = re.compile(rb"(?=[^\s]*[0-9])[A-Za-z0-9+/=_.-]{6,}")
 """A piece that looks like the rest of a token, not like a word."""
 
@@ -45,30 +49,27 @@ class JoinedHit:
 class Joiner:
     """Looks for what is split. `engine`: of the sure `rules`, made when needed; `exact`: what is matched exactly."""
 
-    def __init__(
-        self, engine: Callable[[], Engine], rules: Sequence[Rule], exact: Callable[[bytes], Iterator[Hit]] | None
-    ) -> None:
+    def __init__(self, engine: Callable[[], Engine], rules: Sequence[Rule], exact: Sequence[Exact]) -> None:
         self._engine = engine
-        self._heads = heads_pattern(rules)
         self._exact = exact
+        heads = {head.encode("ascii") for rule in rules for head in prefixes(rule)}
+        self._heads = either(heads)
+        texts = chain(heads, *(each.plain() for each in exact))
+        self._begins = either(text for text in map(_bare, texts) if len(text) >= HEAD_CHARS_MIN)
 
     def hits(self, layer: Layer, found: Sequence[Span], meter: Meter) -> Iterator[JoinedHit]:
         """What takes from more than one piece of `layer`; `found`: where sure rules found something whole."""
-        glued = _SEAM.sub(b"", layer.data)
-        if len(glued) == len(layer.data):
+        if not self._may_hold(layer.data):
             return
-        exact = self._exact is not None and next(self._exact(glued), None) is not None
+        glued = _SEAM.sub(b"", layer.data)
+        exact = any(next(each.hits(glued), None) is not None for each in self._exact)
         starts = [match.start() for match in self._heads.finditer(glued)]
-        if not exact and not starts:
+        if len(glued) == len(layer.data) or not (exact or starts):
             return
         meter.spend(len(glued))
         pieces = _Pieces(layer)
-        if (
-            exact
-            and self._exact is not None
-            and (whole := pieces.joined(0, len(pieces.spans), bytes_max=0)) is not None
-        ):
-            yield from (JoinedHit(hit, whole) for hit in self._exact(whole.data) if whole.crosses(hit.start, hit.end))
+        if exact:
+            yield from self._exactly(pieces.joined(0, len(pieces.spans), bytes_max=0))
         ends = [end for _, end in found]
         for start in starts:
             place = pieces.place(start)
@@ -76,6 +77,16 @@ class Joiner:
             inside = nearest < len(found) and found[nearest][0] <= place
             if not inside and pieces.has_seam(start, start + _TOKEN_BYTES_MAX):
                 yield from self._from(pieces, start, is_block=glued.startswith(_BLOCK_HEAD, start), meter=meter)
+
+    def _may_hold(self, data: bytes) -> bool:
+        """Whether anything begins in what is left of `data` without all that a seam may be made of."""
+        return self._begins.search(_bare(_FIELD.sub(b"", data.translate(None, _BLANK)))) is not None
+
+    def _exactly(self, layer: Layer) -> Iterator[JoinedHit]:
+        for each in self._exact:
+            for hit in each.hits(layer.data):
+                if layer.crosses(hit.start, hit.end):
+                    yield JoinedHit(hit, layer)
 
     def _from(self, pieces: _Pieces, start: int, *, is_block: bool, meter: Meter) -> Iterator[JoinedHit]:
         """The token that begins at `start`: of as few pieces as make one, and of what looks like its rest."""
@@ -94,9 +105,7 @@ class Joiner:
                 yield from longer or found
                 return
 
-    def _crossing(self, layer: Layer | None, meter: Meter) -> Iterator[JoinedHit]:
-        if layer is None:
-            return
+    def _crossing(self, layer: Layer, meter: Meter) -> Iterator[JoinedHit]:
         meter.spend(len(layer.data))
         for hit in self._engine().hits(layer.data):
             if layer.crosses(hit.start, hit.end):
@@ -136,7 +145,7 @@ class _Pieces:
 
     def joined(
         self, first: int, stop: int, start: int = 0, *, glue: bytes = b"", bytes_max: int = _TOKEN_BYTES_MAX
-    ) -> Layer | None:
+    ) -> Layer:
         """The pieces from `first` to before `stop`, the first one from `start` on, with a space at both ends."""
         builder, data, high = Builder(), self._layer.data, 0
         for index in range(first, min(stop, len(self.spans))):
@@ -151,7 +160,11 @@ class _Pieces:
             if bytes_max and builder.size > bytes_max:
                 break
         builder.add(b" ", high, high, View.JOINED)
-        return builder.layer(self._layer)
+        return builder.built(self._layer)
+
+
+def _bare(data: bytes) -> bytes:
+    return data.translate(None, _BLANK + _SEAM_BYTES)
 
 
 def _before(data: bytes, position: int) -> bytes:

@@ -7,6 +7,7 @@ there removes what stands at the offset here.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -21,8 +22,10 @@ RUNS = frozenset({View.BASE64, View.HEX, View.GZIP, View.ZLIB, View.UTF})
 _ORDER = (View.PERCENT, View.HTML, View.NORMAL, View.JSON, View.UNICODE)
 
 Span: TypeAlias = tuple[int, int]
-_Piece: TypeAlias = tuple[int, int, int, str]
+Piece: TypeAlias = tuple[int, int, int, str]
 """Start and end in the parent; bytes there for each byte here, 0 for all bytes there for any here; label."""
+Map: TypeAlias = tuple[list[int], list[Piece]]
+"""Where each piece begins, and the pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +41,39 @@ class Place:
 class Layer:
     """`data` is what the engine sees. `depth`: runs that were decoded on the way here; `chain`: steps of any kind.
 
+    `made`: the map, or what makes it once something was found.
     `textual`: whether it is text; what is not is looked at by sure rules only. `of_runs`: each piece is a decoded run.
     """
 
-    __slots__ = ("_pieces", "chain", "data", "depth", "of_runs", "parent", "starts", "textual")
+    __slots__ = ("_make", "_pieces", "_starts", "chain", "data", "depth", "of_runs", "parent", "textual")
 
     def __init__(
         self,
         data: bytes,
         parent: Layer | None = None,
-        starts: list[int] | None = None,
-        pieces: list[_Piece] | None = None,
+        made: Map | Callable[[], Map] | None = None,
         *,
+        of_runs: bool = False,
         textual: bool = True,
     ) -> None:
         self.data = data
         self.parent = parent
-        self.starts = starts or [0]
-        self._pieces = pieces or [(0, len(data), 1, COPY)]
         self.textual = textual
-        self.of_runs = self._pieces[0][3] in RUNS
-        self.depth: int = 0 if parent is None else parent.depth + self.of_runs
+        self.of_runs = of_runs
+        self.depth: int = 0 if parent is None else parent.depth + of_runs
         self.chain: int = 0 if parent is None else parent.chain + 1
+        self._make = made if callable(made) else None
+        self._starts: list[int] = [0]
+        self._pieces: list[Piece] = [(0, len(data), 1, COPY)]
+        if made is not None and not callable(made):
+            self._starts, self._pieces = made
+
+    @property
+    def starts(self) -> list[int]:
+        """Where each piece begins."""
+        if self._make is not None:
+            (self._starts, self._pieces), self._make = self._make(), None
+        return self._starts
 
     def place(self, start: int, end: int) -> Place:
         """Where `start` to `end` stands in the outermost text."""
@@ -78,12 +92,13 @@ class Layer:
         return self.starts[index] if index < len(self.starts) else len(self.data)
 
     def is_copied(self, start: int, end: int) -> bool:
-        """Whether `start` to `end` stands in the parent as it is here, and so do its neighbours."""
-        if self.parent is None:
+        """Whether `start` to `end` is known to stand in the parent as it is here, and so do its neighbours."""
+        if self.parent is None or self._make is not None:
             return False
-        index = bisect_right(self.starts, start) - 1
+        starts = self.starts
+        index = bisect_right(starts, start) - 1
         origin, stop, width, _ = self._pieces[index]
-        return width == 1 and self.starts[index] < start and end - self.starts[index] < stop - origin
+        return width == 1 and starts[index] < start and end - starts[index] < stop - origin
 
     def crosses(self, start: int, end: int) -> bool:
         """Whether `start` to `end` takes from more than one place of the parent."""
@@ -120,7 +135,7 @@ class Builder:
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
-        self._pieces: list[_Piece] = []
+        self._pieces: list[Piece] = []
         self._starts: list[int] = []
         self.size = 0
 
@@ -143,9 +158,16 @@ class Builder:
 
     def layer(self, parent: Layer, *, textual: bool = True) -> Layer | None:
         """The layer; None where nothing was added."""
-        if not self._pieces:
-            return None
-        return Layer(b"".join(self._parts), parent, self._starts, self._pieces, textual=textual)
+        return self.built(parent, textual=textual) if self._pieces else None
+
+    def built(self, parent: Layer, *, textual: bool = True) -> Layer:
+        """The layer, of at least one piece."""
+        of_runs = self._pieces[0][3] in RUNS
+        return Layer(b"".join(self._parts), parent, self.map(), of_runs=of_runs, textual=textual)
+
+    def map(self) -> Map:
+        """Where each piece begins, and the pieces."""
+        return self._starts, self._pieces
 
 
 def _rank(label: str) -> int:

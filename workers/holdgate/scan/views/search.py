@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import Protocol
 
 from holdgate.scan.engine import Engine, Hit, Meter
 from holdgate.scan.errors import ScanIncomplete
@@ -20,6 +19,7 @@ from holdgate.scan.hidden import hidden_hits
 from holdgate.scan.ruleset import Rule
 from holdgate.scan.views.document import named
 from holdgate.scan.views.escapes import undone
+from holdgate.scan.views.exact import Exact
 from holdgate.scan.views.joined import JoinedHit, Joiner
 from holdgate.scan.views.layer import Layer, Place, Span
 from holdgate.scan.views.runs import decoded
@@ -31,13 +31,6 @@ _RANK = {category: rank for rank, category in enumerate(Category)}
 _BY_NAME = ("assigned-", "named-")
 _GENERIC = (*_BY_NAME, "authorization-header", "basic-credentials")
 _NEIGHBOURS = 32
-
-
-class Exact(Protocol):
-    """What is matched exactly."""
-
-    def hits(self, data: bytes) -> Iterator[Hit]:
-        """Each occurrence in `data`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +56,7 @@ class Search:
 
     @cached_property
     def _joiner(self) -> Joiner:
-        return Joiner(lambda: self._sure, self._sure_rules, self._known if self._exact else None)
+        return Joiner(lambda: self._sure, self._sure_rules, self._exact)
 
     def raw(self, data: bytes, meter: Meter) -> Iterator[Sighting]:
         """What is in `data` as it stands."""

@@ -6,7 +6,7 @@ They alone look at what is not text and at pieces put together, where anything e
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -24,7 +24,7 @@ _CHECKED = {"jwt": frozenset({"eyJ"})}
 
 
 @cache
-def heads(rule: Rule) -> frozenset[str]:
+def prefixes(rule: Rule) -> frozenset[str]:
     """What each match of `rule` begins with; empty where that is not a vendor's prefix."""
     if rule.category not in SECRETS or rule.keywords or rule.context is not None:
         return frozenset()
@@ -42,15 +42,12 @@ def heads(rule: Rule) -> frozenset[str]:
 
 def sure_rules(rules: Iterable[Rule]) -> list[Rule]:
     """Those of `rules` that are sure."""
-    return [rule for rule in rules if heads(rule)]
+    return [rule for rule in rules if prefixes(rule)]
 
 
-def heads_pattern(rules: Sequence[Rule]) -> Any:
-    """What the matches of `rules` begin with, as one pattern."""
-    words = sorted({head for rule in rules for head in heads(rule)})
-    return re2.compile(
-        b"|".join(re2.escape(word.encode("ascii")) for word in words) or rb"[^\x00-\xff]", latin1_options()
-    )
+def either(texts: Iterable[bytes]) -> Any:
+    """Any of `texts`, as a pattern; of none: a pattern that matches nothing."""
+    return re2.compile(b"|".join(map(re2.escape, sorted(texts))) or rb"[^\x00-\xff]", latin1_options())
 
 
 def _tells(head: str) -> bool:
