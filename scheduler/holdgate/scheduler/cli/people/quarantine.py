@@ -28,6 +28,7 @@ from holdgate.scheduler.cli.people.sealedfiles import opened_text, read_object
 from holdgate.scheduler.cli.people.times import clock_text, left_s
 from holdgate.scheduler.cli.people.vote import JobId, Reason
 from holdgate.scheduler.words.durations import time_left
+from holdgate.scheduler.words.views import seen_through
 
 app = typer.Typer(
     help="Release or destroy outputs that are sealed.", no_args_is_help=True, add_completion=False, epilog=help_text()
@@ -36,6 +37,7 @@ COLUMNS = ("job", "severity", "topic", "actor", "status", "sealed since", "time 
 FINDINGS = ("detector", "kind", "severity", "where", "characters", "fingerprint")
 PAGE = 100
 Cast = Callable[..., VoteResult]
+NO_KEY = "this API does not hold the key that opens it; export it to where the key is, or destroy it"
 LITTLE_LEFT_S = 3 * 24 * 3600
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needs --digest as it was shown")]
 DigestSeen = Annotated[str | None, typer.Option("--digest", help="`digest` of `holdgate quarantine show --json`")]
@@ -219,7 +221,7 @@ def _facts(item: Quarantined) -> list[tuple[str, object]]:
         ("votes", "\n".join(_vote_text(vote) for vote in item.votes)),
         ("missing", f"{item.votes_missing} of {item.quorum} to release it" if item.status == "sealed" else None),
         ("proposed", _proposed_text(item)),
-        ("not here", None if _opens(more) else "this API does not hold the key: export it, or destroy it"),
+        ("not here", None if _opens(more) else NO_KEY),
         ("digest", item.digest),
     ]
 
@@ -244,7 +246,7 @@ def _vote_text(vote: Mapping[str, Any]) -> str:
 
 def _finding(found: Mapping[str, Any]) -> tuple[object, ...]:
     kind = str(found.get("category") or "").replace("_", " ")
-    where = str(found.get("path") or "/") + (" (in the name)" if found.get("via") == "key" else "")
+    where = str(found.get("path") or "/") + seen_through(str(found.get("via") or ""))
     characters = f"{found.get('start')}-{found['end']}" if found.get("end") is not None else "all of it"
     return found.get("detector"), kind, found.get("severity"), where, characters, found.get("fingerprint")
 

@@ -145,7 +145,7 @@ def _files(opened: Opened) -> dict[str, bytes]:
 
 def plain_name(name: str) -> str:
     """A name of a worker's as a part of a name of ours: no folders, nothing hidden, nothing that a shell reads."""
-    return _PLAIN.sub("_", name).lstrip(".-")[-NAME_CHARS_MAX:] or "file"
+    return _PLAIN.sub("_", name).lstrip("._-")[-NAME_CHARS_MAX:] or "file"
 
 
 def _bytes(document: Mapping[str, Any], name: str, file: Path) -> bytes:
