@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from holdgate.scan.engine import Hit
 from holdgate.scan.findings import Category, Severity
+from holdgate.scan.scripts import SCRIPTS
 
 HIDDEN_DETECTORS = {
     "hidden-tags": Severity.HIGH,
@@ -49,6 +50,9 @@ def hidden_hits(text: str) -> Iterator[Hit]:
         yield from _all("hidden-zero-width", _SPREAD, text)
         yield from _all("hidden-blanks", _BLANKS, text)
         yield from _bidi(text)
+    for letters, pattern in SCRIPTS.values():
+        if letters.search(text):
+            yield from _all("instruction-override-script", pattern, text)
 
 
 def _tags(text: str) -> Iterator[Hit]:
