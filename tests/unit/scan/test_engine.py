@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from urllib.parse import quote
 
 import pytest
 import re2
 
 from holdgate.scan import EngineFailed, RedactionIncomplete, ScanError, ScanIncomplete, Scanner, ScanTimedOut
-from holdgate.scan.engine import PIECE_BYTES, SENTINEL, Budget, Engine
+from holdgate.scan.engine import PIECE_BYTES, SENTINEL, Budget, Engine, Meter
 from holdgate.scan.errors import RulesInvalid
 from holdgate.scan.findings import Category, Severity
 from holdgate.scan.known import KnownSecrets
@@ -85,6 +86,36 @@ def test_a_hostile_text_ends_at_its_budget(unit: str) -> None:
         Scanner().scan(unit * (60_000 // len(unit)))
     except ScanIncomplete:
         return
+
+
+@pytest.mark.parametrize("unit", [b"x", b"aws_secret=", MADE.chars(ALNUM, 999).encode(), b"eyJ0eXAi."])
+def test_a_line_of_megabytes_ends_at_its_budget(unit: bytes) -> None:
+    """Without a space in it: looked at to its end, or given up in time; no step looks at more than a piece or two."""
+    engine = Engine(builtin_rules(), Budget(seconds=0.2))
+    started = time.monotonic()
+    try:
+        assert list(engine.hits(unit * (3_000_000 // len(unit)))) == []
+    except ScanTimedOut:
+        assert time.monotonic() - started >= 0.2
+    assert time.monotonic() - started < 2.0
+
+
+def test_views_of_a_text_share_one_budget() -> None:
+    """Work, findings and what decoding makes are counted over all of them."""
+    engine = Engine(builtin_rules())
+    text = MADE.github().encode()
+    meter = Meter(Budget(findings_max=2), len(text))
+    assert len(list(engine.hits(text, meter)) + list(engine.hits(text, meter))) == 2
+    with pytest.raises(ScanIncomplete):
+        list(engine.hits(text, meter))
+    work = Meter(Budget(work_base=PIECE_BYTES, work_per_byte=0), len(text))
+    assert list(engine.hits(b"clean", work)) == []
+    with pytest.raises(ScanIncomplete):
+        list(engine.hits(b"clean", work))
+    decoded = Meter(Budget(decoded_base=10, decoded_factor=2), 100)
+    decoded.decoded(210)
+    with pytest.raises(ScanIncomplete):
+        decoded.decoded(1)
 
 
 def test_what_latin_1_cannot_say_keeps_its_place() -> None:
