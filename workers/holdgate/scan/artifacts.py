@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from holdgate.kernel.canonical import parse_json
-from holdgate.kernel.errors import MalformedJson
 from holdgate.scan.errors import RedactionIncomplete, ScanIncomplete, Unscannable
 from holdgate.scan.findings import Finding
 from holdgate.scan.output import DESCRIBED_MAX, UNSCANNABLE, Artifact, FindingKind, Inspection, Keep, kind_of
@@ -41,21 +39,21 @@ class ArtifactInspector:
         """Without any finding but those to `keep`; RedactionIncomplete where that cannot be done."""
         if not self._to_go(self._found(artifact), keep):
             return artifact
-        text = _text_of(artifact)
-        if text is None:
+        if not _is_text(artifact.data):
             raise RedactionIncomplete("a file that is not a text holds a finding")
-        redacted = replace(artifact, data=self._redacted(text, keep).encode())
+        redacted = replace(artifact, data=self._redacted(artifact.data, keep))
         if self._to_go(self._found(redacted), keep):
             raise RedactionIncomplete
         return redacted
 
-    def _redacted(self, text: str, keep: Keep) -> str:
-        """A JSON document stays one."""
-        found = [finding for scanner in self._scanners for finding in scanner.scan(text)]
-        redacted = self._redactor.redact_text(text, self._to_go(found, keep))
-        if _is_json(text) and not _is_json(redacted):
-            raise RedactionIncomplete("the redacted file is no longer JSON")
-        return redacted
+    def _redacted(self, data: bytes, keep: Keep) -> bytes:
+        """A JSON document stays one, and every other byte stays as it is."""
+        try:
+            found = [finding for scanner in self._scanners for finding in scanner.scan_json(data)]
+        except Unscannable:
+            found = [finding for scanner in self._scanners for finding in scanner.scan(data)]
+            return self._redactor.redact_bytes(data, self._to_go(found, keep))
+        return self._redactor.redact_json(data, self._to_go(found, keep))
 
     def _to_go(self, findings: Sequence[Finding], keep: Keep) -> list[Finding]:
         # Places in files have no fingerprint: what is kept by its value alone is kept nowhere in them.
@@ -94,16 +92,9 @@ def _shown(kind: FindingKind) -> dict[str, Any]:
     return {"detector": kind[0], "category": kind[1], "severity": kind[2]}
 
 
-def _text_of(artifact: Artifact) -> str | None:
+def _is_text(data: bytes) -> bool:
     try:
-        return artifact.data.decode("utf-8")
+        data.decode("utf-8")
     except UnicodeDecodeError:
-        return None
-
-
-def _is_json(text: str) -> bool:
-    try:
-        parse_json(text.encode())
-    except MalformedJson:
         return False
     return True

@@ -17,18 +17,20 @@ from holdgate.scan.ruleset import Rule, parse_rule
 from holdgate.scan.scanner import Scanner
 
 KEPT_MAX = 16
-_REACH = {"tenants", "topics"}
-"""Whose outputs a detector is for; the others are what it looks for."""
+_LOOKS_FOR = (
+    "id", "category", "severity", "regex", "max_len", "anchor", "before", "group", "keywords", "context", "near",
+    "entropy", "stop",
+)  # fmt: skip
+"""What a detector looks for; the rest says for whom, and whence it is."""
 
 
 def rules_of(detectors: Sequence[Detector]) -> list[Rule]:
     """The same detectors as the scanner takes them, checked like its own. RulesInvalid."""
     rules = []
     for detector in detectors:
-        named = {
-            name: value for name, value in detector.as_dict().items() if name not in _REACH and value not in (None, [])
-        }
-        rules.append(parse_rule(named, detector.id))
+        shown = detector.as_dict()
+        said = {name: shown[name] for name in _LOOKS_FOR if shown[name] not in (None, [])}
+        rules.append(parse_rule(said, detector.id))
     return rules
 
 

@@ -44,22 +44,30 @@ OUTPUT_RULES = {
 
 
 class StaticPolicy:
-    """A policy source that never changes."""
+    """A policy source that changes when a test says so."""
 
     def __init__(self, rules: dict[str, Any]) -> None:
-        snapshot = digest("output policy")
         empty = Keyring(())
         self.trust: Trust | None = Trust(1, digest("root"), 2**52, empty, empty, empty, empty)
-        self._active = ActivePolicy(
-            compile_policy([parse_rules(rules, "tests")], snapshot=snapshot), snapshot, self.trust, (), 2**52
-        )
+        self._callbacks: list[Callable[[], None]] = []
+        self.use(rules)
+
+    def use(self, rules: dict[str, Any]) -> None:
+        """From now on these rules are in force, under a snapshot of their own."""
+        snapshot, trust = digest(["output policy", rules]), self.trust
+        assert trust is not None
+        policy = compile_policy([parse_rules(rules, "tests")], snapshot=snapshot)
+        self._active = ActivePolicy(policy, snapshot, trust, (), 2**52)
+        for callback in self._callbacks:
+            callback()
 
     def current(self) -> ActivePolicy | None:
         """The policy."""
         return self._active
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """It never does."""
+        """Told of each change."""
+        self._callbacks.append(callback)
 
     epoch_ms = 0
 
@@ -77,6 +85,7 @@ class Gate:
 
     nc: Nats
     world: World
+    policy: StaticPolicy
     kernel: KernelService
     client: KernelClient
     store: PayloadStore
@@ -148,7 +157,8 @@ async def gate(nc: Nats, redis_url: str) -> AsyncIterator[Gate]:
     await ensure_streams(nc)
     scripts = await connect_redis(redis_url)
     clock = SystemClock()
-    kernel = KernelService(nc, StaticPolicy(OUTPUT_RULES), Signer.from_seed(b"k" * 32), clock, "k1")
+    policy = StaticPolicy(OUTPUT_RULES)
+    kernel = KernelService(nc, policy, Signer.from_seed(b"k" * 32), clock, "k1")
     client = KernelClient(nc, clock=clock, timeout_s=1.0, breaker=Breaker(open_ms=50))
     await kernel.start()
     await client.start()
@@ -156,7 +166,14 @@ async def gate(nc: Nats, redis_url: str) -> AsyncIterator[Gate]:
         scan=ScanSettings(known_secrets=(PLATFORM_SECRET,), children=1), wait_s=0.5, put_off_s=0.05, put_off_s_max=0.1
     )
     gate = Gate(
-        nc, World(scripts, now_ms=clock.now_ms()), kernel, client, PayloadStore(nc), PrivateKey.generate(), config
+        nc,
+        World(scripts, now_ms=clock.now_ms()),
+        policy,
+        kernel,
+        client,
+        PayloadStore(nc),
+        PrivateKey.generate(),
+        config,
     )
     yield gate
     for service in gate.services:
