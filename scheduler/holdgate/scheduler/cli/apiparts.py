@@ -17,6 +17,7 @@ from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.permits import Keyring, Signer
 from holdgate.scan import Scanner
+from holdgate.scan.known import KnownDigests, KnownSecrets
 from holdgate.scheduler.api.deps import ApiLimits, Deps, Probe
 from holdgate.scheduler.api.events import EventHub
 from holdgate.scheduler.api.replaying import Replays
@@ -32,7 +33,7 @@ from holdgate.scheduler.gates.masking import Masking
 from holdgate.scheduler.gates.measure import Measure
 from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSettings
 from holdgate.scheduler.identity.attempts import Attempts
-from holdgate.scheduler.identity.keys import read_keys
+from holdgate.scheduler.identity.keys import KEY_PREFIX, KEY_REST, key_sha256, read_keys
 from holdgate.scheduler.identity.principals import ApiKeys
 from holdgate.scheduler.identity.sessions import Sessions
 from holdgate.scheduler.identity.tokens import TokenKeys
@@ -60,14 +61,16 @@ async def api_deps(
     stamping = Stamping(BundleStore(nc), StampStore(nc), signer, clock, bundles.root)
     known = own_secrets(settings)
     # One for all that is looked at here: the patterns of its rules take megabytes.
-    scanner = Scanner(known, fast=settings.scan_fast)
+    live = KnownDigests("api-key", KEY_PREFIX.encode(), KEY_REST, key_sha256, keys.is_live)
+    scanner = Scanner(known, known_digests=(live,), fast=settings.scan_fast)
+    measure = Measure(scanner, (KnownSecrets(known), live))
     scanners = OutputScanners(ScanSettings(known, children=1, fast=settings.scan_fast), scanner=scanner)
     parts = GateParts(stores, kernel, keys, signer, trust, Hints(nc), clock, scanners)
     await kernel.start()
     await events.start()
     await stamping.start()
     try:
-        yield _deps(_Around(settings, nc, scripts, durability, known, scanner), parts, bundles, events)
+        yield _deps(_Around(settings, nc, scripts, durability, measure, scanner), parts, bundles, events)
     finally:
         await stamping.stop()
         await events.stop()
@@ -84,7 +87,7 @@ class _Around:
     nc: Nats
     scripts: Scripts
     durability: str
-    known: tuple[bytes, ...]
+    measure: Measure
     scanner: Scanner
 
 
@@ -99,7 +102,7 @@ def _deps(around: _Around, parts: GateParts, bundles: PublishedBundles, events: 
         sessions=Sessions(tokens, LiveSessions(scripts), keys, clock, os.urandom),
         kernel=parts.kernel,
         submit_gate=gates.submit,
-        measure=Measure(around.scanner, around.known, lambda key: keys.principal_of(key) is not None),
+        measure=around.measure,
         masking=Masking(around.scanner, os.urandom),
         approval_gate=gates.approval,
         bulk_gate=gates.bulk,

@@ -24,6 +24,8 @@ from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import ACTOR, NAME, SYSTEM, ActorId, Entropy, Tenant
 
 KEY_PREFIX = "hgk_"
+KEY_REST = rb"[A-Za-z0-9_-]{43}"
+"""What follows the prefix: 32 bytes in base64url, as `issue_key` makes them."""
 KEYS_FILE_BYTES_MAX = 4 * 1024 * 1024
 KEYS_MAX = 10_000
 ACTOR_TYPES = ("agent", "human", "service")

@@ -60,6 +60,14 @@ class ApiKeys:
             return None
         return found[1]
 
+    def is_live(self, sha256: str) -> bool:
+        """Whether a key of this digest (hex) lets somebody in. KeysInvalid when the file does not load."""
+        self._reload_if_changed()
+        if self.failure is not None:
+            raise KeysInvalid("the file of API keys does not load")
+        found = self._found.get(sha256)
+        return found is not None and hmac.compare_digest(found[0], bytes.fromhex(sha256))
+
     def principal_by_id(self, key_id: str) -> Principal | None:
         """The holder of the key that is named `key_id`; None when it was revoked or when two keys have that name.
 

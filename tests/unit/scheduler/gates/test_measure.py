@@ -10,8 +10,9 @@ import pytest
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.jobform import JobForm, parse_form
 from holdgate.scan import Present, ScanError, Scanner, ScanTimedOut
-from holdgate.scheduler.gates import measure
+from holdgate.scan.known import KnownDigests, KnownSecrets
 from holdgate.scheduler.gates.measure import INLINE_CHARS_MAX, Measure, texts_of
+from holdgate.scheduler.identity.keys import KEY_REST, key_sha256
 from support.secrets import ALNUM, URLSAFE, Secrets
 
 MADE = Secrets(23)
@@ -24,7 +25,8 @@ NOTHING = Present()
 
 def made(known: tuple[bytes, ...] = (PASSWORD,)) -> Measure:
     """A measure that knows a password and a live API key."""
-    return Measure(Scanner(known), known, lambda key: key == LIVE)
+    live = KnownDigests("api-key", b"hgk_", KEY_REST, key_sha256, lambda digest: digest == key_sha256(LIVE))
+    return Measure(Scanner(known, known_digests=(live,)), (KnownSecrets(known), live))
 
 
 def form(**fields: Any) -> JobForm:
@@ -70,14 +72,9 @@ async def test_a_password_of_the_platform_is_found_in_its_forms(form_of: Any) ->
 async def test_an_api_key_counts_while_it_is_live() -> None:
     """By its form and its digest: one that was revoked, or never was, is a text of that form."""
     live = await made().present(None, canonical_bytes({"key": LIVE.decode()}))
+    wrapped = await made().present(None, canonical_bytes({"note": base64.b64encode(b"see " + LIVE).decode()}))
     dead = await made().present(None, canonical_bytes({"key": DEAD.decode()}))
-    assert (live.platform, dead.platform) == (True, False)
-
-
-async def test_more_keys_than_are_looked_up_count_as_one_that_is_live(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "KEYS_LOOKED_UP_MAX", 2)
-    keys = " ".join("hgk_" + MADE.chars(URLSAFE, 43) for _ in range(3))
-    assert (await made().present(keys)).platform
+    assert (live.platform, wrapped.platform, dead.platform) == (True, True, False)
 
 
 @pytest.mark.parametrize("error", [ScanTimedOut, ScanError])
@@ -93,6 +90,7 @@ async def test_what_could_not_be_searched_has_all_but_a_credential_that_is_not_t
     monkeypatch.setattr(Scanner, "present", lambda *_: Present(True, True, True))
     assert await made().present("hard to read") == Present(secrets=True, pii=True, platform=False)
     assert (await made().present(f"hard to read {PASSWORD.decode()}")).platform
+    assert (await made().present(f"hard to read {LIVE.decode()}")).platform
 
 
 async def test_a_long_text_is_searched_to_its_end() -> None:
