@@ -44,6 +44,19 @@ def test_an_engine_that_did_not_run_is_an_error_not_a_clean_text() -> None:
         list(engine.hits(b"clean"))
 
 
+def test_an_engine_that_finds_a_rule_and_not_the_sentinel_failed() -> None:
+    """It may have stopped half-way."""
+
+    class HalfSet:
+        def Match(self, _: bytes) -> list[int]:  # noqa: N802  the name that RE2 gives it
+            return [0]
+
+    engine = Engine(builtin_rules())
+    engine._set = HalfSet()
+    with pytest.raises(EngineFailed):
+        list(engine.hits(b"clean"))
+
+
 def test_a_text_that_holds_the_sentinel_does_not_pass_for_an_engine_that_ran() -> None:
     """It is the engine's answer that counts, not the text."""
     engine = Engine(builtin_rules())

@@ -79,6 +79,13 @@ def test_a_context_must_match_ahead_of_the_value(text: str, found: bool) -> None
     assert bool(_found(rule, "x " + text)) is found
 
 
+def test_a_context_further_off_than_near_does_not_count() -> None:
+    """Whatever the pattern would take."""
+    rule = _rule(context="born", near=24)
+    assert _found(rule, "born" + " " * 20 + "1234567")
+    assert not _found(rule, "born" + " " * 21 + "1234567")
+
+
 def test_stop_words_and_validators_judge_the_value() -> None:
     """What stands around it is not theirs."""
     rule = _rule(regex=r"n=(\d{7})", max_len=9, stop=("^0", "n="))
@@ -91,11 +98,11 @@ def test_a_rule_that_was_rejected_goes_on_behind_what_led_to_it() -> None:
     assert _found(rule, "k=k=abcdef") == ["abcdef"]
 
 
-def test_a_word_that_goes_on_over_the_border_of_pieces_does_not_begin_there() -> None:
-    """The set sees a byte more ahead; and what begins a word behind a border is found."""
-    rule = _rule(regex=r"\B-key-\d{4}", max_len=9)
+def test_a_word_that_ends_at_the_border_of_pieces_ends_there() -> None:
+    """The set sees a byte more ahead."""
+    rule = _rule(regex=r"\b-key-\d{4}", max_len=9)
     for before in range(PIECE_BYTES - 8, PIECE_BYTES + 4):
-        assert _found(rule, "." * before + "-key-1234"), before
+        assert _found(rule, "x" * before + "-key-1234"), before
 
 
 def test_a_pattern_that_does_not_compile_is_an_error_of_the_scan() -> None:
