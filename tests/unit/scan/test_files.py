@@ -83,6 +83,19 @@ def table() -> bytes:
     return made.getvalue().encode()
 
 
+def with_fields(extra: bytes, comment: bytes = b"") -> bytes:
+    """As the programs of Unix and offices write them: times and owners beside each member."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        info = zipfile.ZipInfo("a")
+        info.extra, info.comment = extra, comment
+        archive.writestr(info, "nothing")
+    return made.getvalue()
+
+
+TIMES = struct.pack("<HHBI", 0x5455, 5, 3, 1_700_000_000) + struct.pack("<HHBBIBI", 0x7875, 11, 1, 4, 1000, 4, 1000)
+GROWTH = struct.pack("<HH", 0xA220, 500) + b"\x28\xa0" + bytes(498)
+
 READ: list[tuple[str, bytes, str, str]] = [
     ("utf-8", TEXT.encode(), "", "file"),
     ("utf-8 with a mark", TEXT.encode("utf-8-sig"), "", "file"),
@@ -106,6 +119,8 @@ READ: list[tuple[str, bytes, str, str]] = [
     ("a way out of the archive", tarred("../../etc/cron.d/x", TEXT.encode()), "/..~1..~1etc~1cron.d~1x", "file>tar"),
     ("document in runs", document("pass: ", SECRET[:7], SECRET[7:15], SECRET[15:]), "/word~1document", "file>zip>xml"),
     ("entities", document("&#x" + format(ord(SECRET[0]), "x") + ";" + SECRET[1:]), "/word~1document", "file>zip>xml"),
+    ("comment of a member", with_fields(TIMES, TEXT.encode()), "", "file>zip"),
+    ("field of a member", with_fields(struct.pack("<HH", 0x5455, len(SECRET)) + SECRET.encode()), "", "file>zip"),
     ("name of a member", zipped(**{SECRET: "harmless"}), "", "file>zip>names"),
     ("png text", png((b"tEXt", b"Comment\0" + SECRET.encode())), "", "file>image"),
     ("png packed text", png((b"zTXt", b"Comment\0\0" + zlib.compress(TEXT.encode()))), "", "file>image"),
@@ -125,6 +140,8 @@ def test_a_secret_in_a_file_is_found_and_placed(kind: str, data: bytes, path: st
 
 
 CLEAN: list[tuple[str, bytes]] = [
+    ("fields of Unix", with_fields(TIMES)),
+    ("room to grow", with_fields(GROWTH)),
     ("empty", b""),
     ("zeros", bytes(1000)),
     ("text", b"nothing to see"),
@@ -167,6 +184,7 @@ UNREADABLE: list[tuple[str, bytes]] = [
     ("half a png", png((b"tEXt", b"Comment\0hello"))[:-20]),
     ("half a jpeg", jpeg((0xE1, b"Exif"))[:-3]),
     ("noise behind a png", png() + NOISE),
+    ("noise in a field", with_fields(struct.pack("<HH", 0x5455, 500) + NOISE[:500])),
     ("noise behind a tar", tarred("a", b"x") + NOISE),
     ("words in front of a zip", b"PK\x03\x04" + TEXT.encode() + zipped(a="harmless")),
     ("pdf", b"%PDF-1.7\n" + TEXT.encode()),

@@ -23,6 +23,7 @@ PIECE_BYTES = 256 * 1024
 MEMORY_BYTES_MAX = 64 * 1024 * 1024
 """What an xz stream may ask for."""
 NAME_CHARS_MAX = 1024
+FIELD_BYTES_MAX = 96
 _DESCRIPTOR_BYTES_MAX = 24
 _LOCAL_BYTES = 30
 _REFUSED = (
@@ -41,10 +42,14 @@ class ArchiveDamaged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A member of an archive, or what lies between its members (`name` empty)."""
+    """A member of an archive, or what lies between its members (`name` empty).
+
+    `is_field`: a short field of the format's own, such as times and owners, which need not be a text.
+    """
 
     name: str
     data: bytes
+    is_field: bool = False
 
 
 def parts_of(data: bytes, meter: Meter) -> tuple[str, Iterator[Part]] | None:
@@ -73,11 +78,25 @@ def _zip(data: bytes, meter: Meter) -> Iterator[Part]:
                 with archive.open(info) as opened:
                     yield Part(_name(info.filename), _limited(opened.read, meter))
             start = getattr(archive, "start_dir", len(data))
-            for comment in (archive.comment, *(info.comment for info in infos), *(info.extra for info in infos)):
+            for comment in (archive.comment, *(info.comment for info in infos)):
                 yield Part("", comment)
+            for info in infos:
+                yield _field(info.extra)
+                yield _field(_local_extra(data, info.header_offset))
             yield from _between(data[:start], infos)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, *_DAMAGED) as error:
         raise ArchiveDamaged(f"a zip cannot be read to its end: {type(error).__name__}") from error
+
+
+def _field(extra: bytes) -> Part:
+    """Padding aside they are short; a long one has to be something that can be read."""
+    return Part("", extra, is_field=len(extra) - extra.count(0) <= FIELD_BYTES_MAX)
+
+
+def _local_extra(data: bytes, offset: int) -> bytes:
+    """The field in front of a member, which may be another than the directory has."""
+    names, extra = (int.from_bytes(data[offset + place : offset + place + 2], "little") for place in (26, 28))
+    return data[offset + _LOCAL_BYTES + names : offset + _LOCAL_BYTES + names + extra]
 
 
 def _between(data: bytes, infos: list[zipfile.ZipInfo]) -> Iterator[Part]:

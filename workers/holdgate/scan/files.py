@@ -10,6 +10,7 @@ gzip, bzip2, xz and tar; office documents, which are zips of XML. Of images only
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ from holdgate.scan.xmltext import is_xml, joined_text
 DEPTH_MAX = 3
 """Archives inside each other."""
 MEMBERS_MAX = 2_000
+PACKED_BYTES_MAX = 512 * 1024
+"""Of which each may become a hundred: what a larger archive holds more than that is not unpacked in memory."""
 FILE_BUDGET = Budget(decoded_factor=100, decoded_base=4 * 1024 * 1024, work_per_byte=200)
 """A hundred bytes out of one that was packed: more than any text gains, and far less than a bomb."""
 LINES_MAX = 200_000
@@ -49,7 +52,7 @@ def scan_file(
     `meter`: of the scan that the file is a part of. Unscannable for what cannot be read to its last byte,
     ScanIncomplete for what unpacks to more than may be.
     """
-    walk = _Walk(scanner, meter or Meter(FILE_BUDGET, len(data)))
+    walk = _Walk(scanner, meter or Meter(FILE_BUDGET, min(len(data), PACKED_BYTES_MAX)))
     # A value that lies in two views, or in a container's bytes and in its member, counts once for each place.
     return list(dict.fromkeys(walk.file(Part(name, data), media_type, "", "file", DEPTH_MAX)))
 
@@ -66,6 +69,9 @@ class _Walk:
         data = part.data
         self._meter.spend(len(data))
         if not data.strip(b"\0"):
+            return
+        if part.is_field:
+            yield from self._found(self._scanner.scan(data), path, via)
             return
         if (packed := parts_of(data, self._meter)) is not None:
             yield from self._archive(*packed, data, path, via, depth)
@@ -121,7 +127,9 @@ class _Walk:
             self._meter.decoded(len(joined))
             yield from self._found(self._scanner.scan(joined), path, f"{via}>xml")
         elif _is_table(name, media_type):
-            yield from self._found(self._scanner.scan_value(_rows(text)), path, f"{via}>csv")
+            # What cannot be read as rows was looked at as a text.
+            with contextlib.suppress(csv.Error):
+                yield from self._found(self._scanner.scan_value(_rows(text)), path, f"{via}>csv")
 
     def _plain(self, data: bytes, path: str, via: str) -> Iterator[Finding]:
         """A container as it stands. Packed bytes look like an address or a number by chance, hardly like a key."""
@@ -197,14 +205,11 @@ def _rows(text: str) -> Json:
     """Rows with the names of their columns, so that what is secret by its name is seen."""
     head = text[:4096].partition("\n")[0]
     delimiter = max(",;\t|", key=head.count)
-    try:
-        rows: list[list[str]] = []
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
-            rows.append(row)
-            if len(rows) > LINES_MAX:
-                raise ScanIncomplete(f"a table has more than {LINES_MAX} rows")
-    except csv.Error as error:
-        raise Unscannable(f"not a table of separated values: {error}") from error
+    rows: list[list[str]] = []
+    for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
+        rows.append(row)
+        if len(rows) > LINES_MAX:
+            raise ScanIncomplete(f"a table has more than {LINES_MAX} rows")
     names = _unique(rows[0]) if rows else []
     return [dict(zip([*names, *map(str, range(len(names), len(row)))], row, strict=False)) for row in rows[1:]]
 
