@@ -144,7 +144,8 @@ class _Lifts:
             return (Mode.SHADOW if detector in self._shipped_in_shadow else Mode.ENFORCE), None
         mode = min((item.mode for item in found), key=_MODES.index)
         setters = frozenset(item.bundle for item in found if item.mode is mode)
-        return mode, None if self._owners.get(detector) in setters else setters
+        is_own = detector in self._shipped_in_shadow or self._owners.get(detector) in setters
+        return mode, None if is_own else setters
 
 
 def _data_class(facts: OutputFacts, lifts: _Lifts) -> DataClass:

@@ -6,6 +6,7 @@ after it was made. No IO.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -142,6 +143,8 @@ def _verify_unique(bundles: Sequence[BundleRules]) -> None:
             if name in owner:
                 problems.append(((bundle.name, name), f"the id `{name}` is also taken in bundle `{owner[name]}`"))
             owner[name] = bundle.name
+        twice = [name for name, count in Counter(item.name for item in bundle.destinations).items() if count > 1]
+        problems.extend(((bundle.name, name), "this destination stands in two files") for name in twice)
     if problems:
         raise PolicyInvalid(problems)
 

@@ -192,6 +192,9 @@ def test_a_mode_holds_for_its_tenants_topics_and_time_and_the_strictest_wins() -
     assert not shadowed(shadow, {"mode": "enforce"})
     assert shadowed(shadow_detectors=(SECRET[0],))
     assert not shadowed({"mode": "enforce"}, shadow_detectors=(SECRET[0],))
+    shipped = facts(SECRET, shadow_detectors=(SECRET[0],))
+    said_again = of(one={"detector_modes": [{"detector": SECRET[0], **shadow}]}, two={"output_rules": [HOLD]})
+    assert decide_output(said_again, shipped, NOW_MS).shadowed == (SECRET,)
 
 
 def test_who_brings_a_detector_says_when_it_counts() -> None:

@@ -7,13 +7,14 @@ is no concern of rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, islice
+from itertools import chain, combinations, islice
 from typing import Any
 
-from holdgate.bundles.diff.areas import EVERY_TOPIC, LABEL, Area, covers, meet, output_area, price
+from holdgate.bundles.diff.areas import EVERY_TOPIC, FOUND, LABEL, Area, covers, meet, output_area, price
 from holdgate.bundles.diff.changes import Change, Direction
+from holdgate.bundles.diff.lifts import LiftChange, compare_lifts, lift_area, lifts_of
 from holdgate.bundles.diff.sides import COMPARISONS_MAX, Budget
 from holdgate.bundles.diff.witness import FRESH, VALUES_MAX, plain_topics
 from holdgate.bundles.diff.words import output_change_of
@@ -40,6 +41,8 @@ def compare_outputs(before: Policy, after: Policy) -> Iterator[Change]:
         was, now = old.by_id.get(name), new.by_id.get(name)
         if was != now:
             yield _change(was, now, old, new)
+    for change in compare_lifts(before, after):
+        yield _shown_change(change, old, new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +59,50 @@ class _Rules:
         self.budget = budget
         self.by_id = {rule.id: rule for rule in policy.output_rules}
         self.placed = [_Placed(rule, output_area(rule)) for rule in policy.output_rules]
+        self.lifts = [(lift.bundle, lift_area(lift)) for lift in lifts_of(policy)]
 
-    def hold(self, area: Area, strictness: int) -> bool:
-        """Whether every finding of `area` gets a verdict as strict."""
-        if self.name(area, strictness):
+    def hold(self, area: Area, strictness: int, bundle: str) -> bool:
+        """Whether every finding of `area` gets a verdict as strict, as far as a rule of `bundle` saw to it."""
+        if self.name(area, strictness, bundle):
             return True
+        if self._lifted(area, {name for name, _ in self.lifts} - {bundle}):
+            return False
         looser = (item for item in self.placed if STRICTNESS[item.rule.verdict] < strictness)
         return min(_defaults(area)) >= strictness and all(self._is_apart(item.area, area) for item in looser)
 
-    def name(self, area: Area, strictness: int = 0) -> bool:
-        """Whether every finding of `area` has a rule as strict."""
-        able = [item.area for item in self.placed if STRICTNESS[item.rule.verdict] >= strictness]
+    def name(self, area: Area, strictness: int = 0, bundle: str | None = None) -> bool:
+        """Whether every finding of `area` has a rule as strict; of another bundle than `bundle`, one that holds as well
+        against what that one lets through."""
+        able = [
+            item.area
+            for item in self.placed
+            if STRICTNESS[item.rule.verdict] >= strictness
+            and (bundle in (None, item.rule.bundle) or not self._lifted(area, {item.rule.bundle}))
+        ]
         if any(self._covers(outer, area) for outer in able):
             return True
         return any(all(any(self._covers(outer, part) for outer in able) for part in parts) for parts in area.parts())
+
+    def _lifted(self, area: Area, bundles: Collection[str]) -> bool:
+        """Whether one of `bundles` may let through a finding of `area`."""
+        return any(bundle in bundles and not self._is_apart(lift, area) for bundle, lift in self.lifts)
 
     def _covers(self, outer: Area, inner: Area) -> bool:
         return self.budget.spend(price(outer, inner)) and covers(outer, inner)
 
     def _is_apart(self, one: Area, other: Area) -> bool:
         return self.budget.spend(price(one, other)) and meet(one, other) is None
+
+
+def _shown_change(change: LiftChange, old: _Rules, new: _Rules) -> Change:
+    """With an example, where one is found; what has one and lets more out is sure to widen."""
+    direction, found = change.direction, None
+    if direction is Direction.UNCLEAR:
+        tried = () if change.example is None else _compared([change.example], old, new)
+        near = () if change.area is None else _near(change.area, old, new)
+        found = next(chain(tried, near), None)
+        direction = Direction.UNCLEAR if found is None else Direction.WIDENS
+    return Change(direction, change.bundle, change.name, change.what, found)
 
 
 def _change(was: OutputRule | None, now: OutputRule | None, old: _Rules, new: _Rules) -> Change:
@@ -99,7 +126,7 @@ def _loses(was: OutputRule | None, now: OutputRule | None, old: _Rules, new: _Ru
     """Whether a finding may get a looser verdict by the loss of `was`, or since `now` came."""
     if was is not None:
         area = _without_floor(output_area(was))
-        if not area.is_empty and not new.hold(area, STRICTNESS[was.verdict]):
+        if not area.is_empty and not new.hold(area, STRICTNESS[was.verdict], was.bundle):
             return True
     if now is None:
         return False
@@ -107,7 +134,7 @@ def _loses(was: OutputRule | None, now: OutputRule | None, old: _Rules, new: _Ru
     if area.is_empty:
         return False
     most = max(_defaults(area))
-    return STRICTNESS[now.verdict] < most and not old.name(area) and not new.name(area, most)
+    return STRICTNESS[now.verdict] < most and not old.name(area) and not new.name(area, most, now.bundle)
 
 
 def _without_floor(area: Area) -> Area:
@@ -127,20 +154,32 @@ def _defaults(area: Area) -> set[int]:
     }
     if categories is None or not categories <= known:
         found.add(STRICTNESS[DEFAULT_UNKNOWN])
+    if FOUND not in area.one:
+        found.add(STRICTNESS[OutputVerdict.ALLOW])
     return found
 
 
 def _search(rule: OutputRule, old: _Rules, new: _Rules, sign: int = 1) -> Iterator[Mapping[str, Any]]:
     """Findings near the rule that get a looser verdict than before (`sign` -1: a stricter one)."""
-    areas = [output_area(rule)]
+    return _near(output_area(rule), old, new, sign)
+
+
+def _near(area: Area, old: _Rules, new: _Rules, sign: int = 1) -> Iterator[Mapping[str, Any]]:
+    areas = [area]
     for item in (*old.placed, *new.placed):
         if len(areas) == AREAS_MAX or not old.budget.spend(price(areas[0], item.area)):
             break
         both = meet(areas[0], item.area)
         if both is not None and both not in areas:
             areas.append(both)
+    yield from _compared((facts for area in areas for facts in _candidates(area)), old, new, sign)
+
+
+def _compared(
+    candidates: Iterable[OutputFacts], old: _Rules, new: _Rules, sign: int = 1
+) -> Iterator[Mapping[str, Any]]:
     cost = 2 + (len(old.placed) + len(new.placed)) // RULES_PER_COST
-    for facts in islice((facts for area in areas for facts in _candidates(area)), CANDIDATES_MAX):
+    for facts in islice(candidates, CANDIDATES_MAX):
         if not old.budget.spend(cost):
             return
         before, after = decide_output(old.policy, facts, NOW_MS), decide_output(new.policy, facts, NOW_MS)
@@ -164,6 +203,9 @@ def _candidates(area: Area) -> Iterator[OutputFacts]:
     yield _facts(base)
     for one in others:
         yield _facts({**base, **dict([one])})
+    if FOUND not in area.one:
+        for one in (*base.items(), *others):
+            yield replace(_facts({**base, **dict([one])}), findings=())
     for pair in combinations(others, 2):
         yield _facts({**base, **dict(pair)})
 
@@ -176,8 +218,8 @@ def _options(area: Area) -> Iterator[tuple[str, list[str]]]:
             yield name, sorted(area.one[name])[:VALUES_MAX]
         elif name != "classification":
             yield name, list(_CATEGORIES) if name == "category" else [FRESH, "email"] if name == "detector" else [FRESH]
-    for name, values in area.one.items():
-        if name.startswith(LABEL):
+    for name, values in (*area.one.items(), *area.some):
+        if name.startswith(LABEL) or name in ("data_class", "destination"):
             yield name, sorted(values)[:VALUES_MAX]
 
 
@@ -192,4 +234,6 @@ def _facts(values: Mapping[str, str]) -> OutputFacts:
         labels=labels,
         classification=classification,
         findings=((values["detector"], values["category"], values["severity"]),),
+        destination=None if (name := values.get("destination")) is None else name.replace("*", FRESH),
+        input_class=values.get("data_class"),
     )
