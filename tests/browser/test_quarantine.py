@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from holdgate.scheduler.state.transitions import State
 from support.api import ApiWorld, running_api
 from support.holding import job_state
 from support.running import TENANT, Runner
+from support.sealing import Sealed
 
 SignIn = Callable[..., Awaitable[Any]]
 SECRET = "-----BEGIN PRIVATE KEY-----"
@@ -60,6 +62,9 @@ async def seal(system: ApiWorld, severity: str = "critical") -> str:
         "findings": [{**FINDING, "severity": severity}],
         "sealed": True,
         "sealed_digest": sealed.digest,
+        "commitment": sealed.commitment,
+        "data_class": "restricted",
+        "marks": ["untrusted_instructions"],
     }
     await runner.finish(job_id, State.QUARANTINED, verdict=verdict, sealed=sealed.data)
     return job_id
@@ -121,3 +126,47 @@ async def test_nothing_serious_is_in_the_way_of_anybody(
         await page.goto(path)
         assert await axe(page) == [], path
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+
+
+async def test_what_was_opened_elsewhere_is_pasted_and_released(
+    system: ApiWorld, sign_in: SignIn, complaints: list[str]
+) -> None:
+    """Without script, and only where it is what was sealed."""
+    job_id = await seal(system, "low")
+    opened = (await Sealed(system).open(job_id))["opened"]
+    page = await sign_in("approver", path=f"/quarantine/{job_id}", java_script_enabled=False)
+    for text in ("29 d", "restricted", "untrusted instructions"):
+        await expect(page.locator("main")).to_contain_text(text)
+    for pasted, told in ((opened[:-8] + "AAAAAAA=", "cannot be opened"), (json.dumps({"opened": opened}), "Released")):
+        if not await page.locator("#opened").is_visible():
+            await page.get_by_text("It was opened where the key is").click()
+        await page.locator("#reason").fill("opened and read")
+        await page.locator("#opened").fill(pasted)
+        await page.get_by_role("button", name="Release what was opened").click()
+        await expect(page.locator("body")).to_contain_text(told)
+    complaints.clear()
+    assert await job_state(system, job_id) == "succeeded"
+
+
+async def test_what_is_to_be_read_instead_is_shown_to_the_second_one(
+    system: ApiWorld, sign_in: SignIn, complaints: list[str]
+) -> None:
+    job_id = await seal(system)
+    page = await sign_in("approver", path=f"/quarantine/{job_id}")
+    for text, told in (("{", "Not JSON"), ('{"value": {"pem": "taken <b>out</b>"}}', "1 more is needed")):
+        if not await page.locator("#replacement").is_visible():
+            await page.get_by_text("Something else is to be read instead").click()
+        await page.locator("#reason").fill("the key is out of it")
+        await page.locator("#replacement").fill(text)
+        await page.get_by_role("button", name="Propose this").click()
+        await expect(page.locator("body")).to_contain_text(told)
+    page = await sign_in("approver2", path=f"/quarantine/{job_id}")
+    await expect(page.locator("#proposed ~ *").first).to_contain_text("approver")
+    await expect(page.locator("main")).to_contain_text("taken <b>out</b>")
+    await page.locator("#reason").fill("nothing secret in it")
+    await page.get_by_role("button", name="Release what is proposed").click()
+    await expect(page.locator("#notices")).to_contain_text("Released")
+    result = (await system.client("agent").get(f"/api/v1/jobs/{job_id}/result")).json()
+    assert result["value"] == {"pem": "taken <b>out</b>"}
+    assert all("422" in complaint for complaint in complaints), "the browser tells of the one that was refused"
+    complaints.clear()

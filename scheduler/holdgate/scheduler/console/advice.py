@@ -9,7 +9,20 @@ from holdgate.scheduler.console.visit import ApiProblem
 
 AT_REASON = frozenset({"approval_reason_required"})
 AT_CONFIRM = frozenset({"approval_confirmation_required"})
-FIELDS = frozenset({"reason", "confirm", "until", "on_behalf_of", "delegate", "roles", "uses_max", "labels"})
+FIELDS = frozenset(
+    {
+        "reason",
+        "confirm",
+        "until",
+        "on_behalf_of",
+        "delegate",
+        "roles",
+        "uses_max",
+        "labels",
+        "opened",
+        "replacement",
+    }
+)
 WANTED: Mapping[str, str] = {
     "until": "Choose the last day.",
     "delegate": "Name the person.",
@@ -68,7 +81,11 @@ _ADVICE: Mapping[str, tuple[str, str]] = {
     "quarantine_resolved": ("Somebody was faster", "It is released or destroyed already; nothing was changed by you."),
     "quarantine_stale": ("It is not the output you were shown", "Nothing was decided. Look at what is sealed now."),
     "quarantine_unopenable": ("It cannot be opened", "What is sealed is damaged, or sealed to another key."),
-    "quarantine_sealed_elsewhere": ("The key that opens it is not here", "Tell an operator who holds it."),
+    "quarantine_sealed_elsewhere": (
+        "The key that opens it is not here",
+        "Your vote was not counted. Whoever has the key opens it elsewhere; bring what was opened along.",
+    ),
+    "quarantine_too_many_votes": ("Votes were changed too often", "It can only be destroyed now."),
     "kernel_unavailable": ("No kernel answers", "Nothing was released. Try again in a few seconds."),
     "no_policy": ("No policy is in force", "Nothing was released. Tell an operator."),
     "unavailable": ("A part of the system is away", "Nothing was released. Try again in a few seconds."),

@@ -138,6 +138,11 @@ class QuarantineGate:
         """When it is destroyed unless somebody decides; None where that is done."""
         return item.quarantined_ms + self._keep_s * 1000 if item.status is SealedStatus.SEALED else None
 
+    def remaining_s(self, item: QuarantineItem) -> int | None:
+        """Seconds until then, none below zero."""
+        expires_ms = self.expires_ms(item)
+        return None if expires_ms is None else max(0, (expires_ms - self._clock.now_ms()) // 1000)
+
     def quorum_of(self, tenant: Tenant, item: QuarantineItem) -> int:
         """How many people a release takes."""
         return quorum_of(item, self._trust(), tenant)

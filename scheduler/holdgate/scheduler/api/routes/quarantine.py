@@ -102,6 +102,7 @@ def sealed_row(item: QuarantineItem, gate: QuarantineGate) -> dict[str, Any]:
         "actor": item.actor,
         "quarantined_at": rfc3339(item.quarantined_ms),
         "expires_at": time_or_none(gate.expires_ms(item)),
+        "remaining_s": gate.remaining_s(item),
         "destroyed_at": time_or_none(item.resolved_ms) if item.status in _DESTROYED else None,
     }
 

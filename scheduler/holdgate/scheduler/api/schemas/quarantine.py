@@ -35,6 +35,7 @@ QUARANTINE_ROW: dict[str, Schema] = {
     "actor": text(),
     "quarantined_at": TIME,
     "expires_at": nullable(TIME),
+    "remaining_s": nullable(COUNT),
     "destroyed_at": nullable(TIME),
 }
 SEALED_VOTE = record(

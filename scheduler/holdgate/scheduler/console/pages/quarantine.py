@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
 
+from holdgate.kernel.canonical import parse_json
+from holdgate.kernel.errors import MalformedJson
 from holdgate.scheduler.api.operations.terms import APPROVER, SEES_APPROVALS
 from holdgate.scheduler.console.advice import advice_of, more_needed
 from holdgate.scheduler.console.page import Page
 from holdgate.scheduler.console.visit import ApiProblem, Visit
+from holdgate.scheduler.words.durations import time_left
+from holdgate.scheduler.words.views import seen_through
 
-ACTS = {"release": "release", "destroy": "destroy"}
+ACTS = {
+    "release": "release",
+    "release_opened": "release",
+    "propose": "release",
+    "release_proposed": "release",
+    "destroy": "destroy",
+}
 FINDINGS_SHOWN_MAX = 200
+SOON_S = 3 * 24 * 3600
+"""So long before an output is destroyed, its time stands out."""
 
 
 async def sealed(visit: Visit) -> Response:
     """`GET /quarantine`"""
     page = await visit.get("/quarantine", limit="100", cursor=visit.query.get("cursor"))
-    return visit.page("quarantine/list.html", items=page["items"], next_cursor=page["next_cursor"])
+    left = {item["job_id"]: _left(item) for item in page["items"]}
+    return visit.page("quarantine/list.html", items=page["items"], left=left, next_cursor=page["next_cursor"])
 
 
 async def show(visit: Visit) -> Response:
@@ -34,11 +48,40 @@ async def act(visit: Visit) -> Response:
         return await _sealed_page(visit)
     job_id = visit.path["job_id"]
     try:
-        body = {"digest": form.get("digest", ""), "reason": form.get("reason", "")}
+        body = {"digest": form.get("digest", ""), "reason": form.get("reason", ""), **_brought(form)}
         done = await visit.post(f"/quarantine/{job_id}/{verb}", body)
     except ApiProblem as problem:
-        return await _sealed_page(visit, problem, form.get("reason", ""))
+        return await _sealed_page(visit, problem, form)
     return visit.go("/quarantine", _told(done))
+
+
+def _brought(form: Mapping[str, str]) -> dict[str, Any]:
+    """What is to be read, where it is not what was sealed as the API opens it. ApiProblem where it is no JSON."""
+    match form["act"]:
+        case "release_opened":
+            return {"opened": _opened(form.get("opened", "").strip())}
+        case "propose":
+            return {"replacement": _json(form.get("replacement", ""), "replacement")}
+        case "release_proposed":
+            return {"replacement_digest": form.get("replacement_digest", "")}
+        case _:
+            return {}
+
+
+def _opened(text: str) -> Any:
+    """The base64 in an opened file, or that alone."""
+    if not text.startswith("{"):
+        return text
+    document = _json(text, "opened")
+    return document.get("opened", "") if isinstance(document, dict) else ""
+
+
+def _json(text: str, field: str) -> Any:
+    try:
+        return parse_json(text)
+    except MalformedJson as error:
+        errors = {"errors": [{"field": field, "detail": str(error)}]}
+        raise ApiProblem(422, "invalid_input", f"`{field}` is not JSON", errors) from error
 
 
 def _told(done: dict[str, Any]) -> str:
@@ -51,18 +94,34 @@ def _told(done: dict[str, Any]) -> str:
             return f"Your vote counts. {more_needed(done['votes_missing'])}."
 
 
-async def _sealed_page(visit: Visit, problem: ApiProblem | None = None, reason: str = "") -> Response:
-    item = await visit.get(f"/quarantine/{visit.path['job_id']}")
+def _left(item: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How long it still waits, and whether that is short."""
+    left = item["remaining_s"]
+    return None if left is None else {"text": time_left(left), "is_soon": left < SOON_S}
+
+
+async def _sealed_page(
+    visit: Visit, problem: ApiProblem | None = None, form: Mapping[str, str] | None = None
+) -> Response:
+    path = f"/quarantine/{visit.path['job_id']}"
+    item = await visit.get(path)
     findings = item["verdict"].get("findings") or []
+    may_vote = visit.principal.has(*APPROVER)
+    is_proposed = may_vote and item["status"] == "sealed" and item["replacement"] is not None
+    form = form or {}
     return visit.page(
         "quarantine/sealed.html",
         status=problem.status if problem else 200,
         item=item,
-        findings=findings[:FINDINGS_SHOWN_MAX],
+        left=_left(item),
+        findings=[{**each, "seen": seen_through(str(each.get("via") or ""))} for each in findings[:FINDINGS_SHOWN_MAX]],
         left_out=max(0, len(findings) - FINDINGS_SHOWN_MAX),
+        proposed=await visit.get(f"{path}/replacement") if is_proposed else None,
         problem=advice_of(problem) if problem else None,
-        reason=reason,
-        may_vote=visit.principal.has(*APPROVER),
+        reason=form.get("reason", ""),
+        replacement=form.get("replacement", ""),
+        did=form.get("act", ""),
+        may_vote=may_vote,
     )
 
 
