@@ -34,7 +34,7 @@ _SEAM = re.compile(
 _BLANK = b" \t\r\n(){}[]"
 _SEAM_BYTES = b"\"'`,+&|;\\"
 _FIELD = re.compile(rb"\",\"[^\"\n]{0,80}\":\"|\"\.\"")
-_REST = re.compile(rb"(?=[^\s]*[0-9])[A-Za-z0-9+/=_.-]{6,}")
+_REST = re.compile(rb"(?=[A-Za-z+/=_.-]{0,80}[0-9])[A-Za-z0-9+/=_.-]{6,}(?=[\"'`\s]|$)")
 """A piece that looks like the rest of a token, not like a word."""
 
 
@@ -99,7 +99,7 @@ class Joiner:
         for stop in range(first + 2, min(first + PIECES_MAX, last + 1) + 1):
             found = list(self._crossing(pieces.joined(first, stop, start), meter))
             if found:
-                while stop < last and pieces.goes_on(stop):
+                while stop <= last and pieces.goes_on(stop):
                     stop += 1
                 longer = list(self._crossing(pieces.joined(first, stop, start), meter))
                 yield from longer or found
@@ -141,7 +141,7 @@ class _Pieces:
         """Whether this piece looks like the rest of a token."""
         if index >= len(self.spans):
             return False
-        return _REST.fullmatch(self._layer.data, *self.spans[index]) is not None
+        return _REST.match(self._layer.data, *self.spans[index]) is not None
 
     def joined(
         self, first: int, stop: int, start: int = 0, *, glue: bytes = b"", bytes_max: int = _TOKEN_BYTES_MAX

@@ -32,7 +32,12 @@ _BASE64 = (
     # The first bytes of gzip and zlib.
     rf"|H4sI{_LETTER}{{16}}|\be(?:J[w-z]|A[E-H]|N[o-r]|F[4-7]){_LETTER}{{16}}"
 )
-_BASE64_RUN = re.compile(rb"[A-Za-z0-9+/_-]+(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+={0,2}(?=\s*(?:$|[\r\n\"'\\<),;])))*={0,2}")
+_BASE64_RUN = re.compile(
+    rb"[A-Za-z0-9+/_-]+(?:\r?\n[ \t]*(?:(?=[A-Za-z+/_-]{0,80}(?:[0-9]|[a-z][A-Z]))[A-Za-z0-9+/_-]+"
+    rb"|[A-Za-z0-9+/_-]+(?:={1,2}|(?=\s*(?:$|[\r\n\"'\\<),;])))))*={0,2}"
+)
+"""Goes on over the end of a line where the next does not look like a word, or has nothing else in it."""
+_LONG = r"[A-Za-z0-9+/_-]{32,}[G-Zg-z+/_]"
 _BASE64_JUNK = re.compile(rb"[^A-Za-z0-9+/_-]+")
 _URLSAFE = bytes.maketrans(b"-_", b"+/")
 _BETWEEN = r"(?:, ?|[:; -])?(?:0x|\\{1,2}x)?"
@@ -41,7 +46,11 @@ _HEX = (
     rf"|1[fF]{_BETWEEN}8[bB]{_BETWEEN}08(?:{_BETWEEN}[0-9a-fA-F]{{2}}){{10}}"
     r"|\b78(?:01|5[eE]|9[cC]|[dD][aA])[0-9a-fA-F]{20}"
 )
-_HEX_RUN = re.compile(rb"[0-9a-fA-F]{2}(?:(?:, ?|[:; -]|\r?\n[ \t]*)?(?:0x|\\{1,2}x)?[0-9a-fA-F]{2})*")
+_HEX_RUN = re.compile(
+    rb"[0-9a-fA-F]{4}(?:(?:\r?\n[ \t]*(?=[0-9a-fA-F]{8}))?[0-9a-fA-F]{2})*"
+    rb"|[0-9a-fA-F]{2}(?:((?:, ?|[:; -])?(?:0x|\\{1,2}x))[0-9a-fA-F]{2}(?:\1[0-9a-fA-F]{2})*)"
+    rb"|[0-9a-fA-F]{2}(, ?|[:; -])[0-9a-fA-F]{2}\b(?:(?:\r?\n[ \t]*)?\2[0-9a-fA-F]{2}\b)*"
+)
 _HEX_JUNK = re.compile(rb"0x|[^0-9a-fA-F]+")
 _TEXT_BYTES = bytes((9, 10, 13, 30, *range(32, 127)))
 _WIDE = re.compile(
@@ -93,6 +102,7 @@ def decode(view: str, data: bytes) -> bytes:
 def _runs(layer: Layer, meter: Meter) -> Iterator[Run]:
     data = layer.data
     yield from _base64_runs(layer, meter)
+    yield from _long_runs(layer, meter)
     yield from _hex_runs(layer, meter)
     yield from _packed_runs(layer, meter)
     if b"\x00" in data:
@@ -123,6 +133,25 @@ def _base64_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
         step = 4 * max(1, _ascii_bytes(data[start:stop]) // 3)
         letters += len(_BASE64_JUNK.sub(b"", data[start : start + step]))
         position = start + step
+
+
+def _long_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
+    """Runs of text without a stretch of ASCII: in other scripts, or with something between the letters."""
+    for match in _compiled(_LONG).finditer(layer.data):
+        start, end = match.span()
+        end = max(end, whole.end()) if (whole := _BASE64_RUN.match(layer.data, start)) else end
+        text = _unbase64(layer.data[start:end])
+        if not text.isascii() and _is_utf8(text) and not layer.is_copied(start, end):
+            meter.decoded(len(text))
+            yield Run(start, end, text, View.BASE64)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _ascii_bytes(run: bytes) -> int:
@@ -206,9 +235,8 @@ def _is_text(data: bytes) -> bool:
     """Whether nearly all of it can be read; text in UTF-8 counts."""
     if not data:
         return False
-    if not data.isascii():
-        with contextlib.suppress(UnicodeDecodeError):
-            data = data.decode("utf-8").encode("ascii", "ignore") or b" "
+    if not data.isascii() and _is_utf8(data):
+        data = data.decode("utf-8").encode("ascii", "ignore") or b" "
     return len(data.translate(None, _TEXT_BYTES)) <= (1 - _TEXT_SHARE_MIN) * len(data)
 
 

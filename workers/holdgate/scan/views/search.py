@@ -68,33 +68,39 @@ class Search:
         waiting = deque([Layer(data)])
         while waiting:
             layer = waiting.popleft()
-            yield from self._in(layer, meter)
-            waiting += self._made_of(layer, meter)
+            sure: list[Span] = []
+            for hit in self._hits(layer, meter):
+                if hit.detector in self._sure_ids:
+                    sure.append((hit.start, hit.end))
+                yield Sighting(hit, layer.place(hit.start, hit.end))
+            if layer.textual:
+                yield from self._beside(layer, sorted(sure), meter)
+            waiting += self._made_of(layer, sure, meter)
 
-    def _in(self, layer: Layer, meter: Meter) -> Iterator[Sighting]:
-        engine = self.engine if layer.textual else self._sure
-        found: list[Span] = []
-        for hit in chain(self._known(layer.data), engine.hits(layer.data, meter)):
-            if hit.detector in self._sure_ids:
-                found.append((hit.start, hit.end))
-            yield Sighting(hit, layer.place(hit.start, hit.end))
+    def _hits(self, layer: Layer, meter: Meter) -> Iterator[Hit]:
+        yield from self._known(layer.data)
+        yield from (self.engine if layer.textual else self._sure).hits(layer.data, meter)
         if layer.textual and not layer.data.isascii():
             for hit in _hidden(layer.data):
                 meter.found()
-                yield Sighting(hit, layer.place(hit.start, hit.end))
-        if not layer.textual:
-            return
+                yield hit
+
+    def _beside(self, layer: Layer, sure: list[Span], meter: Meter) -> Iterator[Sighting]:
+        """What is in named values and in pieces put together; `sure`: where sure rules found something whole."""
         if (values := named(layer)) is not None:
             for hit in self.engine.hits(values.data, meter):
                 yield Sighting(hit, values.place(hit.start, hit.end))
-        for joined in self._joiner.hits(layer, sorted(found), meter):
+        for joined in self._joiner.hits(layer, sure, meter):
             yield from _pieces(joined)
 
-    def _made_of(self, layer: Layer, meter: Meter) -> list[Layer]:
+    def _made_of(self, layer: Layer, sure: list[Span], meter: Meter) -> list[Layer]:
+        """Layers of what is encoded in `layer`. What lies in a secret that was found goes with that."""
         budget = self.engine.budget
         runs = decoded(layer, meter)
-        if runs and layer.depth >= budget.depth_max:
-            raise ScanIncomplete("the text is encoded more often than the budget")
+        if layer.depth >= budget.depth_max:
+            if any(not _inside(span, sure) for run in runs for span in run.origins(0, len(run.data))):
+                raise ScanIncomplete("the text is encoded more often than the budget")
+            runs = []
         more = undone(layer, meter)
         if more is None:
             return runs
@@ -141,6 +147,10 @@ def _order(each: Sighting) -> tuple[object, ...]:
 
 def _weight(hit: Hit) -> tuple[int, bool, str]:
     return _RANK[hit.category], hit.detector.startswith(_GENERIC), hit.detector
+
+
+def _inside(span: Span, others: Iterable[Span]) -> bool:
+    return any(start <= span[0] and span[1] <= end for start, end in others)
 
 
 def _pieces(joined: JoinedHit) -> Iterator[Sighting]:

@@ -1,0 +1,288 @@
+"""Secrets in disguise: encoded, written in other letters, split, and all of these inside each other.
+
+Each is found, by its rule and not by chance, and nothing is left of it after redaction: neither in what is stored nor
+in what that decodes to.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import zlib
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+
+from holdgate.kernel.canonical import Json
+from holdgate.scan import Redactor, ScanError, ScanIncomplete, Scanner, Unscannable
+from holdgate.scan.engine import Budget
+from support.secrets import Secrets
+
+MADE = Secrets(17)
+SECRETS = {
+    "github-token": MADE.github(),
+    "stripe-key": MADE.stripe(),
+    "aws-access-key-id": MADE.aws_key_id(),
+    "jwt": MADE.jwt(),
+}
+SCANNER = Scanner()
+REDACTOR = Redactor(b"k" * 32)
+
+Disguise = Callable[[str], Json]
+
+
+def b64(data: str | bytes) -> str:
+    """Base64 of a text."""
+    return base64.b64encode(data if isinstance(data, bytes) else data.encode()).decode()
+
+
+def lines(text: str, size: int, end: str = "\n") -> str:
+    """`text` in lines of `size`."""
+    return end.join(text[at : at + size] for at in range(0, len(text), size))
+
+
+def percent(text: str) -> str:
+    """Every character percent-encoded."""
+    return "".join(f"%{byte:02X}" for byte in text.encode())
+
+
+def unicode_escapes(text: str) -> str:
+    """Every character as `\\uXXXX`."""
+    return "".join(f"\\u{ord(c):04x}" for c in text)
+
+
+def wide(text: str) -> str:
+    """Full-width forms."""
+    return "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text)
+
+
+def styled(text: str) -> str:
+    """Mathematical letters and digits."""
+    first = {**dict.fromkeys(range(48, 58), 0x1D7CE - 48)}
+    first |= dict.fromkeys(range(65, 91), 0x1D400 - 65) | dict.fromkeys(range(97, 123), 0x1D41A - 97)
+    return "".join(chr(ord(c) + first.get(ord(c), 0)) for c in text)
+
+
+ALIKE = str.maketrans(
+    "aeopcyxABEKMHOPCTX",
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425",
+)
+GREEK = str.maketrans(
+    "oABEZHIKMNOPTXY", "\u03bf\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a7\u03a5"
+)
+
+
+def between(text: str, hidden: str) -> str:
+    """`hidden` behind every third character."""
+    return "".join(c + (hidden if at % 3 == 2 else "") for at, c in enumerate(text))
+
+
+def halves(text: str) -> tuple[str, str]:
+    """Cut within the part that a vendor chose, where it hurts most."""
+    return text[:2], text[2:]
+
+
+def thirds(text: str) -> tuple[str, str, str]:
+    """Three pieces, none of which is a whole."""
+    size = len(text) // 3
+    return text[:size], text[size : 2 * size], text[2 * size :]
+
+
+def dumped(value: Json, times: int = 1) -> str:
+    """JSON inside a JSON string inside a JSON string."""
+    text = json.dumps(value)
+    for _ in range(times - 1):
+        text = json.dumps(text)
+    return text
+
+
+DISGUISES: dict[str, Disguise] = {
+    "base64": b64,
+    "base64 without padding": lambda s: b64(s + "!").rstrip("="),
+    "base64url": lambda s: base64.urlsafe_b64encode(f"??>{s}~~".encode()).decode(),
+    "base64 at another alignment": lambda s: b64("ab" + " " + s),
+    "base64 behind a path": lambda s: "https://example.org/callback/x" + b64(f"key={s}"),
+    "base64 in lines of 76": lambda s: lines(b64("a note ahead of it, long enough for two lines: " + s), 76),
+    "base64 in short lines, as Windows ends them": lambda s: lines(b64(f"key {s} end"), 24, "\r\n"),
+    "base64 in a data URL": lambda s: "data:text/plain;base64," + b64(f"the key is {s}"),
+    "base64 among words": lambda s: f"auth header was {b64('user:' + s)} and nothing else",
+    "base64 of UTF-16": lambda s: b64(f"key {s}".encode("utf-16-le")),
+    "base64 of text that is not ASCII": lambda s: b64(f"clé privée — {s} — fin"),
+    "base64 twice": lambda s: b64(b64(s)),
+    "base64 three times": lambda s: b64(b64(b64(s))),
+    "base64 among bytes": lambda s: b64(bytes(range(128, 188)) + b" " + s.encode() + b" " + bytes(range(160, 220))),
+    "hex": lambda s: s.encode().hex(),
+    "hex in capitals": lambda s: "0x" + s.encode().hex().upper(),
+    "hex with colons": lambda s: s.encode().hex(":"),
+    "hex with spaces": lambda s: s.encode().hex(" "),
+    "hex bytes with \\x": lambda s: "".join(f"\\x{byte:02x}" for byte in s.encode()),
+    "hex bytes with 0x": lambda s: ", ".join(f"0x{byte:02x}" for byte in s.encode()),
+    "hex of base64": lambda s: b64(s).encode().hex(),
+    "octal escapes": lambda s: "".join(f"\\{byte:03o}" for byte in s.encode()),
+    "percent, all of it": percent,
+    "percent, here and there": lambda s: s[:3] + percent(s[3]) + s[4:9] + percent(s[9]) + s[10:],
+    "percent twice": lambda s: quote(percent(s)),
+    "\\u escapes": unicode_escapes,
+    "\\u escapes, here and there": lambda s: s[:3] + unicode_escapes(s[3:5]) + s[5:],
+    "\\u{} escapes": lambda s: "".join(f"\\u{{{ord(c):x}}}" for c in s),
+    "HTML references": lambda s: "".join(f"&#{ord(c)};" for c in s),
+    "HTML references in hex": lambda s: "".join(f"&#x{ord(c):X};" for c in s),
+    "HTML references by name": lambda s: s.replace("_", "&lowbar;").replace(".", "&period;").replace("A", "&#65;"),
+    "gzip in base64": lambda s: b64(gzip.compress(f"the key is {s}".encode(), mtime=0)),
+    "zlib in base64": lambda s: b64(zlib.compress(f"the key is {s}".encode())),
+    "gzip in hex": lambda s: gzip.compress(f"the key is {s}".encode(), mtime=0).hex(),
+    "full-width": wide,
+    "full-width, here and there": lambda s: s[:2] + wide(s[2:6]) + s[6:],
+    "mathematical letters": styled,
+    "zero-width spaces": lambda s: between(s, "\u200b"),
+    "zero-width joiners": lambda s: between(s, "\u200d"),
+    "soft hyphens": lambda s: between(s, "\u00ad"),
+    "bidi controls": lambda s: between(s, "\u202d"),
+    "tags": lambda s: "".join(chr(0xE0000 + ord(c)) for c in s),
+    "Cyrillic letters": lambda s: s.translate(ALIKE),
+    "Greek letters": lambda s: s.translate(GREEK),
+    "Cyrillic and full-width and zero-width": lambda s: between(wide(s[:9].translate(ALIKE)) + s[9:], "\u200b"),
+    "two fields": lambda s: dict(zip(("first", "second"), halves(s), strict=True)),
+    "three fields": lambda s: dict(zip(("a", "b", "c"), thirds(s), strict=True)),
+    "items of a list": lambda s: [*thirds(s), "a word"],
+    "objects of a list": lambda s: [{"part": part} for part in thirds(s)],
+    "two lines": lambda s: "\n".join(halves(s)),
+    "two log lines": lambda s: list(halves(s)),
+    "a sum of strings": lambda s: 'key = "' + '" + "'.join(thirds(s)) + '"',
+    "a sum of strings, in single quotes": lambda s: "key = '" + "' + '".join(halves(s)) + "'",
+    "neighbouring strings": lambda s: 'key = ("' + '"\n       "'.join(thirds(s)) + '")',
+    "a line that goes on": lambda s: "\\\n".join(halves(s)),
+    "JSON in JSON": lambda s: dumped({"config": dumped({"key": s})}),
+    "JSON in JSON in JSON, in \\u escapes": lambda s: dumped({"log": f'{{"key": "{unicode_escapes(s)}"}}'}, 3),
+    "JSON with a split secret in base64": lambda s: b64(json.dumps({"note": "a longer text", "parts": thirds(s)})),
+    "base64 in JSON in base64": lambda s: b64(json.dumps({"body": b64(f"token: {s}")})),
+    "percent in base64": lambda s: b64("q=" + percent(s)),
+    "base64 in percent": lambda s: quote(b64(f"a>b?{s}=="), safe=""),
+    "gzip in base64 in JSON in hex": lambda s: dumped({"z": b64(gzip.compress(s.encode(), mtime=0))}).encode().hex(),
+    "HTML in JSON in percent": lambda s: quote(json.dumps({"p": "".join(f"&#{ord(c)};" for c in s)})),
+    "zero-width in base64": lambda s: b64(between(s, "\u200b")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DISGUISES)
+def test_a_secret_in_disguise_is_found_and_nothing_is_left_of_it(name: str) -> None:
+    """In a document, as one of its fields, among others; every secret of the four."""
+    for rule, secret in SECRETS.items():
+        value: Json = {"id": 7, "message": "request done", "data": DISGUISES[name](secret), "ok": True}
+        findings = SCANNER.scan_value(value)
+        assert rule in {finding.detector for finding in findings}, (rule, name)
+        redacted = REDACTOR.redact_value(value, findings)
+        assert SCANNER.scan_value(redacted) == []
+        text = json.dumps(value, ensure_ascii=False).encode()
+        kept = REDACTOR.redact_json(text, SCANNER.scan_json(text))
+        assert json.loads(kept) == redacted
+        assert_gone(redacted, secret)
+
+
+@pytest.mark.parametrize("name", DISGUISES)
+def test_a_secret_in_disguise_is_found_in_text(name: str) -> None:
+    """As text, in characters and in bytes."""
+    for rule, secret in SECRETS.items():
+        value = DISGUISES[name](secret)
+        plain = value if isinstance(value, str) else json.dumps(value)
+        text = f"before – {plain} after"
+        assert rule in {finding.detector for finding in SCANNER.scan(text)}, (rule, name)
+        assert rule in {finding.detector for finding in SCANNER.scan(text.encode())}, (rule, name)
+        redacted = REDACTOR.redact_text(text, SCANNER.scan(text))
+        assert SCANNER.scan(redacted) == []
+        assert redacted.startswith("before – ")
+        assert redacted.endswith(" after")
+
+
+def assert_gone(value: Json, secret: str) -> None:
+    """No run of ten characters of `secret` is left in any text of `value`, nor in its base64 or hex."""
+    text = json.dumps(value, ensure_ascii=False)
+    parts = {secret[at : at + 10] for at in range(4, len(secret) - 9)}
+    for part in parts:
+        assert part not in text
+        assert part.encode().hex() not in text.lower()
+
+
+def test_what_is_encoded_more_often_than_the_bound_is_not_called_clean() -> None:
+    """Ten times base64: an error of the scan, which the gate quarantines."""
+    text = SECRETS["github-token"]
+    for _ in range(10):
+        text = b64(text)
+    with pytest.raises(ScanIncomplete):
+        SCANNER.scan(text)
+    with pytest.raises(ScanIncomplete):
+        SCANNER.scan_value({"data": [text]})
+    assert SCANNER.present(text).platform
+
+
+def test_what_is_escaped_more_often_than_the_bound_is_not_called_clean() -> None:
+    """A percent sign that stands for one that stands for one."""
+    with pytest.raises(ScanIncomplete):
+        SCANNER.scan("%" + "25" * 12 + "41" + SECRETS["github-token"])
+
+
+@pytest.mark.parametrize("wrap", [b64, lambda data: data.hex(), lambda data: data])
+def test_a_bomb_ends_at_the_budget(wrap: Callable[[bytes], str | bytes]) -> None:
+    """Twenty megabytes of nothing in twenty kilobytes."""
+    bomb = gzip.compress(b"\0" * 20_000_000, mtime=0)
+    with pytest.raises(ScanIncomplete):
+        SCANNER.scan(wrap(bomb))
+
+
+def test_a_compressed_text_that_holds_itself_ends_at_the_bound() -> None:
+    """Layer by layer, each small."""
+    data = SECRETS["github-token"].encode()
+    for _ in range(6):
+        data = gzip.compress(data, mtime=0)
+    with pytest.raises(ScanIncomplete):
+        SCANNER.scan(data)
+
+
+@pytest.mark.parametrize("unit", ["A", "QUJD", "41", "%41", "\\u0041", '\\"', "&#65;", "ghp_", '"gh"+', "\uff21", "\n"])
+def test_a_line_without_an_end_is_scanned_or_given_up(unit: str) -> None:
+    """A hundred megabytes, in proportion: within a small budget it ends, and what is found in time is found."""
+    scanner = Scanner(budget=Budget(seconds=1.0, work_base=1 << 20, text_chars_max=1 << 20))
+    text = unit * (300_000 // len(unit)) + " " + SECRETS["github-token"]
+    try:
+        assert "github-token" in {finding.detector for finding in scanner.scan(text)}
+    except ScanError:
+        assert scanner.present(text).secrets
+    with pytest.raises(ScanIncomplete):
+        scanner.scan("x" * (1 << 20) + " ")
+
+
+def test_nested_json_is_unscannable() -> None:
+    """Deeper than JSON is read here."""
+    with pytest.raises(Unscannable):
+        SCANNER.scan_json(b"[" * 5000 + b"]" * 5000)
+
+
+def test_one_secret_has_one_tag_in_every_disguise_that_can_be_undone() -> None:
+    """So that a reader sees that it is the same one."""
+    secret = SECRETS["github-token"]
+    forms = [secret, b64(secret), secret.encode().hex(), wide(secret), between(secret, "\u200b"), percent(secret)]
+    forms += [unicode_escapes(secret), b64(b64(secret)), b64(gzip.compress(secret.encode(), mtime=0))]
+    findings = SCANNER.scan_value(list(forms))
+    tags = REDACTOR.redact_value(list(forms), findings)
+    assert isinstance(tags, list)
+    assert set(map(str, tags)) == {f"[redacted:secret:{REDACTOR.fingerprint(secret)}]"}
+    vias = {finding.via for finding in findings}
+    assert {"value", "value>base64", "value>hex", "value>normal", "value>percent", "value>base64>gzip"} <= vias
+
+
+def test_chance_does_not_decode() -> None:
+    """Identifiers, hashes, images, compressed bytes, prose in other scripts: nothing is found in what they are not."""
+    made = Secrets(23)
+    lines = [f"{made.random.randbytes(16).hex()} {made.random.randbytes(32).hex()}" for _ in range(200)]
+    lines += [b64(made.random.randbytes(300)) for _ in range(100)]
+    lines += [b64(gzip.compress(made.random.randbytes(200), mtime=0)) for _ in range(20)]
+    lines += [
+        "съешь же ещё этих мягких французских булок, да выпей чаю",
+        "価格は１２３４円（税込）です。",
+        "%d%% of %s&amp;",
+    ]
+    lines += [f"{made.chars('abcdefghij', 8)}-{made.random.getrandbits(64)}.png" for _ in range(100)]
+    assert SCANNER.scan("\n".join(lines)) == []
+    assert SCANNER.scan_value(list(lines)) == []
