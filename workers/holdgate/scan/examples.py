@@ -8,6 +8,7 @@ same text, of bounded length.
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import string
 import zlib
@@ -29,6 +30,7 @@ _MORE_MAX = 8
 _TRIES = 100
 _JUDGED_TRIES = 5000
 _ALNUM = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _CLASSES = {
     "CATEGORY_DIGIT": string.digits,
     "CATEGORY_WORD": _ALNUM + "_",
@@ -206,7 +208,20 @@ def _judged(chance: Random, arguments: str, *, verdict: bool) -> str:
     raise RulesInvalid(f"of `{pattern}`, no text in {_JUDGED_TRIES} is one that `{name}` is {verdict} of; narrow it")
 
 
+def _base58check(chance: Random, arguments: str) -> str:
+    """`PREFIX SIZE`: bytes in hex to begin with, then so many of chance, then their checksum."""
+    prefix, size = arguments.split()
+    data = bytes.fromhex(prefix) + chance.randbytes(int(size))
+    number = int.from_bytes(data + hashlib.sha256(hashlib.sha256(data).digest()).digest()[:4], "big")
+    text = ""
+    while number:
+        number, digit = divmod(number, 58)
+        text = _BASE58[digit] + text
+    return text
+
+
 MAKERS: dict[str, Maker] = {
+    "base58check": _base58check,
     "base64": _encoded,
     "broken": _broken,
     "crc32": _checksummed,

@@ -8,6 +8,7 @@ What always holds: every repeat is bounded, so both have a longest match that is
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from holdgate.kernel.patterns import longest
@@ -16,13 +17,16 @@ from holdgate.scan.errors import RulesInvalid
 WORDS_BYTES_MAX = 80
 
 _REST = r"[\w .-]{0,40}"
-CLOSE = r"""["'`\\\])\x1f]{0,4}"""
+_CLOSE = r"""["'`\\\])\x1e\x1f]{0,4}"""
 """What may stand between a name and its assignment: quotes, brackets, the mark of a JSON key's end."""
-PAIRED = r"""(?:,?\s{0,24}["']?(?i:value|default)["']?)?"""
+_PAIRED = r"""(?:,?\s{0,24}["']?(?i:value|default)["'\x1f]?)?"""
 """`name: NAME, value: …`, `key="NAME" value="…"`: the name is a value itself, and the value follows it."""
-TYPE = r"(?::? ?[*&]?[A-Za-z][\w<>.\[\]]{0,20})?"
+_NESTED = r"""(?:["'\]\x1f]{0,2}\s{0,2}[:=]\s{0,24}[{\[]?\s{0,24}["']?[\w.-]{1,32})?"""
+"""`vendor: {api_key: …`: the name of a section, then the first name in it."""
+_TYPE = r"(?::? ?[*&]?[A-Za-z][\w<>.\[\]]{0,20})?"
 _ASSIGN = r"(?:[.?:+]{0,3}={1,3}>?|->|:-?|\|\||\?\?|>|,|\(|(?i:key|token|secret|pass|auth)\s{1,4})"
 _OPEN = r"""\s{0,20}(?:[A-Za-z@$&]{1,8}(?:["'`(]))?["'`\\=(\[]{0,4}"""
+_JOIN = rf"{_REST}{_NESTED}{_CLOSE}{_PAIRED}{_TYPE}\s{{0,8}}{_ASSIGN}"
 _END = r"(?:[^\w/+-]|$)"
 
 
@@ -34,12 +38,23 @@ def named_value(fields: Mapping[Any, Any]) -> dict[str, Any]:
     length = longest(words)
     if length is None or length > WORDS_BYTES_MAX:
         raise RulesInvalid(f"`words` of `named` must match at most {WORDS_BYTES_MAX} bytes")
-    name = f"{_beginning(words)}{_REST}{CLOSE}{PAIRED}{TYPE}\\s{{0,8}}{_ASSIGN}"
-    regex = f"{name}{_OPEN}({value}){_END}"
-    bytes_max = longest(regex)
-    if bytes_max is None:
-        raise RulesInvalid("`value` of `named` has a repeat without a bound; write `{n,m}`")
-    return {"anchor": name, "regex": regex, "group": 1, "max_len": bytes_max, "before": 1}
+    value_length = longest(value)
+    if value_length is None:
+        raise RulesInvalid("`value` of `named` must be a pattern whose repeats all have bounds: `{n,m}`")
+    name = f"{_beginning(words)}{_JOIN}"
+    return {
+        "anchor": name,
+        "regex": f"{name}{_OPEN}({value}){_END}",
+        "group": 1,
+        "max_len": length + _around_bytes() + value_length,
+        "before": 1,
+    }
+
+
+@cache
+def _around_bytes() -> int:
+    """How long what stands around the words and the value is at most."""
+    return longest(f"_{_JOIN}{_OPEN}{_END}") or 0
 
 
 def _beginning(words: str) -> str:

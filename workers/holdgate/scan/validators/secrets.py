@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import math
 import re
 from collections import Counter
@@ -11,20 +12,32 @@ from collections.abc import Callable
 
 _PLACEHOLDER = re.compile(
     r"""(?ix)
-    ^ (?: \[redacted: | \$\{? | \{\{? | <{1,2}[a-z] | %[({s] | \#\{ | @@ | \.\.\. | \*{3} | \(
-        | (?: x{3,} | 0{4,} | \*+ | \.+ | -+ | _+ ) $
-        | (?:process\.)?env\b | os\. | getenv | config\b | settings\. | self\. | this\. | var\. | vault: | ref\+ | arn:
+    ^ (?: \[redacted: | \$ [({a-z_] | \{\{ | \{ [\s%\#] | \{ [a-z_.\ -]+ \}? $ | <{1,2} [a-z/%!] | % [({s] | \#\{ | @@
+        | \( | &lt; | // | \[ [a-z_.\ -]{2,40} \]? $ | % [a-z_]+ %? $ | enc [\[(] | !vault | ref\+ | arn: | vault:
+        | op:// | file://
+        | (?: x{3,} | 0{4,} | \*+ | \.+ | -+ | _+ | \?+ | \#+ ) $
+        | (?: process\. )? env \b | os\. | getenv | config \b
+        | (?: settings | self | this | var | local | data | module )\.
         | (?: your | my | the | some | enter | insert | put | add | change | replace | todo | dummy
-            | fake | test | sample | example )
-          (?: [_ -] .* )? $
+            | fake | test | sample | example | here | user | mock | invalid )
+          (?: [_\ -] .* )? $
         | (?: none | null | nil | true | false | undefined | string | str | bytes | text | optional | required
-            | redacted | masked
-            | hidden | removed | password | passwd | secret | token | changeme | placeholder | example | default
-            | empty | unset
-            | input | prompt | value | function | return | invalid | incorrect | expired | missing ) \b [^a-z0-9]* $
-    )"""
+            | redacted | masked | hidden | removed | pass | passwd | password\d? | pw | pwd | secret | token | apikey
+            | changeme | changeit | placeholder | default | empty | unset | input | prompt | value | function | return
+            | invalid | incorrect | expired | missing | credentials? ) \b [^a-z0-9]* $
+    )
+    | \*{3} | \.{3,} $ | \[ (?: redacted | masked | hidden | filtered ) | x{6}
+    | (?: your | my ) [_-]? \w* [_-]? (?: key | token | secret | password )
+    """
 )
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_SLUG_PART = re.compile(r"(?:[A-Z]?[a-z]{1,15}\d{0,6}|[A-Z]{1,15}\d{0,6}|v?\d+[a-z]{0,3})\Z")
 _ALPHABET = "abcdefghijklm"
+_ORDERED = re.compile(
+    r"(?i)abcdefgh|bcdefghi|qwertyui|xxxxx|(?:0123456789|1234567890)[a-z]{0,6}(?:0123456789|1234567890)"
+    r"|(?:123456789a|deadbeef|cafebabe){2}|(?:fake|sample|dummy|placeholder|changeme|insert)[_-]?(?:api|key|token|secret)"
+    r"|(?:your|my)[_-]?(?:api|key|token|secret)|example|([a-z0-9])\1{7}"
+)
 _CALL = re.compile(r"[A-Za-z_][\w.]*\(|[A-Za-z_]\w*\[['\"]|[a-z_]+(?:\.[a-z_]+)+$")
 
 
@@ -60,9 +73,24 @@ def _password(value: str) -> bool:
 
 
 def _mixed(value: str) -> bool:
-    if is_placeholder(value) or value.isdigit() or _ALPHABET in value.lower():
+    """Letters and digits, as chance mixes them: neither a placeholder nor words, versions or places joined by signs."""
+    if is_placeholder(value) or _ORDERED.search(value) or _ALPHABET in value.lower() or _is_slug(value):
         return False
     return any(c.isdigit() for c in value) and any(c.isalpha() for c in value)
+
+
+def _random(value: str) -> bool:
+    """Whether `value` looks drawn by chance: no placeholder, no run of letters or digits in their order."""
+    return not (is_placeholder(value) or _ORDERED.search(value))
+
+
+def _is_slug(value: str) -> bool:
+    """Whether `value` is words and numbers joined by signs, as names of resources, versions and paths are."""
+    return all(_SLUG_PART.match(part) for part in re.split(r"[-_./+=~@,]", value) if part)
+
+
+def _url_password(value: str) -> bool:
+    return not is_placeholder(value) and len(set(value)) > 1
 
 
 def _many_digits(value: str) -> bool:
@@ -74,6 +102,21 @@ def _key_block(value: str) -> bool:
     return sum(map(len, re.findall(r"[A-Za-z0-9+/=]{16,}", value))) >= 32
 
 
+def _base58check(value: str) -> bool:
+    """Whether the last four bytes are the checksum of those before them, as keys of Bitcoin and its kin have it."""
+    number = 0
+    for character in value:
+        number = number * 58 + _BASE58.find(character)
+    data = number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return hashlib.sha256(hashlib.sha256(data[:-4]).digest()).digest()[:4] == data[-4:]
+
+
+def _encoded(value: str) -> bool:
+    """Whether `value` is base64 of something other than a placeholder."""
+    text = _base64_text(value)
+    return len(value) % 4 == 0 and not is_placeholder(value) and (text is None or not is_placeholder(text))
+
+
 def _base64_text(value: str) -> str | None:
     padded = value.replace("-", "+").replace("_", "/").rstrip("=")
     try:
@@ -83,11 +126,15 @@ def _base64_text(value: str) -> str | None:
 
 
 SECRETS: dict[str, Callable[[str], bool]] = {
+    "base58check": _base58check,
     "basic": _basic,
+    "encoded": _encoded,
     "jwt": _jwt,
     "key_block": _key_block,
     "many_digits": _many_digits,
     "mixed": _mixed,
     "not_placeholder": lambda value: not is_placeholder(value),
     "password": _password,
+    "random": _random,
+    "url_password": _url_password,
 }
