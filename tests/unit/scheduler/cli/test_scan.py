@@ -293,6 +293,9 @@ rules:
     regex: '\\bTKT-([0-9A-F]{16})\\b'
     max_len: 24
     entropy: 2.0
+    examples:
+      "true": ["see TKT-%{[0-9A-F]{16}}"]
+      "false": ["TKT-%{[0-9A-F]{4}}"]
 """
 
 
@@ -321,11 +324,28 @@ def test_rules_that_do_not_load_scan_nothing(files: Path, text: str, said: str) 
 
 def test_lint_says_what_is_wrong_with_a_file_of_rules(files: Path) -> None:
     (files / "ours.yaml").write_text(RULE)
-    assert scan("lint", "ours.yaml").exit_code in (0, 1)
+    result = scan("lint", "ours.yaml")
+    assert (result.exit_code, result.stdout) == (0, "1 rules, 0 errors\n"), result.output
+    (files / "ours.yaml").write_text(RULE.replace("[0-9A-F]{16}}", "[0-9A-F]{12}}"))
+    result = scan("lint", "ours.yaml")
+    assert (result.exit_code, "error: our-ticket: `examples" in result.stdout) == (1, True), result.output
+    refused = scan("--rules", "ours.yaml", "clean.txt")
+    assert (refused.exit_code, "our-ticket" in refused.stderr) == (2, True), "nothing is scanned with such rules"
     (files / "ours.yaml").write_text(RULE.replace("regex: '", "regex: '("))
     result = scan("lint", "ours.yaml")
     assert (result.exit_code, "our-ticket" in result.stderr) == (2, True)
     assert scan("lint", "nowhere.yaml").exit_code == 2
+
+
+def test_detectors_of_a_bundle_are_tried_before_they_are_published(files: Path) -> None:
+    detector = RULE.split("rules:\n")[1].replace("our-ticket", "custom.ticket")
+    (files / "rules.yaml").write_text(f"detectors:\n{detector}")
+    (files / "clean.txt").write_text("see TKT-" + Secrets(3).chars("0123456789ABCDEF", 16))
+    (found,) = lines(scan("--json", "--rules", "rules.yaml", "clean.txt"))
+    assert found["detector"] == "custom.ticket"
+    assert scan("lint", "rules.yaml").exit_code == 0
+    (files / "rules.yaml").write_text("output_rules: []\n")
+    assert scan("lint", "rules.yaml").exit_code == 2
 
 
 def test_the_list_of_rules_is_for_people_and_programs() -> None:

@@ -18,7 +18,7 @@ from holdgate.scan.ruleset import Rule
 from holdgate.scheduler.cli.scan import report
 from holdgate.scheduler.cli.scan.look import Looked, Wanted, findings_of, look_at
 from holdgate.scheduler.cli.scan.progress import Progress
-from holdgate.scheduler.cli.scan.rulesfile import rules_of, rules_with
+from holdgate.scheduler.cli.scan.rulesfile import problems_of, rules_of, rules_with
 from holdgate.scheduler.cli.scan.sources import STDIN, Unread, read_source, sources_of
 from holdgate.scheduler.visible import visible
 
@@ -40,6 +40,9 @@ EXITS = (
     "Exit codes: 0 nothing was found; 1 something was; 2 the command line or a rules file is wrong; 3 something could "
     "not be scanned, whatever was found in the rest."
 )
+
+
+LINT_EXITS = "Exit codes: 0 no error; 1 the linter found one; 2 the file does not load."
 
 
 class FilesByDefault(TyperGroup):
@@ -97,7 +100,7 @@ def files_command(  # noqa: PLR0913  a command has the options that it has
     raise typer.Exit(_exit_of(looked))
 
 
-@app.command("lint")
+@app.command("lint", epilog=LINT_EXITS)
 def lint_command(
     file: Annotated[Path, typer.Argument(help="A rules file")],
 ) -> None:
@@ -106,7 +109,9 @@ def lint_command(
         rules = rules_of(file)
     except RulesInvalid as error:
         raise _refused(error) from error
-    print(f"{len(rules)} rules load")
+    problems = problems_of(rules)
+    report.print_lint(len(rules), problems)
+    raise typer.Exit(ScanExit.FINDINGS if any(is_error for _, is_error in problems) else ScanExit.CLEAN)
 
 
 @app.command("rules")

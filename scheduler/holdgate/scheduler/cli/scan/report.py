@@ -45,6 +45,13 @@ def print_rules(rules: Sequence[Mapping[str, str]], *, as_json: bool) -> None:
         out.line(rule)
 
 
+def print_lint(count: int, problems: Sequence[tuple[str, bool]]) -> None:
+    """What the linter says of so many rules."""
+    for line, is_error in problems:
+        print(f"{'error' if is_error else 'warning'}: {visible(line)}")
+    print(f"{count} rules, {sum(is_error for _, is_error in problems)} errors")
+
+
 def print_document(document: dict[str, Any]) -> None:
     """One JSON document."""
     print(json.dumps(document, indent=2, ensure_ascii=True))  # noqa: TID251  for programs; never hashed or signed
