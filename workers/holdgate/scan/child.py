@@ -18,7 +18,7 @@ from holdgate.kernel.detectors import Detector
 from holdgate.scan import Scanner
 from holdgate.scan.custom import Inspectors
 from holdgate.scan.engine import Budget
-from holdgate.scan.errors import ScanError
+from holdgate.scan.errors import ScanError, ScanIncomplete
 from holdgate.scan.output import Keep, Output
 
 HEAD = struct.Struct(">I")
@@ -52,6 +52,8 @@ def _answer(inspectors: Inspectors, request: dict[str, Any]) -> dict[str, Any]:
         return {"output": inspector.redact(output, Keep.from_dict(request["keep"])).as_dict()}
     except ScanError as error:
         return {"error": error.code, "message": str(error)}
+    except MemoryError:
+        return {"error": ScanIncomplete.code, "message": "scanning the output takes more memory than it may have"}
 
 
 def _confine(memory_bytes_max: int) -> None:

@@ -95,6 +95,15 @@ class OutputScanners:
         self._slots = asyncio.Semaphore(settings.children)
         self._children: set[_Child] = set()
 
+    def check(self) -> None:
+        """EngineFailed where the pattern engine does not work here; costs no memory that a scan would not."""
+        try:
+            Scanner(rules=()).scan_raw("any text")
+        except ScanError:
+            metrics.SCANNER_UP.set(0)
+            raise
+        metrics.SCANNER_UP.set(1)
+
     def is_small(self, output: Output) -> bool:
         """Whether this process scans it."""
         return output.size() <= self._settings.here_bytes_max
@@ -113,6 +122,7 @@ class OutputScanners:
         """What is in one output."""
         if self.is_small(output):
             return await asyncio.to_thread(lambda: self._here.of(detectors).inspect(output))
+        metrics.SCAN_BYTES.inc(output.size())
         answer = await self._ask({"op": INSPECT, "output": output.as_dict(), "detectors": _packed(detectors)})
         return Inspection.from_dict(answer["inspection"])
 
@@ -132,19 +142,27 @@ class OutputScanners:
         metrics.SCAN_BYTES.inc(output.size())
         try:
             with metrics.SCAN_SECONDS.time():
-                return self._here.of(detectors).inspect(output)
+                found = self._here.of(detectors).inspect(output)
         except ScanError as error:
+            _note(error)
             return error
         except Exception as error:  # a fault of ours in one output must not keep the others from their verdicts
             log.exception("an output was not scanned", action="scan_fault")
             return ScanFault(type(error).__name__)
+        _note(None)
+        return found
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with metrics.SCAN_SECONDS.time():
-            async with self._child() as child:
-                answer = await child.exchange(request, self._settings.seconds + self._settings.grace_s)
-        if "error" in answer:
-            raise _BY_CODE.get(answer["error"], ScanError)(answer.get("message"))
+            try:
+                async with self._child() as child:
+                    answer = await child.exchange(request, self._settings.seconds + self._settings.grace_s)
+                if "error" in answer:
+                    raise _BY_CODE.get(answer["error"], ScanError)(answer.get("message"))
+            except ScanError as error:
+                _note(error)
+                raise
+        _note(None)
         return answer
 
     @contextlib.asynccontextmanager
@@ -191,6 +209,11 @@ class OutputScanners:
         if child in self._idle:
             self._idle.remove(child)
         await child.end()
+
+
+def _note(error: ScanError | None) -> None:
+    """Into the metric that says whether scans run: a text that cannot be scanned is no fault of the scanner's."""
+    metrics.SCANNER_UP.set(0 if isinstance(error, EngineFailed | RulesInvalid | ScannerDied) else 1)
 
 
 def _packed(detectors: Detectors) -> list[dict[str, Any]]:

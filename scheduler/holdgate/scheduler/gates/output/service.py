@@ -121,8 +121,9 @@ class OutputGateService:
         self._running = False
 
     async def start(self) -> None:
-        """Begin to read results."""
+        """Begin to read results. EngineFailed, and nothing is read, where nothing can be scanned here."""
         if not self._running:
+            await asyncio.to_thread(self.scanners.check)
             self._running = True
             metrics.UP.inc()
             self._tasks.start(self._run(), "output-gate")
