@@ -60,7 +60,7 @@ def process_specs(
             "api_listen": f"{HOST}:{ports.api}",
             "api_keys_file": str(home.api_keys_file),
             "known_secrets_file": str(home.known_secrets_file),
-            "quarantine_key_file": str(home.key_file("quarantine")),
+            **_opening(home),
         },
         "dispatcher": {**stateful, **({"webhooks_file": str(home.webhooks_file)} if webhooks else {})},
         "output-gate": {
@@ -78,6 +78,12 @@ def process_specs(
         env = environment({**shared, **trusting, **key, **user, **settings})
         specs.append(Spec(name, name, (name,), home.log_file(name), env))
     return [*specs, *(_worker(home, shared, number, environment) for number in range(1, workers + 1))]
+
+
+def _opening(home: Home) -> dict[str, str]:
+    """The key that opens sealed outputs, unless its owner took it elsewhere."""
+    file = home.key_file("quarantine")
+    return {"quarantine_key_file": str(file)} if file.exists() else {}
 
 
 def _worker(home: Home, shared: dict[str, str], number: int, environment: Environment) -> Spec:

@@ -105,7 +105,7 @@ def provision(path: Path, clock: Clock, *, entropy: Entropy = os.urandom) -> Pro
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.path.chmod(0o700)
     signers = {name: _signer(home.key_file(name), name, entropy) for name in SIGNING_KEYS}
-    quarantine = _quarantine(home.key_file("quarantine"), entropy)
+    quarantine = _quarantine(home, entropy)
     users = (*ACCESS, worker_user(DEMO_POOL), OPERATOR, REDIS, FINGERPRINT)
     passwords = {name: _password(home.password_file(name), entropy) for name in users}
     _root(home, signers, quarantine, clock)
@@ -120,10 +120,12 @@ def _signer(file: Path, kind: str, entropy: Entropy) -> Signer:
     return load_signer(file) if file.exists() else generate(file, kind, entropy=entropy)
 
 
-def _quarantine(file: Path, entropy: Entropy) -> bytes:
+def _quarantine(home: Home, entropy: Entropy) -> bytes | None:
+    """Its public half; None where the root names one whose private half was taken elsewhere."""
+    file = home.key_file("quarantine")
     if file.exists():
         return bytes(load_quarantine(file).public_key)
-    return generate_quarantine(file, entropy=entropy)
+    return None if home.root_file.exists() else generate_quarantine(file, entropy=entropy)
 
 
 def _password(file: Path, entropy: Entropy) -> str:
@@ -132,7 +134,7 @@ def _password(file: Path, entropy: Entropy) -> str:
     return file.read_text().strip()
 
 
-def _root(home: Home, signers: Mapping[str, Signer], quarantine: bytes, clock: Clock) -> None:
+def _root(home: Home, signers: Mapping[str, Signer], quarantine: bytes | None, clock: Clock) -> None:
     """The first root, or the next version of one that ends soon; an owner's changes to it are kept."""
     now_ms = clock.now_ms()
     expires = rfc3339(now_ms + ROOT_LIFETIME_S * 1000)
@@ -151,7 +153,7 @@ def _root(home: Home, signers: Mapping[str, Signer], quarantine: bytes, clock: C
     write_private(home.root_file, sign_root(renewed, [signer], after=present).decode())
 
 
-def _first_root(signers: Mapping[str, Signer], quarantine: bytes, expires: str) -> Root:
+def _first_root(signers: Mapping[str, Signer], quarantine: bytes | None, expires: str) -> Root:
     return Root(
         version=1,
         expires=expires,
@@ -161,7 +163,7 @@ def _first_root(signers: Mapping[str, Signer], quarantine: bytes, expires: str) 
         kernel_keys=[signers["kernel"].public_key.hex()],
         dispatcher_keys=[signers["dispatcher"].public_key.hex()],
         auditor_keys=[signers["auditor"].public_key.hex()],
-        quarantine_key=quarantine.hex(),
+        quarantine_key=None if quarantine is None else quarantine.hex(),
     )
 
 

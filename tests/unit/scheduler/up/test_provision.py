@@ -54,6 +54,21 @@ def test_the_root_names_the_keys_that_lie_in_the_directory(tmp_path: Path) -> No
         assert load_public(made.home.key_file(name)).fingerprint in keyring
 
 
+def test_a_quarantine_key_that_was_taken_elsewhere_stays_away(tmp_path: Path) -> None:
+    """No other is made in its place, the root still seals to it, and the API is given none."""
+    home = provision(tmp_path / "d", CLOCK).home
+    root = home.root_file.read_bytes()
+    ports = Ports(1, 2, 3, 4, 5)
+    for is_here in (True, False):
+        specs = plan.process_specs(home, "1/x", ports, 0, dict)
+        (api,) = [spec for spec in specs if spec.name == "api"]
+        assert ("quarantine_key_file" in api.env) is is_here
+        home.key_file("quarantine").unlink(missing_ok=True)
+        provision(tmp_path / "d", CLOCK)
+    assert not home.key_file("quarantine").exists()
+    assert home.root_file.read_bytes() == root
+
+
 def test_a_second_time_finds_everything_as_it_was(tmp_path: Path) -> None:
     """Keys, passwords, API keys, root: not one byte differs."""
     first = provision(tmp_path / "d", CLOCK)
