@@ -105,6 +105,9 @@ ACCESS: dict[str, Access] = {
             _INFO,
             subjects.KERNEL_DECIDE,
             subjects.KERNEL_STATUS,
+            # About what is to be read instead of a sealed output.
+            subjects.KERNEL_OUTPUT,
+            subjects.KERNEL_DETECTORS,
             f"{subjects.JOB}.*",
             *_HINTS,
             *_OBJECTS,

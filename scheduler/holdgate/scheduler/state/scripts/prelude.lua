@@ -20,6 +20,7 @@ local function notice_of(kind)
     ['approval.expired'] = 'expired', ['approval.released'] = 'decided', ['approval.rejected'] = 'decided',
     ['approval.break_glass'] = 'break_glass', ['job.quarantined'] = 'quarantined',
     ['quarantine.released'] = 'quarantine_decided', ['quarantine.destroyed'] = 'quarantine_decided',
+    ['quarantine.expired'] = 'quarantine_decided',
   })[kind]
 end
 
