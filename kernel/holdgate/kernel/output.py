@@ -159,7 +159,7 @@ def _of_whole(
 ) -> Iterator[_Judged]:
     """What keeps the output back whatever was found in it."""
     for rule in rules:
-        if rule.is_of_whole and rule.verdict is OutputVerdict.QUARANTINE:
+        if rule.keeps_whole:
             yield _Judged(rule.verdict, rule.reason, (rule.id,))
     if facts.destination is None:
         return

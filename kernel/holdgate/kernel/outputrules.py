@@ -76,10 +76,11 @@ class OutputRule:
     data_classes: frozenset[str] = _NONE
 
     @property
-    def is_of_whole(self) -> bool:
-        """Whether it speaks of outputs and not of findings: it counts also where nothing was found."""
-        named = self.categories or self.detectors or self.severities
-        return not named and bool(self.destinations or self.data_classes)
+    def keeps_whole(self) -> bool:
+        """Whether it keeps outputs back whatever was found in them, also where nothing was."""
+        names_findings = self.categories or self.detectors or self.severities
+        speaks_of_outputs = bool(self.destinations or self.data_classes) and not names_findings
+        return speaks_of_outputs and self.verdict is OutputVerdict.QUARANTINE
 
 
 @dataclass(frozen=True, slots=True)

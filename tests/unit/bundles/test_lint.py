@@ -39,7 +39,9 @@ def test_a_check_keeps_quiet(code: str, case: dict[str, Any]) -> None:
 
 
 def test_every_check_has_a_case_in_both_tables() -> None:
-    bounded = {"not-compared", "bundle-untested"}  # have tests of their own
+    # These have tests of their own, the last five in test_lint_detectors.py.
+    bounded = {"not-compared", "bundle-untested", "unknown-detector", "unknown-category", "detector-examples"}
+    bounded |= {"expired", "expires-too-late"}
     assert {code for code, _, _ in FIRES} | bounded == set(BY_CODE)
     assert {code for code, _ in QUIET} | bounded == set(BY_CODE)
     assert len(BY_CODE) == len(CHECKS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from rich.text import Text
 from holdgate.bundles.cli.apps import bundle_app
 from holdgate.bundles.cli.common import Json, load_trust, read_file, show
 from holdgate.bundles.cli.refusal import refusals
+from holdgate.bundles.cli.scanner import scanner
 from holdgate.bundles.draft import copied, drafted, write_draft
 from holdgate.bundles.errors import BundleMalformed
 from holdgate.bundles.format import SOURCE_FILE, build_bundle, parse_bundle
@@ -103,7 +105,7 @@ def lint_command(  # noqa: PLR0913  each is an option
     form = Format.JSON if as_json else form
     with refusals(form is Format.JSON, exit_code=UNREADABLE):
         sources = _distinct([_read(path) for path in paths], [_read(path) for path in beside or ()])
-        people = _people(root, pins, roles)
+        people = replace(_people(root, pins, roles), scanner=scanner(), now_ms=SystemClock().now_ms())
         found = [item for item in lint_sources(*sources, people) if item.code not in (ignore or ())]
     _print(found, form)
     fatal = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}

@@ -13,7 +13,7 @@ from holdgate.bundles.diff.implication import implies
 from holdgate.bundles.trusted import covers_pattern
 from holdgate.kernel.match import CLASSIFICATION_LABEL, ENVIRONMENT_LABEL, MCP_LABELS, Match
 from holdgate.kernel.records import ALLOWING
-from holdgate.kernel.rules import OutputRule, OutputVerdict, Rule
+from holdgate.kernel.rules import OutputRule, Rule
 from holdgate.kernel.topics import ONE, REST
 
 LABEL = "labels."
@@ -91,18 +91,13 @@ def output_area(rule: OutputRule) -> Area:
         "tenant": rule.tenants,
         "data_class": rule.data_classes,
         # A rule about whole outputs also is about those in which nothing was found.
-        FOUND: frozenset() if keeps_whole(rule) else _FOUND,
+        FOUND: frozenset() if rule.keeps_whole else _FOUND,
     }
     one = {name: values for name, values in named.items() if values}
     one.update((LABEL + key, values) for key, values in rule.labels)
     # Patterns of names overlap, so that two of them are never known to be apart.
     some = (("destination", rule.destinations),) if rule.destinations else ()
     return Area(topics=rule.topics or EVERY_TOPIC, one=one, some=some)
-
-
-def keeps_whole(rule: OutputRule) -> bool:
-    """Whether it keeps outputs back whatever was found in them."""
-    return rule.is_of_whole and rule.verdict is OutputVerdict.QUARANTINE
 
 
 def covers(outer: Area, inner: Area) -> bool:

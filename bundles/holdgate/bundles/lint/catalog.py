@@ -205,6 +205,42 @@ CHECKS = (
         "Name the detectors and topics for which that is meant",
     ),
     Check(
+        "unknown-detector",
+        Severity.WARNING,
+        "An output rule, an entry of `allow_findings` or a mode that names a detector which there is not",
+        "It never counts; most often a typing mistake",
+        "Correct the name; `holdgate scan rules` lists the built-in detectors",
+    ),
+    Check(
+        "unknown-category",
+        Severity.WARNING,
+        "An output rule, or an entry of `allow_findings`, that names a category of which nothing is ever found",
+        "It never counts; most often a typing mistake",
+        "Correct the name",
+    ),
+    Check(
+        "expired",
+        Severity.WARNING,
+        "Something that is let through, or a mode of a detector, whose day has come. A note two weeks before",
+        "It is as if it were not there, so that a verdict changes on that day",
+        "Look at it again: drop it, or say a later day",
+    ),
+    Check(
+        "expires-too-late",
+        Severity.ERROR,
+        "Something that is let through for more than a year",
+        "Kernels refuse the bundle: nobody would remember why",
+        "Say an earlier day",
+    ),
+    Check(
+        "detector-examples",
+        Severity.ERROR,
+        "A detector that does not find what its examples say it must, or finds what it must not. A warning where it "
+        "is looked for in much of any text",
+        "It lets through what it was written for, or stops what is harmless",
+        "Correct the pattern, or the example; try it in shadow first",
+    ),
+    Check(
         "redundant-rule",
         Severity.NOTE,
         "A rule all of whose jobs are matched by a wider one that says the same",

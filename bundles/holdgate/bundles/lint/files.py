@@ -79,8 +79,11 @@ def _places(path: str, data: bytes) -> dict[str, tuple[str, int]]:
     """Where the rules of a file stand, by their ids. The file has been loaded before."""
     document = parse_document(path, data)
     content: Any = document.data
-    return {
+    places = {
         rule["id"]: (path, document.line((kind, position)))
-        for kind in ("rules", "output_rules")
+        for kind in ("rules", "output_rules", "allow_findings", "detectors")
         for position, rule in enumerate(content.get(kind) or ())
     }
+    for position, mode in enumerate(content.get("detector_modes") or ()):
+        places[f"mode of {mode['detector']}"] = (path, document.line(("detector_modes", position)))
+    return places

@@ -8,6 +8,7 @@ from holdgate.bundles.lint.approvers import approver_findings
 from holdgate.bundles.lint.budget import Budget
 from holdgate.bundles.lint.catalog import finding
 from holdgate.bundles.lint.conditions import condition_findings, never_holds
+from holdgate.bundles.lint.detectors import detector_findings
 from holdgate.bundles.lint.findings import Finding, LintContext
 from holdgate.bundles.lint.grants import Together, grant_findings
 from holdgate.bundles.lint.outputs import output_findings
@@ -26,7 +27,7 @@ def lint(bundles: Sequence[BundleRules], context: LintContext) -> list[Finding]:
     order = {
         (bundle.name, name): (place, position)
         for place, bundle in reversed(list(enumerate(bundles)))
-        for position, name in enumerate(_ids(bundle), 1)
+        for position, name in enumerate(bundle.ids, 1)
     }
     whole = {bundle.name: (place, 0) for place, bundle in enumerate(bundles)}
     budget = Budget()
@@ -61,6 +62,9 @@ def _of_rules(bundles: Sequence[BundleRules], context: LintContext, budget: Budg
 
 def _of_outputs(bundles: Sequence[BundleRules], context: LintContext, budget: Budget) -> Iterator[Finding]:
     yield from output_findings(bundles)
+    yield from detector_findings(bundles, context)
+    for entry in (item for bundle in bundles for item in bundle.allow_findings):
+        yield from reason_findings(entry)
     for rule in (rule for bundle in bundles for rule in bundle.output_rules):
         yield from reason_findings(rule)
         yield from word_findings(rule, None, context, budget)
@@ -69,7 +73,7 @@ def _of_outputs(bundles: Sequence[BundleRules], context: LintContext, budget: Bu
 def _of_bundles(bundles: Sequence[BundleRules]) -> Iterator[Finding]:
     owner: dict[str, str] = {}
     for bundle in bundles:
-        for name in _ids(bundle):
+        for name in bundle.ids:
             other = owner.setdefault(name, bundle.name)
             if other != bundle.name:
                 message = f"bundle `{other}` has a rule of this id, too, and the set is refused; rename one"
@@ -77,10 +81,6 @@ def _of_bundles(bundles: Sequence[BundleRules]) -> Iterator[Finding]:
         if bundle.combining is Combining.FIRST_APPLICABLE and _order_means_nothing(placed(bundle)):
             message = "says `first-applicable`, and the order of its rules means nothing; drop `combining`"
             yield finding("dead-combining", bundle.name, "", message)
-
-
-def _ids(bundle: BundleRules) -> list[str]:
-    return [*(rule.id for rule in bundle.rules), *(rule.id for rule in bundle.output_rules)]
 
 
 def _order_means_nothing(items: Sequence[Placed]) -> bool:

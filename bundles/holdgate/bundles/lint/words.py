@@ -13,7 +13,7 @@ from holdgate.bundles.lint.findings import Finding, LintContext, Severity
 from holdgate.bundles.lint.regions import common_pattern, label_keys
 from holdgate.bundles.manifest import TopicVocabulary
 from holdgate.kernel.records import Verdict
-from holdgate.kernel.rules import OutputRule, Rule
+from holdgate.kernel.rules import AllowFinding, OutputRule, Rule
 from holdgate.kernel.topics import ONE, REST
 
 REASON_CHARS_MIN = 8
@@ -26,9 +26,9 @@ _PLACEHOLDER = re.compile(r"\b(todo|tbd|fixme|xxx|lorem ipsum)\b", re.IGNORECASE
 _WORD = re.compile(r"[^\W_]+")
 
 
-def reason_findings(rule: Rule | OutputRule) -> Iterator[Finding]:
+def reason_findings(rule: Rule | OutputRule | AllowFinding) -> Iterator[Finding]:
     """Whether the reason says something."""
-    decision = rule.decision if isinstance(rule, Rule) else rule.verdict
+    decision = rule.decision if isinstance(rule, Rule) else getattr(rule, "verdict", "allow")
     words = _WORD.findall(rule.reason.lower())
     echoes = [_WORD.findall(text.lower()) for text in (rule.id, str(decision), f"{rule.id} {decision}")]
     if _PLACEHOLDER.search(rule.reason) is not None:

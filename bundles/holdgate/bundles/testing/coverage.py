@@ -229,7 +229,7 @@ def _see_outputs(
         for facts in _parts(case):
             in_time()
             matching = set(decide_output(policy, facts, case.now_ms).rules)
-            for rule in (rule for rule in rules if facts.findings or rule.is_of_whole):
+            for rule in (rule for rule in rules if facts.findings or rule.keeps_whole):
                 for step, counts in zip(steps[rule.id], tallies[rule.id].seen.values(), strict=True):
                     holds = step.id in matching
                     counts[holds] += 1

@@ -13,7 +13,7 @@ GROUPS = {
     "approvals": ("holdgate.scheduler.cli.people.approvals:app", "Release or reject jobs that are held."),
     "quarantine": ("holdgate.scheduler.cli.people.quarantine:app", "Release or destroy outputs that are sealed."),
     "scan": ("holdgate.scheduler.cli.scan.commands:app", "Find secrets and personal data in files."),
-    "bundle": ("holdgate.bundles.cli:bundle_app", "Make, sign and publish bundles of rules."),
+    "bundle": ("holdgate.scheduler.cli.bundles:bundle_app", "Make, sign and publish bundles of rules."),
     "keys": ("holdgate.scheduler.cli.keys:app", "Signing keys and API keys."),
     "root": ("holdgate.bundles.cli:root_app", "The trust root: who may sign what."),
     "policy": ("holdgate.scheduler.cli.policy:app", "Try rules, offline or on what was and is decided."),
