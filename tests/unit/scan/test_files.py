@@ -11,6 +11,7 @@ import json
 import lzma
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -96,6 +97,21 @@ def with_fields(extra: bytes, comment: bytes = b"") -> bytes:
 TIMES = struct.pack("<HHBI", 0x5455, 5, 3, 1_700_000_000) + struct.pack("<HHBBIBI", 0x7875, 11, 1, 4, 1000, 4, 1000)
 GROWTH = struct.pack("<HH", 0xA220, 500) + b"\x28\xa0" + bytes(498)
 
+
+def named_gzip() -> bytes:
+    made = io.BytesIO()
+    with gzip.GzipFile(SECRET, "wb", fileobj=made) as opened:
+        opened.write(b"harmless")
+    return made.getvalue()
+
+
+def other_in_front() -> bytes:
+    """The field in front of the member is not the one in the directory."""
+    field = struct.pack("<HH", 0x5455, 500) + NOISE[:500]
+    before, _, behind = with_fields(field).rpartition(field)
+    return before + bytes(len(field)) + behind
+
+
 READ: list[tuple[str, bytes, str, str]] = [
     ("utf-8", TEXT.encode(), "", "file"),
     ("utf-8 with a mark", TEXT.encode("utf-8-sig"), "", "file"),
@@ -112,6 +128,8 @@ READ: list[tuple[str, bytes, str, str]] = [
     ("zip in zip", zipped(x=zipped(y=TEXT)), "/x/y", "file>zip>zip"),
     ("gzip", gzip.compress(TEXT.encode()), "", "file>gzip"),
     ("two gzip streams", gzip.compress(b"harmless") + gzip.compress(TEXT.encode()), "", "file>gzip"),
+    ("behind a gzip stream", gzip.compress(b"harmless") + base64.b64encode(TEXT.encode()), "", "file>gzip"),
+    ("name in a gzip", named_gzip(), "", "file>raw"),
     ("bzip2", bz2.compress(TEXT.encode()), "", "file>bzip2"),
     ("xz", lzma.compress(TEXT.encode()), "", "file>xz"),
     ("tar", tarred("etc/app.conf", TEXT.encode()), "/etc~1app.conf", "file>tar"),
@@ -184,6 +202,8 @@ UNREADABLE: list[tuple[str, bytes]] = [
     ("half a png", png((b"tEXt", b"Comment\0hello"))[:-20]),
     ("half a jpeg", jpeg((0xE1, b"Exif"))[:-3]),
     ("noise behind a png", png() + NOISE),
+    ("noise in a field that the directory does not have", other_in_front()),
+    ("noise behind a gzip", gzip.compress(b"harmless") + NOISE),
     ("noise in a field", with_fields(struct.pack("<HH", 0x5455, 500) + NOISE[:500])),
     ("noise behind a tar", tarred("a", b"x") + NOISE),
     ("words in front of a zip", b"PK\x03\x04" + TEXT.encode() + zipped(a="harmless")),
@@ -222,6 +242,18 @@ BOMBS: list[tuple[str, Callable[[], bytes]]] = [
 def test_bombs_end_at_a_bound(kind: str, made: Callable[[], bytes]) -> None:
     with pytest.raises(ScanIncomplete):
         found(kind, made())
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: zipped(a=data)])
+def test_a_bomb_takes_no_more_memory_than_its_bound(pack: Callable[[bytes], bytes]) -> None:
+    bomb = pack(bytes(48 * 1024 * 1024))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ScanIncomplete):
+            found("x", bomb)
+        assert tracemalloc.get_traced_memory()[1] < 32 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 def test_archives_down_to_the_bound_are_read() -> None:

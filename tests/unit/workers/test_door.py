@@ -102,6 +102,13 @@ async def test_a_secret_of_an_earlier_run_is_looked_for() -> None:
     assert VALUE not in str(await door.let_out(result(logs=(VALUE,))))
 
 
+async def test_a_secret_that_is_handed_out_later_is_looked_for_from_then_on() -> None:
+    door = Door((PASSWORD.encode(),), os.urandom)
+    assert VALUE in str(await door.let_out(result(logs=(VALUE,))))
+    with door.handing_out(handed()):
+        assert VALUE not in str(await door.let_out(result(logs=(VALUE,))))
+
+
 async def test_a_run_that_goes_on_keeps_its_secret_looked_for_whatever_others_get(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

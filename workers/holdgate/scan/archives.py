@@ -73,8 +73,6 @@ def _zip(data: bytes, meter: Meter) -> Iterator[Part]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
             for info in infos:
-                if info.flag_bits & 0x1:
-                    raise Unscannable("a member of an archive is encrypted")
                 with archive.open(info) as opened:
                     yield Part(_name(info.filename), _limited(opened.read, meter))
             start = getattr(archive, "start_dir", len(data))
@@ -85,6 +83,7 @@ def _zip(data: bytes, meter: Meter) -> Iterator[Part]:
                 yield _field(_local_extra(data, info.header_offset))
             yield from _between(data[:start], infos)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, *_DAMAGED) as error:
+        # RuntimeError: a member is encrypted. NotImplementedError: packed in a way that is not read.
         raise ArchiveDamaged(f"a zip cannot be read to its end: {type(error).__name__}") from error
 
 
