@@ -5,6 +5,7 @@ from __future__ import annotations
 from holdgate.bundles.reach import EVERYWHERE, RESERVED_ID
 from holdgate.bundles.root import Scope
 from holdgate.kernel.canonical import digest
+from holdgate.kernel.dataclass import DataClass
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.match import Match
 from holdgate.kernel.records import Verdict
@@ -26,7 +27,8 @@ def digest_of_dropped(name: str, scope: Scope | None) -> Digest:
 def closing_rules(name: str, scope: Scope | None) -> BundleRules:
     """What stands for a dropped bundle: everything in its scope is denied; all is its scope where that is not known.
 
-    What its output rules would have kept back is quarantined: of a finding the strictest verdict counts.
+    All output is quarantined there: what its rules, its detectors and its classes of destinations would have kept back
+    cannot be told from the rest.
     """
     closed = EVERYWHERE if scope is None else scope
     tenants = frozenset(() if "*" in closed.tenants else closed.tenants)
@@ -52,6 +54,7 @@ def closing_rules(name: str, scope: Scope | None) -> BundleRules:
                 reason=reason,
                 tenants=tenants,
                 topics=topics,
+                data_classes=frozenset(DataClass),
             ),
         ),
     )

@@ -63,6 +63,7 @@ OTHER = "other"
 REFUSAL_CODES = frozenset(
     {
         *CODES,
+        "bundle_allow_expires",
         "bundle_approvers",
         "bundle_combining",
         "bundle_count",

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from holdgate.bundles.errors import BundleOutOfScope, BundleRefused
 from holdgate.bundles.root import ApproverRole, Scope
+from holdgate.kernel import limits
 from holdgate.kernel.records import ApprovalRequirement
 from holdgate.kernel.rules import AllowFinding, BundleRules, Destination, Detector, DetectorMode, OutputRule, Rule
 from holdgate.kernel.standing import ESCALATION_ROLE
@@ -71,6 +72,16 @@ def verify_reach(rules: BundleRules, scope: Scope) -> None:
     )
     for item in others:
         _verify_rule(item.id, item.tenants, item.topics, scope)
+
+
+def verify_lifts(rules: BundleRules, now_ms: int) -> None:
+    """BundleRefused when findings are let through for longer than anybody will remember why."""
+    latest_ms = now_ms + limits.ALLOW_FINDINGS_S_MAX * 1000
+    for item in rules.allow_findings:
+        if item.expires_ms > latest_ms:
+            days = limits.ALLOW_FINDINGS_S_MAX // 86_400
+            why = f"`{item.id}` expires more than {days} days ahead; say an earlier day, and look at it again then"
+            raise BundleRefused(why, code="bundle_allow_expires")
 
 
 def covers(outer: Scope, inner: Scope) -> bool:

@@ -13,7 +13,7 @@ A bundle becomes part of the set only after, in this order:
    before is restored whatever the time; and `verified` takes the very bundle that was in force here, or one of a name
    of which nothing was seen, also after its expiry, as kernels that had it before decide by it in its grace);
 5. every rule parses, takes no id that is kept for the kernel's own rules, and reaches no tenant and no topic outside
-   the bundle's scope;
+   the bundle's scope; nothing that it lets through does it for longer than a year from now (not `restore`);
 6. where the root says which roles approve what, rules ask approvals of those roles only, of enough people, and
    escalate to no others; who signed the bundle is kept from releasing what it holds, where its rules say so;
 7. the whole set fits: rule ids are unique over all bundles, and the limits on all of them together hold.
@@ -21,7 +21,7 @@ A bundle becomes part of the set only after, in this order:
 What always holds: a step looks only at what the steps before it verified; a set never changes: `accept` gives a new one
 or raises, so that anything wrong leaves what was in force untouched. A bundle that was in force once (`floors`) and is
 not in the set is dropped: leaving it out silently could allow what it denied, so a rule of the set's own denies
-everything in its scope, and another quarantines what is found in output there, until a bundle of this name holds again.
+everything in its scope, and another quarantines all output there, until a bundle of this name holds again.
 The same stands for a bundle whose grace has ended (`without_ended`), so that the end of one is not the end of all.
 """
 
@@ -34,7 +34,15 @@ from holdgate.bundles.documents import load_rules_file
 from holdgate.bundles.dropped import ENDED, MISSING, closing_rules, digest_of_dropped
 from holdgate.bundles.errors import BundleExpired, BundleNotYet, BundleOutdated, BundleRefused, BundleSetRefused
 from holdgate.bundles.format import BundleFile, parse_bundle
-from holdgate.bundles.reach import EVERYWHERE, covers, covers_pattern, verify_approvers, verify_ids, verify_reach
+from holdgate.bundles.reach import (
+    EVERYWHERE,
+    covers,
+    covers_pattern,
+    verify_approvers,
+    verify_ids,
+    verify_lifts,
+    verify_reach,
+)
 from holdgate.bundles.root import Root, Scope
 from holdgate.bundles.signers import excluding, names_of_authors, verify_signatures
 from holdgate.kernel import limits
@@ -168,6 +176,7 @@ class TrustedSet:
         """The set with the bundle in `data` in place of one of its name; BundleRefused or PolicyInvalid otherwise."""
         bundle = self._verified(data)
         _verify_time(bundle, now_ms, may_be_over=False)
+        verify_lifts(bundle.rules, now_ms)
         return self._with({bundle.name: bundle})
 
     def verified(self, name: str, data: bytes, now_ms: int) -> TrustedBundle:
@@ -178,7 +187,10 @@ class TrustedSet:
         """
         bundle = self._verified(data)
         floor = self.floors.get(bundle.name)
-        _verify_time(bundle, now_ms, may_be_over=floor is None or floor.digest == bundle.digest)
+        is_known = floor is not None and floor.digest == bundle.digest
+        _verify_time(bundle, now_ms, may_be_over=floor is None or is_known)
+        if not is_known:
+            verify_lifts(bundle.rules, now_ms)
         if bundle.name != name:
             raise BundleRefused(f"stored as `{name}`, named otherwise", code="bundle_name")
         return bundle
