@@ -14,7 +14,7 @@ from holdgate.scan import Scanner
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the texts are made by what the tests use too
 
-from support.ordinary import ordinary  # noqa: E402
+from support.ordinary import ordinary
 
 GRAVE = ("high", "critical")
 
