@@ -26,12 +26,14 @@ _NESTED = r"""(?:["'\]\x1f]{0,2}\s{0,2}[:=]\s{0,24}[{\[]?\s{0,24}["']?[\w.-]{1,3
 _TYPE = r"(?::? ?[*&]?[A-Za-z][\w<>.\[\]]{0,20})?"
 _ASSIGN = r"(?:[.?:+]{0,3}={1,3}>?|->|:-?|\|\||\?\?|>|,|\(|(?i:key|token|secret|pass|auth)\s{1,4})"
 _OPEN = r"""\s{0,20}(?:[A-Za-z@$&]{1,8}(?:["'`(]))?["'`\\=(\[]{0,4}"""
+_HASH = r"(?i)(?:\bh1|sha-?\d{1,3}|md5|digest|checksum|integrity|hash|commit|\brev(?:ision)?|etag|uuid)s?\W{0,4}$"
+"""Names of what has the shape of a key and is none: hashes in lists of packages and versions."""
 _JOIN = rf"{_REST}{_NESTED}{_CLOSE}{_PAIRED}{_TYPE}\s{{0,8}}{_ASSIGN}"
 _END = r"(?:[^\w/+-]|$)"
 
 
 def named_value(fields: Mapping[Any, Any]) -> dict[str, Any]:
-    """`anchor`, `regex`, `group` and `max_len` of a rule whose `named` is `fields`; RulesInvalid when it has others."""
+    """What a rule whose `named` is `fields` says of patterns and lengths; RulesInvalid when they are others."""
     if set(fields) != {"words", "value"} or not all(isinstance(text, str) and text for text in fields.values()):
         raise RulesInvalid("`named` holds two patterns: `words` of the name and the `value`")
     words, value = fields["words"], fields["value"]
@@ -48,6 +50,7 @@ def named_value(fields: Mapping[Any, Any]) -> dict[str, Any]:
         "group": 1,
         "max_len": length + _around_bytes() + value_length,
         "before": 1,
+        "unless": _HASH,
     }
 
 

@@ -188,7 +188,7 @@ def _checked(item: Any) -> Rule:
     _check_form(item)
     fields = {key: value for key, value in item.items() if key not in {"named", "examples"}}
     if "named" in item:
-        fields.update(named_value(item["named"]))
+        fields = {**named_value(item["named"]), **fields}
     elif "max_len" not in item:
         fields["max_len"] = patterns.longest(item["regex"]) or _no_bound()
     try:

@@ -10,6 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
+from holdgate.scan.validators.published import is_published
+
 _PLACEHOLDER = re.compile(
     r"""(?ix)
     ^ (?: \[redacted: | \$ [({a-z_] | \{\{ | \{ [\s%\#] | \{ [a-z_.\ -]+ \}? $ | <{1,2} [a-z/%!] | % [({s] | \#\{ | @@
@@ -31,6 +33,10 @@ _PLACEHOLDER = re.compile(
     """
 )
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_LABEL = re.compile(r"[A-Z][a-z]{4,13}[.!?:]?\Z")
+"""A word as forms and translations show it beside a field for a password."""
+_NAME = re.compile(r"[a-z]+(?:_[a-z]+)+\Z|[A-Z]+(?:_[A-Z]+)+\Z|\w+\[\w{0,8}\]?\Z|(?:test|demo|admin|user)\d{1,4}\Z")
+"""A name of a variable, a member of a list, what stands in every example."""
 _SLUG_PART = re.compile(r"(?:[A-Z]?[a-z]{1,15}\d{0,6}|[A-Z]{1,15}\d{0,6}|v?\d+[a-z]{0,3})\Z")
 _ALPHABET = "abcdefghijklm"
 _ORDERED = re.compile(
@@ -65,7 +71,7 @@ def _basic(value: str) -> bool:
 
 
 def _password(value: str) -> bool:
-    if is_placeholder(value) or len(set(value)) < 4:
+    if is_placeholder(value) or len(set(value)) < 4 or _LABEL.match(value) or _NAME.match(value):
         return False
     if " " in value:  # prose after a colon, unless it looks like a passphrase with something in it that prose has not
         return any(c.isdigit() for c in value) and entropy(value) >= 3.5
@@ -136,5 +142,6 @@ SECRETS: dict[str, Callable[[str], bool]] = {
     "not_placeholder": lambda value: not is_placeholder(value),
     "password": _password,
     "random": _random,
+    "unpublished": lambda value: not is_published(value),
     "url_password": _url_password,
 }
