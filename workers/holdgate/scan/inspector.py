@@ -16,11 +16,14 @@ from holdgate.kernel.canonical import Json, canonical_bytes, parse_json
 from holdgate.kernel.errors import MalformedJson
 from holdgate.scan.artifacts import ArtifactInspector
 from holdgate.scan.errors import RedactionIncomplete, Unscannable
-from holdgate.scan.findings import Finding
+from holdgate.scan.findings import Finding, View
 from holdgate.scan.output import DESCRIBED_MAX, Artifact, FindingKind, Inspection, Keep, Output, kind_of
 from holdgate.scan.redact import Redactor
 from holdgate.scan.scanner import Scanner
 
+_OWN_NAMES = frozenset(
+    ("/value", "/logs", "/error", "/error/type", "/error/message", "/error/trace", "/code", "/artifacts")
+)
 NAME_CHARS_MAX = 120
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")
 """What a tag has in it and the name of a file may not."""
@@ -72,7 +75,9 @@ class OutputInspector:
         return [each for each, shown in pairs if not keep.holds(kind_of(each), shown.get("fingerprint"))]
 
     def _found(self, document: Json) -> list[Finding]:
-        return list(dict.fromkeys(found for scanner in self._scanners for found in scanner.scan_value(document)))
+        found = dict.fromkeys(each for scanner in self._scanners for each in scanner.scan_value(document))
+        # A name of ours beside a piece of a secret may be read as another piece of it.
+        return [each for each in found if each.path not in _OWN_NAMES or not each.via.startswith(View.KEY)]
 
 
 def _taken_out(kind: FindingKind) -> dict[str, Any]:

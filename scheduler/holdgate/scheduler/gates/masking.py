@@ -64,9 +64,14 @@ class Masking:
         """The same in this thread, however large it is."""
         try:
             parsed: Json = None if payload is None else parse_json(payload)
-            value: Json = {**(around or {}), "labels": dict(labels), "payload": parsed, "prompt": prompt}
-            found = [item for item in self._scanner.scan_value(value) if item.category in SECRETS]
-            return Masked(canonical_bytes(self._redactor.redact_value(value, found)), len(found))
+            value: dict[str, Json] = {**(around or {}), "labels": dict(labels), "payload": parsed, "prompt": prompt}
+            # Without our own names: they would be read with what stands beside them, and masked as a part of it.
+            texts: Json = list(value.values())
+            found = [item for item in self._scanner.scan_value(texts) if item.category in SECRETS]
+            shown = self._redactor.redact_value(texts, found)
+            if not isinstance(shown, list):
+                return Masked(None, scanned=False)
+            return Masked(canonical_bytes(dict(zip(value, shown, strict=True))), len(found))
         except (ScanError, MalformedJson):
             return Masked(None, scanned=False)
 

@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 
@@ -38,6 +38,7 @@ _BY_CODE: dict[str, type[ScanError]] = {
     error.code: error
     for error in (EngineFailed, RedactionIncomplete, RulesInvalid, ScanIncomplete, ScanTimedOut, Unscannable)
 }
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 Detectors: TypeAlias = tuple[Detector, ...]
 _ARGV = (sys.executable, "-m", "holdgate.scan.child")
@@ -116,12 +117,16 @@ class OutputScanners:
         `detectors`: for each, those of bundles that look at it beside the built-in ones.
         """
         pairs = list(zip(outputs, detectors, strict=True))
-        return await asyncio.to_thread(lambda: [self._inspected(output, custom) for output, custom in pairs])
+        found = await asyncio.to_thread(lambda: [self._inspected(output, custom) for output, custom in pairs])
+        metrics.SCAN_BYTES.inc(sum(output.size() for output in outputs))
+        if found:
+            _note(next((each for each in found if _is_ours(each)), None))
+        return found
 
     async def inspect(self, output: Output, detectors: Detectors = ()) -> Inspection:
         """What is in one output."""
         if self.is_small(output):
-            return await asyncio.to_thread(lambda: self._here.of(detectors).inspect(output))
+            return await asyncio.to_thread(lambda: _guarded(lambda: self._here.of(detectors).inspect(output)))
         metrics.SCAN_BYTES.inc(output.size())
         answer = await self._ask({"op": INSPECT, "output": output.as_dict(), "detectors": _packed(detectors)})
         return Inspection.from_dict(answer["inspection"])
@@ -129,7 +134,7 @@ class OutputScanners:
     async def redact(self, output: Output, keep: Keep, detectors: Detectors = ()) -> Output:
         """One output without what was found in it, but for what to keep."""
         if self.is_small(output):
-            return await asyncio.to_thread(lambda: self._here.of(detectors).redact(output, keep))
+            return await asyncio.to_thread(lambda: _guarded(lambda: self._here.of(detectors).redact(output, keep)))
         request = {"op": REDACT, "output": output.as_dict(), "keep": keep.as_dict(), "detectors": _packed(detectors)}
         return Output.from_dict((await self._ask(request))["output"])
 
@@ -139,18 +144,11 @@ class OutputScanners:
             await self._end(child)
 
     def _inspected(self, output: Output, detectors: Detectors) -> Inspection | ScanError:
-        metrics.SCAN_BYTES.inc(output.size())
         try:
             with metrics.SCAN_SECONDS.time():
-                found = self._here.of(detectors).inspect(output)
+                return _guarded(lambda: self._here.of(detectors).inspect(output))
         except ScanError as error:
-            _note(error)
             return error
-        except Exception as error:  # a fault of ours in one output must not keep the others from their verdicts
-            log.exception("an output was not scanned", action="scan_fault")
-            return ScanFault(type(error).__name__)
-        _note(None)
-        return found
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with metrics.SCAN_SECONDS.time():
@@ -211,9 +209,25 @@ class OutputScanners:
         await child.end()
 
 
-def _note(error: ScanError | None) -> None:
-    """Into the metric that says whether scans run: a text that cannot be scanned is no fault of the scanner's."""
-    metrics.SCANNER_UP.set(0 if isinstance(error, EngineFailed | RulesInvalid | ScannerDied) else 1)
+def _guarded(work: Callable[[], T]) -> T:
+    """What `work` gives. Whatever else than a ScanError it raises is a ScanFault."""
+    try:
+        return work()
+    except ScanError:
+        raise
+    except Exception as error:  # a fault of ours in one output must not keep the others from their verdicts
+        log.exception("an output was not scanned", action="scan_fault")
+        raise ScanFault(type(error).__name__) from error
+
+
+def _note(result: object) -> None:
+    """Into the metric that says whether scans run."""
+    metrics.SCANNER_UP.set(0 if _is_ours(result) else 1)
+
+
+def _is_ours(result: object) -> bool:
+    """Whether the scanner is at fault: a text that cannot be scanned is not."""
+    return isinstance(result, EngineFailed | RulesInvalid | ScannerDied)
 
 
 def _packed(detectors: Detectors) -> list[dict[str, Any]]:

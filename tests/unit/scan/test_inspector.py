@@ -1,0 +1,122 @@
+"""The search of a whole output: own names stay, names of files are the worker's words, the unreadable is a finding."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from holdgate.scan import Category, Finding, RedactionIncomplete, Scanner, Severity
+from holdgate.scan.inspector import OutputInspector
+from holdgate.scan.output import UNSCANNABLE, Artifact, Inspection, Keep, Output, kind_of
+from support.secrets import Secrets
+
+MADE = Secrets(53)
+KEY = b"k" * 32
+SCANNER = Scanner()
+
+
+def inspector() -> OutputInspector:
+    return OutputInspector(SCANNER, KEY)
+
+
+class Finds(Scanner):
+    """Finds what a test says, once: after that the text is clean."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(rules=())
+        self.left = list(findings)
+
+    def scan_value(self, value: Any) -> list[Finding]:
+        found, self.left = self.left, []
+        return found
+
+
+def secret_at(path: str, via: str, end: int) -> Finding:
+    return Finding("split", Category.SECRET, Severity.HIGH, 0, end, path, via)
+
+
+@pytest.mark.parametrize("path", ["/value", "/logs", "/error", "/error/message", "/code"])
+def test_names_of_ours_are_no_piece_of_a_secret(path: str) -> None:
+    """A scanner that joins pieces may take the name of a field for one: the field is there all the same."""
+    findings = [secret_at(path, "key>joined", 4), secret_at("/value", "value>joined", 3)]
+    output = Output(b'"abc def"', ("line",), {"type": "E", "message": "m", "trace": "t"}, "code")
+    redacted = OutputInspector(Finds(findings), KEY).redact(output)
+    assert (redacted.logs, redacted.error, redacted.code) == (output.logs, output.error, "code")
+    assert redacted.value is not None
+    assert redacted.value.startswith(b'"[redacted:secret:')
+    assert redacted.value.endswith(b' def"')
+
+
+def test_a_secret_in_the_name_of_a_file_is_in_no_place_that_is_shown() -> None:
+    """The file keeps a name that a file may have."""
+    secret = MADE.github()
+    output = Output(artifacts=(Artifact(f"{secret}.txt", "text/plain", f"see {secret}".encode()),))
+    found = inspector().inspect(output)
+    assert secret not in json.dumps(found.as_dict())
+    (file,) = inspector().redact(output).artifacts
+    assert file.name.startswith("redacted-secret-")
+    assert secret.encode() not in file.data
+
+
+def test_two_files_whose_names_become_one_stay_two() -> None:
+    secret = MADE.github()
+    output = Output(artifacts=tuple(Artifact(f"{secret}{end}", None, b"x") for end in ("-", ".")))
+    names = [file.name for file in inspector().redact(output).artifacts]
+    assert len(set(names)) == 2
+
+
+def test_json_in_a_file_stays_json_and_every_other_byte_as_it_was() -> None:
+    secret = MADE.github()
+    data = b'{ "b" : 1.50,\n  "a": "%b" }\n' % secret.encode()
+    (file,) = inspector().redact(Output(artifacts=(Artifact("a.json", None, data),))).artifacts
+    assert json.loads(file.data)["a"].startswith("[redacted:secret:")
+    assert file.data.startswith(b'{ "b" : 1.50,\n  "a": "')
+
+
+def test_a_file_that_cannot_be_read_is_a_finding_that_says_which() -> None:
+    """The others are looked at; so is one that unpacks to more than may be."""
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        archive.writestr("zeros", b" " * 30_000_000)
+    files = (Artifact("noise", None, bytes(range(256)) * 8), Artifact("bomb.zip", None, bomb.getvalue()))
+    found = inspector().inspect(Output(artifacts=(*files, Artifact("a.txt", None, MADE.github().encode()))))
+    assert set(found.kinds) == {UNSCANNABLE, ("github-token", "secret", "high")}
+    places = [each["path"] for each in found.described if each["category"] == "unscannable"]
+    assert places == ["/artifacts/noise", "/artifacts/bomb.zip"]
+    assert found.unscannable == ("unscannable", "scan_incomplete")
+
+
+def test_what_is_kept_by_its_value_stays_and_the_rest_of_its_kind_goes() -> None:
+    one, other = MADE.github(), MADE.github()
+    output = Output(json.dumps([one, other]).encode())
+    found = inspector().inspect(output)
+    kept = next(each for each in found.described if each["path"] == "/value/0")
+    redacted = inspector().redact(output, Keep(values=frozenset({(found.kinds[0], kept["fingerprint"])})))
+    assert redacted.value is not None
+    assert one.encode() in redacted.value
+    assert other.encode() not in redacted.value
+
+
+def test_what_no_redaction_can_clean_is_not_given_out() -> None:
+    """Found again after it was replaced."""
+
+    class Sees(Finds):
+        def scan_value(self, value: Any) -> list[Finding]:
+            return list(self.left)
+
+    with pytest.raises(RedactionIncomplete):
+        OutputInspector(Sees([secret_at("/value", "value", 3)]), KEY).redact(Output(b'"abc"'))
+
+
+def test_shapes_travel_between_processes_as_they_are() -> None:
+    output = Output(b"1", ("l",), None, "c", (Artifact("a", None, b"\0"),), (("d", "secret", "low"),))
+    assert Output.from_dict(output.as_dict()) == output
+    found = Inspection((kind_of(secret_at("", "raw", 1)),), ({"a": 1},), 2, ("unscannable",))
+    assert Inspection.from_dict(found.as_dict()) == found
+    keep = Keep(frozenset({("d", "secret", "low")}), frozenset({(("d", "pii", "low"), "f")}))
+    assert Keep.from_dict(keep.as_dict()) == keep
