@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import pytest
 
-from holdgate.scan import Finding, ScanIncomplete, Scanner, Unscannable
+from holdgate.scan import Finding, ScanIncomplete, Scanner, Unscannable, files
 from holdgate.scan.files import DEPTH_MAX, MEMBERS_MAX, scan_file
 from support.secrets import Secrets
 
@@ -242,6 +242,14 @@ BOMBS: list[tuple[str, Callable[[], bytes]]] = [
 def test_bombs_end_at_a_bound(kind: str, made: Callable[[], bytes]) -> None:
     with pytest.raises(ScanIncomplete):
         found(kind, made())
+
+
+def test_what_large_archives_unpack_to_has_an_absolute_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = zipped(a=base64.b64encode(MADE.random.randbytes(64 * 1024)), b=bytes(6 * 1024 * 1024))
+    assert found("x", archive) == []
+    monkeypatch.setattr(files, "PACKED_BYTES_MAX", 1000)
+    with pytest.raises(ScanIncomplete):
+        found("x", archive)
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: zipped(a=data)])
