@@ -149,7 +149,9 @@ def measure(
     outputs = {rule.id: _Tally(seen={name: [0, 0] for name in _output_conditions(rule)}) for rule in rules.output_rules}
     for ids in counted:
         for name in ids:
-            (tallies.get(name) or outputs[name]).counted += 1
+            tally = tallies.get(name) or outputs.get(name)  # of none: a rule of the kernel's own
+            if tally is not None:
+                tally.counted += 1
     _see_jobs(rules.rules, [case for case in cases if isinstance(case, JobCase)], tallies, in_time)
     results = [case for case in cases if isinstance(case, OutputCase)]
     _see_outputs(rules.output_rules, results, outputs, in_time)
