@@ -78,7 +78,7 @@ def files_command(  # noqa: PLR0913  a command has the options that it has
     category: Annotated[list[Category] | None, typer.Option(help="Tell these alone; may be repeated")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Look at the text as it is, decode nothing")] = False,
     rules: Rules = None,
-    fast: Annotated[bool, typer.Option("--fast", help="With hyperscan, too: `pip install 'holdgate[fast]'`")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="With hyperscan, where the extra `fast` is installed")] = False,
     max_bytes: Annotated[int, typer.Option(min=1, help="Of one file; a larger one is not scanned")] = 32 * 1024 * 1024,
 ) -> None:
     """Find secrets and personal data in files; of what is found the place and the kind are told, never the value."""
