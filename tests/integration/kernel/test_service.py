@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 from holdgate.kernel import calls, limits, subjects, wire
 from holdgate.kernel.breaker import BreakerState
 from holdgate.kernel.client import KernelClient, KernelRefused
+from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.custody import PermitRequest
 from holdgate.kernel.errors import KernelUnavailable, NoPolicy
 from holdgate.kernel.ids import Tenant, WorkerId
@@ -25,6 +26,21 @@ from support.trust import ALLOW_READS, HOLD_WRITES, admission, bundle, job, sign
 from support.waiting import Eventually
 
 from .conftest import System
+
+OUTPUTS = """
+output_rules:
+  - {id: keep, verdict: quarantine, reason: stays here, match: {categories: [pii]}}
+allow_findings:
+  - {id: let, reason: an example, expires: "%s", detectors: [email]}
+detectors:
+  - id: custom.project
+    category: pii
+    severity: high
+    regex: 'PRJ-[0-9]{6}'
+    max_len: 10
+    tenants: [default]
+    examples: {"true": ["PRJ-123456"], "false": ["PRJ"]}
+"""
 
 
 @pytest.mark.parametrize("reply", ["$KV.holdgate-policy.starter", subjects.POLICY_SNAPSHOT, "_INBOX_worker.x.y"])
@@ -112,6 +128,33 @@ async def test_decides_signs_and_judges_outputs(system: System, tmp_path: Path) 
     assert (permit.job_id, permit.job_hash, permit.worker) == (wanted.job_id, wanted.job_hash(), "w1")
     facts = OutputFacts(Tenant("default"), "job.read.all", {}, None, (("rsa", "private_key", "critical"),))
     assert [verdict.verdict for verdict in await client.decide_outputs([facts])] == [OutputVerdict.QUARANTINE]
+
+
+async def test_hands_out_the_detectors_of_bundles_under_the_snapshot_that_decides(
+    system: System, tmp_path: Path
+) -> None:
+    """And lets a finding through until its day, by the kernel's own clock."""
+    until = rfc3339(system.clock.now_ms() + 1000)
+    await system.publish(bundle(tmp_path, ALLOW_READS + OUTPUTS % until))
+    await system.kernel()
+    client = await system.client()
+    found = await client.detectors()
+    assert [item.id for item in found.of("default", "job.read.all")] == ["custom.project"]
+    assert found.of("other", "job.read.all") == ()
+    facts = OutputFacts(Tenant("default"), "job.read.all", {}, None, (("email", "pii", "low"),))
+    (before,) = await client.decide_outputs([facts])
+    assert (before.verdict, before.allowed_by, before.snapshot) == (OutputVerdict.ALLOW, ("let",), found.snapshot)
+    system.clock.advance(1)
+    (after,) = await client.decide_outputs([facts])
+    assert (after.verdict, after.allowed_by) == (OutputVerdict.QUARANTINE, ())
+
+
+async def test_without_a_policy_there_are_no_detectors(system: System) -> None:
+    """None known is not the same as none there are: whoever scans without them could let something out."""
+    await system.kernel()
+    client = await system.client()
+    with pytest.raises(KernelUnavailable):
+        await client.detectors()
 
 
 async def test_a_held_job_runs_only_with_votes_for_it_under_the_policy_in_force(
