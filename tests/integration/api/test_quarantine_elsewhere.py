@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections import Counter
 from typing import Any
 
 import pytest
+from nacl.public import PrivateKey
 
 from holdgate.kernel import wire
-from holdgate.kernel.ids import Digest, JobId
+from holdgate.kernel.ids import ActorId, Digest, JobId
 from holdgate.scan.output import Artifact, Output
 from holdgate.scheduler.gates.sealing import Sealer
 from holdgate.scheduler.state.connection import key
+from holdgate.scheduler.state.quarantine import Act, Released, SealedRequest, SealedVote
 from support.api import ApiWorld
 from support.running import TENANT
 from support.sealing import GRAVE, SECRET, Sealed
@@ -127,6 +131,8 @@ async def test_what_people_wrote_is_read_once_enough_of_them_voted_for_it(sealed
     shown = (await sealed.api.client("approver2").get(f"/api/v1/quarantine/{job_id}/replacement")).json()
     assert (shown["digest"], shown["proposed_by"], shown["votes_missing"]) == (digest, "approver", 1)
     assert (shown["value"], shown["logs"], shown["error"]) == ({"pem": "taken out"}, ["a line"], None)
+    for who in ("agent", "auditor"):
+        assert (await sealed.api.client(who).get(f"/api/v1/quarantine/{job_id}/replacement")).status_code == 403
     item = await sealed.show(job_id)
     assert (item["votes_missing"], item["replacement"]["votes_missing"]) == (2, 1), (
         "a vote for one is none for the other"
@@ -164,6 +170,60 @@ async def test_what_still_holds_a_secret_is_not_even_proposed(sealed: Sealed) ->
     shown = await sealed.show(job_id)
     assert (shown["votes"], shown["replacement"]) == ([], None)
     assert (await sealed.api.client("approver").get(f"/api/v1/quarantine/{job_id}/replacement")).status_code == 404
+
+
+async def test_a_submitter_who_approves_others_outputs_sees_nothing_of_what_is_proposed(sealed: Sealed) -> None:
+    job_id = await sealed.make(GRAVE, who="busy")
+    await instead(sealed, job_id, {"value": "fine"})
+    reply = await sealed.api.client("busy").get(f"/api/v1/quarantine/{job_id}/replacement")
+    assert (reply.status_code, reply.json()["code"]) == (403, "approval_self")
+
+
+async def test_whole_by_hand_destroyed_or_expired_at_once_come_to_one_of_them(sealed: Sealed) -> None:
+    """And what is readable then is that one."""
+    for start in range(6):
+        job_id = await sealed.make(GRAVE)
+        opened = (await sealed.open(job_id))["opened"]
+        digest = (await instead(sealed, job_id, {"value": "by hand"}, who="busy")).json()["replacement"]
+        await sealed.act(job_id)
+        far_ms = sealed.api.deps.clock.now_ms() + 1000
+        shown = (await sealed.show(job_id))["digest"]
+        attempts = [
+            sealed.act(job_id, who="approver2", opened=opened, digest=shown),
+            sealed.act(job_id, who="bystander", replacement_digest=digest, digest=shown),
+            sealed.act(job_id, "destroy", who="approver", digest=shown),
+            sealed.api.deps.quarantine.items.expire(TENANT, sealed_before_ms=far_ms, now_ms=far_ms, limit=9),
+        ]
+        await asyncio.gather(*attempts[start % 4 :], *attempts[: start % 4])
+        status = (await sealed.show(job_id))["status"]
+        events = Counter(await sealed.events(job_id))
+        ends = {name: events[f"quarantine.{name}"] for name in ("released", "destroyed", "expired")}
+        assert ends == {**dict.fromkeys(ends, 0), status: 1}, status
+        result = await sealed.result(job_id)
+        if status == "released":
+            counted = [vote["replacement"] for vote in (await sealed.show(job_id))["votes"]]
+            by_hand = result.json()["verdict"].get("replacement") == digest
+            assert result.json()["value"] == ("by hand" if by_hand else {"pem": SECRET})
+            assert len(counted) >= 2
+        else:
+            assert result.status_code == 403
+
+
+async def test_a_result_that_is_another_meanwhile_keeps_its_value(sealed: Sealed) -> None:
+    """The step to the object store changes nothing but what it was made for."""
+    job_id = await sealed.make()
+    request = SealedRequest(
+        JobId(job_id),
+        SealedVote(ActorId("approver"), Act.RELEASE, "fine", 1),
+        Digest("sha256:x"),
+        0,
+        completes=True,
+        attempt=1,
+        released=Released({}, b'"x"', (), None),
+    )
+    await sealed.act(job_id, opened=(await sealed.open(job_id))["opened"])
+    assert await sealed.api.deps.quarantine.items.put_away(TENANT, request, Digest("sha256:y")) is False
+    assert (await sealed.result(job_id)).json()["value"] == {"pem": SECRET}
 
 
 async def test_a_replacement_that_was_exchanged_in_the_store_is_not_released(sealed: Sealed) -> None:
@@ -243,8 +303,6 @@ async def test_time_that_is_left_is_shown_and_what_expired_is_gone(sealed: Seale
 
 async def test_a_box_for_another_key_is_exported_and_nobody_here_knows(sealed: Sealed) -> None:
     """The control plane cannot tell; who has the key finds out."""
-    from nacl.public import PrivateKey
-
     job_id = await sealed.make(sealer=Sealer(bytes(PrivateKey.generate().public_key)))
     reply = await sealed.api.client("approver").get(f"/api/v1/quarantine/{job_id}/sealed")
     assert reply.status_code == 200

@@ -31,6 +31,7 @@ from holdgate.scheduler.errors import (
     ApprovalDuplicateVote,
     ApprovalForbidden,
     ApprovalSelf,
+    QuarantineNotFound,
     QuarantineResolved,
     QuarantineStale,
     StateUnavailable,
@@ -43,6 +44,7 @@ from holdgate.scheduler.gates.sealedvotes import sign_vote, votes_that_hold
 from holdgate.scheduler.gates.trust import TrustInForce
 from holdgate.scheduler.state.quarantine import (
     Act,
+    Proposed,
     Quarantine,
     QuarantineItem,
     Released,
@@ -171,6 +173,15 @@ class QuarantineGate:
         item = await self.items.require(approver.tenant, job_id)
         verify_may_decide(approver, item, self._trust())
         return item, await self._boxes.sealed(item)
+
+    async def proposed(self, approver: Approver, job_id: JobId) -> tuple[QuarantineItem, Proposed, Replacement]:
+        """What is to be read instead, for whoever may decide about it. QuarantineNotFound where nothing is proposed."""
+        item = await self.items.require(approver.tenant, job_id)
+        verify_may_decide(approver, item, self._trust())
+        replacement = await self.items.replacement(approver.tenant, job_id)
+        if item.proposed is None or replacement is None or replacement.digest != item.proposed.digest:
+            raise QuarantineNotFound("nothing is proposed to be read instead of this output")
+        return item, item.proposed, replacement
 
     async def _act(self, ballot: Ballot, job_id: JobId, digest: Digest) -> Acted:
         verify_reason(ballot.reason)

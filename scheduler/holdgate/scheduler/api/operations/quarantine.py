@@ -42,7 +42,10 @@ QUARANTINE: tuple[Operation, ...] = (
     Operation(
         "GET", f"{API}/quarantine/{{job_id}}/replacement", "getReplacement",
         "What is proposed to be read instead of what was sealed", quarantine.get_replacement, "quarantine", APPROVER,
-        reply="QuarantineReplacement", errors=("quarantine_not_found", *STATE_ERRORS),
+        reply="QuarantineReplacement",
+        errors=(
+            "quarantine_not_found", "quarantine_resolved", "approval_self", "approval_forbidden", *STATE_ERRORS,
+        ),
     ),
     Operation(
         "POST", f"{API}/quarantine/{{job_id}}/release", "releaseQuarantined",

@@ -15,7 +15,7 @@ from holdgate.scheduler.api.sealedforms import base64_of, content_of
 from holdgate.scheduler.api.shapes import time_or_none
 from holdgate.scheduler.errors import JobNotFound, QuarantineNotFound
 from holdgate.scheduler.gates.quarantine import Acted, QuarantineGate, severity_of
-from holdgate.scheduler.state.quarantine import QuarantineItem, SealedStatus, SealedVote
+from holdgate.scheduler.state.quarantine import Proposed, QuarantineItem, SealedStatus, SealedVote
 
 DIGEST_CHARS_MAX = 128
 
@@ -52,11 +52,9 @@ async def export(call: Call) -> Reply:
 async def get_replacement(call: Call) -> Reply:
     """`GET /quarantine/{job_id}/replacement`: what a vote for it would let be read"""
     gate, tenant, job_id = call.deps.quarantine, call.principal.tenant, sealed_id_of(call)
-    item = await gate.items.require(tenant, job_id)
-    replacement = await gate.items.replacement(tenant, job_id)
-    if item.proposed is None or replacement is None or replacement.digest != item.proposed.digest:
-        raise QuarantineNotFound("nothing is proposed to be read instead of this output")
-    head = {"job_id": job_id, **_proposed(item, gate, tenant), "logs": replacement.logs, "error": replacement.error}
+    item, proposed, replacement = await gate.proposed(approver_of(call), job_id)
+    told = _proposed(proposed, gate.votes_missing(tenant, item, proposed.digest))
+    head = {"job_id": job_id, **told, "logs": replacement.logs, "error": replacement.error}
     return reply_with(head, "value", replacement.value)
 
 
@@ -112,6 +110,7 @@ _DESTROYED = frozenset({SealedStatus.DESTROYED, SealedStatus.EXPIRED})
 
 def sealed_whole(item: QuarantineItem, gate: QuarantineGate, tenant: Tenant) -> dict[str, Any]:
     """With all that a vote needs, and the votes so far."""
+    proposed = item.proposed
     return {
         **sealed_row(item, gate),
         "digest": item.digest,
@@ -119,7 +118,9 @@ def sealed_whole(item: QuarantineItem, gate: QuarantineGate, tenant: Tenant) -> 
         "principals": list(item.principals),
         "quorum": gate.quorum_of(tenant, item),
         "votes_missing": gate.votes_missing(tenant, item),
-        "replacement": None if item.proposed is None else _proposed(item, gate, tenant),
+        "replacement": None
+        if proposed is None
+        else _proposed(proposed, gate.votes_missing(tenant, item, proposed.digest)),
         "votes": [_vote(vote) for vote in item.standing],
         "can_open": gate.can_open and item.status is SealedStatus.SEALED,
         "resolved_at": time_or_none(item.resolved_ms),
@@ -137,14 +138,12 @@ def _vote(vote: SealedVote) -> dict[str, Any]:
     }
 
 
-def _proposed(item: QuarantineItem, gate: QuarantineGate, tenant: Tenant) -> dict[str, Any]:
-    if item.proposed is None:
-        return {}
+def _proposed(proposed: Proposed, missing: int) -> dict[str, Any]:
     return {
-        "digest": item.proposed.digest,
-        "proposed_by": item.proposed.by,
-        "proposed_at": rfc3339(item.proposed.at_ms),
-        "votes_missing": gate.votes_missing(tenant, item, item.proposed.digest),
+        "digest": proposed.digest,
+        "proposed_by": proposed.by,
+        "proposed_at": rfc3339(proposed.at_ms),
+        "votes_missing": missing,
     }
 
 

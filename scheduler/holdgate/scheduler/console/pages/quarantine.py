@@ -107,7 +107,6 @@ async def _sealed_page(
     item = await visit.get(path)
     findings = item["verdict"].get("findings") or []
     may_vote = visit.principal.has(*APPROVER)
-    is_proposed = may_vote and item["status"] == "sealed" and item["replacement"] is not None
     form = form or {}
     return visit.page(
         "quarantine/sealed.html",
@@ -116,13 +115,25 @@ async def _sealed_page(
         left=_left(item),
         findings=[{**each, "seen": seen_through(str(each.get("via") or ""))} for each in findings[:FINDINGS_SHOWN_MAX]],
         left_out=max(0, len(findings) - FINDINGS_SHOWN_MAX),
-        proposed=await visit.get(f"{path}/replacement") if is_proposed else None,
+        proposed=await _proposed(visit, item) if may_vote else None,
         problem=advice_of(problem) if problem else None,
         reason=form.get("reason", ""),
         replacement=form.get("replacement", ""),
         did=form.get("act", ""),
         may_vote=may_vote,
     )
+
+
+async def _proposed(visit: Visit, item: Mapping[str, Any]) -> Any:
+    """What is to be read instead, for whom may vote on it; None for others, and where there is nothing."""
+    if item["status"] != "sealed" or item["replacement"] is None:
+        return None
+    try:
+        return await visit.get(f"/quarantine/{item['job_id']}/replacement")
+    except ApiProblem as problem:
+        if problem.status in {403, 404, 409}:
+            return None
+        raise
 
 
 PAGES: tuple[Page, ...] = (
