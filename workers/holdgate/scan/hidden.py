@@ -7,7 +7,9 @@ Offsets are characters of the text. RE2 sees latin-1 only, so whatever lies beyo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from heapq import merge
 
 from holdgate.scan.engine import Hit
 from holdgate.scan.findings import Category, Severity
@@ -23,6 +25,9 @@ HIDDEN_DETECTORS = {
 }
 """What `hidden_hits` may report, beside the rules that are data; all of category `untrusted_instructions`."""
 
+_SLICE = 32 * 1024
+_REACH = 256
+"""How far behind its slice a hit may go on; what is longer becomes two."""
 _ZERO_WIDTH = "\u200b\u200c\u200d\u2060-\u2064\ufeff\u180e\u206a-\u206f"
 _SUSPECT = re.compile(
     f"[\U000e0000-\U000e01ef\ufe00-\ufe0f{_ZERO_WIDTH}\u202a-\u202e\u2066-\u2069\u115f\u1160\u3164\uffa0]"
@@ -41,18 +46,43 @@ _OVERRIDES = "\u202d\u202e"
 _OPENS, _CLOSES = "\u202a\u202b\u202d\u202e\u2066\u2067\u2068", "\u202c\u2069"
 
 
-def hidden_hits(text: str) -> Iterator[Hit]:
-    """What is hidden in `text`, and orders to a model in scripts beyond latin-1. Call it for text that is not ASCII."""
+def hidden_hits(text: str, spend: Callable[[int], None] | None = None) -> Iterator[Hit]:
+    """What is hidden in `text`, and orders to a model in scripts beyond latin-1. For text that is not ASCII.
+
+    `spend` is told before how many characters are looked at next; it ends a scan that costs too much.
+    """
+    start = 0
+    while start < len(text):
+        end = _end_of_slice(text, start)
+        if spend is not None:
+            spend(end - start)
+        for hit in _in_slice(text[start : end + _REACH]):
+            if start + hit.start < end:
+                yield replace(hit, start=start + hit.start, end=start + hit.end)
+        start = end
+
+
+def _end_of_slice(text: str, start: int) -> int:
+    """Behind a line where there is one, since controls of direction are judged by the line."""
+    end = start + _SLICE
+    return end if end >= len(text) else (text.rfind("\n", start, end) + 1 or end)
+
+
+def _in_slice(text: str) -> Iterator[Hit]:
+    """By place, each kind in its order, so that nobody waits for all of them before a budget can end it."""
+    found = [
+        _all("instruction-override-script", each, text) for letters, each in SCRIPTS.values() if letters.search(text)
+    ]
     if _SUSPECT.search(text):
-        yield from _tags(text)
-        yield from _all("hidden-variation-selectors", _SELECTORS, text)
-        yield from _all("hidden-zero-width", _RUN, text)
-        yield from _all("hidden-zero-width", _SPREAD, text)
-        yield from _all("hidden-blanks", _BLANKS, text)
-        yield from _bidi(text)
-    for letters, pattern in SCRIPTS.values():
-        if letters.search(text):
-            yield from _all("instruction-override-script", pattern, text)
+        found += [
+            _tags(text),
+            _all("hidden-variation-selectors", _SELECTORS, text),
+            _all("hidden-zero-width", _RUN, text),
+            _all("hidden-zero-width", _SPREAD, text),
+            _all("hidden-blanks", _BLANKS, text),
+            _bidi(text),
+        ]
+    yield from merge(*found, key=lambda hit: hit.start)
 
 
 def _tags(text: str) -> Iterator[Hit]:

@@ -81,7 +81,7 @@ class Search:
         yield from self._known(layer.data)
         yield from (self.engine if layer.textual else self._sure).hits(layer.data, meter)
         if layer.textual and not layer.data.isascii():
-            for hit in _hidden(layer.data):
+            for hit in _hidden(layer.data, meter):
                 meter.found()
                 yield hit
 
@@ -161,10 +161,12 @@ def _pieces(joined: JoinedHit) -> Iterator[Sighting]:
         yield Sighting(hit, Place(place.start, place.end, via, trail))
 
 
-def _hidden(data: bytes) -> Iterator[Hit]:
+def _hidden(data: bytes, meter: Meter) -> Iterator[Hit]:
     """Hidden text, with offsets in bytes."""
     text = data.decode("utf-8", "surrogateescape")
-    for hit in hidden_hits(text):
-        start = len(text[: hit.start].encode("utf-8", "surrogateescape"))
+    chars = start = 0
+    for hit in hidden_hits(text, meter.spend):
+        start += len(text[chars : hit.start].encode("utf-8", "surrogateescape"))
+        chars = hit.start
         size = len(text[hit.start : hit.end].encode("utf-8", "surrogateescape"))
         yield replace(hit, start=start, end=start + size)
