@@ -16,7 +16,15 @@ from holdgate.kernel.detectors import DetectorSet
 from holdgate.kernel.errors import HoldgateError, Unavailable
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.output import OutputDecision
-from holdgate.scan.errors import EngineFailed, RedactionIncomplete, RulesInvalid, ScanError, ScanIncomplete, Unscannable
+from holdgate.scan.errors import (
+    EngineFailed,
+    RedactionIncomplete,
+    RulesInvalid,
+    ScanError,
+    ScanIncomplete,
+    ScanTimedOut,
+    Unscannable,
+)
 from holdgate.scan.output import UNSCANNABLE, Inspection
 from holdgate.scheduler.gates.output import questions, verdicts
 from holdgate.scheduler.gates.output.detectors import DetectorSets
@@ -84,7 +92,10 @@ class Inspecting:
         self._sets = DetectorSets(kernel)
 
     async def small(self, items: Sequence[Item]) -> list[Inspected | HoldgateError]:
-        """What each of several small outputs holds, or why there is no telling yet."""
+        """What each of several small outputs holds, or why there is no telling yet.
+
+        ScanTimedOut: it takes longer than a small one may; `large` tells.
+        """
         if not items:
             return []
         try:
@@ -93,7 +104,10 @@ class Inspecting:
             return [error] * len(items)
         custom = [_of(detectors, item) for item in items]
         found = await self._scanners.inspect_small([item.message.output for item in items], custom)
-        return [_inspected(item, result, detectors) for item, result in zip(items, found, strict=True)]
+        return [
+            result if isinstance(result, ScanTimedOut) else _inspected(item, result, detectors)
+            for item, result in zip(items, found, strict=True)
+        ]
 
     async def large(self, item: Item) -> Inspected | HoldgateError:
         """What one large output holds, or why there is no telling yet."""

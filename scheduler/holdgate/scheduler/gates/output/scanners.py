@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -60,14 +61,18 @@ class ScanFault(ScanError):
 class ScanSettings:
     """How outputs are scanned. `known_secrets` and `fingerprint_key` stay in memory and do not print.
 
-    `here_bytes_max`: larger outputs go to a child. `seconds`: time of one scan; a child that takes `grace_s` longer is
-    killed. `children`: processes at most, started when first needed. `fast`: with hyperscan beside RE2. Without a
-    `fingerprint_key` a random one serves: fingerprints then compare within one run of the gate and with nothing else.
+    `here_bytes_max`: larger outputs go to a child, and so do those that take longer than `here_seconds` here; those
+    that come after a batch has taken `batch_seconds` wait with them. `seconds`: time of one scan; a child that takes
+    `grace_s` longer is killed. `children`: processes at most, started when first needed. `fast`: with hyperscan beside
+    RE2. Without a `fingerprint_key` a random one serves: fingerprints then compare within one run of the gate and with
+    nothing else.
     """
 
     known_secrets: tuple[bytes, ...] = ()
     fingerprint_key: bytes = field(default_factory=lambda: os.urandom(32))
     here_bytes_max: int = 64 * 1024
+    here_seconds: float = 0.1
+    batch_seconds: float = 1.0
     seconds: float = 5.0
     grace_s: float = 2.0
     start_s: float = 20.0
@@ -88,7 +93,7 @@ class OutputScanners:
     def __init__(self, settings: ScanSettings, *, argv: Sequence[str] = _ARGV, scanner: Scanner | None = None) -> None:
         self._settings = settings
         self._argv = argv
-        budget = Budget(seconds=settings.seconds)
+        budget = Budget(seconds=settings.here_seconds)
         if scanner is None:
             scanner = Scanner(settings.known_secrets, budget=budget, fast=settings.fast)
         self._here = Inspectors(scanner, settings.fingerprint_key, budget)
@@ -106,18 +111,19 @@ class OutputScanners:
         metrics.SCANNER_UP.set(1)
 
     def is_small(self, output: Output) -> bool:
-        """Whether this process scans it."""
-        return output.size() <= self._settings.here_bytes_max
+        """Whether this process scans it. What is in a file may be a thousand times its size."""
+        return not output.artifacts and output.size() <= self._settings.here_bytes_max
 
     async def inspect_small(
         self, outputs: Sequence[Output], detectors: Sequence[Detectors]
     ) -> list[Inspection | ScanError]:
         """What is in each of several small outputs, or why that cannot be said, in order.
 
-        `detectors`: for each, those of bundles that look at it beside the built-in ones.
+        `detectors`: for each, those of bundles that look at it beside the built-in ones. ScanTimedOut is no word on an
+        output here: its time, or the batch's, is over, and `inspect` tells.
         """
         pairs = list(zip(outputs, detectors, strict=True))
-        found = await asyncio.to_thread(lambda: [self._inspected(output, custom) for output, custom in pairs])
+        found = await asyncio.to_thread(self._inspected_all, pairs)
         metrics.SCAN_BYTES.inc(sum(output.size() for output in outputs))
         if found:
             _note(next((each for each in found if _is_ours(each)), None))
@@ -126,7 +132,8 @@ class OutputScanners:
     async def inspect(self, output: Output, detectors: Detectors = ()) -> Inspection:
         """What is in one output."""
         if self.is_small(output):
-            return await asyncio.to_thread(lambda: _guarded(lambda: self._here.of(detectors).inspect(output)))
+            with contextlib.suppress(ScanTimedOut):
+                return await asyncio.to_thread(lambda: _guarded(lambda: self._here.of(detectors).inspect(output)))
         metrics.SCAN_BYTES.inc(output.size())
         answer = await self._ask({"op": INSPECT, "output": output.as_dict(), "detectors": _packed(detectors)})
         return Inspection.from_dict(answer["inspection"])
@@ -134,7 +141,8 @@ class OutputScanners:
     async def redact(self, output: Output, keep: Keep, detectors: Detectors = ()) -> Output:
         """One output without what was found in it, but for what to keep."""
         if self.is_small(output):
-            return await asyncio.to_thread(lambda: _guarded(lambda: self._here.of(detectors).redact(output, keep)))
+            with contextlib.suppress(ScanTimedOut):
+                return await asyncio.to_thread(lambda: _guarded(lambda: self._here.of(detectors).redact(output, keep)))
         request = {"op": REDACT, "output": output.as_dict(), "keep": keep.as_dict(), "detectors": _packed(detectors)}
         return Output.from_dict((await self._ask(request))["output"])
 
@@ -142,6 +150,12 @@ class OutputScanners:
         """End the children; idempotent."""
         for child in list(self._children):
             await self._end(child)
+
+    def _inspected_all(self, pairs: Sequence[tuple[Output, Detectors]]) -> list[Inspection | ScanError]:
+        until = time.monotonic() + self._settings.batch_seconds
+        return [
+            self._inspected(output, custom) if time.monotonic() < until else ScanTimedOut() for output, custom in pairs
+        ]
 
     def _inspected(self, output: Output, detectors: Detectors) -> Inspection | ScanError:
         try:

@@ -25,7 +25,7 @@ from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import HoldgateError, InvalidInput, Unavailable
 from holdgate.kernel.ids import Entropy, Tenant
 from holdgate.kernel.tasks import TaskSet
-from holdgate.scan.errors import ScanError
+from holdgate.scan.errors import ScanError, ScanTimedOut
 from holdgate.scheduler import metrics as shared
 from holdgate.scheduler.errors import LogUnavailable, WrongState
 from holdgate.scheduler.gates.output import metrics, record
@@ -177,7 +177,7 @@ class OutputGateService:
         with metrics.BATCH_SECONDS.time():
             items = await self._current(messages)
             large = [item for item in items if not self.scanners.is_small(item.message.output)]
-            await self._settle([item for item in items if self.scanners.is_small(item.message.output)])
+            large += await self._settle([item for item in items if self.scanners.is_small(item.message.output)])
         for item in large:
             self._held.add(item.raw)
         return [self._settle_large(item) for item in large]
@@ -224,11 +224,15 @@ class OutputGateService:
                     else:
                         await self._end_or_put_off([inspected])
 
-    async def _settle(self, items: Sequence[Item]) -> None:
+    async def _settle(self, items: Sequence[Item]) -> list[Item]:
+        """Judge small ones; gives those that turned out to take as long as large ones."""
+        slow: list[Item] = []
         ready: list[Inspected] = []
         failed: dict[type[HoldgateError], list[tuple[Item, HoldgateError]]] = defaultdict(list)
         for item, result in zip(items, await self._inspecting.small(items), strict=True):
-            if isinstance(result, HoldgateError):
+            if isinstance(result, ScanTimedOut):
+                slow.append(item)
+            elif isinstance(result, HoldgateError):
                 failed[type(result)].append((item, result))
             else:
                 ready.append(result)
@@ -236,6 +240,7 @@ class OutputGateService:
             await self._put_off([item.raw for item, _ in pairs], pairs[0][1], [item for item, _ in pairs])
         for start in range(0, len(ready), limits.KERNEL_BATCH_MAX):
             await self._end_or_put_off(ready[start : start + limits.KERNEL_BATCH_MAX])
+        return slow
 
     async def _end_or_put_off(self, inspected: Sequence[Inspected]) -> None:
         """Verdicts stored, or every message put off. One that breaks the batch is found by going one by one."""
