@@ -49,15 +49,15 @@ class Problem:
 def lint_rules(rules: Sequence[Rule], chance: Random, *, builtin: bool = False) -> list[Problem]:
     """Every problem of `rules`, in their order. `builtin`: also what only rules that come with Holdgate must have.
 
-    `chance` makes the examples; a seeded one makes the same.
+    `chance` makes the secret parts of examples; a seeded one makes the same, whatever other rules there are.
     """
     problems = [*_repeated(rules), *(problem for rule in rules for problem in _pattern_problems(rule))]
     broken = {problem.rule for problem in problems}
     sound = [rule for rule in rules if rule.id not in broken]
     problems += _fired_on_ordinary(sound)
-    engine = Engine(sound)
+    engine, seed = Engine(sound), chance.getrandbits(64)
     for rule in sound:
-        problems += _example_problems(rule, engine, chance, builtin)
+        problems += _example_problems(rule, engine, type(chance)(f"{seed} {rule.id}"), builtin)
         if builtin and rule.category in SECRETS and not rule.docs.startswith("https://"):
             problems.append(Problem(rule.id, "docs", "say where the format is documented: an https address"))
     order = {rule.id: place for place, rule in reversed(list(enumerate(rules)))}

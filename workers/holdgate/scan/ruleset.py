@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, NoReturn
+from typing import Any
 
 import re2
 import yaml
@@ -190,7 +190,7 @@ def _checked(item: Any) -> Rule:
     if "named" in item:
         fields = {**named_value(item["named"]), **fields}
     elif "max_len" not in item:
-        fields["max_len"] = patterns.longest(item["regex"]) or _no_bound()
+        fields["max_len"] = _longest(item["regex"])
     try:
         fields["category"] = Category(item["category"])
         fields["severity"] = Severity(item["severity"])
@@ -211,8 +211,12 @@ def _checked(item: Any) -> Rule:
     return rule
 
 
-def _no_bound() -> NoReturn:
-    raise RulesInvalid("`regex` has no longest match; write its repeats as `{n,m}`, or say `max_len`")
+def _longest(regex: str) -> int:
+    length = patterns.longest(regex)
+    if length is None:
+        _compiled("regex", regex)
+        raise RulesInvalid("`regex` has no longest match; write its repeats as `{n,m}`, or say `max_len`")
+    return length
 
 
 def _check_form(item: Any) -> None:
@@ -253,14 +257,18 @@ def _check_patterns(rule: Rule) -> None:
     for name, pattern in [*named.items(), *(("stop", stop) for stop in rule.stop)]:
         if pattern is None:
             continue
-        if not pattern or len(pattern) > patterns.PATTERN_CHARS_MAX or not pattern.isascii():
-            raise RulesInvalid(f"`{name}` must be 1 to {patterns.PATTERN_CHARS_MAX} ASCII characters")
-        try:
-            compiled = compile_latin1(pattern)
-        except re2.error as error:
-            raise RulesInvalid(f"`{name}` does not compile: {_said(error)}") from error
+        compiled = _compiled(name, pattern)
         if name == "regex" and rule.group is not None and not 0 <= rule.group <= compiled.groups:
             raise RulesInvalid(f"`group` is {rule.group}, and `regex` has {compiled.groups}")
+
+
+def _compiled(name: str, pattern: str) -> Any:
+    if not pattern or len(pattern) > patterns.PATTERN_CHARS_MAX or not pattern.isascii():
+        raise RulesInvalid(f"`{name}` must be 1 to {patterns.PATTERN_CHARS_MAX} ASCII characters")
+    try:
+        return compile_latin1(pattern)
+    except re2.error as error:
+        raise RulesInvalid(f"`{name}` does not compile: {_said(error)}") from error
 
 
 def _texts(item: Mapping[str, Any], key: str, items_max: int) -> tuple[str, ...]:
