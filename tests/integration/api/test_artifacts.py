@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +47,38 @@ async def test_a_file_is_listed_and_read_after_the_verdict(api: ApiWorld, runner
     assert (await client.get(path)).content == PAGE
     missing = await client.get(f"/api/v1/jobs/{job_id}/artifacts/other.html")
     assert (missing.status_code, missing.json()["code"]) == (404, "artifact_not_found")
+
+
+async def test_the_command_saves_a_file_and_not_over_another(api: ApiWorld, runner: Runner, tmp_path: Path) -> None:
+    job_id = await started(api, runner)
+    await runner.finish(job_id, State.SUCCEEDED, value=b"1", verdict=await verdict(api))
+    environment = {
+        "HOLDGATE_API_URL": api.url,
+        "HOLDGATE_API_KEY": api.keys["agent"],
+        "HOME": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    saved = tmp_path / "page.html"
+    command = [
+        sys.executable,
+        "-m",
+        "holdgate.scheduler.cli",
+        "jobs",
+        "artifact",
+        job_id,
+        "page.html",
+        "-o",
+        str(saved),
+    ]
+
+    async def run() -> int:
+        return (await asyncio.to_thread(subprocess.run, command, env=environment, timeout=60, check=False)).returncode
+
+    assert await run() == 0
+    assert saved.read_bytes() == PAGE
+    saved.write_text("mine")
+    assert await run() == 2
+    assert saved.read_text() == "mine"
 
 
 async def test_no_browser_shows_a_file_as_a_page(api: ApiWorld, runner: Runner) -> None:
