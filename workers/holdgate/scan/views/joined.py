@@ -22,6 +22,9 @@ from holdgate.scan.views.layer import Builder, Layer, Span
 from holdgate.scan.views.sure import HEAD_CHARS_MIN, either, prefixes
 
 PIECES_MAX = 12
+_WORK_OF_PIECE = 256
+_WORK_OF_CALL = 2048
+"""What the map of a piece and a call of the engine cost, in bytes looked at."""
 _BLOCK_HEAD = b"-----BEGIN"
 _BLOCK_PIECES_MAX = 400
 _TOKEN_BYTES_MAX = 2048
@@ -34,6 +37,7 @@ _SEAM = re.compile(
 _BLANK = b" \t\r\n(){}[]"
 _SEAM_BYTES = b"\"'`,+&|;\\"
 _FIELD = re.compile(rb"\",\"[^\"\n]{0,80}\":\"|\"\.\"")
+_TOKEN = re.compile(rb"[A-Za-z0-9+/=_.~-]")
 _REST = re.compile(rb"(?=[A-Za-z+/=_.-]{0,80}[0-9])[A-Za-z0-9+/=_.-]{6,}(?=[\"'`\s]|$)")
 """A piece that looks like the rest of a token, not like a word."""
 
@@ -66,8 +70,8 @@ class Joiner:
         starts = [match.start() for match in self._heads.finditer(glued)]
         if len(glued) == len(layer.data) or not (exact or starts):
             return
-        meter.spend(len(glued))
-        pieces = _Pieces(layer)
+        pieces = _Pieces(layer, frozenset(starts))
+        meter.spend(len(glued) + _WORK_OF_PIECE * len(pieces.spans))
         if exact:
             yield from self._exactly(pieces.joined(0, len(pieces.spans), bytes_max=0))
         ends = [end for _, end in found]
@@ -95,8 +99,8 @@ class Joiner:
             text = pieces.joined(first, first + _BLOCK_PIECES_MAX, start, glue=b"\n", bytes_max=MATCH_BYTES_MAX)
             yield from self._crossing(text, meter)
             return
-        last = pieces.index(start + _TOKEN_BYTES_MAX)
-        for stop in range(first + 2, min(first + PIECES_MAX, last + 1) + 1):
+        last = pieces.last(first)
+        for stop in range(first + 2, last + 2):
             found = list(self._crossing(pieces.joined(first, stop, start), meter))
             if found:
                 while stop <= last and pieces.goes_on(stop):
@@ -106,7 +110,7 @@ class Joiner:
                 return
 
     def _crossing(self, layer: Layer, meter: Meter) -> Iterator[JoinedHit]:
-        meter.spend(len(layer.data))
+        meter.spend(len(layer.data) + _WORK_OF_CALL)
         for hit in self._engine().hits(layer.data):
             if layer.crosses(hit.start, hit.end):
                 meter.found()
@@ -116,7 +120,8 @@ class Joiner:
 class _Pieces:
     """What stands between the seams of a text, and where each piece begins in the text without seams."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Layer, heads: frozenset[int]) -> None:
+        self._heads = heads
         seams = [match.span() for match in _SEAM.finditer(layer.data)]
         self._layer = layer
         self.spans: list[Span] = list(
@@ -136,6 +141,15 @@ class _Pieces:
     def has_seam(self, start: int, end: int) -> bool:
         """Whether there is more than one piece between the two."""
         return self.index(start) != self.index(end)
+
+    def last(self, first: int) -> int:
+        """The last of the pieces behind `first` that may be of one token with it: none begins another."""
+        index = first
+        while index + 1 < min(len(self.spans), first + PIECES_MAX):
+            if self._starts[index + 1] in self._heads or not _TOKEN.match(self._layer.data, *self.spans[index + 1]):
+                break
+            index += 1
+        return index
 
     def goes_on(self, index: int) -> bool:
         """Whether this piece looks like the rest of a token."""

@@ -28,7 +28,7 @@ _TEXT_SHARE_MIN = 0.75
 _LETTER = r"[A-Za-z0-9+/_-]"
 _BASE64 = (
     # Five times three bytes below 128: in each group, three of the four letters have a bit that must be 0.
-    r"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]){5}"
+    r"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]){5,}"
     # The first bytes of gzip and zlib.
     rf"|H4sI{_LETTER}{{16}}|\be(?:J[w-z]|A[E-H]|N[o-r]|F[4-7]){_LETTER}{{16}}"
 )
@@ -57,7 +57,6 @@ _WIDE = re.compile(
     rb"(?:[\t\n\r\x20-\x7e]\x00{3}){6,}|(?:\x00{3}[\t\n\r\x20-\x7e]){6,}"
     rb"|(?:[\t\n\r\x20-\x7e]\x00){6,}|(?:\x00[\t\n\r\x20-\x7e]){6,}"
 )
-_ASCII = re.compile(rb"[\x00-\x7f]*")
 _GZIP = re.compile(rb"\x1f\x8b\x08|\x1f\xc2\x8b\x08")
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 
@@ -114,31 +113,28 @@ def _runs(layer: Layer, meter: Meter) -> Iterator[Run]:
 
 def _base64_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
     """Each run at each alignment at which there is text in it."""
-    data, find, stop, letters, position = layer.data, _compiled(_BASE64), 0, 0, 0
+    data, stop, letters, at = layer.data, 0, 0, 0
     seen: set[int] = set()
-    while (match := find.search(data, position)) is not None:
+    for match in _compiled(_BASE64).finditer(data):
         start = match.start()
+        meter.spend(match.end() - start)
         if start >= stop:
             whole = _BASE64_RUN.match(data, start)
             stop, letters = whole.end() if whole else match.end(), 0
             seen.clear()
         else:
-            letters += len(_BASE64_JUNK.sub(b"", data[position:start]))
-        position = start
+            letters += len(_BASE64_JUNK.sub(b"", data[at:start]))
+        at = start
         if letters % 4 not in seen and not layer.is_copied(start, stop):
             seen.add(letters % 4)
-            run = Run(start, stop, _unbase64(data[start:stop]), View.BASE64)
-            yield from _with_head(run, data, meter)
-        # Text at this alignment goes on to the first byte above 127; another alignment begins behind it.
-        step = 4 * max(1, _ascii_bytes(data[start:stop]) // 3)
-        letters += len(_BASE64_JUNK.sub(b"", data[start : start + step]))
-        position = start + step
+            yield from _with_head(Run(start, stop, _unbase64(data[start:stop]), View.BASE64), data, meter)
 
 
 def _long_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
     """Runs of text without a stretch of ASCII: in other scripts, or with something between the letters."""
     for match in _compiled(_LONG).finditer(layer.data):
         start, end = match.span()
+        meter.spend(end - start)
         end = max(end, whole.end()) if (whole := _BASE64_RUN.match(layer.data, start)) else end
         text = _unbase64(layer.data[start:end])
         if not text.isascii() and _is_utf8(text) and not layer.is_copied(start, end):
@@ -154,11 +150,6 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _ascii_bytes(run: bytes) -> int:
-    match = _ASCII.match(_unbase64(run))
-    return match.end() if match else 0
-
-
 def _with_head(run: Run, data: bytes, meter: Meter) -> Iterator[Run]:
     """`run`, and once more with the group ahead: a byte above 127 is in that, and text may stand behind the byte."""
     meter.decoded(len(run.data))
@@ -172,6 +163,7 @@ def _with_head(run: Run, data: bytes, meter: Meter) -> Iterator[Run]:
 def _hex_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
     data, stop = layer.data, 0
     for match in _compiled(_HEX).finditer(data):
+        meter.spend(len(match.group()))
         if match.start() < stop:
             continue
         whole = _HEX_RUN.match(data, match.start())
