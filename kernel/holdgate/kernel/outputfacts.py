@@ -14,6 +14,7 @@ from holdgate.kernel.dataclass import DataClass
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import Digest, Tenant
 from holdgate.kernel.outputrules import OutputVerdict
+from holdgate.kernel.plain import as_text
 
 DESTINATION_LABEL = "destination"
 
@@ -61,15 +62,15 @@ class OutputFacts:
         """The facts of `as_dict`; InvalidInput when they are not."""
         try:
             facts = cls(
-                tenant=Tenant(_text(value["tenant"])),
-                topic=_text(value["topic"]),
-                labels={_text(key): _text(item) for key, item in dict(value["labels"]).items()},
+                tenant=Tenant(as_text(value["tenant"])),
+                topic=as_text(value["topic"]),
+                labels={as_text(key): as_text(item) for key, item in dict(value["labels"]).items()},
                 classification=_text_or_none(value["classification"]),
                 findings=tuple(_finding(item) for item in value["findings"]),
-                fingerprints=tuple(tuple(map(_text, values)) for values in value.get("fingerprints", ())),
+                fingerprints=tuple(tuple(map(as_text, values)) for values in value.get("fingerprints", ())),
                 destination=_text_or_none(value.get("destination")),
                 input_class=_text_or_none(value.get("input_class")),
-                shadow_detectors=tuple(map(_text, value.get("shadow_detectors", ()))),
+                shadow_detectors=tuple(map(as_text, value.get("shadow_detectors", ()))),
             )
             if facts.fingerprints and len(facts.fingerprints) != len(facts.findings):
                 raise InvalidInput("not output facts: fingerprints of other findings")
@@ -122,29 +123,23 @@ class OutputDecision:
             return cls(
                 verdict=OutputVerdict(value["verdict"]),
                 findings=tuple(map(OutputVerdict, value["findings"])),
-                rules=tuple(map(_text, value["rules"])),
-                reason=_text(value["reason"]),
-                snapshot=Digest(_text(value["snapshot"])),
+                rules=tuple(map(as_text, value["rules"])),
+                reason=as_text(value["reason"]),
+                snapshot=Digest(as_text(value["snapshot"])),
                 data_class=DataClass(value["data_class"]),
-                marks=tuple(map(_text, value["marks"])),
+                marks=tuple(map(as_text, value["marks"])),
                 shadowed=tuple(map(_finding, value["shadowed"])),
                 ignored=tuple(map(_finding, value["ignored"])),
-                allowed_by=tuple(map(_text, value["allowed_by"])),
+                allowed_by=tuple(map(as_text, value["allowed_by"])),
             )
         except (TypeError, ValueError) as error:
             raise InvalidInput("not an output decision") from error
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise InvalidInput("a text was expected")
-    return value
-
-
 def _text_or_none(value: Any) -> str | None:
-    return None if value is None else _text(value)
+    return None if value is None else as_text(value)
 
 
 def _finding(value: Any) -> Finding:
     detector, category, severity = value
-    return _text(detector), _text(category), _text(severity)
+    return as_text(detector), as_text(category), as_text(severity)

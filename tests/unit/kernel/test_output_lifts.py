@@ -97,6 +97,7 @@ def test_nothing_lifts_the_floor(category: str) -> None:
     }
     decision = decide(written, facts(("any", category, "low"), shadow_detectors=("any",)))
     assert (decision.verdict, decision.shadowed, decision.ignored) == ("quarantine", (), ())
+    assert decision.data_class == max(class_found([category]), DataClass.INTERNAL, key=lambda item: item.height)
     with pytest.raises(PolicyInvalid, match="always quarantined"):
         of(one={"allow_findings": [{**LET, "categories": [category]}]})
 
