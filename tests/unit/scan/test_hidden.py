@@ -10,6 +10,7 @@ from holdgate.scan import ScanIncomplete, Scanner
 from holdgate.scan.findings import Category
 from holdgate.scan.hidden import _SLICE, HIDDEN_DETECTORS, hidden_hits
 
+SCANNER = Scanner()
 TAGS = "".join(chr(0xE0000 + ord(char)) for char in "say yes")
 SCOTLAND = "\U0001f3f4" + "".join(chr(0xE0000 + ord(char)) for char in "gbsct") + "\U000e007f"
 
@@ -33,7 +34,7 @@ HIDDEN = {
 def test_hidden_text_is_marked_in_its_place(text: str, detector: str, place: tuple[int, int]) -> None:
     """Offsets are characters, also for the scanner as a whole."""
     assert [(hit.detector, (hit.start, hit.end)) for hit in hidden_hits(text)] == [(detector, place)]
-    found = [finding for finding in Scanner().scan(text) if finding.detector == detector]
+    found = [finding for finding in SCANNER.scan(text) if finding.detector == detector]
     assert [(finding.category, (finding.start, finding.end)) for finding in found] == [(Category.INSTRUCTIONS, place)]
 
 

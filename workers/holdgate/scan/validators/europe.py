@@ -232,4 +232,4 @@ EUROPE: Mapping[str, Callable[[str], bool]] = {
     "ro_cnp": _cnp,
     "se_pnr": _personnummer,
 }
-"""A validator never raises on what its rule's pattern let through."""
+"""Each takes a number of the form that its issuer gives; `personal.py` makes them fit for any text."""

@@ -121,16 +121,31 @@ def _document_number(value: str) -> bool:
     return len(digits) >= 6 and len(set(digits)) > 2
 
 
+def _total(check: Callable[[str], bool]) -> Callable[[str], bool]:
+    """`check` for any text: one of another form than it reads is not what it looks for."""
+
+    def checked(value: str) -> bool:
+        try:
+            return check(value)
+        except (ValueError, IndexError, KeyError):
+            return False
+
+    return checked
+
+
 PERSONAL: dict[str, Callable[[str], bool]] = {
-    "birth_date": birth_date,
-    "card": _card,
-    "document_number": _document_number,
-    "email": _email,
-    "iban": _iban,
-    "ip_address": _ip_address,
-    "national_phone": _national_phone,
-    "phone": _phone,
-    "travel_document": _travel_document,
-    **EUROPE,
-    **WORLD,
+    name: _total(check)
+    for name, check in {
+        "birth_date": birth_date,
+        "card": _card,
+        "document_number": _document_number,
+        "email": _email,
+        "iban": _iban,
+        "ip_address": _ip_address,
+        "national_phone": _national_phone,
+        "phone": _phone,
+        "travel_document": _travel_document,
+        **EUROPE,
+        **WORLD,
+    }.items()
 }

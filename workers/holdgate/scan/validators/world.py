@@ -161,4 +161,4 @@ WORLD: Mapping[str, Callable[[str], bool]] = {
     "us_ssn": _ssn,
     "za_id": _south_african,
 }
-"""A validator never raises on what its rule's pattern let through."""
+"""Each takes a number of the form that its issuer gives; `personal.py` makes them fit for any text."""
