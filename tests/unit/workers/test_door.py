@@ -8,6 +8,8 @@ import io
 import json
 import logging
 import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from urllib.parse import quote
@@ -178,6 +180,19 @@ async def test_a_worker_that_handed_out_nothing_looks_for_its_password_alone(mon
     given = result(value=json.dumps({"a": VALUE}).encode(), logs=("fine",))
     assert await door.let_out(given) is given
     assert not parsed
+
+
+def test_a_worker_that_hands_out_nothing_loads_no_pattern_engine() -> None:
+    code = (
+        "import asyncio, os, sys, holdgate.workers.demo\n"
+        "from holdgate.workers.door import Door\n"
+        "from holdgate.workers.results import RunOutcome, RunResult\n"
+        "result = RunResult(RunOutcome.SUCCEEDED, 1, 2, value=b'1')\n"
+        "assert asyncio.run(Door((b'x' * 20,), os.urandom).let_out(result)) is result\n"
+        "print('re2' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("encode", [str, quote, lambda text: base64.b64encode(text.encode()).decode()])

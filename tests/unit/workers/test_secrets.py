@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from holdgate.kernel.errors import InvalidInput
-from holdgate.scan import known
-from holdgate.workers import Job, Secret, SecretNotAsked, secrets
+from holdgate.workers import Job, Secret, SecretNotAsked
 from holdgate.workers.results import OutputNotJson, encode_value
 from holdgate.workers.secrets import SecretRefused, SecretSource, SecretSources
 from holdgate.workers.secretsfile import load_secret_sources
@@ -35,10 +34,6 @@ async def refusal(source: SecretSource, topic: str = "job.test.x", **job: Any) -
         await resolved(source, topic, **job)
     assert VALUE not in str(caught.value)
     return caught.value
-
-
-def test_the_bounds_are_those_of_the_scanner() -> None:
-    assert (secrets.SECRET_BYTES_MIN, secrets.SECRET_BYTES_MAX) == (known.SECRET_BYTES_MIN, known.SECRET_BYTES_MAX)
 
 
 async def test_a_variable_a_file_and_a_command_give_their_value(

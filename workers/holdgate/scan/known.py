@@ -7,26 +7,20 @@ keys; what has their form is looked up by its digest. Neither prints what it loo
 
 from __future__ import annotations
 
-import base64
-import html
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
-from urllib.parse import quote
 
 import re2
 
 from holdgate.scan.engine import Hit
 from holdgate.scan.errors import EngineFailed, ScanIncomplete
 from holdgate.scan.findings import Category, Severity
+from holdgate.scan.forms import PLAIN, SECRET_BYTES_MAX, SECRET_BYTES_MIN, forms_of
 from holdgate.scan.ruleset import latin1_options
 
 DETECTOR = "platform-secret-"
-PLAIN = "plain"
-SECRET_BYTES_MIN = 6
-SECRET_BYTES_MAX = 16 * 1024
 _FOUND_MAX = 20_000
 
 
@@ -40,7 +34,7 @@ class KnownSecrets:
         for secret in secrets:
             if not SECRET_BYTES_MIN <= len(secret) <= SECRET_BYTES_MAX:
                 raise ValueError(f"a known secret has {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes")
-            for name, form in _forms(secret):
+            for name, form in forms_of(secret):
                 forms.setdefault(form, name)
         self._names = forms
         self._pattern = None
@@ -121,40 +115,3 @@ def _hit(form: str, start: int, end: int) -> Hit:
 @cache
 def _form(pattern: bytes) -> Any:
     return re2.compile(pattern, latin1_options())
-
-
-def _forms(secret: bytes) -> Iterator[tuple[str, bytes]]:
-    yield PLAIN, secret
-    yield "hex", secret.hex().encode()
-    yield "hex", secret.hex().upper().encode()
-    for offset in range(3):
-        yield "base64", _aligned(base64.b64encode(b"\0" * offset + secret), offset, len(secret))
-        yield "base64url", _aligned(base64.urlsafe_b64encode(b"\0" * offset + secret), offset, len(secret))
-    for safe in ("", "/", "-_.!~*'()", ";,/?:@&=+$-_.!~*'()#"):
-        yield "percent", quote(secret, safe=safe).encode()
-    every = "".join(f"%{byte:02x}" for byte in secret)
-    yield "percent", every.encode()
-    yield "percent", every.upper().encode()
-    yield from _text_forms(secret)
-
-
-def _text_forms(secret: bytes) -> Iterator[tuple[str, bytes]]:
-    try:
-        text = secret.decode("utf-8")
-    except UnicodeDecodeError:
-        return
-    for ascii_only in (True, False):
-        escaped = json.dumps(text, ensure_ascii=ascii_only)[1:-1]  # noqa: TID251  a form to look for; nothing is hashed
-        yield "json", escaped.encode()
-        yield "json", escaped.replace("/", "\\/").encode()
-    yield "json", "".join(f"\\u{ord(c):04x}" for c in text if ord(c) < 0x10000).encode()
-    yield "html", html.escape(text).encode()
-    yield "html", html.escape(text, quote=False).encode()
-    yield "html", "".join(f"&#{ord(c)};" for c in text).encode()
-    yield "html", "".join(f"&#x{ord(c):x};" for c in text).encode()
-
-
-def _aligned(encoded: bytes, offset: int, size: int) -> bytes:
-    """The characters of `encoded` that depend on the secret alone: not on what stood before or behind it."""
-    first = (offset * 8 + 5) // 6
-    return encoded[first : (offset + size) * 8 // 6]

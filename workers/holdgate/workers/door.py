@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from holdgate.kernel.ids import Entropy
+from holdgate.scan.forms import forms_of
 from holdgate.workers import metrics
 from holdgate.workers.artifacts import RunArtifact
 from holdgate.workers.pieces import pieces_of
@@ -35,7 +36,7 @@ from holdgate.workers.runlog import LINE_CHARS_MAX
 from holdgate.workers.secrets import Secret
 
 if TYPE_CHECKING:
-    # Loaded by the first result: it brings the pattern engine along.
+    # Loaded where a secret was handed out: it brings the pattern engine along.
     from holdgate.scan.inspector import OutputInspector
     from holdgate.scan.known import KnownSecrets
     from holdgate.scan.output import Artifact, Output
@@ -72,6 +73,7 @@ class Door:
 
     def __init__(self, own: Iterable[bytes], entropy: Entropy) -> None:
         self._own = tuple(own)
+        self._own_forms = tuple(dict.fromkeys(form for secret in self._own for _, form in forms_of(secret)))
         self._key = entropy(32)
         self._handed: dict[bytes, None] = {}
         self._in_use: Counter[bytes] = Counter()
@@ -110,15 +112,15 @@ class Door:
         """The result as it may leave."""
         if not self._own and not self._handed:
             return result
-        if self._search is not None and not self._handed and _size(result) <= HERE_BYTES_MAX:
-            return self._let_out(result)
+        if not self._handed and _size(result) <= HERE_BYTES_MAX and not _is_in(self._own_forms, result):
+            return result
         return await asyncio.to_thread(self._let_out, result)
 
     def line(self, text: str) -> str:
         """A line of the worker's own log as it may be written."""
         if self._search is None and not self._handed:
-            for own in self._own:
-                text = text.replace(own.decode("utf-8", "replace"), OWN_TAG)
+            for form in self._own_forms:
+                text = text.replace(form.decode("utf-8", "replace"), OWN_TAG)
             return text
         try:
             spans = sorted((start, end) for _, start, end in self._searched().known.spans(*_as_bytes(text)))
@@ -143,10 +145,9 @@ class Door:
 
     def _let_out(self, result: RunResult) -> RunResult:
         try:
-            search = self._searched()
-            if not self._handed and not _is_in(search.known, result):
+            if not self._handed and not _is_in(self._own_forms, result):
                 return result
-            return _cleaned(search, result)
+            return _cleaned(self._searched(), result)
         except Exception as error:  # noqa: BLE001  whatever it is, the output was not searched: none of it leaves
             _log.error("an output could not be searched", action="output_unscannable", error=type(error).__name__)
             metrics.UNSCANNABLE.inc()
@@ -236,15 +237,14 @@ def _with(result: RunResult, output: Output) -> RunResult:
     return replace(result, value=output.value, logs=output.logs, error=error, code=output.code, artifacts=files)
 
 
-def _is_in(known: KnownSecrets, result: RunResult) -> bool:
+def _is_in(forms: Sequence[bytes], result: RunResult) -> bool:
     texts: list[str] = [*result.logs, result.code or ""]
     if result.error is not None:
         texts += result.error.as_dict().values()
     texts += [name for each in result.artifacts for name in (each.name, each.media_type or "")]
-    data = [result.value or b"", *(each.data for each in result.artifacts)]
-    return any(any(known.spans(*_as_bytes(text))) for text in texts) or any(
-        any(known.spans(each, None)) for each in data
-    )
+    whole = "\n".join(texts).encode("utf-8", "replace")
+    looked_at = (whole, result.value or b"", *(each.data for each in result.artifacts))
+    return any(form in data for data in looked_at for form in forms)
 
 
 def _size(result: RunResult) -> int:

@@ -17,15 +17,13 @@ from typing import NoReturn
 from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.records import Job
 from holdgate.kernel.topics import matches
+from holdgate.scan.forms import SECRET_BYTES_MAX, SECRET_BYTES_MIN
 from holdgate.workers.errors import Refusal
 from holdgate.workers.settings import child_environment, credentials_directory, environment_value
 
 TIMEOUT_S = 10.0
 SECRETS_S_MAX = 60.0
 """For all secrets of one job together."""
-SECRET_BYTES_MIN = 6
-SECRET_BYTES_MAX = 16 * 1024
-"""As `holdgate.scan.known` has them, which is loaded by the first output only; a test compares."""
 CREDENTIALS = "$CREDENTIALS_DIRECTORY/"
 """Begin of the path of a file that systemd hands to a service."""
 

@@ -16,6 +16,7 @@ import uvloop
 
 from holdgate.kernel import limits
 from holdgate.kernel.clock import SystemClock
+from holdgate.scan.forms import SECRET_BYTES_MIN
 from holdgate.workers import runlog
 from holdgate.workers.beats import Heart, Introduction
 from holdgate.workers.connection import connect
@@ -25,7 +26,7 @@ from holdgate.workers.execute import STOP_GRACE_S, Executors
 from holdgate.workers.handlers import Executor, Handlers, describe
 from holdgate.workers.leases import Leases
 from holdgate.workers.permits import PermitCheck
-from holdgate.workers.secrets import SECRET_BYTES_MIN, SecretSources
+from holdgate.workers.secrets import SecretSources
 from holdgate.workers.session import GRACE_SHARE, Session, SessionLimits
 from holdgate.workers.settings import WorkerSettings, load_keys, new_worker_id, notify_socket
 from holdgate.workers.votes import SignedVotes
