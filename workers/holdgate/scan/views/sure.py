@@ -17,8 +17,10 @@ from holdgate.scan.findings import SECRETS
 from holdgate.scan.ruleset import Rule, latin1_options
 
 HEAD_CHARS_MIN = 3
+_RARE_CHARS_MIN = 5
 _HEADS_MAX = 256
 _CLASS_MAX = 8
+_ANY_ADDRESS = "https://"
 _CHECKED = {"jwt": frozenset({"eyJ"})}
 """Validators that tell more than a prefix does, and what their values begin with."""
 
@@ -45,13 +47,21 @@ def sure_rules(rules: Iterable[Rule]) -> list[Rule]:
     return [rule for rule in rules if prefixes(rule)]
 
 
-def either(texts: Iterable[bytes]) -> Any:
-    """Any of `texts`, as a pattern; of none: a pattern that matches nothing."""
-    return re2.compile(b"|".join(map(re2.escape, sorted(texts))) or rb"[^\x00-\xff]", latin1_options())
+def either(texts: Iterable[bytes], before: bytes = b"", behind: bytes = b"") -> Any:
+    """Any of `texts`, between two patterns; of none: a pattern that matches nothing."""
+    words = b"|".join(map(re2.escape, sorted(texts))) or rb"[^\x00-\xff]"
+    return re2.compile(b"%b(?:%b)%b" % (before, words, behind), latin1_options())
+
+
+def is_rare(prefix: str) -> bool:
+    """Whether no word begins or ends with `prefix`."""
+    return len(prefix) > _RARE_CHARS_MIN or (len(prefix) > HEAD_CHARS_MIN and not prefix.islower())
 
 
 def _tells(head: str) -> bool:
-    return len(head) > HEAD_CHARS_MIN or (len(head) == HEAD_CHARS_MIN and not head.isalpha())
+    return not (head.isalpha() and head.islower()) and (
+        len(head) > HEAD_CHARS_MIN or (len(head) == HEAD_CHARS_MIN and not head.isalpha()) or head == "eyJ"
+    )
 
 
 def _sequence(items: Iterable[Any]) -> tuple[list[str], bool]:
