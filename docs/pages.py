@@ -19,10 +19,18 @@ from holdgate.bundles.schema import SCHEMAS, schema_text
 from holdgate.bundles.trusted import parse_bundle_rules
 from holdgate.kernel.rules import BundleRules, Rule
 from holdgate.kernel.standing import roles_asked
+from holdgate.scan.findings import Category
+from holdgate.scan.ruleset import builtin_rules
 from holdgate.scheduler.api.problems import KINDS
 from holdgate.scheduler.cli import manual
 
 REFERENCE = Path(__file__).parent / "reference"
+DETECTOR_GROUPS = {
+    "Private keys": {Category.PRIVATE_KEY},
+    "Secrets": {Category.SECRET},
+    "Personal data": {Category.PII},
+    "Orders to whoever reads the output": {Category.UNTRUSTED_INSTRUCTIONS},
+}
 METRIC_MODULES = {
     "Kernel, and whoever asks it": "holdgate.kernel.metrics",
     "Policy": "holdgate.bundles.metrics",
@@ -104,6 +112,53 @@ def lint() -> str:
         f"those topics, whose last word is one of {words}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+DETECTORS_INTRODUCTION = """# Detectors
+
+What the output gate, the submit gate and `holdgate scan` look for. Each secret's format is written from what its vendor
+documents; a finding names the detector, never the value. A detector is a pattern, not a proof: a key whose format has
+no letters of its own is told by the name that it is given, and one without either is not told at all.
+
+| severity | means |
+| --- | --- |
+| critical | opens an account, a machine or all data of one |
+| high | opens one service, or is a password |
+| medium | half of a pair, or opens little |
+| low | names something that is not for everybody |
+
+Detectors of your own have the same fields (`holdgate scan lint FILE` checks them):
+
+| field | says |
+| --- | --- |
+| `id`, `category`, `severity` | what a finding is called |
+| `regex` | finds the value: RE2, every repeat with a bound (`{0,64}` for `*`) |
+| `group` | which group is the value; else the first that took part, else all |
+| `named` | in place of `regex`: `words` of a name and the shape of the `value`, in whatever syntax |
+| `max_len` | the longest match, in bytes; reckoned from `regex` where it is left out |
+| `anchor` | what is looked for first, at most 256 bytes; needed above a `max_len` of 256 |
+| `before` | how many bytes ahead of the anchor a match may begin |
+| `keywords`, `near` | words of which one must stand within so many bytes of the match |
+| `context`, `unless` | a pattern that must, and one that must not, match within `near` bytes ahead of the value |
+| `entropy` | bits a character that the value has at least |
+| `stop` | patterns of values that are none |
+| `validator` | a second look, by name |
+| `examples` | texts under `true` that it must find and under `false` that it must not; `%{[a-f0-9]{32}}` is made anew |
+| `docs` | where the format is documented |
+| `shadow` | findings are counted and change no verdict |
+"""
+
+
+def detectors() -> str:
+    """Every built-in detector."""
+    lines = [DETECTORS_INTRODUCTION]
+    rules = builtin_rules()
+    for title, categories in DETECTOR_GROUPS.items():
+        chosen = sorted((rule for rule in rules if rule.category in categories), key=lambda rule: rule.id)
+        lines += [f"## {title} ({len(chosen)})", "", "| id | severity | documented |", "| --- | --- | --- |"]
+        lines += [f"| `{rule.id}` | {rule.severity} | {f'<{rule.docs}>' if rule.docs else ''} |" for rule in chosen]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
 
 
 STARTERS = ("baseline", "coding-agent", "data-agent", "support-agent", "infra-agent", "demo")
@@ -242,6 +297,7 @@ def _names(names: Iterable[str]) -> str:
 PAGES = {
     "cli.md": manual.markdown,
     "starter-bundles.md": starters,
+    "detectors.md": detectors,
     "errors.md": errors,
     "metrics.md": metrics,
     "lint.md": lint,

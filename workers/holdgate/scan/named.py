@@ -43,10 +43,9 @@ def named_value(fields: Mapping[Any, Any]) -> dict[str, Any]:
     value_length = longest(value)
     if value_length is None:
         raise RulesInvalid("`value` of `named` must be a pattern whose repeats all have bounds: `{n,m}`")
-    name = f"{_beginning(words)}{_JOIN}"
     return {
-        "anchor": name,
-        "regex": f"{name}{_OPEN}({value}){_END}",
+        "anchor": f"(?i:{words})",
+        "regex": f"{_beginning(words)}{_JOIN}{_OPEN}({value}){_END}",
         "group": 1,
         "max_len": length + _around_bytes() + value_length,
         "before": 1,
