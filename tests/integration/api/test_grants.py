@@ -255,6 +255,13 @@ async def test_what_may_not_be_granted_is_refused(
     assert (await api.client("operator").get("/api/v1/grants")).json()["items"] == []
 
 
+async def test_a_job_that_asks_for_secrets_gives_no_terms_of_a_grant(api: ApiWorld, tmp_path: Path) -> None:
+    await use_rules(api, tmp_path / "rules", rule())
+    reply = await request(api, await held(api, secrets=["db"]))
+    assert (reply.status_code, reply.json()["code"]) == (403, "grant_forbidden"), reply.text
+    assert "secrets" in reply.json()["detail"]
+
+
 async def test_a_rule_that_does_not_say_so_takes_no_grants(api: ApiWorld) -> None:
     reply = await request(api, await held(api))
     assert (reply.status_code, reply.json()["code"]) == (403, "grant_forbidden"), reply.text

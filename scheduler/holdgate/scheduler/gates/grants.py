@@ -254,6 +254,9 @@ class GrantGate:
 def _verify_form(form: GrantForm, approval: ApprovalView, view: JobView, now_ms: int) -> None:
     if not takes_grants(view.decision) or not all(item.grants for item in approval.requirements):
         raise GrantForbidden
+    if view.job.secrets:
+        # The terms name no secrets, so none is released by them: it would cover nothing.
+        raise GrantForbidden("the job asks for secrets, and no standing grant covers such a job; release it by itself")
     missing = [name for name in form.labels if name not in view.job.labels]
     if missing or len(form.labels) > limits.GRANT_LABELS_MAX:
         raise InvalidInput(f"`labels` are keys of labels that the job has, at most {limits.GRANT_LABELS_MAX}")
