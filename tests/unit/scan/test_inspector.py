@@ -13,6 +13,7 @@ import pytest
 from holdgate.scan import Category, Finding, RedactionIncomplete, Scanner, Severity
 from holdgate.scan.inspector import OutputInspector
 from holdgate.scan.output import UNSCANNABLE, Artifact, Inspection, Keep, Output, kind_of
+from holdgate.scan.ruleset import Rule
 from support.secrets import Secrets
 
 MADE = Secrets(53)
@@ -111,6 +112,13 @@ def test_what_no_redaction_can_clean_is_not_given_out() -> None:
 
     with pytest.raises(RedactionIncomplete):
         OutputInspector(Sees([secret_at("/value", "value", 3)]), KEY).redact(Output(b'"abc"'))
+
+
+def test_a_file_that_no_redaction_can_clean_is_not_given_out() -> None:
+    """What replaces its text is found, too."""
+    rule = Rule("any-word", Category.SECRET, Severity.HIGH, r"(?:words|redacted:secret:[0-9a-f]{16})", 40)
+    with pytest.raises(RedactionIncomplete):
+        OutputInspector(Scanner(rules=[rule]), KEY).redact(Output(artifacts=(Artifact("1", None, b"see words"),)))
 
 
 def test_shapes_travel_between_processes_as_they_are() -> None:

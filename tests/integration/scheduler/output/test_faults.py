@@ -29,6 +29,7 @@ from support.state import TENANT
 from support.waiting import Eventually
 
 from .conftest import Gate, with_scan
+from .test_large import Counting
 
 MADE = Secrets(41)
 LARGE = ["an ordinary line of a long report"] * 4_000
@@ -101,12 +102,14 @@ async def test_a_scan_beyond_its_time_leaves_the_output_sealed_and_in_the_end_qu
 async def test_a_small_output_that_takes_long_is_a_childs_and_the_batch_goes_on(gate: Gate, bound: str) -> None:
     """Bytes say little about what a text costs: what is beyond its time, or the batch's, waits with the large ones."""
     service = gate.service(with_scan(gate.config, **{bound: 0.0}))
+    counting = Counting(service)
     job_id, _ = await gate.ran({"token": MADE.github()})
     while not await ended(gate, job_id):
         await service.run_once()
     result = await gate.result(job_id)
     assert result is not None
     assert result.verdict["verdict"] == "redact"
+    assert counting.scans == [job_id]
     assert len(service.scanners._children) == (1 if bound == "here_seconds" else 0)
     assert await events(gate, job_id, "output.sealed") == []
 
