@@ -19,7 +19,7 @@ from holdgate.scan.findings import View
 from holdgate.scan.ruleset import Rule
 from holdgate.scan.views.exact import Exact
 from holdgate.scan.views.layer import Builder, Layer, Span
-from holdgate.scan.views.sure import HEAD_CHARS_MIN, either, prefixes
+from holdgate.scan.views.sure import HEAD_CHARS_MIN, either, is_rare, prefixes
 
 PIECES_MAX = 12
 _WORK_OF_PIECE = 256
@@ -34,6 +34,9 @@ _SEAM = re.compile(
     rb"(?:[\"'][^\"'\n]{0,80}[\"']\s{0,4}:\s{0,4})?[\"'`]"
     rb"|\\?\r?\n[ \t]{0,64}(?:[-*>|#+] )?"
 )
+_WORD_BEFORE = rb"(?:^|[^A-Za-z0-9_-])"
+_TOKEN_BEHIND = rb"(?:[a-z_-]{0,8}[0-9A-Z]|[\"'`\\\r\n])"
+"""What tells a short prefix from the beginning of a word, in the text as it is."""
 _BLANK = b" \t\r\n(){}[]"
 _SEAM_BYTES = b"\"'`,+&|;\\"
 _FIELD = re.compile(rb"\",\"[^\"\n]{0,80}\":\"|\"\.\"")
@@ -56,9 +59,11 @@ class Joiner:
     def __init__(self, engine: Callable[[], Engine], rules: Sequence[Rule], exact: Sequence[Exact]) -> None:
         self._engine = engine
         self._exact = exact
-        heads = {head.encode("ascii") for rule in rules for head in prefixes(rule)}
-        self._heads = either(heads)
-        texts = chain(heads, *(each.plain() for each in exact))
+        heads = {head for rule in rules for head in prefixes(rule)}
+        rare = {head for head in heads if is_rare(head)}
+        self._heads = either(head.encode("ascii") for head in heads)
+        self._common = either((head.encode("ascii") for head in heads - rare), _WORD_BEFORE, _TOKEN_BEHIND)
+        texts = chain((head.encode("ascii") for head in rare), *(each.plain() for each in exact))
         self._begins = either(text for text in map(_bare, texts) if len(text) >= HEAD_CHARS_MIN)
 
     def hits(self, layer: Layer, found: Sequence[Span], meter: Meter) -> Iterator[JoinedHit]:
@@ -79,12 +84,15 @@ class Joiner:
             place = pieces.place(start)
             nearest = bisect_right(ends, place)
             inside = nearest < len(found) and found[nearest][0] <= place
-            if not inside and pieces.has_seam(start, start + _TOKEN_BYTES_MAX):
+            if not inside and pieces.begins(start) and pieces.has_seam(start, start + _TOKEN_BYTES_MAX):
                 yield from self._from(pieces, start, is_block=glued.startswith(_BLOCK_HEAD, start), meter=meter)
 
     def _may_hold(self, data: bytes) -> bool:
         """Whether anything begins in what is left of `data` without all that a seam may be made of."""
-        return self._begins.search(_bare(_FIELD.sub(b"", data.translate(None, _BLANK)))) is not None
+        return (
+            self._common.search(data) is not None
+            or self._begins.search(_bare(_FIELD.sub(b"", data.translate(None, _BLANK)))) is not None
+        )
 
     def _exactly(self, layer: Layer) -> Iterator[JoinedHit]:
         for each in self._exact:
@@ -137,6 +145,12 @@ class _Pieces:
         """Where `position` of the text without seams is in the text."""
         index = self.index(position)
         return self.spans[index][0] + position - self._starts[index]
+
+    def begins(self, position: int) -> bool:
+        """Whether a word begins at `position`: at a seam, or behind what is no letter."""
+        index = self.index(position)
+        place = self.place(position)
+        return place == self.spans[index][0] or not self._layer.data[place - 1 : place].isalnum()
 
     def has_seam(self, start: int, end: int) -> bool:
         """Whether there is more than one piece between the two."""

@@ -18,6 +18,7 @@ from holdgate.scan.ruleset import Rule, latin1_options
 
 HEAD_CHARS_MIN = 3
 _RARE_CHARS_MIN = 5
+_VOWELS = frozenset("aeiou")
 _HEADS_MAX = 256
 _CLASS_MAX = 8
 _ANY_ADDRESS = "https://"
@@ -54,8 +55,10 @@ def either(texts: Iterable[bytes], before: bytes = b"", behind: bytes = b"") -> 
 
 
 def is_rare(prefix: str) -> bool:
-    """Whether no word begins or ends with `prefix`."""
-    return len(prefix) > _RARE_CHARS_MIN or (len(prefix) > HEAD_CHARS_MIN and not prefix.islower())
+    """Whether `prefix` is hardly a part of a word: long, or with capitals or digits, or without a vowel."""
+    return len(prefix) > _RARE_CHARS_MIN or (
+        len(prefix) > HEAD_CHARS_MIN and not (prefix.islower() and _VOWELS.intersection(prefix))
+    )
 
 
 def _tells(head: str) -> bool:
