@@ -6,15 +6,17 @@ what is written beside: a write to the store in between, of whatever bundle, is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.gone import Seen
 from holdgate.bundles.history import Standing, in_thread, renewed, restored, standing
+from holdgate.bundles.lint.findings import Scanner
 from holdgate.bundles.review import Review, require_publishable, review, verify_candidate
 from holdgate.bundles.root import Root
 from holdgate.bundles.store import BundleStore, Note
@@ -86,16 +88,17 @@ async def check(
     *,
     kernels: Sequence[Seen] = (),
     threads: Executor | None = None,
+    scanner: Scanner | None = None,
 ) -> Review:
     """The review of `data` against what is published; nothing is written. Raises as `review.review`.
 
-    `threads`: what takes long is done there.
+    `threads`: what takes long is done there. `scanner`: whom lint asks about detectors.
     """
-    _, reviewed = await _reviewed(store, data, root, now_ms, kernels, threads)
+    _, reviewed = await _reviewed(store, partial(review, scanner=scanner), data, root, now_ms, kernels, threads)
     return reviewed
 
 
-async def publish(
+async def publish(  # noqa: PLR0913  who publishes over NATS knows less than the API
     store: BundleStore,
     data: bytes,
     root: Root,
@@ -105,13 +108,14 @@ async def publish(
     publisher: str = "",
     kernels: Sequence[Seen] = (),
     threads: Executor | None = None,
+    scanner: Scanner | None = None,
 ) -> Publication:
     """Review `data` against what is published, and what `kernels` say they decide by, and publish it.
 
     BundleRefused and PolicyInvalid as a kernel would, BundleTestsFailed, BundleLintFailed, BundleWidens;
-    BundleConflict when somebody else was faster; StoreUnavailable. `threads`: what takes long is done there.
+    BundleConflict when somebody else was faster; StoreUnavailable. `threads` and `scanner` as in `check`.
     """
-    seen, reviewed = await _reviewed(store, data, root, now_ms, kernels, threads)
+    seen, reviewed = await _reviewed(store, partial(review, scanner=scanner), data, root, now_ms, kernels, threads)
     accepted = accept is Accept.WIDENING or (accept is Accept.FIRST and seen.is_empty)
     require_publishable(reviewed, widening_accepted=accepted)
     widening = accepted and reviewed.diff.widens
@@ -123,10 +127,16 @@ async def publish(
 
 
 async def _reviewed(
-    store: BundleStore, data: bytes, root: Root, now_ms: int, kernels: Sequence[Seen], threads: Executor | None
+    store: BundleStore,
+    look: Callable[..., Review],
+    data: bytes,
+    root: Root,
+    now_ms: int,
+    kernels: Sequence[Seen],
+    threads: Executor | None,
 ) -> tuple[Standing, Review]:
     name = (await in_thread(threads, parse_bundle, data)).manifest.name
     seen = await standing(store, root, name, threads)
     published = seen.published
-    reviewed = await in_thread(threads, review, data, root, published.in_force, now_ms, kernels, published.gone)
+    reviewed = await in_thread(threads, look, data, root, published.in_force, now_ms, kernels, published.gone)
     return seen, reviewed

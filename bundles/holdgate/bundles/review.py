@@ -9,7 +9,7 @@ Everything is bounded by the limits on a bundle. No IO; slow enough to be kept o
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from holdgate.bundles.diff import Change, Diff, Direction, compare, samples_of
@@ -24,6 +24,7 @@ from holdgate.bundles.errors import (
 from holdgate.bundles.format import BundleFile, parse_bundle
 from holdgate.bundles.gone import Gone, Seen, Trace
 from holdgate.bundles.lint import Finding, LintContext, Severity, lint
+from holdgate.bundles.lint.findings import Scanner
 from holdgate.bundles.root import Root, authors_of
 from holdgate.bundles.testing import TestReport, run_tests
 from holdgate.bundles.trusted import MISSING, TrustedBundle, TrustedSet
@@ -143,15 +144,20 @@ def review(
     now_ms: int,
     seen: Sequence[Seen] = (),
     gone: Mapping[str, Gone] | None = None,
+    *,
+    scanner: Scanner | None = None,
 ) -> Review:
     """All that is to be said before `data` is published. Raises as `verify_candidate`, and where tests do not load.
+
+    `scanner` is asked about detectors.
 
     BundleTestsFailed where the tests take too long.
     """
     candidate = verify_candidate(data, root, in_force, now_ms, seen, gone)
     before, after = _rules(candidate.before), _rules(candidate.after)
     tests = run_tests(candidate.bundle.file, limit_s=TESTS_S_MAX)
-    findings = _findings(candidate.bundle, before, after, root)
+    known = LintContext(scanner=scanner, now_ms=now_ms)
+    findings = _findings(candidate.bundle, before, after, root, known)
     signers = tuple(authors_of(candidate.bundle.signers, root))
     diff = _compared(candidate, root)
     return Review(candidate.bundle, signers, tests, diff, findings, candidate.left_out)
@@ -245,17 +251,21 @@ def _by_id(bundles: Sequence[BundleRules]) -> dict[tuple[str, str], Rule | Outpu
 
 
 def _findings(
-    bundle: TrustedBundle, before: Sequence[BundleRules], after: Sequence[BundleRules], root: Root
+    bundle: TrustedBundle,
+    before: Sequence[BundleRules],
+    after: Sequence[BundleRules],
+    root: Root,
+    known: LintContext,
 ) -> tuple[Finding, ...]:
     """Of the candidate's own rules, and what of others is only found beside them."""
     manifest = bundle.file.manifest
     held = frozenset(role.name for role in root.approver_roles)
     own_keys = tuple(root.trust().approvers.values())
-    context = LintContext(vocabulary=manifest.vocabulary, roles=held or None, own_keys=own_keys)
+    context = replace(known, vocabulary=manifest.vocabulary, roles=held or None, own_keys=own_keys)
     found = lint(after, context)
     if any(finding.bundle != bundle.name for finding in found):
-        known = set(lint(before, context))
-        found = [finding for finding in found if finding.bundle == bundle.name or finding not in known]
+        told = set(lint(before, context))
+        found = [finding for finding in found if finding.bundle == bundle.name or finding not in told]
     if not manifest.tests:
         message = "has no tests; `tests:` in bundle.yaml names files of them, and they are run at every publish"
         found.append(Finding("bundle-untested", Severity.WARNING, bundle.name, "", message))

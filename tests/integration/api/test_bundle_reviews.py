@@ -34,13 +34,13 @@ class Held:
         self.names: list[str] = []
         self._review = publishing.review
 
-    def review(self, *given: Any) -> Any:
+    def review(self, *given: Any, **more: Any) -> Any:
         self.running += 1
         self.most = max(self.most, self.running)
         self.names.append(threading.current_thread().name)
         try:
             assert self.may_end.wait(30)
-            return self._review(*given)
+            return self._review(*given, **more)
         finally:
             self.running -= 1
 
@@ -167,3 +167,22 @@ async def test_after_a_revocation_the_successor_must_be_meant_and_others_are_tol
         assert other["left_out"]["house"] == "bundle_unknown_key"
         done = await ask("PUT", "house?accept_widening=true", successor, "stays")
         assert (done["version"], done["accepted_widening"]) == (2, True)
+
+
+DETECTOR = """
+detectors:
+  - id: custom.x
+    category: pii
+    severity: low
+    regex: 'PRJ-[0-9]{4}'
+    max_len: 8
+    topics: [job.opened.a]
+    examples: {"true": ["PRJ-%{[0-9]{3}}x"], "false": ["PRJ"]}
+"""
+
+
+async def test_the_examples_of_a_detector_are_looked_for_by_the_scanner_itself(api: ApiWorld, tmp_path: Path) -> None:
+    author = load_signer(api.provisioned.home.key_file("author"))
+    data = sign_bundle(built(tmp_path, RULES + DETECTOR), author)
+    checked = await bundles_of(api).check(Candidate("house", data, Tenant("default")))
+    assert [item["rule"] for item in checked["findings"] if item["code"] == "detector-examples"] == ["custom.x"]

@@ -153,7 +153,7 @@ async def test_without_a_policy_there_are_no_detectors(system: System) -> None:
     """None known is not the same as none there are: whoever scans without them could let something out."""
     await system.kernel()
     client = await system.client()
-    with pytest.raises(KernelUnavailable):
+    with pytest.raises(KernelUnavailable, match="no valid policy"):
         await client.detectors()
 
 

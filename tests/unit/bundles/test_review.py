@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from holdgate.bundles.gone import Gone, Seen
 from holdgate.bundles.publish import check_publishable
 from holdgate.bundles.review import Review, objections, require_publishable, review
 from holdgate.bundles.root import Scope
+from holdgate.kernel.detectors import Detector
 from support.trust import ALLOW_READS, HOLD_WRITES, NOW_MS, Ceremony, bundle, signed
 
 NOTHING = "rules: []\n"
@@ -315,3 +316,48 @@ def test_problems_are_bounded(tmp_path: Path) -> None:
     assert "and 295 more" in str(objection)
     shown = made.as_dict()
     assert (len(shown["diff"]["changes"]), shown["changes_left_out"]) == (200, 100)
+
+
+class Knows:
+    """A scanner by which no detector finds its examples."""
+
+    def built_in(self) -> dict[str, str]:
+        return {"email": "pii"}
+
+    def problems(self, detectors: Sequence[Detector]) -> Sequence[tuple[str, str, bool]]:
+        return [(item.id, "does not find its examples", True) for item in detectors]
+
+
+def test_a_detector_that_does_not_find_its_examples_is_not_published(tmp_path: Path) -> None:
+    """The kernel would take it: only a scanner can tell."""
+    detector = '{id: custom.x, category: pii, severity: low, regex: "PRJ-[0-9]{4}", max_len: 8, examples: EXAMPLES}'
+    rules = "detectors:\n  - " + detector.replace("EXAMPLES", '{"true": ["PRJ-1"], "false": ["PRJ"]}') + "\n"
+    data = bundle(tmp_path, rules)
+    assert codes(reviewed(data)) == []
+    made = review(data, Ceremony().root, {}, NOW_MS, scanner=Knows())
+    assert codes(made) == ["bundle_lint"]
+    assert [finding.code for finding in made.findings if finding.rule == "custom.x"] == ["detector-examples"]
+
+
+def test_what_expired_is_told_at_a_publish_and_lets_it_pass(tmp_path: Path) -> None:
+    rules = "allow_findings:\n  - {id: let, reason: an old example, expires: 2026-12-31, detectors: [email]}\n"
+    made = reviewed(bundle(tmp_path, ALLOW_READS + rules))
+    assert "expired" in {finding.code for finding in made.findings}
+    assert codes(made, accepted=True) == []
+
+
+LOOSER = {
+    "let through": "allow_findings:\n  - {id: let, reason: an example, expires: 2027-03-01, detectors: [iban]}\n",
+    "a detector in shadow": "detector_modes:\n  - {detector: iban, mode: shadow}\n",
+    "a destination known": "destinations: {mail: internal}\n",
+    "let out": "output_rules:\n  - {id: o, verdict: allow, reason: ours, match: {detectors: [iban]}}\n",
+}
+
+
+@pytest.mark.parametrize("looser", LOOSER)
+def test_whatever_lets_more_out_must_be_meant(tmp_path: Path, looser: str) -> None:
+    in_force = {"house": bundle(tmp_path, ALLOW_READS)}
+    made = reviewed(bundle(tmp_path, ALLOW_READS + LOOSER[looser], version=2), in_force)
+    assert codes(made) == ["bundle_widening"]
+    back = reviewed(bundle(tmp_path, ALLOW_READS, version=3), {"house": made.bundle.data})
+    assert codes(back) == []

@@ -22,6 +22,7 @@ from nats.errors import Error as NatsError
 from holdgate.bundles import publish as publishing
 from holdgate.bundles.cli.common import load_trust
 from holdgate.bundles.cli.refusal import ProblemReply, refusals
+from holdgate.bundles.cli.scanner import scanner
 from holdgate.bundles.errors import BundleFaulty, BundleMalformed, BundleRefused, StoreUnavailable
 from holdgate.bundles.format import BUNDLE_BYTES_MAX
 from holdgate.bundles.history import file_of, log_of, newest_of_each
@@ -170,14 +171,16 @@ class NatsPublished:
 
     def check(self, name: str, data: bytes) -> dict[str, Any]:  # noqa: ARG002  the name is in the file
         now_ms = self.clock.now_ms()
-        reviewed = self._with(lambda store: publishing.check(store, data, self.trust, now_ms))
+        reviewed = self._with(lambda store: publishing.check(store, data, self.trust, now_ms, scanner=scanner()))
         return reviewed.as_dict()
 
     def publish(self, name: str, data: bytes, accept: Accept) -> dict[str, Any]:  # noqa: ARG002  the name is in the file
         publisher = f"{NATS_PUBLISHER}{self.user or ''}"
         now_ms = self.clock.now_ms()
         done = self._with(
-            lambda store: publishing.publish(store, data, self.trust, now_ms, accept=accept, publisher=publisher)
+            lambda store: publishing.publish(
+                store, data, self.trust, now_ms, accept=accept, publisher=publisher, scanner=scanner()
+            )
         )
         return done.as_dict()
 

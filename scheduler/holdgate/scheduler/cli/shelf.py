@@ -27,6 +27,7 @@ from holdgate.bundles.trusted import parse_bundle_rules
 from holdgate.kernel.clock import Clock
 from holdgate.scheduler.api.bundles import Candidate
 from holdgate.scheduler.api.problems import Problem
+from holdgate.scheduler.cli.detectors import ScanKnowledge
 from holdgate.scheduler.settings import ApiSettings
 
 REVIEW_WAIT_S = 20.0
@@ -80,6 +81,7 @@ class PublishedBundles:
                 self._clock.now_ms(),
                 kernels=[Seen(*item) for item in candidate.kernels],
                 threads=self._threads,
+                scanner=ScanKnowledge(),
             )
             return reviewed.as_dict()
 
@@ -95,6 +97,7 @@ class PublishedBundles:
                 publisher=publisher,
                 kernels=[Seen(*item) for item in candidate.kernels],
                 threads=self._threads,
+                scanner=ScanKnowledge(),
             )
         return done.as_dict()
 

@@ -7,7 +7,7 @@ from typing import Any
 from holdgate.kernel.detectors import PREFIX
 from holdgate.kernel.outputrules import DEFAULTS, FLOOR
 from holdgate.kernel.ruleform import parse_rules
-from holdgate.scheduler.cli.bundles import ScanKnowledge
+from holdgate.scheduler.cli.detectors import ScanKnowledge
 
 WRITTEN: dict[str, Any] = {
     "id": "custom.project",
