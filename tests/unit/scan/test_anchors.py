@@ -10,9 +10,9 @@ import pytest
 
 from holdgate.scan.anchors import cheap_anchor
 from holdgate.scan.confirm import Pattern
-from holdgate.scan.engine import SENTINEL, _re2_set
 from holdgate.scan.examples import matching
 from holdgate.scan.ruleset import builtin_rules
+from holdgate.scan.sets import SENTINEL, re2_set
 
 GAP = r"(?i){0}(?:[ \t\w.-]{{0,20}})[\s'\"]{{0,3}}(?:=|>|:=|,)[`'\"\s=]{{0,5}}([a-z0-9]{{32}})"
 
@@ -22,8 +22,10 @@ GAP = r"(?i){0}(?:[ \t\w.-]{{0,20}})[\s'\"]{{0,3}}(?:=|>|:=|,)[`'\"\s=]{{0,5}}([
     [
         (r"\bghp_[A-Za-z0-9]{36}\b", r"\bghp\x5f[0-9A-Za-z]{8}"),
         (r"\b(tok_[a-f0-9]{4,8})x", r"\b(?:tok\x5f[0-9a-f]{4,8})x"),
-        (r"(?i)acme[\w .-]{0,20}=", "(?i)acme"),
-        (r"acme[\w .-]{5,20}=", r"acme[\x20\x2d-\x2e0-9A-Z\x5fa-z]{5}"),
+        (r"(?i)acme[\w .-]{0,20}=", "(?i:acme)"),
+        (r"(?:\b(?i:acme)|B(?i:cmex))[\w .-]{0,20}=", "(?i:acme|cmex)"),
+        (r"(?:acme|bcme)[\w .-]{0,20}(?:secret|password)", "(?i:acme|bcme)"),
+        (r"acm[\w .-]{5,20}=", r"acm[\x20\x2d-\x2e0-9A-Z\x5fa-z]{5}"),
         (r"://[^\s:/]{0,80}:x", r"\x3a\x2f\x2f[\x00-\x08\x0b\x0e-\x1f\x21-\x2e0-9\x3b-\xff]{0,80}\x3ax"),
         (r"(?:abc.{0,50}|de)f", "(?:abc|de)"),
         (r"(?:abc.{0,50}|d)f", r"(?:abc.{0,50}|d)f"),
@@ -65,7 +67,7 @@ def test_a_text_full_of_words_that_begin_rules_does_not_slow_the_set() -> None:
     text = " ".join(chance.choices(words, k=8_000)).encode()
     taken_s = []
     for anchors in (patterns, list(map(cheap_anchor, patterns))):
-        found = _re2_set(anchors)
+        found = re2_set(anchors)
         started = time.perf_counter()
         assert found.Match(text + SENTINEL)
         taken_s.append(time.perf_counter() - started)

@@ -21,6 +21,9 @@ LITERALS_MIN = 2
 COUNTED_MAX = 8
 """A class is counted so far behind the letters; a longer count hardly tells more and remembers more."""
 GROUP_WIDTH_MAX = 64
+WORD_MIN = 4
+"""Words shorter than this are in too many others."""
+WORDS_OPENING = "(?i:"
 _ENDLESS = 1001
 """RE2 counts to 1000; above that stands what has no bound."""
 _WORD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
@@ -49,7 +52,10 @@ class _Unknown(Exception):
 
 
 def cheap_anchor(pattern: str) -> str:
-    """`pattern`, cut where its automaton would grow; `pattern` itself where it cannot be read or cut."""
+    """`pattern`, cut where its automaton would grow; `pattern` itself where it cannot be read or cut.
+
+    One that is cut at a gap is the words before it, where they are words.
+    """
     try:
         tree = parsed(pattern)
         writer = _Writer(bool(tree.state.flags & re.IGNORECASE))
@@ -58,7 +64,37 @@ def cheap_anchor(pattern: str) -> str:
         return pattern
     if cut and writer.literals < LITERALS_MIN:
         return pattern
-    return f"(?i){written}" if tree.state.flags & re.IGNORECASE else written
+    whole = f"(?i){written}" if tree.state.flags & re.IGNORECASE else written
+    if writer.gap and (words := _words(parsed(whole))) and min(map(len, words)) >= WORD_MIN:
+        return words_anchor(words)
+    return whole
+
+
+def words_anchor(words: Iterable[str]) -> str:
+    """Any of `words`, in any case of letters."""
+    return WORDS_OPENING + "|".join("".join(_class({ord(letter)}) for letter in word) for word in sorted(words)) + ")"
+
+
+def _words(items: Iterable[tuple[Any, Any]]) -> frozenset[str]:
+    """Lower-case words of which each match has one; of several such sets the one whose shortest word is longest."""
+    best: frozenset[str] = frozenset()
+    run = ""
+    for code, value in [*items, ("END", None)]:
+        kind = str(code)
+        if kind == "LITERAL":
+            run += chr(value).lower()
+            continue
+        found: frozenset[str] = frozenset()
+        if kind == "SUBPATTERN":
+            found = _words(value[3])
+        elif kind == "BRANCH":
+            branches = [_words(branch) for branch in value[1]]
+            found = frozenset().union(*branches) if all(branches) else found
+        elif kind in {"MAX_REPEAT", "MIN_REPEAT"} and value[0]:
+            found = _words(value[2])
+        best = max(best, found, frozenset({run} if run else ()), key=lambda words: min(map(len, words), default=0))
+        run = ""
+    return best
 
 
 @dataclass(slots=True)
@@ -67,6 +103,7 @@ class _Writer:
 
     fold: bool
     literals: int = 0
+    gap: bool = False
     letters: set[int] = field(default_factory=set)
 
     def sequence(self, items: Iterable[tuple[Any, Any]]) -> tuple[str, bool]:
@@ -122,6 +159,7 @@ class _Writer:
         if low == 0:
             self.literals = least
         if (cut or width > GROUP_WIDTH_MAX) and least >= LITERALS_MIN:
+            self.gap = True
             return (f"(?:{text})" if low else ""), True
         if cut:
             raise _Unknown
@@ -136,6 +174,7 @@ class _Writer:
             return f"{text}{{{COUNTED_MAX}}}", True
         if not endless and self._ends_before_another_start(characters):
             return text + _times(low, high), False
+        self.gap = True
         return (text + _times(low, low) if low else ""), True
 
     def _ends_before_another_start(self, characters: frozenset[int]) -> bool:

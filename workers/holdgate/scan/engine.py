@@ -18,30 +18,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
-
-import re2
 
 from holdgate.kernel.patterns import ANCHOR_BYTES_MAX, BEFORE_BYTES_MAX, NEAR_BYTES_MAX
 from holdgate.scan.anchors import cheap_anchor
-from holdgate.scan.confirm import CompiledRule, holds, latin1, words
-from holdgate.scan.errors import EngineFailed, RulesInvalid, ScanIncomplete, ScanTimedOut
+from holdgate.scan.confirm import CompiledRule, holds, words
+from holdgate.scan.errors import EngineFailed, ScanIncomplete, ScanTimedOut
 from holdgate.scan.findings import Category, Severity
 from holdgate.scan.ruleset import Rule
+from holdgate.scan.sets import SENTINEL, AnchorSet, PartedSet
 
 PIECE_BYTES = 2048
-SET_MEMORY_BYTES = 32 * 1024 * 1024
-"""Of the set's automaton, which keeps what it has seen; ordinary text takes one or two."""
 _KEYWORD_REACH = 1024
-SENTINEL = b"\n\x00holdgate sentinel\x00"
-SENTINEL_PATTERN = SENTINEL.replace(b"\x00", b"\\x00").replace(b"\n", b"\\n")
-
-
-class AnchorSet(Protocol):
-    """All anchors as one automaton."""
-
-    def Match(self, text: bytes) -> list[int] | None:  # noqa: N802  the name that RE2 gives it
-        """Which of them are in `text`; nothing at all when it did not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +133,11 @@ class Engine:
         self._rules = tuple(map(CompiledRule, rules))
         self._sentinel = len(self._rules)
         anchors = [cheap_anchor(rule.anchor or rule.regex) for rule in rules]
-        try:
-            self._set: AnchorSet = _re2_set(anchors)
-        except re2.error as error:
-            raise RulesInvalid(f"an anchor does not compile; lint the rules: {error}") from error
+        self._set: AnchorSet = PartedSet(rules, anchors)
         if fast:
             from holdgate.scan.fast import fast_set
 
-            self._set = fast_set(rules, anchors, SENTINEL_PATTERN, self._set) or self._set
+            self._set = fast_set(rules, anchors, self._set) or self._set
 
     def hits(self, data: bytes, meter: Meter | None = None) -> Iterator[Hit]:
         """Confirmed matches in `data` (latin-1), piece by piece; may repeat and overlap.
@@ -174,13 +158,13 @@ class Engine:
                     yield from self._confirm(self._rules[index], piece, meter)
 
     def fired(self, data: bytes, start: int) -> list[int]:
-        """Numbers of the rules whose anchor is in the piece that begins at `start`. EngineFailed."""
+        """Numbers of the rules whose anchor is in the piece that begins at `start`, in order. EngineFailed."""
         # A byte more ahead, for what asks whether a word begins.
         fired = self._set.Match(data[max(0, start - 1) : start + PIECE_BYTES + ANCHOR_BYTES_MAX] + SENTINEL)
         if not fired or self._sentinel not in fired:
             raise EngineFailed
         fired.remove(self._sentinel)
-        return fired
+        return sorted(fired)
 
     def _confirm(self, compiled: CompiledRule, piece: _Piece, meter: Meter) -> Iterator[Hit]:
         rule, data = compiled.rule, piece.data
@@ -203,15 +187,3 @@ class Engine:
                 position = max(span[1], position + 1)
             else:
                 position = span[0] if span[0] > whole[0] else max(span[1], position + 1)
-
-
-def _re2_set(anchors: Sequence[str]) -> AnchorSet:
-    """The set of `anchors` and, behind them, the sentinel."""
-    found = re2.Set.SearchSet(latin1(SET_MEMORY_BYTES))
-    for anchor in anchors:
-        found.Add(anchor.encode("ascii"))
-    found.Add(SENTINEL_PATTERN)
-    found.Compile()
-    if found.Match(SENTINEL) != [len(anchors)]:
-        raise EngineFailed("the pattern engine does not find its own sentinel")
-    return cast("AnchorSet", found)

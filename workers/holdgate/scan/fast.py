@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from holdgate.scan.errors import EngineFailed, RulesInvalid
 from holdgate.scan.examples import made, matching
+from holdgate.scan.sets import SENTINEL, SENTINEL_PATTERN, AnchorSet
 
 if TYPE_CHECKING:
-    from holdgate.scan.engine import AnchorSet
     from holdgate.scan.ruleset import Rule
 
 SEED = 382
@@ -65,10 +65,10 @@ class FastSet:
         return found
 
 
-def fast_set(rules: Sequence[Rule], anchors: Sequence[str], sentinel: bytes, reference: AnchorSet) -> AnchorSet | None:
+def fast_set(rules: Sequence[Rule], anchors: Sequence[str], reference: AnchorSet) -> AnchorSet | None:
     """A set that finds on the test's texts all that `reference` finds; None, with a warning, when there is none."""
     try:
-        found = FastSet([*(anchor.encode("ascii") for anchor in anchors), sentinel])
+        found = FastSet([*(anchor.encode("ascii") for anchor in anchors), SENTINEL_PATTERN])
     except Exception as error:  # noqa: BLE001  whatever it does not like, RE2 does the work
         _LOG.warning("hyperscan is not used: %s", error or type(error).__name__)
         return None
@@ -87,8 +87,8 @@ def missed_by(fast: AnchorSet, rules: Sequence[Rule], anchors: Sequence[str], re
     missed: set[int] = set()
     tested: set[int] = set()
     for text in _texts(rules, anchors):
-        expected = set(reference.Match(text) or ())
-        missed |= expected - set(fast.Match(text) or ())
+        expected = set(reference.Match(text + SENTINEL) or ())
+        missed |= expected - set(fast.Match(text + SENTINEL) or ())
         tested |= expected
     return [rule.id for index, rule in enumerate(rules) if index in missed or index not in tested]
 
@@ -99,7 +99,7 @@ def _page_s(engine: AnchorSet) -> float:
     for _ in range(PAGE_RUNS):
         started = time.perf_counter()
         for _ in range(PAGE_PIECES):
-            engine.Match(_PAGE)
+            engine.Match(_PAGE + SENTINEL)
         taken.append(time.perf_counter() - started)
     return min(taken)
 
