@@ -37,6 +37,8 @@ _LABEL = re.compile(r"[A-Z][a-z]{4,13}[.!?:]?\Z")
 """A word as forms and translations show it beside a field for a password."""
 _NAME = re.compile(r"[a-z]+(?:_[a-z]+)+\Z|[A-Z]+(?:_[A-Z]+)+\Z|\w+\[\w{0,8}\]?\Z|(?:test|demo|admin|user)\d{1,4}\Z")
 """A name of a variable, a member of a list, what stands in every example."""
+_FIELD = re.compile(r"[a-z_]{2,16}=(?:\d{1,12}|0x[0-9a-f]+|true|false)\Z")
+"""The next field of a log line, behind a sentence that ends in the word."""
 _SLUG_PART = re.compile(r"(?:[A-Z]?[a-z]{1,15}\d{0,6}|[A-Z]{1,15}\d{0,6}|v?\d+[a-z]{0,3})\Z")
 _ALPHABET = "abcdefghijklm"
 _ORDERED = re.compile(
@@ -71,7 +73,7 @@ def _basic(value: str) -> bool:
 
 
 def _password(value: str) -> bool:
-    if is_placeholder(value) or len(set(value)) < 4 or _LABEL.match(value) or _NAME.match(value):
+    if is_placeholder(value) or len(set(value)) < 4 or any(form.match(value) for form in (_LABEL, _NAME, _FIELD)):
         return False
     if " " in value:  # prose after a colon, unless it looks like a passphrase with something in it that prose has not
         return any(c.isdigit() for c in value) and entropy(value) >= 3.5
