@@ -13,6 +13,7 @@ from nacl.public import PrivateKey
 from holdgate.kernel import wire
 from holdgate.kernel.ids import ActorId, Digest, JobId
 from holdgate.scan.output import Artifact, Output
+from holdgate.scheduler.errors import QuarantineStale
 from holdgate.scheduler.gates.sealing import Sealer
 from holdgate.scheduler.state.connection import key
 from holdgate.scheduler.state.quarantine import Act, Released, SealedRequest, SealedVote
@@ -258,6 +259,12 @@ async def test_a_person_may_change_their_mind_and_still_has_one_vote(sealed: Sea
     assert [vote["replacement"] for vote in (await sealed.show(job_id))["votes"]] == [two]
     late = await sealed.act(job_id, who="approver2", replacement_digest=one)
     assert late.json()["code"] == "quarantine_stale", "it is proposed no more"
+    # The gate asks first; the store must say the same, where another was proposed at the same time.
+    vote = SealedVote(ActorId("late"), Act.RELEASE, "fine", 1, Digest(one))
+    digest = Digest((await sealed.show(job_id))["digest"])
+    request = SealedRequest(JobId(job_id), vote, digest, votes_seen=2, completes=False, attempt=1)
+    with pytest.raises(QuarantineStale):
+        await sealed.api.deps.quarantine.items.vote(TENANT, request, 1)
     assert (await sealed.act(job_id, opened=opened)).json()["votes_missing"] == 1
     assert (await sealed.act(job_id, opened=opened)).json()["code"] == "approval_duplicate_vote"
     reply = await sealed.act(job_id, who="approver2", replacement_digest=two)

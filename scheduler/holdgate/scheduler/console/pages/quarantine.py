@@ -11,7 +11,9 @@ from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.errors import MalformedJson
 from holdgate.scheduler.api.operations.terms import APPROVER, SEES_APPROVALS
 from holdgate.scheduler.console.advice import advice_of, more_needed
+from holdgate.scheduler.console.content import log_lines
 from holdgate.scheduler.console.page import Page
+from holdgate.scheduler.console.tree import tree_of
 from holdgate.scheduler.console.visit import ApiProblem, Visit
 from holdgate.scheduler.words.durations import time_left
 from holdgate.scheduler.words.views import seen_through
@@ -124,16 +126,20 @@ async def _sealed_page(
     )
 
 
-async def _proposed(visit: Visit, item: Mapping[str, Any]) -> Any:
-    """What is to be read instead, for whom may vote on it; None for others, and where there is nothing."""
+async def _proposed(visit: Visit, item: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is to be read instead, for whom may vote on it, as far as a page carries it; None for others, and where
+    there is nothing."""
     if item["status"] != "sealed" or item["replacement"] is None:
         return None
     try:
-        return await visit.get(f"/quarantine/{item['job_id']}/replacement")
+        found = await visit.get(f"/quarantine/{item['job_id']}/replacement")
     except ApiProblem as problem:
         if problem.status in {403, 404, 409}:
             return None
         raise
+    content = {name: found[name] for name in ("value", "error") if found.get(name) is not None}
+    logs = log_lines(found["logs"])
+    return {**found, "tree": tree_of(content), "logs": logs, "left_out": len(found["logs"]) - len(logs)}
 
 
 PAGES: tuple[Page, ...] = (
