@@ -213,7 +213,7 @@ def _covering(entries: Sequence[AllowFinding], values: frozenset[str]) -> list[A
         if not item.fingerprints:
             return [item]
     named = [item for item in entries if item.fingerprints & values]
-    return named if values and values <= frozenset().union(*(item.fingerprints for item in named)) else []
+    return named if values <= frozenset().union(*(item.fingerprints for item in named)) else []
 
 
 def _is_for(item: AllowFinding, finding: Finding) -> bool:
