@@ -26,6 +26,7 @@ MADE = Secrets(31)
 SECRET = MADE.chars("abcdefghijklmnopqrstuvwxyz0123456789", 24)
 SCANNER = Scanner([SECRET.encode()], rules=())
 WITH_RULES = Scanner()
+ENCODED = base64.b64encode(SECRET.encode())
 TEXT = f"deployed; the password was {SECRET} at the time\n"
 NOISE = bytes(MADE.random.randrange(256) for _ in range(5000))
 
@@ -80,7 +81,7 @@ def webp(kind: bytes, body: bytes) -> bytes:
 
 def table() -> bytes:
     made = io.StringIO()
-    csv.writer(made).writerows([["host", "comment"], ["db-1", SECRET]])
+    csv.writer(made).writerows([["host", "api key"], ["db-1", SECRET]])
     return made.getvalue().encode()
 
 
@@ -129,10 +130,16 @@ READ: list[tuple[str, bytes, str, str]] = [
     ("gzip", gzip.compress(TEXT.encode()), "", "file>gzip"),
     ("two gzip streams", gzip.compress(b"harmless") + gzip.compress(TEXT.encode()), "", "file>gzip"),
     ("behind a gzip stream", gzip.compress(b"harmless") + base64.b64encode(TEXT.encode()), "", "file>gzip"),
-    ("name in a gzip", named_gzip(), "", "file>raw"),
+    ("name in a gzip", named_gzip(), "", "file>gzip"),
     ("bzip2", bz2.compress(TEXT.encode()), "", "file>bzip2"),
     ("xz", lzma.compress(TEXT.encode()), "", "file>xz"),
     ("tar", tarred("etc/app.conf", TEXT.encode()), "/etc~1app.conf", "file>tar"),
+    (
+        "behind a member of a tar",
+        tarred("a", b"x").replace(b"x" + bytes(40), b"x" + ENCODED[:40].ljust(40)),
+        "",
+        "file>tar",
+    ),
     ("packed tar", gzip.compress(tarred("a", TEXT.encode())), "/a", "file>gzip>tar"),
     ("a way out of the archive", tarred("../../etc/cron.d/x", TEXT.encode()), "/..~1..~1etc~1cron.d~1x", "file>tar"),
     ("document in runs", document("pass: ", SECRET[:7], SECRET[7:15], SECRET[15:]), "/word~1document", "file>zip>xml"),
@@ -177,7 +184,7 @@ def test_ordinary_files_are_clean(kind: str, data: bytes) -> None:
 
 
 def test_the_column_of_a_table_names_its_values() -> None:
-    assert {hit.path for hit in found("hosts.csv", table())} == {"", "/0/comment"}
+    assert {hit.path for hit in found("hosts.csv", table())} == {"", "/0/api key"}
 
 
 def test_name_and_media_type_are_claims() -> None:

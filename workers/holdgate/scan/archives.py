@@ -26,6 +26,7 @@ NAME_CHARS_MAX = 1024
 FIELD_BYTES_MAX = 96
 _DESCRIPTOR_BYTES_MAX = 24
 _LOCAL_BYTES = 30
+_GZIP = b"\x1f\x8b"
 _REFUSED = (
     (b"PK\x07\x08", "a zip in several pieces"),
     (b"7z\xbc\xaf\x27\x1c", "7z"),
@@ -119,8 +120,11 @@ def _tar(data: bytes, meter: Meter) -> Iterator[Part]:
                 yield Part("", notes.encode("utf-8", "surrogateescape"))
                 opened = archive.extractfile(info) if info.isfile() else None
                 yield Part(_name(info.name), b"" if opened is None else _limited(opened.read, meter))
+                if opened is not None:
+                    end = info.offset_data + info.size
+                    yield Part("", data[end : end + -info.size % tarfile.BLOCKSIZE].strip(b"\0"))
             if archive.offset < len(data):
-                yield Part("", data[archive.offset :])
+                yield Part("", data[archive.offset :].strip(b"\0"))
     except (tarfile.TarError, ValueError, *_DAMAGED) as error:
         raise ArchiveDamaged(f"a tar cannot be read to its end: {type(error).__name__}") from error
 
@@ -132,6 +136,7 @@ def _stream(new: Callable[[], Any]) -> Callable[[bytes, Meter], Iterator[Part]]:
         whole = bytearray()
         magic = data[:2]
         while data[:2] == magic:
+            yield from _gzip_fields(data)
             stream = new()
             try:
                 piece = stream.decompress(data, PIECE_BYTES)
@@ -149,6 +154,22 @@ def _stream(new: Callable[[], Any]) -> Callable[[bytes, Meter], Iterator[Part]]:
         yield Part("", data)
 
     return read
+
+
+def _gzip_fields(data: bytes) -> Iterator[Part]:
+    """What stands in front of a packed stream (RFC 1952, section 2.3): extra fields, name, comment."""
+    if data[:2] != _GZIP or len(data) < 10:
+        return
+    flags, position = data[3], 10
+    if flags & 4:
+        size = int.from_bytes(data[position : position + 2], "little")
+        yield _field(data[position + 2 : position + 2 + size])
+        position += 2 + size
+    for flag in (8, 16):
+        if flags & flag:
+            end = data.find(b"\0", position)
+            yield Part("", data[position : end if end >= 0 else None])
+            position = end + 1
 
 
 def _more(stream: Any) -> bool:
@@ -172,7 +193,7 @@ _DAMAGED = (zlib.error, lzma.LZMAError, EOFError, OSError)
 _READERS: tuple[tuple[bytes, str, Callable[[bytes, Meter], Iterator[Part]]], ...] = (
     (b"PK\x03\x04", "zip", _zip),
     (b"PK\x05\x06", "zip", _zip),
-    (b"\x1f\x8b", "gzip", _stream(lambda: zlib.decompressobj(31))),
+    (_GZIP, "gzip", _stream(lambda: zlib.decompressobj(31))),
     (b"BZh", "bzip2", _stream(bz2.BZ2Decompressor)),
     (b"\xfd7zXZ\0", "xz", _stream(lambda: lzma.LZMADecompressor(memlimit=MEMORY_BYTES_MAX))),
 )

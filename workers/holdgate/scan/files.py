@@ -2,7 +2,7 @@
 
 What always holds: name and media type are claims and open nothing; what no reader here knows to its last byte is
 `Unscannable`, never clean; what comes out of an archive is bounded in bytes, members and depth, and is never written
-anywhere; the bytes of a container are looked at as they stand, too, so that nothing plain hides between its parts.
+anywhere; what lies between the members of an archive, or behind an image, is looked at like a member.
 
 Text in UTF-8, UTF-16, UTF-32 or one byte a character; JSON, lines of JSON and CSV with the names of their values; zip,
 gzip, bzip2, xz and tar; office documents, which are zips of XML. Of images only what is written beside the pixels.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -22,7 +23,7 @@ from holdgate.scan import images
 from holdgate.scan.archives import ArchiveDamaged, Part, parts_of
 from holdgate.scan.engine import Budget, Meter
 from holdgate.scan.errors import ScanIncomplete, Unscannable
-from holdgate.scan.findings import SECRETS, Finding
+from holdgate.scan.findings import Finding
 from holdgate.scan.scanner import Scanner
 from holdgate.scan.views import escape
 from holdgate.scan.xmltext import is_xml, joined_text
@@ -35,6 +36,9 @@ PACKED_BYTES_MAX = 512 * 1024
 FILE_BUDGET = Budget(decoded_factor=100, decoded_base=4 * 1024 * 1024, work_per_byte=200)
 """A hundred bytes out of one that was packed: more than any text gains, and far less than a bomb."""
 LINES_MAX = 200_000
+_TELLING = re.compile(
+    r"(?i)pass|pwd|secret|token|key|credential|auth|pin|birth|dob|ssn|social|tax|national|passport|iban|account|card|phone"
+)
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\x1b")) + b"\x7f"
 _BARE = dict.fromkeys(_CONTROLS)
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"))
@@ -74,20 +78,17 @@ class _Walk:
             yield from self._found(self._scanner.scan(data), path, via)
             return
         if (packed := parts_of(data, self._meter)) is not None:
-            yield from self._archive(*packed, data, path, via, depth)
+            yield from self._archive(*packed, path, via, depth)
         elif (notes := images.notes_of(data)) is not None:
-            yield from self._image(notes, data, path, via, depth)
+            yield from self._image(notes, path, via, depth)
         elif (text := text_of(data)) is not None:
             yield from self._text(part.name, media_type, text, path, via)
         else:
             raise Unscannable(f"a file of {len(data)} bytes is neither text nor of a kind that can be read")
 
-    def _archive(
-        self, kind: str, parts: Iterator[Part], data: bytes, path: str, via: str, depth: int
-    ) -> Iterator[Finding]:
+    def _archive(self, kind: str, parts: Iterator[Part], path: str, via: str, depth: int) -> Iterator[Finding]:
         if not depth:
             raise ScanIncomplete(f"archives lie in each other deeper than {DEPTH_MAX}")
-        yield from self._plain(data, path, via)
         names: list[str] = []
         try:
             for part in parts:
@@ -101,8 +102,7 @@ class _Walk:
             raise Unscannable(str(error)) from error
         yield from self._found(self._scanner.scan("\n".join(names)), path, f"{via}>{kind}>names")
 
-    def _image(self, notes: images.Notes, data: bytes, path: str, via: str, depth: int) -> Iterator[Finding]:
-        yield from self._plain(data, path, via)
+    def _image(self, notes: images.Notes, path: str, via: str, depth: int) -> Iterator[Finding]:
         for note in notes.notes:
             self._meter.decoded(len(note))
             yield from self._found(self._scanner.scan(note), path, f"{via}>image")
@@ -130,11 +130,6 @@ class _Walk:
             # What cannot be read as rows was looked at as a text.
             with contextlib.suppress(csv.Error):
                 yield from self._found(self._scanner.scan_value(_rows(text)), path, f"{via}>csv")
-
-    def _plain(self, data: bytes, path: str, via: str) -> Iterator[Finding]:
-        """A container as it stands. Packed bytes look like an address or a number by chance, hardly like a key."""
-        found = self._scanner.scan_raw(data)
-        yield from self._found([finding for finding in found if finding.category in SECRETS], path, via)
 
     @staticmethod
     def _found(findings: list[Finding], path: str, via: str) -> Iterator[Finding]:
@@ -202,16 +197,19 @@ def _is_table(name: str, media_type: str | None) -> bool:
 
 
 def _rows(text: str) -> Json:
-    """Rows with the names of their columns, so that what is secret by its name is seen."""
+    """Values with the names of their columns, of those columns whose name says what is in them."""
     head = text[:4096].partition("\n")[0]
-    delimiter = max(",;\t|", key=head.count)
-    rows: list[list[str]] = []
-    for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
-        rows.append(row)
-        if len(rows) > LINES_MAX:
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=head.count))
+    names = _unique(next(rows, []))
+    telling = [place for place, name in enumerate(names) if _TELLING.search(name)]
+    if not telling:
+        return []
+    kept: list[Json] = []
+    for row in rows:
+        kept.append({names[place]: row[place] for place in telling if place < len(row)})
+        if len(kept) > LINES_MAX:
             raise ScanIncomplete(f"a table has more than {LINES_MAX} rows")
-    names = _unique(rows[0]) if rows else []
-    return [dict(zip([*names, *map(str, range(len(names), len(row)))], row, strict=False)) for row in rows[1:]]
+    return kept
 
 
 def _unique(names: list[str]) -> list[str]:
