@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.errors import MalformedJson
-from holdgate.scan.known import SECRET_BYTES_MAX, SECRET_BYTES_MIN
+from holdgate.scan.forms import SECRET_BYTES_MAX, SECRET_BYTES_MIN
 from holdgate.scheduler.errors import Misconfigured
 from holdgate.scheduler.settings import ApiSettings, OutputGateSettings, read_secret, read_secrets
 

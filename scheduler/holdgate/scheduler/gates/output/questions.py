@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from functools import cache
+from functools import cache, lru_cache
 from typing import TypeAlias
 
 from holdgate.kernel.dataclass import class_found, class_of, highest
@@ -58,8 +58,13 @@ def output_facts(message: ResultMessage, facts: RunningFacts, asked: Sequence[Qu
 
 def input_class(facts: RunningFacts) -> str:
     """The data class of what the job was given: what its label claims, but never below what was measured."""
-    measured = [Category.SECRET] * facts.secrets_present + [Category.PII] * facts.pii_present
-    return str(highest([class_of(facts.labels.get("classification")), class_found(map(str, measured))]))
+    return _input_class(facts.labels.get("classification"), facts.secrets_present, facts.pii_present)
+
+
+@lru_cache(maxsize=256)
+def _input_class(label: str | None, secrets_present: bool, pii_present: bool) -> str:
+    measured = [Category.SECRET] * secrets_present + [Category.PII] * pii_present
+    return str(highest([class_of(label), class_found(map(str, measured))]))
 
 
 def verdicts_by_question(asked: Sequence[Question], decision: OutputDecision) -> dict[Question, OutputVerdict]:

@@ -70,7 +70,8 @@ def count(decided: Decided, verdict: str) -> None:
     decision = decided.decision
     metrics.VERDICTS.labels(verdict).inc()
     metrics.CLASSES.labels(str(decision.data_class)).inc()
-    by_kind = {(kind[1], kind[2], str(each)) for (kind, _), each in _answers(decided) if kind not in _unseen(decision)}
+    unseen = _unseen(decision)
+    by_kind = {(kind[1], kind[2], str(each)) for (kind, _), each in _answers(decided) if kind not in unseen}
     for category, severity, each in by_kind:
         metrics.FINDINGS.labels(category, severity, each).inc()
     for mark in decision.marks:
@@ -103,6 +104,8 @@ def _told(decided: Decided) -> dict[str, Any]:
 def _shadow_counts(decided: Decided) -> dict[str, int]:
     """Findings of each detector in shadow; at least one each, though not all may have been described."""
     shadowed = frozenset(decided.decision.shadowed)
+    if not shadowed:
+        return {}
     counted = Counter(found["detector"] for found in decided.inspected.inspection.described if _kind(found) in shadowed)
     return {detector: max(1, counted[detector]) for detector in sorted({kind[0] for kind in shadowed})}
 
@@ -117,7 +120,8 @@ def _kinds(decided: Decided) -> list[FindingKind]:
 
 def _effective(decided: Decided) -> list[FindingKind]:
     """The kinds that count."""
-    return [kind for kind in _kinds(decided) if kind not in _unseen(decided.decision)]
+    unseen = _unseen(decided.decision)
+    return [kind for kind in _kinds(decided) if kind not in unseen]
 
 
 def _unseen(decision: OutputDecision) -> frozenset[FindingKind]:
