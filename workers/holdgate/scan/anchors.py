@@ -10,7 +10,7 @@ as RE2 reads them, so that another engine reads the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +54,7 @@ class _Unknown(Exception):
 def cheap_anchor(pattern: str) -> str:
     """`pattern`, cut where its automaton would grow; `pattern` itself where it cannot be read or cut.
 
-    One that is cut at a gap is the words before it, where they are words.
+    One that is cut at a gap is the words before it, where they are hardly more.
     """
     try:
         tree = parsed(pattern)
@@ -65,9 +65,35 @@ def cheap_anchor(pattern: str) -> str:
     if cut and writer.literals < LITERALS_MIN:
         return pattern
     whole = f"(?i){written}" if tree.state.flags & re.IGNORECASE else written
-    if writer.gap and (words := _words(parsed(whole))) and min(map(len, words)) >= WORD_MIN:
-        return words_anchor(words)
-    return whole
+    if not writer.gap:
+        return whole
+    words = _words(parsed(whole))
+    shortest = min(map(len, words), default=0)
+    return words_anchor(words) if shortest >= WORD_MIN and writer.literals <= shortest + 1 else whole
+
+
+def required_texts(pattern: str) -> tuple[str, ...]:
+    """Lower-case texts that each match of `pattern` holds: what stands in it in every way through."""
+    try:
+        return tuple(dict.fromkeys(_required(parsed(pattern))))
+    except re.error:
+        return ()
+
+
+def _required(items: Iterable[tuple[Any, Any]]) -> Iterator[str]:
+    run = ""
+    for code, value in [*items, ("END", None)]:
+        kind = str(code)
+        if kind == "LITERAL":
+            run += chr(value).lower()
+            continue
+        if run:
+            yield run
+        run = ""
+        if kind == "SUBPATTERN":
+            yield from _required(value[3])
+        elif kind in {"MAX_REPEAT", "MIN_REPEAT"} and value[0]:
+            yield from _required(value[2])
 
 
 def words_anchor(words: Iterable[str]) -> str:

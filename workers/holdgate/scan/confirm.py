@@ -9,6 +9,7 @@ from typing import Any
 
 import re2
 
+from holdgate.scan.anchors import required_texts
 from holdgate.scan.errors import EngineFailed
 from holdgate.scan.ruleset import Rule
 from holdgate.scan.validators import VALIDATORS, entropy
@@ -47,13 +48,14 @@ class Pattern:
 class CompiledRule:
     """A rule with its patterns, compiled when it first fires: most rules of most processes never do."""
 
-    __slots__ = ("context", "groups", "pattern", "ready", "rule", "stops", "unless", "validate")
+    __slots__ = ("context", "groups", "pattern", "ready", "required", "rule", "stops", "unless", "validate")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.validate: Callable[[str], bool] | None = VALIDATORS[rule.validator] if rule.validator else None
         self.ready = False
         self.pattern: Any = None
+        self.required: tuple[bytes, ...] = ()
         self.groups: tuple[int, ...] = ()
         self.stops: tuple[Any, ...] = ()
         self.context: Any = None
@@ -69,6 +71,7 @@ class CompiledRule:
         except re2.error as error:
             raise EngineFailed(f"a pattern of the rule `{self.rule.id}` does not compile; lint the rules") from error
         self.groups = _value_groups(self.rule, self.pattern.groups)
+        self.required = tuple(text.encode("latin-1", "replace") for text in required_texts(self.rule.regex))
         self.ready = True
 
 

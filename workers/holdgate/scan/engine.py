@@ -115,14 +115,18 @@ class _Piece:
     def last(self) -> int:
         return self.start + PIECE_BYTES
 
-    def may_hold(self, rule: Rule) -> bool:
-        """Whether a keyword of `rule` stands near enough to a match that begins in this piece."""
-        if not rule.keywords or rule.max_len > _KEYWORD_REACH:
+    def may_hold(self, compiled: CompiledRule) -> bool:
+        """Whether what a match has in any case, and a keyword, stand near enough to one that begins in this piece."""
+        rule = compiled.rule
+        if rule.max_len > _KEYWORD_REACH:
             return True
         if self.lowered is None:
             before = self.start - BEFORE_BYTES_MAX - NEAR_BYTES_MAX
             self.lowered = self.data[max(0, before) : self.last + _KEYWORD_REACH + NEAR_BYTES_MAX].lower()
-        return any(word in self.lowered for word in words(rule))
+        lowered = self.lowered
+        if not all(text in lowered for text in compiled.required):
+            return False
+        return not rule.keywords or any(word in lowered for word in words(rule))
 
 
 class Engine:
@@ -168,10 +172,10 @@ class Engine:
 
     def _confirm(self, compiled: CompiledRule, piece: _Piece, meter: Meter) -> Iterator[Hit]:
         rule, data = compiled.rule, piece.data
-        if not piece.may_hold(rule):
-            return
         if not compiled.ready:
             compiled.compile()
+        if not piece.may_hold(compiled):
+            return
         position = max(0, piece.start - rule.before)
         last, end = min(len(data), piece.last), min(len(data), piece.last + ANCHOR_BYTES_MAX + rule.max_len)
         while position < last:
