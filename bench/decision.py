@@ -50,6 +50,7 @@ def example_job() -> Job:
         now_ms=NOW_MS,
         trace_id="",
         secrets_present=False,
+        pii_present=False,
     )
 
 

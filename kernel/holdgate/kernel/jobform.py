@@ -72,7 +72,7 @@ class JobForm:
         now_ms: int,
         trace_id: str,
         secrets_present: bool,
-        pii_present: bool = False,
+        pii_present: bool,
         remediation_of: str | None = None,
     ) -> Job:
         """The job that `identity` asks for; the two `…_present`: what a scan of prompt and payload said."""
@@ -135,7 +135,7 @@ def job_from_form(
     now_ms: int,
     trace_id: str,
     secrets_present: bool,
-    pii_present: bool = False,
+    pii_present: bool,
 ) -> Job:
     """`parse_form` and `JobForm.job` in one, for who has scanned already."""
     return parse_form(form, now_ms=now_ms).job(

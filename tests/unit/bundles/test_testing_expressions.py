@@ -186,5 +186,6 @@ def answer(source: str, value: float) -> bool | str:
         now_ms=0,
         trace_id="",
         secrets_present=False,
+        pii_present=False,
     )
     return Context(job, 0).test(parse_condition(source))

@@ -550,4 +550,5 @@ def rules_of(text: str) -> BundleRules:
 
 def job(form: dict[str, object], *, secrets: bool = False, actor: str = "a") -> Job:
     identity = Identity(Tenant("t"), ActorId(actor))
-    return job_from_form(form, identity=identity, job_id=JobId("j"), now_ms=0, trace_id="", secrets_present=secrets)
+    measured = {"secrets_present": secrets, "pii_present": False}
+    return job_from_form(form, identity=identity, job_id=JobId("j"), now_ms=0, trace_id="", **measured)
