@@ -35,10 +35,18 @@ _PLACEHOLDER = re.compile(
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _LABEL = re.compile(r"[A-Z][a-z]{4,13}[.!?:]?\Z")
 """A word as forms and translations show it beside a field for a password."""
-_NAME = re.compile(r"[a-z]+(?:_[a-z]+)+\Z|[A-Z]+(?:_[A-Z]+)+\Z|\w+\[\w{0,8}\]?\Z|(?:test|demo|admin|user)\d{1,4}\Z")
-"""A name of a variable, a member of a list, what stands in every example."""
+_DEFAULT = re.compile(r"(?i)(?:postgres|mysql|guest|user|username|test|foo|bar|baz)\Z")
+"""What stands in the addresses of every example."""
+_NAME = re.compile(
+    r"[a-z]+(?:_[a-z]+)+\Z|[A-Z]+(?:_[A-Z]+)+\Z|\w+\[\w{0,8}\]?\Z|(?:test|demo|admin|user)\d{1,4}\Z"
+    r"|[.~]?/[\w.-]+/"
+)
+"""A name of a variable, a member of a list, what stands in every example, a path."""
 _FIELD = re.compile(r"[a-z_]{2,16}=(?:\d{1,12}|0x[0-9a-f]+|true|false)\Z")
 """The next field of a log line, behind a sentence that ends in the word."""
+_VERSION_OR_PATH = re.compile(r"=?\d{1,4}(?:\.\d{1,4}){1,3}\Z|[a-z_]{2,20}(?:/[a-z_-]{2,20}){1,4}\Z")
+"""Behind the name of a package that ends in the word, and on the line below it."""
+_NO_PASSWORDS = (_LABEL, _NAME, _FIELD, _VERSION_OR_PATH)
 _SLUG_PART = re.compile(r"(?:[A-Z]?[a-z]{1,15}\d{0,6}|[A-Z]{1,15}\d{0,6}|v?\d+[a-z]{0,3})\Z")
 _ALPHABET = "abcdefghijklm"
 _ORDERED = re.compile(
@@ -73,7 +81,7 @@ def _basic(value: str) -> bool:
 
 
 def _password(value: str) -> bool:
-    if is_placeholder(value) or len(set(value)) < 4 or any(form.match(value) for form in (_LABEL, _NAME, _FIELD)):
+    if is_placeholder(value) or len(set(value)) < 4 or any(form.match(value) for form in _NO_PASSWORDS):
         return False
     if " " in value:  # prose after a colon, unless it looks like a passphrase with something in it that prose has not
         return any(c.isdigit() for c in value) and entropy(value) >= 3.5
@@ -98,7 +106,7 @@ def _is_slug(value: str) -> bool:
 
 
 def _url_password(value: str) -> bool:
-    return not is_placeholder(value) and len(set(value)) > 1
+    return not (is_placeholder(value) or _DEFAULT.match(value)) and len(set(value)) > 1
 
 
 def _many_digits(value: str) -> bool:
