@@ -99,6 +99,16 @@ TIMES = struct.pack("<HHBI", 0x5455, 5, 3, 1_700_000_000) + struct.pack("<HHBBIB
 GROWTH = struct.pack("<HH", 0xA220, 500) + b"\x28\xa0" + bytes(498)
 
 
+def between(data: bytes) -> bytes:
+    """A few bytes behind the last member, which are none of its own."""
+    whole = zipped(a="harmless")
+    place = whole.index(b"PK\x01\x02")
+    end = whole.index(b"PK\x05\x06")
+    moved = whole[end + 16 : end + 20]
+    start = struct.pack("<I", int.from_bytes(moved, "little") + len(data))
+    return whole[:place] + data + whole[place : end + 16] + start + whole[end + 20 :]
+
+
 def named_gzip() -> bytes:
     made = io.BytesIO()
     with gzip.GzipFile(SECRET, "wb", fileobj=made) as opened:
@@ -152,6 +162,8 @@ READ: list[tuple[str, bytes, str, str]] = [
     ("behind a png", png() + gzip.compress(TEXT.encode()), "", "file>image>gzip"),
     ("jpeg exif", jpeg((0xE1, b"Exif\0\0" + TEXT.encode())), "", "file>image"),
     ("jpeg, two bytes a letter", jpeg((0xE1, b"Exif\0\0" + SECRET.encode("utf-16-le"))), "", "file>image"),
+    ("jpeg, in a table", jpeg((0xDB, SECRET.encode())), "", "file>image"),
+    ("between members", between(SECRET.encode()[:24]), "", "file>zip"),
     ("gif comment", gif(SECRET.encode()), "", "file>image"),
     ("webp xmp", webp(b"XMP ", b"<x>" + SECRET.encode() + b"</x>"), "", "file>image"),
 ]
@@ -236,9 +248,15 @@ def deep(levels: int) -> bytes:
     return data
 
 
+def many() -> bytes:
+    head = tarred("a", b"")[:512]
+    return head * (MEMBERS_MAX + 1) + bytes(1024)
+
+
 BOMBS: list[tuple[str, Callable[[], bytes]]] = [
     ("deflated zeros", lambda: gzip.compress(bytes(64 * 1024 * 1024), 9)),
     ("zip of zeros", lambda: zipped(a=bytes(32 * 1024 * 1024))),
+    ("many members of a tar", lambda: many()),
     ("many members", lambda: zipped(**{f"m{number}": "" for number in range(MEMBERS_MAX + 1)})),
     ("too deep", lambda: deep(DEPTH_MAX + 1)),
     ("bzip2 of one letter", lambda: bz2.compress(b"a" * (32 * 1024 * 1024))),
@@ -269,6 +287,10 @@ def test_a_bomb_takes_no_more_memory_than_its_bound(pack: Callable[[bytes], byte
         assert tracemalloc.get_traced_memory()[1] < 32 * 1024 * 1024
     finally:
         tracemalloc.stop()
+
+
+def test_archives_of_many_members_are_read() -> None:
+    assert found("x", zipped(**{f"m{number}": "fine" for number in range(MEMBERS_MAX - 1)}, last=TEXT))
 
 
 def test_archives_down_to_the_bound_are_read() -> None:

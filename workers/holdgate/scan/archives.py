@@ -103,13 +103,17 @@ def _between(data: bytes, infos: list[zipfile.ZipInfo]) -> Iterator[Part]:
     """What lies in front of, between and behind the members, where a member that no directory names would lie."""
     position = 0
     for info in sorted(infos, key=lambda item: item.header_offset):
-        if info.header_offset > position + _DESCRIPTOR_BYTES_MAX:
-            yield Part("", data[position : info.header_offset])
+        if info.header_offset > position:
+            yield _gap(data[position : info.header_offset])
         local = data[info.header_offset : info.header_offset + _LOCAL_BYTES]
         sizes = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
         position = max(position, info.header_offset + _LOCAL_BYTES + sizes + info.compress_size)
-    if len(data) > position + _DESCRIPTOR_BYTES_MAX:
-        yield Part("", data[position:])
+    yield _gap(data[position:])
+
+
+def _gap(between: bytes) -> Part:
+    """The sizes of a member may stand behind it (APPNOTE, section 4.3.9)."""
+    return Part("", between, is_field=len(between) <= _DESCRIPTOR_BYTES_MAX)
 
 
 def _tar(data: bytes, meter: Meter) -> Iterator[Part]:

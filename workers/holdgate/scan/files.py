@@ -92,7 +92,7 @@ class _Walk:
         names: list[str] = []
         try:
             for part in parts:
-                self._members += 1
+                self._members += bool(part.name)
                 if self._members > MEMBERS_MAX:
                     raise ScanIncomplete(f"an archive has more than {MEMBERS_MAX} members")
                 names.append(part.name)

@@ -86,8 +86,7 @@ def _jpeg(data: bytes) -> Notes:
             position += 1 if marker == 0xFF else 2
             continue
         size = _number(data, position + 2, 2, "big")
-        if 0xE0 <= marker <= 0xEF or marker == 0xFE:
-            notes.append(data[position + 4 : position + 2 + size])
+        notes.append(data[position + 4 : position + 2 + size])
         position += 2 + max(size, 2)
         if marker == 0xDA:
             position = _after_pixels(data, position)
