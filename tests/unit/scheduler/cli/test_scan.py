@@ -236,6 +236,20 @@ def test_what_nobody_named_and_is_no_text_is_passed_by_and_told(files: Path) -> 
     assert [each["file"] for each in lines(scan("--json", "."))] == ["image.bin"]
 
 
+def test_names_of_files_are_shown_and_obeyed_by_nobody(files: Path) -> None:
+    deep = files / "deep"
+    for _ in range(200):
+        deep = deep / "d"
+    deep.mkdir(parents=True)
+    (deep / "last.txt").write_text(TOKEN)
+    (files / os.fsdecode(b"odd\xff\x1b[2J.txt")).write_text(TOKEN)
+    result = scan(".")
+    assert "\x1b" not in result.stdout
+    assert "last.txt:1:1" in result.stdout
+    assert len(lines(scan("--json", "."))) == 3
+    assert "odd%FF%1B%5B2J.txt" in scan("--sarif", ".").stdout
+
+
 def test_links_special_files_and_what_version_control_keeps_are_not_followed(files: Path) -> None:
     (files / "src" / "a b.py").unlink()
     (files / ".git").mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,7 +87,7 @@ def files_command(  # noqa: PLR0913  a command has the options that it has
         raise typer.BadParameter("give one of `--json`, `--sarif` and `--redact`")
     _require_there(files)
     wanted = Wanted(min_severity, frozenset(category or ()), raw, max_bytes)
-    scanner = Scanner(rules=_loaded(rules), budget=Budget(seconds=SECONDS), fast=fast)
+    scanner = Scanner(rules=_loaded(rules), budget=_budget(max_bytes), fast=fast)
     if redact:
         raise typer.Exit(_redact(scanner, files, wanted))
     looked = _looked(scanner, files, wanted)
@@ -122,6 +123,11 @@ def rules_command(as_json: AsJson = False, rules: Rules = None) -> None:
         for rule in _loaded(rules)
     ]
     report.print_rules(sorted(shown, key=lambda rule: rule["id"]), as_json=as_json)
+
+
+def _budget(bytes_max: int) -> Budget:
+    usual = Budget()
+    return replace(usual, seconds=SECONDS, text_chars_max=max(usual.text_chars_max, bytes_max))
 
 
 def _looked(scanner: Scanner, files: list[str], wanted: Wanted) -> list[Looked]:

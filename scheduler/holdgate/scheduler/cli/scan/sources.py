@@ -64,19 +64,28 @@ def read_source(source: Source, bytes_max: int) -> bytes:
 
 
 def _below(directory: Path) -> Iterator[Source]:
-    try:
-        with os.scandir(directory) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        yield Source(str(directory), None, is_named=False, problem=said(error))
-        return
-    for entry in found:
-        path = directory / entry.name
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name not in SKIPPED_DIRECTORIES:
-                yield from _below(path)
-        elif entry.is_file(follow_symlinks=False):
+    """In order of names, folders where they stand; however deep they are."""
+    waiting = [directory]
+    while waiting:
+        path = waiting.pop()
+        if path is not directory and not path.is_dir():
             yield Source(str(path), path, is_named=False)
+            continue
+        try:
+            waiting += reversed(_entries(path))
+        except OSError as error:
+            yield Source(str(path), None, is_named=False, problem=said(error))
+
+
+def _entries(directory: Path) -> list[Path]:
+    with os.scandir(directory) as entries:
+        return sorted(directory / entry.name for entry in entries if _is_taken(entry))
+
+
+def _is_taken(entry: os.DirEntry[str]) -> bool:
+    if entry.is_dir(follow_symlinks=False):
+        return entry.name not in SKIPPED_DIRECTORIES
+    return entry.is_file(follow_symlinks=False)
 
 
 def said(error: OSError) -> str:
