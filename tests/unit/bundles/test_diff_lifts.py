@@ -108,6 +108,14 @@ def test_a_rule_that_goes_where_others_lift_it_widens() -> None:
     assert not compare(after, before).widens
 
 
+def test_a_rule_that_says_what_the_default_says_holds_against_what_other_bundles_let_through() -> None:
+    """Without it the default holds, which they lift."""
+    rule = {"output_rules": [{"id": "keep", "verdict": "redact", "reason": "x", "match": {"categories": ["secret"]}}]}
+    lift = parsed(entry(), "team")
+    assert compare([lift, parsed(rule)], [lift, parsed({})]).widens
+    assert not compare([parsed(rule)], [parsed({})]).widens
+
+
 def test_a_rule_about_whole_outputs_is_not_replaced_by_one_about_findings() -> None:
     def hold(**match: Any) -> list[BundleRules]:
         return [parsed({"output_rules": [{"id": "hold", "verdict": "quarantine", "reason": "x", "match": match}]})]

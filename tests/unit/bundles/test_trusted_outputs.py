@@ -10,6 +10,7 @@ from holdgate.bundles.errors import BundleRefused
 from holdgate.bundles.trusted import TrustedSet
 from support.trust import ALLOW_READS, NOW_MS, Ceremony, bundle
 
+DAY_MS = 86_400_000
 SCOPE = '{tenants: [acme], topics: ["job.read.>"]}'
 WITHIN = 'tenants: [acme], topics: ["job.read.*"]'
 DETECTOR = (
@@ -58,6 +59,8 @@ def test_findings_are_let_through_for_a_year_at_most(tmp_path: Path) -> None:
             refuse()
         assert refused.value.code == "bundle_allow_expires"
     assert empty.restore(bad).policy is not None
+    in_force = empty.accept(bad, NOW_MS + 2 * DAY_MS)
+    assert in_force.verified("house", bad, NOW_MS).digest == in_force.bundles["house"].digest
 
 
 def test_no_detector_and_no_entry_takes_an_id_of_the_kernel(tmp_path: Path) -> None:
