@@ -21,6 +21,8 @@ from holdgate.scan.forms import PLAIN, SECRET_BYTES_MAX, SECRET_BYTES_MIN, forms
 from holdgate.scan.ruleset import latin1_options
 
 DETECTOR = "platform-secret-"
+__all__ = ["SECRET_BYTES_MAX", "SECRET_BYTES_MIN", "KnownDigests", "KnownSecrets"]
+
 _FOUND_MAX = 20_000
 
 

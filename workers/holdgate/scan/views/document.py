@@ -19,7 +19,7 @@ import re2
 from holdgate.kernel.canonical import Json
 from holdgate.scan.findings import View
 from holdgate.scan.ruleset import latin1_options
-from holdgate.scan.views.escapes import undo
+from holdgate.scan.views.escapes import copy_undone
 from holdgate.scan.views.layer import COPY, Builder, Layer, Span
 
 KEY_END = b"\x1f: "
@@ -148,10 +148,7 @@ def _add_named(builder: Builder, data: bytes, key: Span, value: Span) -> None:
     start, end = value
     builder.copy(data, *key)
     builder.add(KEY_END, key[1], key[1], COPY)
-    if b"\\" in data[start:end]:
-        builder.add(undo(data[start:end]), start, end, View.JSON)
-    else:
-        builder.copy(data, start, end)
+    copy_undone(builder, data, start, end)
     builder.add(VALUE_END, end, end, COPY)
 
 

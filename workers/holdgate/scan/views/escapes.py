@@ -51,7 +51,11 @@ def undone(layer: Layer, meter: Meter) -> Layer | None:
         if text is None:
             text = undo(data)
         meter.decoded(len(text))
-        return Layer(text, layer, lambda: _whole(data).map(), textual=layer.textual) if text != data else None
+        return (
+            Layer(text, layer, lambda: copy_undone(Builder(), data, 0, len(data)).map(), textual=layer.textual)
+            if text != data
+            else None
+        )
     return _around(layer, meter)
 
 
@@ -77,13 +81,14 @@ def _around(layer: Layer, meter: Meter) -> Layer | None:
     return builder.layer(layer, textual=layer.textual)
 
 
-def _whole(data: bytes) -> Builder:
-    builder, at = Builder(), 0
-    for start, end, text, label in _undoings(data):
-        builder.copy(data, at, start)
-        builder.add(text, start, end, label)
-        at = end
-    builder.copy(data, at, len(data))
+def copy_undone(builder: Builder, data: bytes, start: int, end: int) -> Builder:
+    """Add `start` to `end` of `data`, the parent's, with all that can be undone undone."""
+    at = start
+    for first, last, text, label in _undoings(data[start:end]):
+        builder.copy(data, at, start + first)
+        builder.add(text, start + first, start + last, label)
+        at = start + last
+    builder.copy(data, at, end)
     return builder
 
 
