@@ -30,6 +30,7 @@ _WORD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 _DIGITS = frozenset(b"0123456789")
 _SPACE = frozenset(b"\t\n\f\r ")
 _ANY = frozenset(range(256))
+_RARE = frozenset(b"\x1c\x1d\x1e\x1f!#$%&*<>@\\^`|~")
 _CATEGORIES = {
     "CATEGORY_WORD": _WORD,
     "CATEGORY_NOT_WORD": _ANY - _WORD,
@@ -72,25 +73,20 @@ def cheap_anchor(pattern: str) -> str:
     return words_anchor(words) if shortest >= WORD_MIN and writer.literals <= shortest + 1 else whole
 
 
-def required_texts(pattern: str) -> tuple[str, ...]:
-    """Lower-case texts that each match of `pattern` holds: what stands in it in every way through."""
+def rare_bytes(pattern: str) -> tuple[bytes, ...]:
+    """Bytes that each match of `pattern` holds and few texts do: control characters and signs."""
     try:
-        return tuple(dict.fromkeys(_required(parsed(pattern))))
+        return tuple(sorted({bytes([value]) for value in _required(parsed(pattern)) if value in _RARE}))
     except re.error:
         return ()
 
 
-def _required(items: Iterable[tuple[Any, Any]]) -> Iterator[str]:
-    run = ""
-    for code, value in [*items, ("END", None)]:
+def _required(items: Iterable[tuple[Any, Any]]) -> Iterator[int]:
+    for code, value in items:
         kind = str(code)
         if kind == "LITERAL":
-            run += chr(value).lower()
-            continue
-        if run:
-            yield run
-        run = ""
-        if kind == "SUBPATTERN":
+            yield value
+        elif kind == "SUBPATTERN":
             yield from _required(value[3])
         elif kind in {"MAX_REPEAT", "MIN_REPEAT"} and value[0]:
             yield from _required(value[2])

@@ -9,7 +9,7 @@ from typing import Any
 
 import re2
 
-from holdgate.scan.anchors import required_texts
+from holdgate.scan.anchors import rare_bytes
 from holdgate.scan.errors import EngineFailed
 from holdgate.scan.ruleset import Rule
 from holdgate.scan.validators import VALIDATORS, entropy
@@ -71,7 +71,7 @@ class CompiledRule:
         except re2.error as error:
             raise EngineFailed(f"a pattern of the rule `{self.rule.id}` does not compile; lint the rules") from error
         self.groups = _value_groups(self.rule, self.pattern.groups)
-        self.required = tuple(text.encode("latin-1", "replace") for text in required_texts(self.rule.regex))
+        self.required = rare_bytes(self.rule.regex)
         self.ready = True
 
 

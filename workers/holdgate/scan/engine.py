@@ -9,8 +9,9 @@ What a rule costs, and so what makes a good anchor. The set reads each byte once
 costs when its anchor fires: then its `regex` reads the piece (about 6 us), and each match is looked at in Python (about
 3 us, plus its validator). So an anchor should begin with letters of its own (`\\bghp_`), at least three, and fire on
 less than one piece of ordinary text in a hundred. Gaps and long counts behind a word need not be avoided: `anchors.py`
-cuts them off in the set, and `regex` checks them. What has no letters (numbers) fires everywhere: give it `keywords`,
-which are looked up in the piece before the `regex` runs. `python -m bench.scan --anchors` names the rules that cost.
+cuts them off in the set, and `regex` checks them; but a word of every text (`send `, `token`) with a gap behind it is
+then such a word alone. Gaps of up to eight bytes are kept: what can stand there and tells more belongs there. A byte
+that each match has and few texts do is looked up first. `python -m bench.scan --anchors` names the rules that cost.
 """
 
 from __future__ import annotations
@@ -19,16 +20,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from holdgate.kernel.patterns import ANCHOR_BYTES_MAX, BEFORE_BYTES_MAX, NEAR_BYTES_MAX
+from holdgate.kernel.patterns import ANCHOR_BYTES_MAX
 from holdgate.scan.anchors import cheap_anchor
-from holdgate.scan.confirm import CompiledRule, holds, words
+from holdgate.scan.confirm import CompiledRule, holds
 from holdgate.scan.errors import EngineFailed, ScanIncomplete, ScanTimedOut
 from holdgate.scan.findings import Category, Severity
 from holdgate.scan.ruleset import Rule
 from holdgate.scan.sets import SENTINEL, AnchorSet, PartedSet
 
 PIECE_BYTES = 2048
-_KEYWORD_REACH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,32 +103,6 @@ class Meter:
             raise ScanIncomplete("the text has more findings than the budget")
 
 
-@dataclass(slots=True)
-class _Piece:
-    """A piece of the text, from `start` to before `last`: a match belongs to the piece that it begins in."""
-
-    data: bytes
-    start: int
-    lowered: bytes | None = None
-
-    @property
-    def last(self) -> int:
-        return self.start + PIECE_BYTES
-
-    def may_hold(self, compiled: CompiledRule) -> bool:
-        """Whether what a match has in any case, and a keyword, stand near enough to one that begins in this piece."""
-        rule = compiled.rule
-        if rule.max_len > _KEYWORD_REACH:
-            return True
-        if self.lowered is None:
-            before = self.start - BEFORE_BYTES_MAX - NEAR_BYTES_MAX
-            self.lowered = self.data[max(0, before) : self.last + _KEYWORD_REACH + NEAR_BYTES_MAX].lower()
-        lowered = self.lowered
-        if not all(text in lowered for text in compiled.required):
-            return False
-        return not rule.keywords or any(word in lowered for word in words(rule))
-
-
 class Engine:
     """Compiled rules. Stateless between calls; threads may share one. `fast`: with hyperscan where that passes."""
 
@@ -156,10 +130,8 @@ class Engine:
         """Confirmed matches that begin from about `first` to before about `last`; `data` is seen around them."""
         for start in range(first, last, PIECE_BYTES):
             meter.spend(PIECE_BYTES)
-            if fired := self.fired(data, start):
-                piece = _Piece(data, start)
-                for index in fired:
-                    yield from self._confirm(self._rules[index], piece, meter)
+            for number in self.fired(data, start):
+                yield from self._confirm(self._rules[number], data, start, meter)
 
     def fired(self, data: bytes, start: int) -> list[int]:
         """Numbers of the rules whose anchor is in the piece that begins at `start`, in order. EngineFailed."""
@@ -170,14 +142,15 @@ class Engine:
         fired.remove(self._sentinel)
         return sorted(fired)
 
-    def _confirm(self, compiled: CompiledRule, piece: _Piece, meter: Meter) -> Iterator[Hit]:
-        rule, data = compiled.rule, piece.data
+    def _confirm(self, compiled: CompiledRule, data: bytes, start: int, meter: Meter) -> Iterator[Hit]:
         if not compiled.ready:
             compiled.compile()
-        if not piece.may_hold(compiled):
+        rule = compiled.rule
+        position, last = max(0, start - rule.before), min(len(data), start + PIECE_BYTES)
+        end = min(len(data), last + ANCHOR_BYTES_MAX + rule.max_len)
+        # A byte is looked up a hundred times as fast as a pattern.
+        if any(data.find(byte, position, end) < 0 for byte in compiled.required):
             return
-        position = max(0, piece.start - rule.before)
-        last, end = min(len(data), piece.last), min(len(data), piece.last + ANCHOR_BYTES_MAX + rule.max_len)
         while position < last:
             spans = compiled.pattern.spans(data, position, end)
             whole = spans[0] if spans else (last, end)
