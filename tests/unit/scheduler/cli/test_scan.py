@@ -8,6 +8,7 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from holdgate.scan import ScanIncomplete, Scanner
-from holdgate.scheduler.cli.scan import progress
+from holdgate.scan.ruleset import Rule, builtin_rules
+from holdgate.scheduler.cli.scan import commands, progress
 from holdgate.scheduler.cli.scan.commands import app
 from support.secrets import Secrets
 
@@ -101,6 +103,19 @@ SARIF: dict[str, Any] = {
     },
 }
 """What section 3 of SARIF 2.1.0 requires of the parts that are written here."""
+
+
+USUAL = Scanner()
+
+
+@pytest.fixture(autouse=True)
+def one_scanner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To compile hundreds of rules for each call of a test would take seconds."""
+
+    def made(rules: Sequence[Rule], **options: Any) -> Scanner:
+        return USUAL if rules is builtin_rules() else Scanner(rules=rules, **options)
+
+    monkeypatch.setattr(commands, "Scanner", made)
 
 
 @pytest.fixture
