@@ -11,7 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-SHARED = ("topic", "labels", "capability", "risk_tags", "requires", "actor", "actor_type", "principals", "now")
+SHARED = (
+    "topic",
+    "labels",
+    "capability",
+    "risk_tags",
+    "requires",
+    "secrets",
+    "actor",
+    "actor_type",
+    "principals",
+    "now",
+)
 FIELDS = (*SHARED, "payload")
 Wrong = tuple[str, str]
 """A field, and what is wrong with it."""
@@ -52,7 +63,7 @@ class Asked:
         for name in ("capability", "actor", "actor_type", "now"):
             if text := self[name].strip():
                 found[name] = text
-        for name in ("risk_tags", "requires", "principals"):
+        for name in ("risk_tags", "requires", "secrets", "principals"):
             if items := [item.strip() for item in self[name].replace("\n", ",").split(",") if item.strip()]:
                 found[name] = items
         if self["payload"].strip():

@@ -12,12 +12,14 @@ from holdgate.scheduler.console.trace import explained
 def test_fields_become_facts() -> None:
     """Empty ones are not asked about."""
     typed = {"topic": " a.b ", "labels": "env=prod\n\nx = y=z", "risk_tags": "one, two", "payload": '{"a": 1}'}
+    typed["secrets"] = "db, mail"
     facts, wrong = asked_of(typed, with_payload=True).facts()
     assert wrong == []
     assert facts == {
         "topic": "a.b",
         "labels": {"env": "prod", "x": "y=z"},
         "risk_tags": ["one", "two"],
+        "secrets": ["db", "mail"],
         "payload": {"a": 1},
     }
 
