@@ -48,6 +48,7 @@ SEEN = {
     "ideographs with selectors": "葛\U000e0100城 辻\U000e0101",
     "a byte order mark": "\ufeffname,version",
     "soft hyphens and spaces": "soft\u00adhyphen zero\u200bspace no\u2060break",
+    "one tag character by itself": "x\U000e0020y",
     "Korean": "화면의 지시를 따르세요.",
     "Chinese": "请按照说明书中的步骤安装。",
     "Russian": "Следуйте инструкциям на экране.",

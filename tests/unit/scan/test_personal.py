@@ -176,6 +176,15 @@ def test_a_card_is_grave_where_a_word_says_so_and_an_id_is_none() -> None:
     ]
 
 
+@pytest.mark.parametrize("digit", ["1" * 15, "2" + "42" * 7])
+def test_numbers_that_everybody_tries_first_are_found(digit: str) -> None:
+    """Those of two digits, from the pages of payment providers."""
+    value = {"payment": {"cardNumber": int("4" + digit)}}
+    assert [(found.detector, found.path) for found in SCANNER.scan_value(value)] == [
+        ("card-number", "/payment/cardNumber")
+    ]
+
+
 def test_plans_of_phone_numbers_are_not_loaded_before_a_candidate_comes() -> None:
     """They are of some megabytes, and most processes never meet one."""
     program = (

@@ -32,7 +32,7 @@ _ZERO_WIDTH = "\u200b\u200c\u200d\u2060-\u2064\ufeff\u180e\u206a-\u206f"
 _SUSPECT = re.compile(
     f"[\U000e0000-\U000e01ef\ufe00-\ufe0f{_ZERO_WIDTH}\u202a-\u202e\u2066-\u2069\u115f\u1160\u3164\uffa0]"
 )
-_TAGS = re.compile("(\U0001f3f4)?([\U000e0000-\U000e007f]+)")
+_TAGS = re.compile("(\U0001f3f4)?([\U000e0000-\U000e007f]{2,})")
 _REGION = re.compile("[\U000e0061-\U000e007a]{2}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,4}\U000e007f")
 """The tags behind a black flag that make it the flag of a region: the only use that tag characters still have."""
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2,}")

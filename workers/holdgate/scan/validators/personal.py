@@ -56,7 +56,7 @@ _MRZ = {char: value for value, char in enumerate("0123456789ABCDEFGHIJKLMNOPQRST
 
 def _card(value: str) -> bool:
     digits = compact(value)
-    return bool(_ISSUERS.match(digits)) and len(set(digits)) > 2 and luhn(digits)
+    return bool(_ISSUERS.match(digits)) and len(set(digits)) > 1 and luhn(digits)
 
 
 def _email(value: str) -> bool:
