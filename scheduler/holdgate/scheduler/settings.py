@@ -199,7 +199,7 @@ ALL: tuple[type[Process], ...] = (
 
 _ELSEWHERE = (
     "accept_fail_open api_key api_retry_s api_tenant api_url kernel_keys_file pool worker_concurrency "
-    "worker_max_runtime_s worker_name worker_signed_votes"
+    "worker_max_runtime_s worker_name worker_secrets_file worker_signed_votes"
 )
 """Read by workers and clients only. By name, so that a kernel need not load either; a test holds it current."""
 
