@@ -42,17 +42,26 @@ RULES_FILE_BYTES_MAX = 10 * 1024 * 1024
 RULES_MAX = 20_000
 DETECTORS_MAX = 200
 """Of all bundles together: each costs every output of those whom it is for, and all are handed out in one message."""
+DETECTORS_PER_BUNDLE_MAX = 50
+"""So that no bundle takes the room of the others; so for all that follows."""
+DETECTOR_BYTES_MAX = 1024 * 1024
+"""Of all together, as they are handed out."""
+DETECTOR_SIZE_MAX = 80_000
+"""Instructions of the patterns of all together: more would not fit into one automaton of the scanner."""
 DETECTOR_EXAMPLES_MAX = 64
 """Of a kind, true or false, of one detector."""
 DETECTOR_WORDS_MAX = 32
 """Keywords, and stop words, of one detector."""
-DETECTOR_MODES_MAX = 1000
-ALLOW_FINDINGS_MAX = 1000
+DETECTOR_MODES_MAX = 2000
+DETECTOR_MODES_PER_BUNDLE_MAX = 200
+ALLOW_FINDINGS_MAX = 2000
+ALLOW_FINDINGS_PER_BUNDLE_MAX = 200
 ALLOW_FINDINGS_S_MAX = 366 * 24 * 3600
 """How far ahead a finding may be let through: what is to hold for longer is looked at again."""
 FINGERPRINTS_MAX = 1000
 """Of one entry that lets findings through."""
-DESTINATIONS_MAX = 1000
+DESTINATIONS_MAX = 5000
+DESTINATIONS_PER_BUNDLE_MAX = 500
 EXPRESSION_CHARS_MAX = 2000
 EXPRESSION_PATTERN_CHARS_MAX = 512
 """Of one regular expression that is written down in an expression: a longer one is a list in disguise."""
@@ -136,4 +145,5 @@ CONTROL_SUBJECT_BYTES_MAX = 64 * 1024
 assert KERNEL_BATCH_MAX >= ASK_JOBS_MAX, "one ask is one kernel call"
 assert BULK_JOBS_MAX <= KERNEL_BATCH_MAX, "one act is one kernel call"
 assert LEASE_S >= 3 * HEARTBEAT_S, "two lost heartbeats must not cost a lease"
+assert DETECTOR_BYTES_MAX < ENVELOPE_BYTES_MAX, "all detectors are one message"
 assert INLINE_BYTES_MAX < BODY_BYTES_DEFAULT < ENVELOPE_BYTES_MAX

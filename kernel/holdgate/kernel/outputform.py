@@ -163,7 +163,7 @@ _ClassOrMore: TypeAlias = Annotated[
     ),
 ]
 Destinations: TypeAlias = Annotated[
-    dict[DestinationName, _ClassOrMore], Field(min_length=1, max_length=limits.DESTINATIONS_MAX)
+    dict[DestinationName, _ClassOrMore], Field(min_length=1, max_length=limits.DESTINATIONS_PER_BUNDLE_MAX)
 ]
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from holdgate.kernel import limits
+from holdgate.kernel import limits, patterns, wire
 from holdgate.kernel.canonical import digest
 from holdgate.kernel.detectors import DetectorSet
 from holdgate.kernel.errors import PolicyInvalid
@@ -99,7 +99,7 @@ def compile_policy(bundles: Sequence[BundleRules], *, snapshot: Digest, default:
     compiled.sort(key=lambda item: (STRICTNESS[item.rule.decision], item.rule.id))
     rules = tuple(item.rule for item in compiled)
     reads = frozenset().union(*(_reads(rule) for rule in rules))
-    return Policy(
+    policy = Policy(
         snapshot=snapshot,
         default=default,
         rules=rules,
@@ -113,6 +113,8 @@ def compile_policy(bundles: Sequence[BundleRules], *, snapshot: Digest, default:
         compiled=tuple(compiled),
         index=Index([rule.match for rule in rules]),
     )
+    _verify_detectors(policy.detector_set)
+    return policy
 
 
 def snapshot_of(bundle_digests: Iterable[str], root_version: int, combining: str = Combining.DENY_OVERRIDES) -> Digest:
@@ -151,19 +153,35 @@ def _verify_unique(bundles: Sequence[BundleRules]) -> None:
 
 def _verify_number(bundles: Sequence[BundleRules]) -> None:
     for what, limit in _LIMITS.items():
-        most = getattr(limits, limit)
-        if sum(len(getattr(bundle, what)) for bundle in bundles) > most:
+        numbers = [(len(getattr(bundle, what)), bundle.name) for bundle in bundles]
+        most, own = getattr(limits, f"{limit}_MAX"), getattr(limits, f"{limit}_PER_BUNDLE_MAX", None)
+        if sum(number for number, _ in numbers) > most:
             raise PolicyInvalid([((), f"more than {most} {what.replace('_', ' ')} in all bundles together")])
+        for number, name in numbers:
+            if own is not None and number > own:
+                raise PolicyInvalid([((name,), f"more than {own} {what.replace('_', ' ')} in one bundle")])
 
 
 _LIMITS = {
-    "rules": "RULES_MAX",
-    "output_rules": "RULES_MAX",
-    "allow_findings": "ALLOW_FINDINGS_MAX",
-    "destinations": "DESTINATIONS_MAX",
-    "detectors": "DETECTORS_MAX",
-    "detector_modes": "DETECTOR_MODES_MAX",
+    "rules": "RULES",
+    "output_rules": "RULES",
+    "allow_findings": "ALLOW_FINDINGS",
+    "destinations": "DESTINATIONS",
+    "detectors": "DETECTORS",
+    "detector_modes": "DETECTOR_MODES",
 }
+
+
+def _verify_detectors(handed_out: DetectorSet) -> None:
+    """All of them fit into one message and, compiled together, into one automaton."""
+    size = len(wire.pack(handed_out.as_dict()))
+    if size > limits.DETECTOR_BYTES_MAX:
+        raise PolicyInvalid([((), f"detectors and fingerprints of all bundles together are {size} bytes, too many")])
+    first = (item.regex if item.anchor is None else item.anchor for item in handed_out.detectors)
+    instructions = sum(patterns.compiled(pattern).programsize for pattern in first)
+    if instructions > limits.DETECTOR_SIZE_MAX:
+        why = f"the detectors of all bundles together are too large once compiled: {instructions}; shorten repeats"
+        raise PolicyInvalid([((), why)])
 
 
 def _reads(rule: Rule) -> frozenset[str]:

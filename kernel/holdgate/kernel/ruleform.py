@@ -252,10 +252,14 @@ class RulesDocument(Form):
     combining: Annotated[str, one_of(tuple(Combining), "way of combining")] = Combining.DENY_OVERRIDES
     rules: Annotated[list[_Rule], Field(max_length=limits.RULES_MAX)] | None = None
     output_rules: Annotated[list[outputform.OutputRule], Field(max_length=limits.RULES_MAX)] | None = None
-    allow_findings: Annotated[list[outputform.AllowFinding], Field(max_length=limits.ALLOW_FINDINGS_MAX)] | None = None
+    allow_findings: (
+        Annotated[list[outputform.AllowFinding], Field(max_length=limits.ALLOW_FINDINGS_PER_BUNDLE_MAX)] | None
+    ) = None
     destinations: outputform.Destinations | None = None
-    detectors: Annotated[list[outputform.Detector], Field(max_length=limits.DETECTORS_MAX)] | None = None
-    detector_modes: Annotated[list[outputform.DetectorMode], Field(max_length=limits.DETECTOR_MODES_MAX)] | None = None
+    detectors: Annotated[list[outputform.Detector], Field(max_length=limits.DETECTORS_PER_BUNDLE_MAX)] | None = None
+    detector_modes: (
+        Annotated[list[outputform.DetectorMode], Field(max_length=limits.DETECTOR_MODES_PER_BUNDLE_MAX)] | None
+    ) = None
 
     @model_validator(mode="after")
     def _has_rules(self) -> RulesDocument:

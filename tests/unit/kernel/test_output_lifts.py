@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from holdgate.kernel import limits
 from holdgate.kernel.dataclass import DataClass, class_found, class_of
 from holdgate.kernel.errors import PolicyInvalid
 from holdgate.kernel.ids import Tenant
@@ -160,9 +162,31 @@ def test_what_is_not_understood_does_not_load(written: dict[str, Any], reason: s
 def test_ids_are_unique_over_bundles_and_detectors_bounded_in_number() -> None:
     with pytest.raises(PolicyInvalid, match="also taken in bundle `one`"):
         of(one={"detectors": [DETECTOR]}, two={"detectors": [DETECTOR]})
-    many = [{**DETECTOR, "id": f"custom.d{number}"} for number in range(150)]
+    many = [{**DETECTOR, "id": f"custom.d{number}"} for number in range(51)]
+    with pytest.raises(PolicyInvalid, match="more than 50 items"):
+        of(one={"detectors": many})
+    sets = {
+        f"b{place}": {"detectors": [{**item, "id": f"{item['id']}.{place}"} for item in many[:50]]}
+        for place in range(5)
+    }
     with pytest.raises(PolicyInvalid, match="more than 200 detectors"):
-        of(one={"detectors": many}, two={"detectors": [{**item, "id": f"{item['id']}x"} for item in many]})
+        of(**sets)
+    del sets["b4"]
+    assert len(of(**sets).detectors) == 200
+    half, other = (parse_rules({"detectors": items}, "one") for items in (many[:26], many[26:]))
+    with pytest.raises(PolicyInvalid, match="more than 50 detectors in one bundle"):
+        compile_policy([replace(half, detectors=half.detectors + other.detectors)], snapshot=SNAPSHOT)
+
+
+def test_all_detectors_fit_into_one_message_and_one_automaton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else no output gate could scan any more, whoever's bundle it was."""
+    written = {"detectors": [{**DETECTOR, "id": f"custom.d{number}"} for number in range(9)]}
+    assert len(of(one=written).detectors) == 9
+    for limit, most, reason in (("DETECTOR_BYTES_MAX", 500, "bytes, too many"), ("DETECTOR_SIZE_MAX", 60, "compiled")):
+        with monkeypatch.context() as patched:
+            patched.setattr(limits, limit, most)
+            with pytest.raises(PolicyInvalid, match=reason):
+                of(one=written)
 
 
 # Detectors' modes ----------------------------------------------------------------------------------------------------
