@@ -6,12 +6,13 @@ import base64
 import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdgate.kernel.canonical import canonical_bytes, parse_json
+from holdgate.kernel.canonical import Json, canonical_bytes, parse_json
 from holdgate.scan import Finding, RedactionIncomplete, Redactor, Scanner, Unscannable
 from holdgate.scan.findings import Category, Severity, View
 from holdgate.scan.inspector import OutputInspector
@@ -23,11 +24,16 @@ REDACTOR = Redactor(b"k" * 32)
 MADE = Secrets(5)
 VALUES = [MADE.github(), MADE.stripe(), MADE.aws_key_id(), MADE.jwt(), MADE.pem(2), MADE.card(), "ada@lovelace.org"]
 
+ENCODED = [base64.b64encode(f"key: {value}".encode()).decode() for value in VALUES[:5]]
+ENCODED += [VALUES[0].encode().hex(), "\u200b".join(VALUES[1]), quote(VALUES[2] + "/&"), json.dumps({"k": VALUES[3]})]
+NAMES = ["password", "tokens", "note", "a"]
+
 PLAIN = st.text(st.characters(codec="utf-8"), max_size=12)
 TEXT = st.one_of(
     PLAIN,
     st.builds(lambda before, value, after: f"{before} {value} {after}", PLAIN, st.sampled_from(VALUES), PLAIN),
-    st.sampled_from(VALUES),
+    st.sampled_from([*VALUES, *NAMES]),
+    st.builds(lambda before, value, after: before + value + after, PLAIN, st.sampled_from(ENCODED), PLAIN),
     st.builds(lambda value: f'{{"token": "{value}", "n": [1]}}', st.sampled_from(VALUES)),
 )
 TAG = re.compile(rb'"?\[redacted:[a-z_]+:[0-9a-f]{16}\](?:~\d)?"?')
@@ -173,6 +179,19 @@ def test_keys_that_become_one_stay_two_where_they_stand() -> None:
     text = json.dumps({VALUES[0]: 1, run: 2, tag: 3, "in": {VALUES[0]: 4}}).encode()
     redacted = json.loads(REDACTOR.redact_json(text, SCANNER.scan_json(text)))
     assert redacted == {f"{tag}~2": 1, f"{tag}~3": 2, tag: 3, "in": {tag: 4}}
+
+
+def test_what_a_redaction_leaves_around_a_tag_is_no_finding() -> None:
+    """And what it does not make harmless is."""
+    for around in (" {}\n", "0x{}'}}", "=={} and more", "token: {};"):
+        value: Json = {
+            "password": around.format(VALUES[0].encode().hex()),
+            "list": {"secrets": [around.format(VALUES[0])]},
+        }
+        redacted = REDACTOR.redact_value(value, SCANNER.scan_value(value))
+        assert SCANNER.scan_value(redacted) == []
+    tag = f"[redacted:secret:{REDACTOR.fingerprint('x')}]"
+    assert SCANNER.scan_value({"password": f"hunter2x9 {tag}"}) != []
 
 
 def test_bytes_are_redacted_as_texts_are() -> None:

@@ -41,7 +41,7 @@ _BLANK = b" \t\r\n(){}[]"
 _SEAM_BYTES = b"\"'`,+&|;\\"
 _FIELD = re.compile(rb"\",\"[^\"\n]{0,80}\":\"|\"\.\"")
 _TOKEN = re.compile(rb"[A-Za-z0-9+/=_.~-]")
-_REST = re.compile(rb"(?=[A-Za-z+/=_.-]{0,80}[0-9])[A-Za-z0-9+/=_.-]{6,}(?=[\"'`\s]|$)")
+_REST = re.compile(rb"(?=[A-Za-z+/=_.-]{0,80}(?:[0-9]|[a-z][A-Z]))[A-Za-z0-9+/=_.-]{6,}(?=[\"'`\s]|$)")
 """A piece that looks like the rest of a token, not like a word."""
 
 

@@ -6,12 +6,14 @@ nothing found in a view is told twice.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 
+from holdgate.scan.confirm import TAG_OPENING
 from holdgate.scan.engine import Engine, Hit, Meter
 from holdgate.scan.errors import ScanIncomplete
 from holdgate.scan.findings import Category, View
@@ -31,6 +33,9 @@ _RANK = {category: rank for rank, category in enumerate(Category)}
 _BY_NAME = ("assigned-", "named-")
 _GENERIC = (*_BY_NAME, "authorization-header", "basic-credentials")
 _NEIGHBOURS = 32
+_TAG = re.compile(rb"\[redacted:[a-z_]{1,24}:[0-9a-f]{16}\]")
+_MEANT = re.compile(rb"(?=[A-Za-z_+/-]{0,80}[0-9])(?=[0-9_+/-]{0,80}[A-Za-z])[A-Za-z0-9_+/-]{6,}")
+"""What is hardly chance in what is left of a value: letters and digits in one word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,9 @@ class Search:
 
     def _hits(self, layer: Layer, meter: Meter) -> Iterator[Hit]:
         yield from self._known(layer.data)
-        yield from (self.engine if layer.textual else self._sure).hits(layer.data, meter)
+        for hit in (self.engine if layer.textual else self._sure).hits(layer.data, meter):
+            if not _is_left_over(hit, layer.data):
+                yield hit
         if layer.textual and not layer.data.isascii():
             for hit in _hidden(layer.data, meter):
                 meter.found()
@@ -89,7 +96,8 @@ class Search:
         """What is in named values and in pieces put together; `sure`: where sure rules found something whole."""
         if (values := named(layer)) is not None:
             for hit in self.engine.hits(values.data, meter):
-                yield Sighting(hit, values.place(hit.start, hit.end))
+                if not _is_left_over(hit, values.data):
+                    yield Sighting(hit, values.place(hit.start, hit.end))
         for joined in self._joiner.hits(layer, sure, meter):
             yield from _pieces(joined)
 
@@ -123,6 +131,13 @@ def strongest(sightings: Iterable[Sighting]) -> list[Sighting]:
             kept.append(each)
             open_ones.append(each)
     return kept
+
+
+def _is_left_over(hit: Hit, data: bytes) -> bool:
+    """Whether a value that is secret by its name alone is what an earlier redaction left around its tags."""
+    if not is_by_name(hit.detector) or TAG_OPENING not in data[hit.start : hit.end]:
+        return False
+    return _MEANT.search(_TAG.sub(b" ", data[hit.start : hit.end])) is None
 
 
 def is_by_name(detector: str) -> bool:
