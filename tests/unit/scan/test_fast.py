@@ -13,13 +13,12 @@ import pytest
 
 from holdgate.scan import EngineFailed
 from holdgate.scan import fast as fast_module
-from holdgate.scan.anchors import cheap_anchor
 from holdgate.scan.engine import PIECE_BYTES, Engine
 from holdgate.scan.examples import made, matching
 from holdgate.scan.fast import FastSet
 from holdgate.scan.findings import Category, Severity
 from holdgate.scan.ruleset import Rule, builtin_rules
-from holdgate.scan.sets import SENTINEL
+from holdgate.scan.sets import SENTINEL, set_anchor
 
 pytest.importorskip("hyperscan", reason="holdgate[fast] is not installed")
 RULES = builtin_rules()
@@ -42,7 +41,7 @@ def _text(chance: random.Random) -> bytes:
     parts: list[bytes] = []
     for rule in chance.sample(RULES, 12):
         parts += [made(template, chance).encode("latin-1", "replace") for template in rule.examples.true[:2]]
-        text = matching(cheap_anchor(rule.anchor or rule.regex), chance).encode("latin-1", "replace")
+        text = matching(set_anchor(rule), chance).encode("latin-1", "replace")
         parts += [text, text.upper(), text[: chance.randrange(len(text))], text[1:], text * 3]
         parts += [chance.randbytes(chance.randrange(24)), b" " * chance.randrange(200)]
     chance.shuffle(parts)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdgate.scan import ScanIncomplete, ScanTimedOut
-from holdgate.scan.engine import PIECE_BYTES, Budget, Engine, Hit, Meter
+from holdgate.scan.engine import GROUP_BYTES, PIECE_BYTES, Budget, Engine, Hit, Meter
 from holdgate.scan.findings import Category, Severity
 from holdgate.scan.ruleset import Rule, builtin_rules
 from holdgate.scan.stream import AHEAD_BYTES, STEP_BYTES, scan_stream
@@ -75,7 +75,7 @@ def test_chunks_may_have_any_size(size: int) -> None:
 def test_what_a_rule_sees_around_its_match_is_in_the_window(shift: int) -> None:
     """A keyword as far off as a rule may ask, with the match where the window moves on."""
     engine = Engine([NEAR])
-    first = (STEP_BYTES - AHEAD_BYTES) // PIECE_BYTES * PIECE_BYTES
+    first = (STEP_BYTES - AHEAD_BYTES) // GROUP_BYTES * GROUP_BYTES
     text = b"." * (first + shift) + b" badge" + b"." * 150 + b" 7654321 " + b"." * 3 * STEP_BYTES
     blocks = [text[begin : begin + STEP_BYTES] for begin in range(0, len(text), STEP_BYTES)]
     found = list(scan_stream(engine, blocks))

@@ -21,14 +21,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from holdgate.kernel.patterns import ANCHOR_BYTES_MAX
-from holdgate.scan.anchors import cheap_anchor
 from holdgate.scan.confirm import CompiledRule, holds
 from holdgate.scan.errors import EngineFailed, ScanIncomplete, ScanTimedOut
 from holdgate.scan.findings import Category, Severity
 from holdgate.scan.ruleset import Rule
-from holdgate.scan.sets import SENTINEL, AnchorSet, PartedSet
+from holdgate.scan.sets import SENTINEL, AnchorSet, PartedSet, set_anchor
 
 PIECE_BYTES = 2048
+GROUP_BYTES = 8 * PIECE_BYTES
+"""Pieces that are looked at before what fired in them is: a rule that fires in neighbours reads them at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Engine:
         self.budget = budget or Budget()
         self._rules = tuple(map(CompiledRule, rules))
         self._sentinel = len(self._rules)
-        anchors = [cheap_anchor(rule.anchor or rule.regex) for rule in rules]
+        anchors = list(map(set_anchor, rules))
         self._set: AnchorSet = PartedSet(rules, anchors)
         if fast:
             from holdgate.scan.fast import fast_set
@@ -128,25 +129,35 @@ class Engine:
 
     def hits_between(self, data: bytes, first: int, last: int, meter: Meter) -> Iterator[Hit]:
         """Confirmed matches that begin from about `first` to before about `last`; `data` is seen around them."""
-        for start in range(first, last, PIECE_BYTES):
-            meter.spend(PIECE_BYTES)
-            for number in self.fired(data, start):
-                yield from self._confirm(self._rules[number], data, start, meter)
+        for start in range(first, last, GROUP_BYTES):
+            ranges: dict[int, list[list[int]]] = {}
+            for piece in range(start, min(start + GROUP_BYTES, last), PIECE_BYTES):
+                meter.spend(PIECE_BYTES)
+                for number in self.fired(data, piece):
+                    found = ranges.setdefault(number, [])
+                    if found and found[-1][1] == piece:
+                        found[-1][1] += PIECE_BYTES
+                    else:
+                        found.append([piece, piece + PIECE_BYTES])
+            for number in sorted(ranges):
+                for begin, end in ranges[number]:
+                    yield from self._confirm(self._rules[number], data, begin, end, meter)
 
     def fired(self, data: bytes, start: int) -> list[int]:
-        """Numbers of the rules whose anchor is in the piece that begins at `start`, in order. EngineFailed."""
+        """Numbers of the rules whose anchor is in the piece that begins at `start`. EngineFailed."""
         # A byte more ahead, for what asks whether a word begins.
         fired = self._set.Match(data[max(0, start - 1) : start + PIECE_BYTES + ANCHOR_BYTES_MAX] + SENTINEL)
         if not fired or self._sentinel not in fired:
             raise EngineFailed
         fired.remove(self._sentinel)
-        return sorted(fired)
+        return fired
 
-    def _confirm(self, compiled: CompiledRule, data: bytes, start: int, meter: Meter) -> Iterator[Hit]:
+    def _confirm(self, compiled: CompiledRule, data: bytes, start: int, last: int, meter: Meter) -> Iterator[Hit]:
+        """Hits of a rule in pieces that it fired in: that begin from `before` bytes ahead of `start` to before `last`."""
         if not compiled.ready:
             compiled.compile()
         rule = compiled.rule
-        position, last = max(0, start - rule.before), min(len(data), start + PIECE_BYTES)
+        position, last = max(0, start - rule.before), min(len(data), last)
         end = min(len(data), last + ANCHOR_BYTES_MAX + rule.max_len)
         # A byte is looked up a hundred times as fast as a pattern.
         if any(data.find(byte, position, end) < 0 for byte in compiled.required):

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 import re2
 
+from holdgate.scan.anchors import cheap_anchor
 from holdgate.scan.confirm import latin1
 from holdgate.scan.errors import EngineFailed, RulesInvalid
 from holdgate.scan.findings import Category
@@ -57,6 +58,16 @@ class PartedSet:
                 found += [numbers[index] for index in fired if index < len(numbers)]
         found.append(self._sentinel)
         return found
+
+
+def set_anchor(rule: Rule) -> str:
+    """What is looked for in place of a rule's anchor: that, cut where its automaton would grow.
+
+    Orders are prose, of words that every text has: what follows them, over a gap, is what tells. They stay whole, in an
+    automaton of their own.
+    """
+    anchor = rule.anchor or rule.regex
+    return anchor if rule.category is Category.UNTRUSTED_INSTRUCTIONS else cheap_anchor(anchor)
 
 
 def re2_set(anchors: Sequence[str]) -> AnchorSet:

@@ -1,7 +1,7 @@
 """Scans a text that comes in chunks, with bounded memory: what is kept is a window, never the whole.
 
 What always holds: the hits are those of the whole text, wherever the chunks begin and end, since the window moves by
-whole pieces and reaches further than any rule looks; offsets are offsets in the whole text.
+whole groups of pieces and reaches further than any rule looks; offsets are offsets in the whole text.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from holdgate.kernel.patterns import ANCHOR_BYTES_MAX, MATCH_BYTES_MAX, NEAR_BYTES_MAX
-from holdgate.scan.engine import PIECE_BYTES, Engine, Hit, Meter
+from holdgate.scan.engine import GROUP_BYTES, PIECE_BYTES, Engine, Hit, Meter
 
-STEP_BYTES = 32 * PIECE_BYTES
+STEP_BYTES = 4 * GROUP_BYTES
 """How far the window moves at a time; it is this long and what rules see on both sides."""
-BEHIND_BYTES = PIECE_BYTES
+BEHIND_BYTES = GROUP_BYTES
 AHEAD_BYTES = 2 * PIECE_BYTES + ANCHOR_BYTES_MAX + MATCH_BYTES_MAX + NEAR_BYTES_MAX
 """Rules look `BEFORE_BYTES_MAX` and `NEAR_BYTES_MAX` back from the piece that they fire in, and this far ahead."""
 
@@ -30,7 +30,7 @@ def scan_stream(engine: Engine, chunks: Iterable[bytes], meter: Meter | None = N
     window, offset, first = b"", 0, 0
     for block in _blocks(chunks, meter):
         window += block
-        last = (len(window) - AHEAD_BYTES) // PIECE_BYTES * PIECE_BYTES
+        last = (len(window) - AHEAD_BYTES) // GROUP_BYTES * GROUP_BYTES
         if last > first:
             yield from _moved(engine.hits_between(window, first, last, meter), offset)
             gone = max(0, last - BEHIND_BYTES)
