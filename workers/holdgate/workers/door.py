@@ -45,6 +45,8 @@ _log = structlog.get_logger("holdgate.worker")
 
 REMEMBERED_MAX = 256
 """Values that are looked for after their runs ended; the oldest make room. Those of a run that goes on never do."""
+SEARCH_S_MAX = 20.0
+"""For one text. 7 MB of JSON took 2 s on a busy machine; a lease is kept for as long as a search may take."""
 HERE_BYTES_MAX = 64 * 1024
 """A pass over so much takes less time than handing it to a thread."""
 UNSCANNABLE = "output_unscannable"
@@ -166,13 +168,15 @@ class Door:
 
 def _search_for(secrets: Iterable[bytes], key: bytes) -> _Search:
     from holdgate.scan import Scanner
+    from holdgate.scan.engine import Budget
     from holdgate.scan.inspector import OutputInspector
     from holdgate.scan.known import KnownSecrets
 
     given = tuple(dict.fromkeys(secrets))
     distinct = tuple(dict.fromkeys((*given, *(piece for secret in given for piece in pieces_of(secret)))))
     longest = FORM_FACTOR * max(map(len, distinct), default=0)
-    return _Search(KnownSecrets(distinct), OutputInspector(Scanner(distinct, rules=()), key), longest)
+    scanner = Scanner(distinct, rules=(), budget=Budget(seconds=SEARCH_S_MAX))
+    return _Search(KnownSecrets(distinct), OutputInspector(scanner, key), longest)
 
 
 def _cleaned(search: _Search, result: RunResult) -> RunResult:

@@ -30,6 +30,7 @@ from holdgate.workers.artifacts import ArtifactBox
 from holdgate.workers.askline import AskLine
 from holdgate.workers.beats import Heart
 from holdgate.workers.cancellation import Cancellation, StopReason
+from holdgate.workers.door import SEARCH_S_MAX
 from holdgate.workers.errors import MalformedDelivery, PermitRefused, Refusal
 from holdgate.workers.execute import Execution, Executors, RunLimits
 from holdgate.workers.handlers import Handler, Handlers
@@ -279,7 +280,7 @@ class Session:
         lease = Lease(identity=identity, stop=stop, renew_until_ms=now_ms)
         run_limits = RunLimits.tightest(permit.constraints, handler, runtime_s=self._limits.max_runtime_s)
         secrets_s = SECRETS_S_MAX if delivery.job.secrets else 0.0
-        around_s = secrets_s + self._executors.stop_s + limits.HEARTBEAT_S
+        around_s = secrets_s + self._executors.stop_s + SEARCH_S_MAX + limits.HEARTBEAT_S
         lease.renew_until_ms += int((run_limits.runtime_s + around_s) * 1000)
         deadline_ms = now_ms + int(run_limits.runtime_s * 1000)
         job = replace(
