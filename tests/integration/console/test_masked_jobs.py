@@ -18,6 +18,8 @@ FORM: dict[str, Any] = {
     "labels": {"env": "prod", "token": GITHUB},
     "prompt": f"use {GITHUB}",
     "payload": {"auth": GITHUB},
+    "risk_tags": [GITHUB],
+    "concurrency_key": GITHUB,
 }
 
 
@@ -46,7 +48,7 @@ async def test_no_page_shows_a_secret_by_itself(api: ApiWorld, who: str) -> None
         page = await browser.get(path)
         assert (page.status_code, GITHUB in page.text) == (200, False), path
     shown = (await browser.get(f"/jobs/{held}")).text
-    assert ("[redacted:secret:" in shown, "2 secrets in prompt and labels are masked" in shown) == (True, True)
+    assert ("[redacted:secret:" in shown, "4 secrets in prompt and labels are masked" in shown) == (True, True)
     assert ("Show as it was sent" in shown) == (who != "auditor")
 
 
@@ -85,6 +87,35 @@ async def test_programs_ask_for_it_masked_or_as_it_was_sent(api: ApiWorld) -> No
     plain = (await client.get(path)).json()
     assert (plain["labels"]["token"], plain["prompt"], "masked" in plain) == (GITHUB, f"use {GITHUB}", False)
     masked = (await client.get(path, params={"masked": "true"})).json()
-    assert (masked["masked"], GITHUB in str(masked), masked["labels"]["env"]) == (2, False, "prod")
+    assert (masked["masked"], GITHUB in str(masked), masked["labels"]["env"]) == (4, False, "prod")
     wrong = await client.get(path, params={"masked": "yes"})
     assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid_input")
+
+
+async def test_what_the_gate_said_of_an_output_is_on_the_page_of_its_job(
+    api: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Class, marks, what a detector in shadow found, what was let through by name; in the API and its stream, too."""
+    told = {
+        "verdict": "allow",
+        "reason": "nothing against it",
+        "data_class": "confidential",
+        "marks": ["untrusted_instructions"],
+        "shadow": {"custom.code": 3},
+        "allowed_by": ["known-example"],
+        "findings": [],
+        "findings_total": 4,
+    }
+
+    async def verdict(*_: Any) -> dict[str, Any]:
+        return told
+
+    monkeypatch.setattr(type(api.deps.jobs), "verdict", verdict)
+    denied = (await api.submit(topic="job.exec.shell")).json()["job_id"]
+    page = (await (await signed_in(api, "operator")).get(f"/jobs/{denied}")).text
+    for text in ("untrusted instructions", "confidential", "custom.code", "known-example", "nothing against it"):
+        assert text in page
+    shown = (await api.client("operator").get(f"/api/v1/jobs/{denied}")).json()["output"]
+    assert (shown["marks"], shown["data_class"], shown["findings_total"]) == (told["marks"], "confidential", 4)
+    stream = (await api.client("operator").get(f"/api/v1/jobs/{denied}/events")).text
+    assert '"marks":["untrusted_instructions"]' in stream
