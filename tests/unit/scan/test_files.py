@@ -254,12 +254,12 @@ def many() -> bytes:
 
 
 BOMBS: list[tuple[str, Callable[[], bytes]]] = [
-    ("deflated zeros", lambda: gzip.compress(bytes(64 * 1024 * 1024), 9)),
-    ("zip of zeros", lambda: zipped(a=bytes(32 * 1024 * 1024))),
+    ("deflated zeros", lambda: gzip.compress(bytes(24 * 1024 * 1024))),
+    ("zip of zeros", lambda: zipped(a=bytes(24 * 1024 * 1024))),
     ("many members of a tar", lambda: many()),
     ("many members", lambda: zipped(**{f"m{number}": "" for number in range(MEMBERS_MAX + 1)})),
     ("too deep", lambda: deep(DEPTH_MAX + 1)),
-    ("bzip2 of one letter", lambda: bz2.compress(b"a" * (32 * 1024 * 1024))),
+    ("bzip2 of one letter", lambda: bz2.compress(b"a" * (24 * 1024 * 1024))),
 ]
 
 
@@ -277,7 +277,7 @@ def test_what_large_archives_unpack_to_has_an_absolute_bound(monkeypatch: pytest
         found("x", archive)
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: zipped(a=data)])
+@pytest.mark.parametrize("pack", [gzip.compress, lambda data: zipped(a=data)])
 def test_a_bomb_takes_no_more_memory_than_its_bound(pack: Callable[[bytes], bytes]) -> None:
     bomb = pack(bytes(48 * 1024 * 1024))
     tracemalloc.start()
