@@ -110,6 +110,7 @@ def test_an_altered_export_does_not_open(here: Path) -> None:
         {"SEALED": base64.b64encode(turned).decode()},
         {"SEALED": base64.b64encode(turned).decode(), "DIGEST": digest_bytes(turned)},
         {"SEALED": "no base64!"},
+        {"DIGEST": "sha256:" + "0" * 64},
         {"COMMITMENT": "sha256:" + "0" * 64},
         {"JOB_ID": "job_2"},
         {"job_id": "job_2"},
