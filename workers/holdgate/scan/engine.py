@@ -27,8 +27,8 @@ from holdgate.scan.findings import Category, Severity
 from holdgate.scan.ruleset import Rule
 from holdgate.scan.sets import SENTINEL, AnchorSet, PartedSet, set_anchor
 
-PIECE_BYTES = 2048
-GROUP_BYTES = 8 * PIECE_BYTES
+PIECE_BYTES = 4096
+GROUP_BYTES = 4 * PIECE_BYTES
 """Pieces that are looked at before what fired in them is: a rule that fires in neighbours reads them at once."""
 
 
@@ -153,7 +153,7 @@ class Engine:
         return fired
 
     def _confirm(self, compiled: CompiledRule, data: bytes, start: int, last: int, meter: Meter) -> Iterator[Hit]:
-        """Hits of a rule in pieces that it fired in: that begin from `before` bytes ahead of `start` to before `last`."""
+        """Hits of a rule that begin from `before` bytes ahead of `start` to before `last`: the pieces it fired in."""
         if not compiled.ready:
             compiled.compile()
         rule = compiled.rule

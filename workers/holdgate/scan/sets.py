@@ -45,17 +45,19 @@ class PartedSet:
             kinds.setdefault(_kind(rule, anchor), []).append(number)
         numbered: list[list[int]] = list(kinds.values()) or [[]]
         self._sentinel = len(anchors)
-        self._parts = [(re2_set([anchors[number] for number in numbers]), numbers) for numbers in numbered]
+        self._parts = [
+            (re2_set([anchors[number] for number in numbers]).Match, len(numbers), numbers) for numbers in numbered
+        ]
 
     def Match(self, text: bytes) -> list[int]:  # noqa: N802  the name that RE2 gives it
         """Which anchors are in `text`, and the sentinel when each set found it."""
         found: list[int] = []
-        for part, numbers in self._parts:
-            fired = part.Match(text)
-            if not fired or len(numbers) not in fired:
+        for match, sentinel, numbers in self._parts:
+            fired = match(text)
+            if not fired or sentinel not in fired:
                 return []
             if len(fired) > 1:
-                found += [numbers[index] for index in fired if index < len(numbers)]
+                found += [numbers[index] for index in fired if index != sentinel]
         found.append(self._sentinel)
         return found
 
@@ -82,7 +84,7 @@ def re2_set(anchors: Sequence[str]) -> AnchorSet:
     found.Compile()
     if found.Match(SENTINEL) != [len(anchors)]:
         raise EngineFailed("the pattern engine does not find its own sentinel")
-    return cast("AnchorSet", found)
+    return cast("AnchorSet", found._set)  # without the wrapper, which only turns texts into bytes
 
 
 def _kind(rule: Rule, anchor: str) -> str:
