@@ -19,7 +19,7 @@ from holdgate.kernel.canonical import digest_bytes, parse_json
 from holdgate.kernel.errors import FormInvalid, InvalidInput
 from holdgate.kernel.evaluate import evaluate
 from holdgate.kernel.ids import ActorId, JobId, Tenant
-from holdgate.kernel.jobform import Facts, Identity, parse_form, split_facts
+from holdgate.kernel.jobform import Facts, Identity, parse_form, split_facts, texts_of
 from holdgate.kernel.policy import Policy, compile_policy, snapshot_of
 from holdgate.kernel.records import Decision, Job, Phase
 
@@ -44,8 +44,8 @@ class Present(Protocol):
         ...
 
 
-Measure: TypeAlias = Callable[[str | None, bytes], Present]
-"""Scans prompt and payload."""
+Measure: TypeAlias = Callable[[bytes | None, str], Present]
+"""Scans what a submitter writes: `jobform.texts_of`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ def simulate(
 ) -> Iterator[Line]:
     """What `policy` decides about each line of `facts` (JSON lines), at `now_ms` where the line does not say when.
 
-    `measure(prompt, payload)` says what a scan finds in them. A line is the form of `POST /jobs`, with
-    `job_id`, `tenant`, `actor`, `actor_type`, `principals` and `now` if wanted, flat or with `meta`.
+    `measure` says what a scan finds in all that a submitter writes, as the api does. A line is the form of
+    `POST /jobs`, with `job_id`, `tenant`, `actor`, `actor_type`, `principals` and `now` if wanted, flat or with `meta`.
     """
     for number, line in enumerate(_lines(facts), start=1):
         try:
@@ -131,7 +131,7 @@ def job_of_facts(value: Mapping[str, Any], number: int, now_ms: int, measure: Me
     facts = split_facts(value)
     at_ms = now_ms if facts.now_ms is None else facts.now_ms
     form = parse_form(facts.form, now_ms=at_ms)
-    measured = measure(form.prompt, form.payload)
+    measured = measure(*texts_of(form))
     job = form.job(
         identity=_identity(facts),
         job_id=JobId(facts.job_id or f"line-{number}"),

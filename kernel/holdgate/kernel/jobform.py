@@ -406,3 +406,17 @@ _FACT_PARSERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 FORM_FIELDS = frozenset(_PARSERS)
 FACTS_FIELDS = frozenset(_FACT_PARSERS)
+
+
+def texts_of(form: JobForm | Job) -> tuple[bytes | None, str]:
+    """All that a submitter writes into a job, to be scanned: the payload where there is one, the rest as one text."""
+    around = [
+        form.topic,
+        *(f"{name}: {value}" for name, value in form.labels.items()),
+        *form.risk_tags,
+        *form.requires,
+        form.capability or "",
+        form.concurrency_key or "",
+        form.prompt or "",
+    ]
+    return None if form.payload == NULL_PAYLOAD else form.payload, "\n".join(around)

@@ -48,7 +48,7 @@ async def test_no_page_shows_a_secret_by_itself(api: ApiWorld, who: str) -> None
         page = await browser.get(path)
         assert (page.status_code, GITHUB in page.text) == (200, False), path
     shown = (await browser.get(f"/jobs/{held}")).text
-    assert ("[redacted:secret:" in shown, "4 secrets in prompt and labels are masked" in shown) == (True, True)
+    assert ("[redacted:secret:" in shown, "4 secrets in what was submitted are masked" in shown) == (True, True)
     assert ("Show as it was sent" in shown) == (who != "auditor")
 
 

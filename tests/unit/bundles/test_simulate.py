@@ -44,7 +44,7 @@ def run(*lines: bytes | dict[str, Any], explain: bool = False) -> list[Line]:
     facts = b"\n".join(line if isinstance(line, bytes) else canonical_bytes(line) for line in lines)
     policy = load_policy([("rules.yaml", RULES)])
     found = simulate(
-        policy, facts, now_ms=NOW_MS, measure=lambda prompt, _: Measured("hunter2" in (prompt or "")), explain=explain
+        policy, facts, now_ms=NOW_MS, measure=lambda _, texts: Measured("hunter2" in texts), explain=explain
     )
     return list(found)
 
@@ -79,6 +79,7 @@ def test_the_situation_of_a_line_counts() -> None:
 
 def test_secrets_are_measured_and_not_claimed() -> None:
     assert verdicts({"topic": "job.demo.read", "prompt": "use hunter2"}) == [Verdict.DENY]
+    assert verdicts({"topic": "job.demo.read", "labels": {"note": "hunter2"}}) == [Verdict.DENY]
     (line,) = run({"topic": "job.demo.read", "prompt": "hunter2", "secrets_present": False})
     assert line.error is not None
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 
-from holdgate.kernel.jobform import JobForm
+from holdgate.kernel.jobform import JobForm, texts_of
 from holdgate.kernel.records import Job
 from holdgate.scan import Present
 from holdgate.scheduler.api.calls import Call
 from holdgate.scheduler.errors import NotFound, PlatformSecretInPayload
-from holdgate.scheduler.gates.measure import texts_of
 
 
 async def measured(call: Call, form: JobForm | Job) -> Present:

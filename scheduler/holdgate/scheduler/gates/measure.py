@@ -12,8 +12,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from holdgate.kernel.jobform import NULL_PAYLOAD, JobForm
-from holdgate.kernel.records import Job
 from holdgate.scan import Category, Present, ScanError, Scanner
 from holdgate.scan.known import KnownDigests, KnownSecrets
 from holdgate.scheduler.gates.metrics import PLATFORM_SECRETS_REFUSED
@@ -65,17 +63,3 @@ class Measure:
             return any(next(iter(each.hits(data)), None) is not None for each in self._credentials)
         except ScanError:
             return True
-
-
-def texts_of(form: JobForm | Job) -> _Texts:
-    """All that a submitter writes into a job: the payload where there is one, the rest as one text, for speed."""
-    around = [
-        form.topic,
-        *(f"{name}: {value}" for name, value in form.labels.items()),
-        *form.risk_tags,
-        *form.requires,
-        form.capability or "",
-        form.concurrency_key or "",
-    ]
-    around.append(form.prompt or "")
-    return None if form.payload == NULL_PAYLOAD else form.payload, "\n".join(around)

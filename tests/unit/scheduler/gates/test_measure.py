@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from holdgate.kernel.canonical import canonical_bytes
-from holdgate.kernel.jobform import JobForm, parse_form
+from holdgate.kernel.jobform import JobForm, parse_form, texts_of
 from holdgate.scan import Present, ScanError, Scanner, ScanTimedOut
 from holdgate.scan.known import KnownDigests, KnownSecrets
-from holdgate.scheduler.gates.measure import INLINE_CHARS_MAX, Measure, texts_of
+from holdgate.scheduler.gates.measure import INLINE_CHARS_MAX, Measure
 from holdgate.scheduler.identity.keys import KEY_REST, key_sha256
 from support.secrets import ALNUM, URLSAFE, Secrets
 
