@@ -69,13 +69,14 @@ def test_hits_come_by_place_and_name_known_detectors() -> None:
     assert {hit.detector for hit in hits} <= set(HIDDEN_DETECTORS)
 
 
-@pytest.mark.parametrize("shift", [-20, -8, -1, 0, 1])
+@pytest.mark.parametrize("shift", [-20, -8, -1, 0, 1, 40])
 def test_hidden_text_over_the_border_of_two_slices_is_found(shift: int) -> None:
     """Wherever the border cuts it."""
     text = "é" * (_SLICE + shift) + TAGS + "é" * 50
     hits = list(hidden_hits(text))
     assert min(hit.start for hit in hits) == _SLICE + shift
     assert max(hit.end for hit in hits) == _SLICE + shift + len(TAGS)
+    assert len(hits) == len(set(hits))
 
 
 def test_a_line_of_direction_is_judged_whole() -> None:

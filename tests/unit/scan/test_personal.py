@@ -85,11 +85,11 @@ def test_check_digits_are_those_that_another_library_computes(name: str, other: 
     """Of random numbers of the form, both take the same; where ours differs it is written down why."""
     is_valid: Any = import_module(f"stdnum.{other}").is_valid
     taken = 0
-    for number in _numbers(pattern, name, 600):
+    for number in _numbers(pattern, name, 250):
         ours, theirs = VALIDATORS[name](number), is_valid(number)
         taken += ours
         assert ours == theirs or (ours and name in STRICTER), number
-    assert taken, "of 600 numbers none was valid"
+    assert taken, "none of the numbers was valid"
 
 
 @pytest.mark.parametrize("name", ["gb_nino", "au_medicare", "sg_nric", "us_itin", "travel_document", "phone"])
@@ -115,7 +115,7 @@ def test_a_validator_never_raises_on_what_its_rule_lets_through(rule: Rule) -> N
     """Whatever letters and digits the pattern allows: an error would end the scan of the whole text."""
     chance = random.Random(rule.id)
     engine = Engine([replace(rule, keywords=(), context=None, unless=None)])
-    for text in (matching(rule.regex, chance) for _ in range(60)):
+    for text in (matching(rule.regex, chance) for _ in range(20)):
         assert all(0 <= hit.start < hit.end <= len(text) for hit in engine.hits(text.encode("latin-1")))
 
 
@@ -127,21 +127,20 @@ def test_rules_of_personal_data_find_their_examples_and_leave_the_others(rule: R
     def is_found(text: str) -> bool:
         return any(True for _ in engine.hits(text.encode("latin-1")))
 
-    for seed in range(2):
-        for template in rule.examples.true:
-            for before in ("", "x " * 1015):
-                text = before + made(template, random.Random(seed))
-                assert is_found(text), text
-        for template in rule.examples.false:
-            text = made(template, random.Random(seed))
-            assert not is_found(text), text
+    for template in rule.examples.true:
+        text = made(template, random.Random(1))
+        assert is_found(text), text
+        assert is_found("x " * 1015 + text), text
+    for template in rule.examples.false:
+        text = made(template, random.Random(1))
+        assert not is_found(text), text
 
 
 @pytest.mark.parametrize("name", sorted(PERSONAL_VALIDATORS))
 def test_a_validator_takes_any_text(name: str) -> None:
     """Rules of a bundle may call it with patterns of their own."""
     chance = random.Random(name)
-    for size in range(30):
+    for size in range(0, 30, 3):
         for alphabet in ("0123456789", "0123456789ABCXYZ-. ", "aé\u0661²<@:[]+"):
             assert VALIDATORS[name]("".join(chance.choices(alphabet, k=size))) in (True, False)
 
@@ -183,6 +182,47 @@ def test_numbers_that_everybody_tries_first_are_found(digit: str) -> None:
     assert [(found.detector, found.path) for found in SCANNER.scan_value(value)] == [
         ("card-number", "/payment/cardNumber")
     ]
+
+
+NOBODYS = {
+    "ip_address": ("8.8.8.8", "93.184.216.0", "93.184.216.255", "10.1.2.3", "203.0.113.9", "2001:db8::1", "4.18.0.25"),
+    "us_ssn": ("078-05-1120", "219-09-9999", "666-12-3456", "900-12-3456", "123-00-4567", "123-45-0000"),
+    "birth_date": ("1990-02-30", "31/04/1990", "1990-13-01", "Feb 30, 1990", "1890-01-01"),
+    "iban": ("DE89370400440532013001", "DE8937040044053201300", "ZZ89370400440532013000"),
+    "email": ("git@github.com", "logo@2x.png", "a..b@example.org"),
+    "document_number": ("AB12345", "111111111"),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in NOBODYS.items() for value in values])
+def test_what_is_nobodys_is_not_taken(name: str, value: str) -> None:
+    """Numbers that were never given, that stand in manuals, that belong to networks; days that there are not."""
+    assert not VALIDATORS[name](value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ip_address", "93.184.216.34"),
+        ("ip_address", "2606:2800:220:1:248:1893:25c8:1946"),
+        ("us_ssn", "536-22-8726"),
+        ("birth_date", "29.02.2000"),
+        ("birth_date", "May 3, 1990"),
+        ("birth_date", "3 May 90"),
+        ("birth_date", "12/31/1990"),
+        ("iban", "DE89 3704 0044 0532 0130 00"),
+        ("document_number", "C01X00T478"),
+    ],
+)
+def test_what_may_be_somebodys_is_taken(name: str, value: str) -> None:
+    """The other side of the same."""
+    assert VALIDATORS[name](value)
+
+
+def test_an_id_beside_a_word_for_cards_is_none() -> None:
+    """What the number is called counts more than what stands near by."""
+    number = made(r"%{@valid card 4\d{15}}", random.Random(6))
+    assert SCANNER.scan_raw(f'credit {{"order": "{number}"}}') == []
 
 
 def test_plans_of_phone_numbers_are_not_loaded_before_a_candidate_comes() -> None:

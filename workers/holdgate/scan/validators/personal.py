@@ -99,7 +99,7 @@ def _ip_address(value: str) -> bool:
         address = ipaddress.ip_address(value)
     except ValueError:
         return False
-    if not address.is_global or address.is_multicast:
+    if not address.is_global:
         return False
     if isinstance(address, ipaddress.IPv6Address):
         return address.ipv4_mapped is None
