@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -113,6 +113,7 @@ def unbounded(pattern: str) -> bool:
     return any(code in _RE._REPEATCODES and arguments[1] is _UNBOUNDED for code, arguments in walk(parsed(pattern)))
 
 
+@lru_cache(maxsize=16)  # each check of a pattern reads it again; a tree is never changed
 def parsed(pattern: str) -> Any:
     """The tree of `pattern`; `re.error` when `re` refuses it or doubts how it is meant."""
     with warnings.catch_warnings():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from random import Random
 
 import pytest
@@ -73,6 +74,13 @@ NOT_SECRET = [
     "getSecretValueCommandInput",
     "the token: string that the parser returns",
     "tokenizer.json: 2024-01-01 model-v1.2.3",
+    "keyVaultSecrets: cmp2-prod-1208358310",
+    '"password": "Passwort",',
+    "login(password=default_password)",
+    "password = rows[0]",
+    "password: /run/secrets/password",
+    "postgres://postgres:postgres@localhost:5432/db",
+    "meraki commit: 9fceb02d0ae598e95dc970b74767f19372d61af8",
 ]
 
 
@@ -116,6 +124,21 @@ def test_a_named_value_is_found_in_each_syntax(syntax: str) -> None:
     text = syntax.replace("NAME", "TWILIO_AUTH_TOKEN").replace("name", "twilioAuthToken").format(value)
     found = [hit for hit in ENGINE.hits(text.encode()) if hit.detector == "twilio-auth-token"]
     assert [text[hit.start : hit.end] for hit in found] == [value]
+
+
+@pytest.mark.parametrize("name", ["myTwilioAuthToken", "MY_TWILIO_TOKEN", "app.twilio.token", "twilio: {auth_token"])
+def test_a_vendor_is_read_where_a_word_begins(name: str) -> None:
+    """Behind a sign, as a capital within a name, as the section that the name stands in."""
+    assert "twilio-auth-token" in detected(f'{name} = "{S.chars("0123456789abcdef", 32)}"')
+
+
+def test_what_a_vendor_publishes_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An example that is in every text opens nothing; its neighbour may."""
+    shown, other = (made("AI%{za[A-Za-z0-9]{35}}", Random(seed)) for seed in (1, 2))
+    digest = hashlib.sha256(shown.encode()).hexdigest()[:16]
+    monkeypatch.setattr("holdgate.scan.validators.published._PUBLISHED", frozenset({digest}))
+    assert detected(f"the key {shown} is") == set()
+    assert detected(f"the key {other} is") == {"gcp-api-key"}
 
 
 @pytest.mark.parametrize("name", ["SetSysctl", "rookTable", "ReactNativeCameraKit"])
