@@ -19,6 +19,7 @@ from holdgate.scan.ruleset import Rule, builtin_rules, latin1_options, parse_rul
 from support.secrets import ALNUM, Secrets
 
 MADE = Secrets(9)
+SCANNER = Scanner()
 
 
 class StarvedSet:
@@ -57,6 +58,30 @@ def test_an_engine_that_finds_a_rule_and_not_the_sentinel_failed() -> None:
         list(engine.hits(b"clean"))
 
 
+def test_one_set_of_several_that_did_not_run_is_an_engine_that_failed() -> None:
+    """Anchors are in sets by kind; each must answer."""
+    found = PartedSet(builtin_rules(), [set_anchor(rule) for rule in builtin_rules()])
+    assert len(found._parts) > 3
+    for number, (_, sentinel, numbers) in enumerate(found._parts):
+        parts = list(found._parts)
+        parts[number] = (StarvedSet().Match, sentinel, numbers)
+        engine = Engine(builtin_rules())
+        engine._set = PartedSet([], [])
+        engine._set._parts, engine._set._sentinel = parts, len(builtin_rules())
+        with pytest.raises(EngineFailed):
+            list(engine.hits(b"clean"))
+
+
+def test_a_text_of_chance_does_not_slow_a_new_engine() -> None:
+    """Base64 that it has not seen: one automaton of all anchors would meet a new state a byte, 20 times as slow."""
+    text = base64.b64encode(MADE.random.randbytes(180_000))
+    engine = Engine(builtin_rules())
+    started = time.process_time()
+    for start in range(0, len(text), PIECE_BYTES):
+        engine.fired(text, start)
+    assert time.process_time() - started < 0.6
+
+
 def test_a_text_that_holds_the_sentinel_does_not_pass_for_an_engine_that_ran() -> None:
     """It is the engine's answer that counts, not the text."""
     engine = Engine(builtin_rules())
@@ -70,7 +95,7 @@ def test_a_secret_on_the_border_of_two_pieces_is_found_once(offset: int) -> None
     """Wherever the border cuts it."""
     secret = MADE.github()
     before = " " * (PIECE_BYTES + offset)
-    assert [(f.start, f.end) for f in Scanner().scan(before + secret + " ")] == [(len(before), len(before) + 40)]
+    assert [(f.start, f.end) for f in SCANNER.scan(before + secret + " ")] == [(len(before), len(before) + 40)]
 
 
 @pytest.mark.parametrize(

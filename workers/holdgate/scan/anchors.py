@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from holdgate.kernel.patterns import parsed
@@ -52,6 +53,7 @@ class _Unknown(Exception):
     """A construct that is not rewritten."""
 
 
+@cache
 def cheap_anchor(pattern: str) -> str:
     """`pattern`, cut where its automaton would grow; `pattern` itself where it cannot be read or cut.
 
