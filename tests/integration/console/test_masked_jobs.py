@@ -52,6 +52,16 @@ async def test_no_page_shows_a_secret_by_itself(api: ApiWorld, who: str) -> None
     assert ("Show as it was sent" in shown) == (who != "auditor")
 
 
+async def test_pages_name_the_secrets_that_a_job_asks_for(api: ApiWorld) -> None:
+    """Their names are no secrets, whatever they are called."""
+    job_id = await submitted(api, secrets=["db-password", "api.key"])
+    browser = await signed_in(api, "approver")
+    for path in (f"/jobs/{job_id}", f"/approvals/{job_id}"):
+        page = (await browser.get(path)).text
+        assert "Secrets asked for" in page
+        assert ("db-password" in page, "api.key" in page) == (True, True), path
+
+
 @pytest.mark.parametrize("who", ["approver", "operator", "agent"])
 async def test_who_asks_on_the_job_s_page_is_on_record(api: ApiWorld, who: str) -> None:
     job_id = await submitted(api)

@@ -15,6 +15,7 @@ _HIDDEN: dict[str, Any] = {
     "capability": None,
     "risk_tags": [],
     "requires": [],
+    "secrets": [],
     "concurrency_key": None,
     "labels": {},
     "prompt": None,

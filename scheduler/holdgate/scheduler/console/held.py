@@ -16,7 +16,7 @@ from holdgate.scheduler.words.durations import is_urgent, time_left
 from holdgate.scheduler.words.needs import PENDING
 
 RAW_CHARS_MAX = 50_000
-AROUND = ("topic", "capability", "risk_tags", "requires", "concurrency_key")
+AROUND = ("topic", "capability", "risk_tags", "requires", "secrets", "concurrency_key")
 """Short texts of a job that are its submitter's words, as the masked view names them."""
 ENDED: Mapping[str, str] = {
     "released": "It is released",

@@ -83,5 +83,6 @@ def around_of(job: Job) -> dict[str, Json]:
         "capability": job.capability,
         "risk_tags": list(job.risk_tags),
         "requires": list(job.requires),
+        "secrets": list(job.secrets),
         "concurrency_key": job.concurrency_key,
     }

@@ -37,6 +37,7 @@ APPROVAL_FACTS_COMPONENTS: dict[str, Schema] = {
                         "capability": nullable(text()),
                         "risk_tags": TEXTS,
                         "requires": TEXTS,
+                        "secrets": TEXTS,
                         "concurrency_key": nullable(text()),
                         "labels": ANY,
                         "payload": ANY,

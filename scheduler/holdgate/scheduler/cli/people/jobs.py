@@ -182,6 +182,7 @@ def _facts(job: JobInfo, timeline: Sequence[Mapping[str, Any]]) -> list[tuple[st
         ("labels", "\n".join(f"{name}={value}" for name, value in job.labels.items())),
         ("capability", more.get("capability")),
         ("risk tags", ", ".join(more.get("risk_tags") or [])),
+        ("secrets", ", ".join(job.secrets)),
         ("prompt", job.prompt),
         ("masked", _masked_text(job)),
         ("attempt", job.attempt),
