@@ -53,6 +53,8 @@ def test_numbers_are_looked_at_and_go_whole() -> None:
     card = MADE.card()
     [finding] = SCANNER.scan_json(b'{"card": %s}' % card.encode())
     assert (finding.category, finding.path, finding.start, finding.end) == (Category.PII, "/card", 0, len(card))
+    [below] = SCANNER.scan_json(b'{"card": -%s}' % card.encode())
+    assert (below.start, below.end) == (0, len(card) + 1)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-32-le", "utf-32-be"])
