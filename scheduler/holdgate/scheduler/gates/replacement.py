@@ -15,6 +15,7 @@ from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.ids import LeaseToken, Tenant
 from holdgate.kernel.rules import OutputVerdict
+from holdgate.scan.errors import ScanError
 from holdgate.scan.output import Output
 from holdgate.scheduler.errors import QuarantineNotFound, ReplacementRefused
 from holdgate.scheduler.gates.output.inspecting import POISON_DELIVERIES, Decided, Inspected, Inspecting, Item
@@ -43,13 +44,13 @@ class ReplacementCheck:
         self._clock = clock
 
     async def verify(self, tenant: Tenant, item: QuarantineItem, replacement: Replacement) -> dict[str, Any]:
-        """The verdict on it, as a result's record has it. ReplacementRefused; KernelUnavailable, ScanError."""
+        """The verdict on it, as a result's record has it. ReplacementRefused; Unavailable: nothing is known of it."""
         looked = await self._inspecting.large(await self._as_output(tenant, item, replacement))
         if not isinstance(looked, Inspected):
-            raise looked
+            raise _refusal(looked)
         (decided,) = await self._inspecting.decide([looked])
         if isinstance(decided, HoldgateError):
-            raise decided
+            raise _refusal(decided)
         if decided.decision.verdict is not OutputVerdict.ALLOW:
             raise ReplacementRefused(_why(decided))
         return verdict_record(decided, OutputVerdict.ALLOW, decided.decision.reason, self._clock.now_ms())
@@ -71,6 +72,11 @@ class ReplacementCheck:
             ended_ms=0,
         )
         return _AsOutput(cast(Msg, None), message, facts)
+
+
+def _refusal(error: HoldgateError) -> HoldgateError:
+    """What could not be searched is not let through; whose fault that is changes nothing."""
+    return ReplacementRefused(f"it could not be searched: {error}") if isinstance(error, ScanError) else error
 
 
 def _why(decided: Decided) -> str:
