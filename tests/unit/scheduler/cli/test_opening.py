@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from nacl.public import PrivateKey
 from typer.testing import CliRunner, Result
 
 from holdgate.bundles.keys import generate_quarantine
+from holdgate.client.models import Quarantined, SealedReplacement
 from holdgate.kernel.canonical import digest_bytes
 from holdgate.kernel.errors import InvalidInput
 from holdgate.scan.output import Artifact, Output
+from holdgate.scheduler.cli.people import quarantine
+from holdgate.scheduler.cli.people.output import Out
 from holdgate.scheduler.cli.people.quarantine import app
 from holdgate.scheduler.cli.people.sealedfiles import opened_text, plain_name, write_new
 from holdgate.scheduler.gates.sealing import Sealer, commitment_of
@@ -159,3 +163,36 @@ def test_a_file_never_takes_the_place_of_another(here: Path) -> None:
 )
 def test_names_of_a_workers_files_are_made_plain(name: str, expected: str) -> None:
     assert plain_name(name) == expected
+
+
+class Shown:
+    """A session whose API has one replacement, and a terminal that is a text."""
+
+    def __init__(self) -> None:
+        self.out = Out(as_json=False)
+        self.client = self
+        self.quarantine = self
+
+    def show_replacement(self, job_id: str) -> SealedReplacement:
+        """What is proposed."""
+        return SealedReplacement(
+            job_id=job_id, digest="sha256:1", proposed_by="ada", value={"note": "by\x1b[2J hand"}, logs=("a line",)
+        )
+
+
+def test_who_votes_for_what_is_proposed_is_shown_it_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """And a script says the digest of what it has looked at."""
+    session: Any = Shown()
+    assert quarantine._proposed(session, "job_1", False, None) == "sha256:1"
+    shown = capsys.readouterr().out
+    for text in ("ada", "by\\u001b[2J hand", "a line"):
+        assert text in shown
+    assert quarantine._proposed(session, "job_1", True, "sha256:2") == "sha256:2"
+    with pytest.raises(InvalidInput, match="--replacement"):
+        quarantine._proposed(session, "job_1", True, None)
+
+
+@pytest.mark.parametrize(("left", "expected"), [(timedelta(days=9, hours=1), "9 d"), (timedelta(hours=5), "(!)")])
+def test_the_last_days_of_a_sealed_output_stand_out(left: timedelta, expected: str) -> None:
+    item = Quarantined(job_id="job_1", status="sealed", expires_at=datetime.now(UTC) + left)
+    assert expected in str(quarantine._left(item))
