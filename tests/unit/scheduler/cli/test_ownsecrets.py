@@ -1,0 +1,76 @@
+"""What a process that scans knows of the platform's own secrets."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdgate.kernel.clock import SystemClock
+from holdgate.scheduler.cli.ownsecrets import own_secrets
+from holdgate.scheduler.errors import Misconfigured
+from holdgate.scheduler.settings import ApiSettings, OutputGateSettings
+from holdgate.scheduler.up.provision import Provisioned, provision
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Provisioned:
+    """A directory as `holdgate up` makes it."""
+    return provision(tmp_path_factory.mktemp("home"), SystemClock())
+
+
+def api(made: Provisioned, **more: Any) -> ApiSettings:
+    home = made.home
+    return ApiSettings(
+        root_file=home.root_file, root_pins=made.root_pins, key_file=home.key_file("api"),
+        api_keys_file=home.api_keys_file, **more,
+    )  # fmt: skip
+
+
+def private(folder: Path, text: str) -> Path:
+    """A file that only its owner may read."""
+    file = folder / "secret"
+    file.write_text(text)
+    file.chmod(0o600)
+    return file
+
+
+def test_passwords_keys_and_what_the_operator_names_are_known_each_once(made: Provisioned) -> None:
+    home = made.home
+    known = own_secrets(
+        api(
+            made,
+            nats_password_file=home.password_file("api"),
+            redis_password_file=home.password_file("redis"),
+            quarantine_key_file=home.key_file("quarantine"),
+            known_secrets_file=home.known_secrets_file,
+        )
+    )
+    seeds = [json.loads(home.key_file(name).read_bytes())["seed"] for name in ("api", "quarantine")]
+    expected = {bytes.fromhex(seed) for seed in seeds} | {made.passwords["api"].encode()}
+    assert expected <= set(known)
+    assert {key.encode() for key in made.keys.values()} <= set(known)
+    assert len(known) == len(set(known))
+
+
+def test_the_output_gate_knows_the_key_of_its_fingerprints(made: Provisioned) -> None:
+    file = made.home.password_file("fingerprint")
+    settings = OutputGateSettings(root_file=made.home.root_file, root_pins=made.root_pins, fingerprint_key_file=file)
+    assert own_secrets(settings) == (file.read_bytes().strip(),)
+
+
+def test_a_password_that_chance_may_write_is_not_looked_for(made: Provisioned, tmp_path: Path) -> None:
+    """Every job with a short word in it would be refused."""
+    file = private(tmp_path, secrets.token_hex(2))
+    assert file.read_bytes() not in own_secrets(api(made, redis_password_file=file))
+
+
+def test_a_line_of_the_operator_s_that_cannot_be_looked_for_stops_the_start(made: Provisioned, tmp_path: Path) -> None:
+    """They believe that it is looked for; the message says which line and not what is in it."""
+    file = private(tmp_path, f"{secrets.token_hex(8)}\nshort\n")
+    with pytest.raises(Misconfigured, match="secret 2 in") as raised:
+        own_secrets(api(made, known_secrets_file=file))
+    assert "short" not in str(raised.value)
