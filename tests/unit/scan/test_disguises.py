@@ -272,6 +272,15 @@ def test_one_secret_has_one_tag_in_every_disguise_that_can_be_undone() -> None:
     assert {"value", "value>base64", "value>hex", "value>normal", "value>percent", "value>base64>gzip"} <= vias
 
 
+def test_a_split_secret_is_found_wherever_it_stands_in_a_long_text() -> None:
+    """Also where the parts meet in which a text is put together; told once for each piece."""
+    secret = SECRETS["github-token"]
+    for before in (0, 256 * 1024 - 30, 256 * 1024 - 3, 256 * 1024 + 10, 280 * 1024 - 20):
+        text = "-" * before + f' "{secret[:2]}" + "{secret[2:19]}" + "{secret[19:]}" ' + "=" * 300_000
+        found = SCANNER.scan(text)
+        assert [text[f.start : f.end] for f in found] == [secret[:2], secret[2:19], secret[19:]], before
+
+
 def test_chance_does_not_decode() -> None:
     """Identifiers, hashes, images, compressed bytes, prose in other scripts: nothing is found in what they are not."""
     made = Secrets(23)

@@ -18,7 +18,7 @@ from holdgate.scan.engine import Engine, Hit, Meter
 from holdgate.scan.findings import View
 from holdgate.scan.ruleset import Rule
 from holdgate.scan.views.exact import Exact
-from holdgate.scan.views.layer import Builder, Layer, Span
+from holdgate.scan.views.layer import COPY, Builder, Layer, Span
 from holdgate.scan.views.sure import HEAD_CHARS_MIN, either, is_rare, prefixes
 
 PIECES_MAX = 12
@@ -27,6 +27,9 @@ _WORK_OF_CALL = 2048
 """What the map of a piece and a call of the engine cost, in bytes looked at."""
 _BLOCK_HEAD = b"-----BEGIN"
 _BLOCK_PIECES_MAX = 400
+_CHUNK_BYTES = 256 * 1024
+_OVERLAP_BYTES = 24 * 1024
+"""Texts are put together part by part, so that the memory it takes is bounded; a part reaches into the next one."""
 _TOKEN_BYTES_MAX = 2048
 """How far behind its prefix a token that is put together may go on."""
 _SEAM = re.compile(
@@ -68,6 +71,16 @@ class Joiner:
 
     def hits(self, layer: Layer, found: Sequence[Span], meter: Meter) -> Iterator[JoinedHit]:
         """What takes from more than one piece of `layer`; `found`: where sure rules found something whole."""
+        size = len(layer.data)
+        for start in range(0, size, _CHUNK_BYTES):
+            end = min(size, start + _CHUNK_BYTES + _OVERLAP_BYTES)
+            part = layer
+            if size > _CHUNK_BYTES:
+                part = Layer(layer.data[start:end], layer, ([0], [(start, end, 1, COPY)]))
+            inside = [(max(0, first - start), last - start) for first, last in found if first < end and last > start]
+            yield from self._in_part(part, inside, meter)
+
+    def _in_part(self, layer: Layer, found: Sequence[Span], meter: Meter) -> Iterator[JoinedHit]:
         if not self._may_hold(layer.data):
             return
         glued = _SEAM.sub(b"", layer.data)
