@@ -78,6 +78,8 @@ NOT_SECRET = [
     '"password": "Passwort",',
     "login(password=default_password)",
     "password = rows[0]",
+    "validate({password: passwordInput, user})",
+    "checks = {'password': _password}",
     "password: /run/secrets/password",
     "postgres://postgres:postgres@localhost:5432/db",
     "meraki commit: 9fceb02d0ae598e95dc970b74767f19372d61af8",

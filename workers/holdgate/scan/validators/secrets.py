@@ -38,7 +38,7 @@ _LABEL = re.compile(r"[A-Z][a-z]{4,13}[.!?:]?\Z")
 _DEFAULT = re.compile(r"(?i)(?:postgres|mysql|guest|user|username|test|foo|bar|baz)\Z")
 """What stands in the addresses of every example."""
 _NAME = re.compile(
-    r"[a-z]+(?:_[a-z]+)+\Z|[A-Z]+(?:_[A-Z]+)+\Z|\w+\[\w{0,8}\]?\Z|(?:test|demo|admin|user)\d{1,4}\Z"
+    r"_*[a-z]+(?:_[a-z]+)+\Z|_[a-z]+\Z|[a-z]+(?:[A-Z][a-z]+)+\Z|[A-Z]+(?:_[A-Z]+)+\Z|\w+\[\w{0,8}\]?\Z|(?:test|demo|admin|user)\d{1,4}\Z"
     r"|[.~]?/[\w.-]+/"
 )
 """A name of a variable, a member of a list, what stands in every example, a path."""
