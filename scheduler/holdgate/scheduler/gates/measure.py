@@ -9,6 +9,7 @@ are scanned in a thread, one at a time, so that one large job does not hold up t
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -18,6 +19,9 @@ from holdgate.scheduler.gates.metrics import PLATFORM_SECRETS_REFUSED
 
 INLINE_CHARS_MAX = 8 * 1024
 """Well under a millisecond of scanning; longer texts leave the event loop."""
+_PACKED = r"[A-Za-z0-9+/=_%&#;\\-]{256}"
+"""A run that may be something packed, and a thousand times its size: it leaves the event loop, however short."""
+_PACKED_TEXT, _PACKED_BYTES = re.compile(_PACKED, re.ASCII), re.compile(_PACKED.encode("ascii"))
 Credentials: TypeAlias = KnownSecrets | KnownDigests
 _Texts: TypeAlias = tuple[str | bytes | None, ...]
 
@@ -32,7 +36,7 @@ class Measure:
 
     async def present(self, *texts: str | bytes | None) -> Present:
         """What is in any of `texts`; all that there may be in one that could not be searched."""
-        if sum(len(text) for text in texts if text is not None) <= INLINE_CHARS_MAX:
+        if _is_quick(texts):
             found = self._searched(texts)
         else:
             async with self._turn:
@@ -63,3 +67,13 @@ class Measure:
             return any(next(iter(each.hits(data)), None) is not None for each in self._credentials)
         except ScanError:
             return True
+
+
+def _is_quick(texts: _Texts) -> bool:
+    if sum(len(text) for text in texts if text is not None) > INLINE_CHARS_MAX:
+        return False
+    return not any(
+        _PACKED_BYTES.search(text) if isinstance(text, bytes) else _PACKED_TEXT.search(text)
+        for text in texts
+        if text is not None
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any
 
@@ -97,3 +98,27 @@ async def test_a_long_text_is_searched_to_its_end() -> None:
     """In a thread, like a short one."""
     payload = canonical_bytes(["word " * INLINE_CHARS_MAX, LIVE.decode(), MADE.card(), TOKEN])
     assert await made().present(payload) == Present(secrets=True, pii=True, platform=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "leaves"),
+    [
+        ("status of the build " * 100, False),
+        ("word " * INLINE_CHARS_MAX, True),
+        ("QUJD" * 64, True),
+        (b"%1f%8b" * 50, True),
+    ],
+)
+async def test_what_may_be_much_more_than_it_seems_leaves_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch, text: str | bytes, leaves: bool
+) -> None:
+    """A few hundred letters may unpack to a megabyte."""
+    left: list[object] = []
+
+    async def to_thread(work: Any, *given: Any) -> Any:
+        left.append(work)
+        return work(*given)
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    await made().present(text)
+    assert bool(left) is leaves
