@@ -48,7 +48,7 @@ class Pattern:
 class CompiledRule:
     """A rule with its patterns, compiled when it first fires: most rules of most processes never do."""
 
-    __slots__ = ("context", "groups", "pattern", "ready", "required", "rule", "stops", "unless", "validate")
+    __slots__ = ("context", "groups", "keywords", "pattern", "ready", "required", "rule", "stops", "unless", "validate")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -59,6 +59,7 @@ class CompiledRule:
         self.groups: tuple[int, ...] = ()
         self.stops: tuple[Any, ...] = ()
         self.context: Any = None
+        self.keywords: Pattern | None = None
         self.unless: Any = None
 
     def compile(self) -> None:
@@ -67,6 +68,7 @@ class CompiledRule:
             self.pattern = Pattern(self.rule.regex)
             self.stops = tuple(map(Pattern, self.rule.stop))
             self.context = Pattern(self.rule.context) if self.rule.context is not None else None
+            self.keywords = Pattern(_keywords(self.rule)) if self.rule.keywords else None
             self.unless = Pattern(self.rule.unless) if self.rule.unless is not None else None
         except re2.error as error:
             raise EngineFailed(f"a pattern of the rule `{self.rule.id}` does not compile; lint the rules") from error
@@ -97,9 +99,10 @@ def latin1(memory_bytes: int) -> Any:
     return options
 
 
-@cache
-def words(rule: Rule) -> tuple[bytes, ...]:
-    return tuple(word.lower().encode("latin-1", "replace") for word in rule.keywords)
+def _keywords(rule: Rule) -> str:
+    """A pattern of the words, letter by letter."""
+    words = (word.encode("latin-1", "replace") for word in rule.keywords)
+    return "(?i)(?:" + "|".join("".join(f"\\x{letter:02x}" for letter in word) for word in words) + ")"
 
 
 def _value_groups(rule: Rule, groups: int) -> tuple[int, ...]:
@@ -110,10 +113,9 @@ def _value_groups(rule: Rule, groups: int) -> tuple[int, ...]:
 def _in_context(compiled: CompiledRule, data: bytes, match: tuple[int, int], span: tuple[int, int]) -> bool:
     """Whether what stands around the match is what `keywords`, `context` and `unless` of the rule ask for."""
     rule = compiled.rule
-    if rule.keywords:
-        around = data[max(0, match[0] - rule.near) : match[1] + rule.near].lower()
-        if not any(word in around for word in words(rule)):
-            return False
+    near = max(0, match[0] - rule.near), min(len(data), match[1] + rule.near)
+    if compiled.keywords is not None and not compiled.keywords.spans(data, *near):
+        return False
     if compiled.context is None and compiled.unless is None:
         return True
     ahead = data[max(0, span[0] - rule.near) : span[0]]
