@@ -15,13 +15,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-WORDS = (
+_VOCABULARY = (
     "request answer worker queue job order ticket account report table column value index cache page result batch "
     "retry timeout limit user session device region cluster node volume image build release branch commit test token "
     "key secret password field schema query filter price total amount invoice customer address street city country "
     "the a of to and in for with on by from at is was are were has had not no all some each other new old first last "
     "started finished failed accepted refused sent received stored loaded parsed skipped updated removed created"
-).split()
+)
+WORDS = _VOCABULARY.split()
 HEX = "0123456789abcdef"
 BASE62 = string.ascii_letters + string.digits
 
@@ -126,7 +127,8 @@ def _lock(chance: random.Random) -> str:
 def _commits(chance: random.Random) -> str:
     name = chance.choice(WORDS)
     return (
-        f"commit {_hex(chance, 40)}\nDate:   Tue Mar {chance.randint(1, 28)} 10:00:00 2026 +0200\n\n    {_words(chance)}\n\n"
+        f"commit {_hex(chance, 40)}\nDate:   Tue Mar {chance.randint(1, 28)} 10:00:00 2026 +0200\n\n"
+        f"    {_words(chance)}\n\n"
         f"diff --git a/{name}.py b/{name}.py\nindex {_hex(chance, 7)}..{_hex(chance, 7)} 100644\n"
         f"@@ -{chance.randint(1, 900)},9 +{chance.randint(1, 900)},7 @@\n+{_words(chance)}\n-{_words(chance)}"
     )
@@ -152,7 +154,8 @@ def _settings(chance: random.Random) -> str:
     name = chance.choice(WORDS)
     return (
         f"{name}:\n  image: registry.example.org/{name}@sha256:{_hex(chance, 64)}\n  replicas: {chance.randint(1, 9)}\n"
-        f"  password: ${{{name.upper()}_PASSWORD}}\n  token_file: /run/secrets/{name}_token\n  api_key_ref: vault:{name}/api\n"
+        f"  password: ${{{name.upper()}_PASSWORD}}\n  token_file: /run/secrets/{name}_token\n"
+        f"  api_key_ref: vault:{name}/api\n"
         f'  etag: "{_hex(chance, 32)}"\n  checksum: {hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()}\n'
         f"  colour: '#{_hex(chance, 6)}'\n"
         f"  version: {chance.randint(1, 20)}.{chance.randint(0, 30)}.{chance.randint(0, 30)}.{chance.randint(1, 30)}"
