@@ -1,17 +1,18 @@
-"""The pattern engine: one RE2 set over pieces of the text, then each rule that fired confirms and locates.
+"""The pattern engine: RE2 sets over pieces of the text (`sets.py`), then each rule that fired confirms and locates.
 
 What always holds: each piece carries a sentinel that must be found, because RE2's set answers the same for "nothing
 matches" and "out of memory"; a piece without it is an `EngineFailed`, never a clean piece. Work is counted in bytes
 looked at and bounded; so are time and the number of findings. Text goes in as latin-1 bytes, one byte a character, so
 that offsets are offsets in the text; what latin-1 cannot say becomes `?`, which no vendor's format contains.
 
-What a rule costs, and so what makes a good anchor. The set reads each byte once, whatever the number of rules; a rule
-costs when its anchor fires: then its `regex` reads the piece (about 6 us), and each match is looked at in Python (about
-3 us, plus its validator). So an anchor should begin with letters of its own (`\\bghp_`), at least three, and fire on
-less than one piece of ordinary text in a hundred. Gaps and long counts behind a word need not be avoided: `anchors.py`
-cuts them off in the set, and `regex` checks them; but a word of every text (`send `, `token`) with a gap behind it is
-then such a word alone. Gaps of up to eight bytes are kept: what can stand there and tells more belongs there. A byte
-that each match has and few texts do is looked up first. `python -m bench.scan --anchors` names the rules that cost.
+What a rule costs, and so what makes a good anchor. The sets read each byte once a kind, whatever the number of rules;
+a rule costs when its anchor fires: then its `regex` reads the piece (about 10 us), and each match is looked at in
+Python (about 5 us, plus its validator). So an anchor should begin with letters of its own (`\\bghp_`), at least three,
+and fire on less than one piece of ordinary text in a hundred. Gaps and long counts behind a word need not be avoided:
+`anchors.py` cuts them off in the set, and `regex` checks them; but a word of every text (`send `, `token`) with a gap
+behind it is then such a word alone. Gaps of up to eight bytes are kept: what can stand there and tells more belongs
+there. Long counts without a word boundary ahead are the worst: each letter may begin one. A byte that each match has
+and few texts do is looked up first. `python -m bench.scan --anchors` names the rules that cost.
 """
 
 from __future__ import annotations
