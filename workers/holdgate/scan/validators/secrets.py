@@ -15,7 +15,7 @@ from holdgate.scan.validators.published import is_published
 _PLACEHOLDER = re.compile(
     r"""(?ix)
     ^ (?: \[redacted: | \$ [({a-z_] | \{\{ | \{ [\s%\#] | \{ [a-z_.\ -]+ \}? $ | <{1,2} [a-z/%!] | % [({s] | \#\{ | @@
-        | \( | &lt; | // | \[ [a-z_.\ -]{2,40} \]? $ | % [a-z_]+ %? $ | enc [\[(] | !vault | ref\+ | arn: | vault:
+        | \( | &lt; | // | \[ [a-z_.\ -]{2,40} \]* $ | % [a-z_]+ %? $ | enc [\[(] | !vault | ref\+ | arn: | vault:
         | op:// | file://
         | (?: x{3,} | 0{4,} | \*+ | \.+ | -+ | _+ | \?+ | \#+ ) $
         | (?: process\. )? env \b | os\. | getenv | config \b
@@ -38,7 +38,7 @@ _LABEL = re.compile(r"[A-Z][a-z]{4,13}[.!?:]?\Z")
 _DEFAULT = re.compile(r"(?i)(?:postgres|mysql|guest|user|username|test|foo|bar|baz)\Z")
 """What stands in the addresses of every example."""
 _NAME = re.compile(
-    r"_*[a-z]+(?:_[a-z]+)+\Z|_[a-z]+\Z|[a-z]+(?:[A-Z][a-z]+)+\Z|[A-Z]+(?:_[A-Z]+)+\Z|\w+\[\w{0,8}\]?\Z|(?:test|demo|admin|user)\d{1,4}\Z"
+    r"_*[a-z]+(?:_[a-z]+)+\Z|_[a-z]+\Z|[a-z]+(?:[A-Z][a-z]+)+\Z|[A-Z]+(?:_[A-Z]+)+\Z|\w+\[{1,2}\w{0,40}\]?\Z|(?:test|demo|admin|user)\d{1,4}\Z"
     r"|[.~]?/[\w.-]+/"
 )
 """A name of a variable, a member of a list, what stands in every example, a path."""
@@ -54,7 +54,7 @@ _ORDERED = re.compile(
     r"|(?:123456789a|deadbeef|cafebabe){2}|(?:fake|sample|dummy|placeholder|changeme|insert)[_-]?(?:api|key|token|secret)"
     r"|(?:your|my)[_-]?(?:api|key|token|secret)|example|([a-z0-9])\1{7}"
 )
-_CALL = re.compile(r"[A-Za-z_][\w.]*\(|[A-Za-z_]\w*\[['\"]|[a-z_]+(?:\.[a-z_]+)+$")
+_CALL = re.compile(r"[A-Za-z_][\w.]*\(|[A-Za-z_]\w*\[\w{0,40}\]?\Z|[A-Za-z_]\w*\[['\"]|[a-z_]+(?:\.[a-z_]+)+$")
 
 
 def entropy(value: str) -> float:
