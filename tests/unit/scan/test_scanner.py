@@ -7,9 +7,10 @@ import json
 
 import pytest
 
-from holdgate.scan import Category, Finding, Scanner, Severity, Unscannable
+from holdgate.scan import Category, Finding, Redactor, Scanner, Severity, Unscannable
 from holdgate.scan.engine import Budget
 from holdgate.scan.scanner import Present
+from holdgate.scan.views.escapes import undo
 from support.secrets import ALNUM, Secrets
 
 MADE = Secrets(29)
@@ -85,6 +86,15 @@ def test_a_value_that_is_secret_by_its_name_goes_whole() -> None:
         assert (finding.path, finding.start, finding.end) == ("/db_password", 0, len(value))
 
 
+def test_a_named_value_that_is_cut_off_ends_with_the_text() -> None:
+    """Within a part that is looked at by itself, and in a text that is no whole document."""
+    token = MADE.jwt()
+    for text in (f'{{"password":"log\\tline\\\\n\uff41{token})","z":"tail"}}', f'"password": "\\n{token}'):
+        for finding in SCANNER.scan(text):
+            assert 0 <= finding.start < finding.end <= len(text)
+        assert token[:12] not in Redactor(b"k" * 32).redact_text(text, SCANNER.scan(text))
+
+
 def test_presence_tells_secrets_from_personal_data_and_from_the_platforms_own() -> None:
     """Three answers; all of them yes where the text cannot be searched."""
     known = Scanner([b"correct-horse-battery"])
@@ -123,3 +133,10 @@ def test_what_is_not_json_is_unscannable_as_a_document() -> None:
     for data in (b"{", b'{"a":1,"a":2}', b"\xff", b"[" * 100 + b"]" * 100):
         with pytest.raises(Unscannable):
             SCANNER.scan_json(data)
+
+
+def test_a_lookalike_counts_beside_what_a_token_is_made_of() -> None:
+    """Letters, digits and marks; prose in its own script stays what it is."""
+    assert undo("a-\u043e-b.\u0441.d/\u0430".encode()) == b"a-o-b.c.d/a"
+    for prose in ("съешь ещё этих булок", "ώρα καλή"):
+        assert undo(prose.encode()).decode() == prose

@@ -136,6 +136,7 @@ def named(layer: Layer) -> Layer | None:
         key, at = match.span(1), match.end()
         if data[at - 1 : at] == b'"':
             end = data.find(b'"', at)
+            end = len(data) if end < 0 else end  # a part that was cut out of a text may end in a string
             if end - at > NAMED_BYTES_MAX or b"\\" in layer.data[at:end]:
                 _add_named(builder, layer.data, key, (at, end))
         else:
