@@ -11,7 +11,8 @@ import html
 import pytest
 
 from holdgate.scan import Category, Scanner
-from holdgate.scan.known import KnownDigests, KnownSecrets
+from holdgate.scan.forms import forms_of
+from holdgate.scan.known import DETECTOR, DETECTORS, KnownDigests, KnownSecrets
 from support.secrets import ALNUM, URLSAFE, Secrets
 
 MADE = Secrets(31)
@@ -44,6 +45,11 @@ def test_a_known_secret_is_found_in_decoded_views_too(name: str) -> None:
     for text in (FORMS[name], f"x {FORMS[name]} y"):
         assert {finding.category for finding in scanner.scan(text)} == {Category.PLATFORM_SECRET}
         assert {finding.category for finding in scanner.scan_value({"a": [text]})} == {Category.PLATFORM_SECRET}
+
+
+def test_every_form_has_a_name_that_others_know() -> None:
+    """A name that is missing there would be hidden when a worker reports it."""
+    assert {DETECTOR + name for name, _ in forms_of(SECRET.encode())} == set(DETECTORS)
 
 
 def test_a_known_secret_is_found_where_it_is_split() -> None:

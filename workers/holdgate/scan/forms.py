@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 PLAIN = "plain"
+FORMS = (PLAIN, "hex", "base64", "base64url", "percent", "json", "html")
 SECRET_BYTES_MIN = 6
 SECRET_BYTES_MAX = 16 * 1024
 

@@ -17,11 +17,13 @@ import re2
 from holdgate.scan.engine import Hit
 from holdgate.scan.errors import EngineFailed, ScanIncomplete
 from holdgate.scan.findings import Category, Severity
-from holdgate.scan.forms import PLAIN, SECRET_BYTES_MAX, SECRET_BYTES_MIN, forms_of
+from holdgate.scan.forms import FORMS, PLAIN, SECRET_BYTES_MAX, SECRET_BYTES_MIN, forms_of
 from holdgate.scan.ruleset import latin1_options
 
 DETECTOR = "platform-secret-"
-__all__ = ["SECRET_BYTES_MAX", "SECRET_BYTES_MIN", "KnownDigests", "KnownSecrets"]
+DETECTORS = tuple(DETECTOR + form for form in FORMS)
+"""Ids of what `KnownSecrets` finds."""
+__all__ = ["DETECTORS", "SECRET_BYTES_MAX", "SECRET_BYTES_MIN", "KnownDigests", "KnownSecrets"]
 
 _FOUND_MAX = 20_000
 

@@ -110,6 +110,14 @@ def test_files_and_reports_of_another_shape_are_no_result(body: dict[str, Any]) 
         parse_result(*message(**body))
 
 
+def test_what_a_worker_names_as_taken_out_is_no_way_around_the_scan() -> None:
+    """The names of detectors are shown with each result and searched by nobody: they could be a secret in hex."""
+    hidden = MADE.random.randbytes(48).hex()
+    ours = [["platform-secret-base64", "platform_secret", "critical"], ["unscannable", "unscannable", "high"]]
+    parsed = parse_result(*message(reported=[[hidden, "pii", "low"], ["g1th-ub", "pii", "low"], *ours]))
+    assert parsed.output.reported == (*map(tuple, ours), ("worker-reported", "pii", "low"))
+
+
 def test_a_media_type_of_another_form_is_dropped_and_earlier_workers_are_read() -> None:
     parsed = parse_result(*message(artifacts=[["a", "text/html; x=\r\n", b""], ["b", "text/csv", b""]]))
     assert [each.media_type for each in parsed.output.artifacts] == [None, "text/csv"]

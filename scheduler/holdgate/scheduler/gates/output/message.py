@@ -2,7 +2,7 @@
 
 What always holds: a message that passes has every field of the type and length named here, and its texts are UTF-8; the
 worker's name comes from the subject, which NATS guards, not from the body. What a worker writes about itself (code) is
-held to a shape, and scanned like the rest.
+held to a shape, and scanned like the rest; what it says that it took out names nothing that it could make up.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from holdgate.kernel import limits, wire
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import ARTIFACT_NAME, JOB_ID, MEDIA_TYPE, NAME, JobId, LeaseToken, Tenant
 from holdgate.scan.findings import Category, Severity
+from holdgate.scan.known import DETECTORS
 from holdgate.scan.output import UNSCANNABLE, Artifact, FindingKind, Output
 
 TOKEN = re.compile(r"[0-9a-f]{32}\Z")
@@ -26,7 +27,10 @@ MALFORMED = "malformed_result"
 ATTEMPT_MAX = 1_000_000
 """Far beyond `ATTEMPTS_MAX`: an operator's retry adds to them."""
 REPORTED_MAX = 100
+REPORTED = "worker-reported"
+"""Stands for a detector that no worker of ours names: the name would be shown, and nobody has searched it."""
 DETECTOR = re.compile(r"[a-z0-9][a-z0-9.-]{0,127}\Z")
+_DETECTORS = frozenset((*DETECTORS, UNSCANNABLE[0]))
 _CATEGORIES = frozenset((*map(str, Category), UNSCANNABLE[1]))
 _SEVERITIES = frozenset(map(str, Severity))
 NAMED = {
@@ -163,7 +167,8 @@ def _reported(listed: Any) -> tuple[FindingKind, ...]:
     for item in listed:
         match item:
             case [str(detector), str(category), str(severity)] if category in _CATEGORIES and severity in _SEVERITIES:
-                kinds.add((_matching(detector, DETECTOR), category, severity))
+                named = _matching(detector, DETECTOR)
+                kinds.add((named if named in _DETECTORS else REPORTED, category, severity))
             case _:
                 raise InvalidInput("a reported kind is not a detector, a category and a severity")
     return tuple(sorted(kinds))
