@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -354,7 +355,7 @@ def test_rules_that_do_not_load_scan_nothing(files: Path, text: str, said: str) 
 def test_lint_says_what_is_wrong_with_a_file_of_rules(files: Path) -> None:
     (files / "ours.yaml").write_text(RULE)
     result = scan("lint", "ours.yaml")
-    assert (result.exit_code, result.stdout) == (0, "1 rules, 0 errors\n"), result.output
+    assert (result.exit_code, result.stdout) == (0, "1 rule, 0 errors\n"), result.output
     (files / "ours.yaml").write_text(RULE.replace("[0-9A-F]{16}}", "[0-9A-F]{12}}"))
     result = scan("lint", "ours.yaml")
     assert (result.exit_code, "error: our-ticket: `examples" in result.stdout) == (1, True), result.output
@@ -408,6 +409,35 @@ def test_archives_are_unpacked_and_name_the_member(files: Path) -> None:
     assert {each["file"] for each in found} == {"backup.zip", "log.gz"}
     (member,) = [each for each in found if each["file"] == "backup.zip"]
     assert (member["path"], "line" in member) == ("/etc~1app.env", False)
-    assert "backup.zip!/etc~1app.env:6-46" in scan("backup.zip").stdout
-    assert "etc" in scan("--sarif", "backup.zip").stdout
+    assert "backup.zip!/etc/app.env:6-46" in scan("backup.zip").stdout
     assert scan("--raw", "backup.zip").exit_code == 3
+
+
+def test_members_of_archives_in_archives_are_named_as_they_are_unpacked(files: Path) -> None:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("etc/[x](a~b).json", json.dumps({"a/b": {"k": f"a {TOKEN}"}}))
+    outer = io.BytesIO()
+    with tarfile.open(fileobj=outer, mode="w") as tar:
+        info = tarfile.TarInfo("z.zip")
+        info.size = len(inner.getvalue())
+        tar.addfile(info, io.BytesIO(inner.getvalue()))
+    (files / "t.tar.gz").write_bytes(gzip.compress(outer.getvalue()))
+    assert "t.tar.gz!/z.zip!/etc/[x](a~b).json#/a~1b/k:2-42" in "".join(scan("t.tar.gz").stdout.split())
+    log = json.loads(scan("--sarif", "t.tar.gz").stdout)
+    jsonschema.Draft202012Validator(SARIF).validate(log)
+    (result,) = log["runs"][0]["results"]
+    assert result["message"]["text"].endswith(r" in `z.zip!/etc/\[x\](a~b).json#/a~1b/k`")
+    assert result["locations"][0]["physicalLocation"]["region"] == {"startLine": 1}
+
+
+@pytest.mark.parametrize("arguments", [("rules",), ("rules", "--json"), ("files", "src")])
+def test_a_name_that_is_a_command_too_is_scanned_or_refused(files: Path, arguments: tuple[str, ...]) -> None:
+    name = arguments[0]
+    (files / name).mkdir()
+    (files / name / "a.env").write_text(f"TOKEN={TOKEN}\n")
+    refused = scan(*arguments)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert f"./{name}" in refused.stderr
+    assert scan(f"./{name}").exit_code == 1
+    assert scan(name, "--help").exit_code == 0

@@ -26,6 +26,8 @@ from holdgate.scheduler.visible import visible
 SECONDS = 60.0
 """For one file: nobody else waits for it."""
 DEFAULT = "files"
+AMBIGUOUS = (DEFAULT, "rules")
+"""Commands that would end well, though they were meant as the name of what is to be scanned."""
 
 
 class ScanExit(IntEnum):
@@ -53,6 +55,11 @@ class FilesByDefault(TyperGroup):
         """With the name of the command that is left out."""
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
             args = [DEFAULT, *args]
+        elif args and args[0] in AMBIGUOUS and "--help" not in args and Path(args[0]).exists():
+            raise typer.BadParameter(
+                f"`{args[0]}` is a command, and the name of something here, too: write `./{args[0]}` to scan that; the "
+                "command is given where nothing has its name"
+            )
         return super().parse_args(ctx, args)
 
 

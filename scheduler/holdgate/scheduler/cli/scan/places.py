@@ -1,4 +1,4 @@
-"""From an offset in a text to the line and column that a person looks up."""
+"""From an offset in a text to the line and column that a person looks up, and from a path to a member's name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from holdgate.scan import Finding
+from holdgate.scan.views import unescape
+
+_HOLD_MEMBERS = frozenset({"zip", "tar"})
+"""Those kinds of archives whose members have names; of the others a stream has one text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +38,11 @@ class Lines:
     def _at(self, offset: int) -> tuple[int, int]:
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
+
+
+def member_of(finding: Finding) -> str:
+    """The member that `finding` is in, archives in archives joined by `!/`, and in JSON the pointer behind a `#`."""
+    deep = sum(kind in _HOLD_MEMBERS for kind in finding.via.split(">"))
+    tokens = finding.path.split("/")[1:]
+    pointer = "".join(f"/{token}" for token in tokens[deep:])
+    return "!/".join(map(unescape, tokens[:deep])) + (f"#{pointer}" if pointer else "")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from holdgate.scheduler.cli.scan.look import Found, Looked
+from holdgate.scheduler.cli.scan.places import member_of
 from holdgate.scheduler.visible import visible
 
 RULE_COLUMNS = ("detector", "category", "severity", "documented at")
@@ -49,7 +50,12 @@ def print_lint(count: int, problems: Sequence[tuple[str, bool]]) -> None:
     """What the linter says of so many rules."""
     for line, is_error in problems:
         print(f"{'error' if is_error else 'warning'}: {visible(line)}")
-    print(f"{count} rules, {sum(is_error for _, is_error in problems)} errors")
+    errors = sum(is_error for _, is_error in problems)
+    print(f"{_counted(count, 'rule')}, {_counted(errors, 'error')}")
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def print_document(document: dict[str, Any]) -> None:
@@ -78,7 +84,9 @@ def where(found: Found) -> str:
     """`file:line:column`, and of a member of an archive its path and characters."""
     if found.place is not None:
         return f"{found.file}:{found.place.line}:{found.place.column}"
-    return f"{found.file}!{found.finding.path}:{found.finding.start}-{found.finding.end}"
+    member = member_of(found.finding)
+    inside = f"!/{member}" if member else ""
+    return f"{found.file}{inside}:{found.finding.start}-{found.finding.end}"
 
 
 def _row(found: Found) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -9,6 +10,8 @@ from urllib.parse import quote
 
 from holdgate.scan import Finding, Severity
 from holdgate.scheduler.cli.scan.look import Found, Looked
+from holdgate.scheduler.cli.scan.places import Place, member_of
+from holdgate.scheduler.visible import visible
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 HOME = "https://github.com/holdgate/holdgate"
@@ -73,16 +76,9 @@ def _rule(finding: Finding, documented: str) -> dict[str, Any]:
 
 def _result(found: Found, numbers: Mapping[str, int]) -> dict[str, Any]:
     finding = found.finding
-    location: dict[str, Any] = {"artifactLocation": {"uri": _uri(found.file)}}
-    if found.place is not None:
-        place = found.place
-        location["region"] = {
-            "startLine": place.line,
-            "startColumn": place.column,
-            "endLine": place.end_line,
-            "endColumn": place.end_column,
-        }
-    inside = f" in `{finding.path}`" if finding.path else ""
+    location = {"artifactLocation": {"uri": _uri(found.file)}, "region": _region(found.place)}
+    member = member_of(finding)
+    inside = f" in `{_literal(member)}`" if member else ""
     return {
         "ruleId": finding.detector,
         "ruleIndex": numbers[finding.detector],
@@ -93,6 +89,23 @@ def _result(found: Found, numbers: Mapping[str, int]) -> dict[str, Any]:
         "locations": [{"physicalLocation": location}],
         "properties": {"category": str(finding.category), "via": str(finding.via)},
     }
+
+
+def _region(place: Place | None) -> dict[str, int]:
+    """Of what lies in an archive the first line of the archive: what has no line is not shown by code scanning."""
+    if place is None:
+        return {"startLine": 1}
+    return {
+        "startLine": place.line,
+        "startColumn": place.column,
+        "endLine": place.end_line,
+        "endColumn": place.end_column,
+    }
+
+
+def _literal(name: str) -> str:
+    """A name that somebody chose makes no link (section 3.11.6 of the standard)."""
+    return re.sub(r"[\\\[\]]", r"\\\g<0>", visible(name))
 
 
 def _invocation(looked: Sequence[Looked]) -> dict[str, Any]:
