@@ -140,3 +140,12 @@ def test_a_lookalike_counts_beside_what_a_token_is_made_of() -> None:
     assert undo("a-\u043e-b.\u0441.d/\u0430".encode()) == b"a-o-b.c.d/a"
     for prose in ("съешь ещё этих булок", "ώρα καλή"):
         assert undo(prose.encode()).decode() == prose
+
+
+def test_bytes_of_any_kind_are_bytes_and_nothing_else_is_taken() -> None:
+    """What is no text is told where it belongs."""
+    data = f"é {SECRET}".encode()
+    assert SCANNER.scan(bytearray(data)) == SCANNER.scan_raw(memoryview(data)) == SCANNER.scan(data)
+    for value in (None, {"a": SECRET}, 7):
+        with pytest.raises(TypeError, match="scan_value"):
+            SCANNER.scan(value)  # type: ignore[arg-type]  # that is what is tried

@@ -128,7 +128,11 @@ class Scanner:
 
 
 def _as_bytes(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    if isinstance(text, str):
+        return text.encode("utf-8", "surrogatepass")
+    if isinstance(text, bytes | bytearray | memoryview):
+        return bytes(text)
+    raise TypeError(f"a scan takes text or bytes, not `{type(text).__name__}`; `scan_value` takes a parsed JSON value")
 
 
 def _finding(hit: Hit, place: Place, view: str) -> Finding:
@@ -138,7 +142,7 @@ def _finding(hit: Hit, place: Place, view: str) -> Finding:
 
 def _in_characters(text: str | bytes, data: bytes, findings: list[Finding]) -> list[Finding]:
     """The same findings, with offsets in `text`; `data` is its UTF-8, which they have offsets in."""
-    if isinstance(text, bytes) or data.isascii() or not findings:
+    if not isinstance(text, str) or data.isascii() or not findings:
         return findings
     at, characters = 0, 0
     offsets: dict[int, int] = {}
