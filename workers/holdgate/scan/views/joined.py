@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
+from typing import Any
 
 from holdgate.kernel.patterns import MATCH_BYTES_MAX
 from holdgate.scan.engine import Engine, Hit, Meter
@@ -27,9 +28,16 @@ _WORK_OF_CALL = 2048
 """What the map of a piece and a call of the engine cost, in bytes looked at."""
 _BLOCK_HEAD = b"-----BEGIN"
 _BLOCK_PIECES_MAX = 400
-_CHUNK_BYTES = 256 * 1024
-_OVERLAP_BYTES = 24 * 1024
-"""Texts are put together part by part, so that the memory it takes is bounded; a part reaches into the next one."""
+_WINDOW_BYTES = 16 * 1024
+_SPREAD_BYTES = 4 * 1024
+"""How far the beginning of a token may be spread over pieces: a window sees so much of the next one."""
+_BEGIN_BYTES_MAX = 64
+_REACH_BYTES = 8 * 1024
+_BLOCK_REACH_BYTES = 24 * 1024
+"""How far behind its window a token goes on, over pieces; and what is long."""
+_BACK_BYTES = 128
+_PART_BYTES_MAX = 256 * 1024
+"""Texts are put together part by part, where something begins, so that time and memory are bounded."""
 _TOKEN_BYTES_MAX = 2048
 """How far behind its prefix a token that is put together may go on."""
 _SEAM = re.compile(
@@ -66,23 +74,47 @@ class Joiner:
         rare = {head for head in heads if is_rare(head)}
         self._heads = either(head.encode("ascii") for head in heads)
         self._common = either((head.encode("ascii") for head in heads - rare), _WORD_BEFORE, _TOKEN_BEHIND)
-        texts = chain((head.encode("ascii") for head in rare), *(each.plain() for each in exact))
-        self._begins = either(text for text in map(_bare, texts) if len(text) >= HEAD_CHARS_MIN)
+        self._begins = _bare_begins(head.encode("ascii") for head in rare)
+        self._long = _bare_begins(chain((_BLOCK_HEAD,), *(each.plain() for each in exact)))
 
     def hits(self, layer: Layer, found: Sequence[Span], meter: Meter) -> Iterator[JoinedHit]:
         """What takes from more than one piece of `layer`; `found`: where sure rules found something whole."""
-        size = len(layer.data)
-        for start in range(0, size, _CHUNK_BYTES):
-            end = min(size, start + _CHUNK_BYTES + _OVERLAP_BYTES)
+        data = layer.data
+        for begin, end in self._parts(data):
             part = layer
-            if size > _CHUNK_BYTES:
-                part = Layer(layer.data[start:end], layer, ([0], [(start, end, 1, COPY)]))
-            inside = [(max(0, first - start), last - start) for first, last in found if first < end and last > start]
-            yield from self._in_part(part, inside, meter)
+            if end - begin < len(data):
+                part = Layer(data[begin:end], layer, ([0], [(begin, end, 1, COPY)]))
+            inside = [(max(0, first - begin), last - begin) for first, last in found if first < end and last > begin]
+            yield from self._in_part(part, inside, _BACK_BYTES if begin else 0, meter)
 
-    def _in_part(self, layer: Layer, found: Sequence[Span], meter: Meter) -> Iterator[JoinedHit]:
-        if not self._may_hold(layer.data):
-            return
+    def _parts(self, data: bytes) -> Iterator[Span]:
+        """The parts of `data` in which anything may begin, as far as it may go on."""
+        begin = end = 0
+        for start in range(0, len(data), _WINDOW_BYTES):
+            reach = self._reach(data[start : start + _WINDOW_BYTES + _SPREAD_BYTES])
+            if not reach:
+                continue
+            stop = min(len(data), start + _WINDOW_BYTES + reach)
+            if end and (start > end or stop - begin > _PART_BYTES_MAX):
+                yield begin, end
+                begin = end = 0
+            begin, end = begin if end else max(0, start - _BACK_BYTES), max(end, stop)
+        if end:
+            yield begin, end
+
+    def _reach(self, window: bytes) -> int:
+        """How far behind `window` what begins in it may go on; 0 where nothing begins.
+
+        That is so when it does not in what is left without all that a seam may be made of.
+        """
+        bare = _bare(_FIELD.sub(b"", window.translate(None, _BLANK)))
+        if self._long.search(bare) is not None:
+            return _BLOCK_REACH_BYTES
+        begins = self._begins.search(bare) is not None or self._common.search(window) is not None
+        return _REACH_BYTES if begins else 0
+
+    def _in_part(self, layer: Layer, found: Sequence[Span], first: int, meter: Meter) -> Iterator[JoinedHit]:
+        """What begins from `first` on: what does before it was seen in another part."""
         glued = _SEAM.sub(b"", layer.data)
         exact = any(next(each.hits(glued), None) is not None for each in self._exact)
         starts = [match.start() for match in self._heads.finditer(glued)]
@@ -97,15 +129,9 @@ class Joiner:
             place = pieces.place(start)
             nearest = bisect_right(ends, place)
             inside = nearest < len(found) and found[nearest][0] <= place
-            if not inside and pieces.begins(start) and pieces.has_seam(start, start + _TOKEN_BYTES_MAX):
+            begins = place >= first and not inside and pieces.begins(start)
+            if begins and pieces.has_seam(start, start + _TOKEN_BYTES_MAX):
                 yield from self._from(pieces, start, is_block=glued.startswith(_BLOCK_HEAD, start), meter=meter)
-
-    def _may_hold(self, data: bytes) -> bool:
-        """Whether anything begins in what is left of `data` without all that a seam may be made of."""
-        return (
-            self._common.search(data) is not None
-            or self._begins.search(_bare(_FIELD.sub(b"", data.translate(None, _BLANK)))) is not None
-        )
 
     def _exactly(self, layer: Layer) -> Iterator[JoinedHit]:
         for each in self._exact:
@@ -202,6 +228,10 @@ class _Pieces:
                 break
         builder.add(b" ", high, high, View.JOINED)
         return builder.built(self._layer)
+
+
+def _bare_begins(texts: Iterable[bytes]) -> Any:
+    return either(text[:_BEGIN_BYTES_MAX] for text in map(_bare, texts) if len(text) >= HEAD_CHARS_MIN)
 
 
 def _bare(data: bytes) -> bytes:
