@@ -275,10 +275,20 @@ def test_one_secret_has_one_tag_in_every_disguise_that_can_be_undone() -> None:
 def test_a_split_secret_is_found_wherever_it_stands_in_a_long_text() -> None:
     """Also where the parts meet in which a text is put together; told once for each piece."""
     secret = SECRETS["github-token"]
-    for before in (0, 256 * 1024 - 30, 256 * 1024 - 3, 256 * 1024 + 10, 280 * 1024 - 20):
-        text = "-" * before + f' "{secret[:2]}" + "{secret[2:19]}" + "{secret[19:]}" ' + "=" * 300_000
+    for before in (0, *(16 * 1024 + more for more in range(-60, 13, 3)), 32 * 1024 - 130, 256 * 1024 - 3):
+        text = "-" * before + f' "{secret[:2]}" + "{secret[2:19]}" + "{secret[19:]}" ' + "=" * 30_000
         found = SCANNER.scan(text)
         assert [text[f.start : f.end] for f in found] == [secret[:2], secret[2:19], secret[19:]], before
+
+
+def test_a_long_known_secret_is_found_in_pieces_wherever_they_stand() -> None:
+    """It is longer than what is looked at at once for where a token begins."""
+    secret = Secrets(29).chars("abcdefghijklmnopqrstuvwxyz0123456789", 6000)
+    scanner = Scanner([secret.encode()], rules=())
+    for before in (0, 12 * 1024, 16 * 1024 - 20, 16 * 1024 - 3000):
+        text = "-" * before + "".join(f'\n"{secret[at : at + 60]}",' for at in range(0, len(secret), 60)) + "=" * 20_000
+        found = scanner.scan(text)
+        assert "".join(text[f.start : f.end] for f in found) == secret, before
 
 
 def test_chance_does_not_decode() -> None:
