@@ -14,7 +14,7 @@ from holdgate.scan import Category, Finding, RedactionIncomplete, Scanner, Sever
 from holdgate.scan.inspector import OutputInspector
 from holdgate.scan.output import UNSCANNABLE, Artifact, Inspection, Keep, Output, kind_of
 from holdgate.scan.ruleset import Rule
-from support.secrets import Secrets
+from support.secrets import ALNUM, Secrets
 
 MADE = Secrets(53)
 KEY = b"k" * 32
@@ -62,6 +62,58 @@ def test_a_secret_in_the_name_of_a_file_is_in_no_place_that_is_shown() -> None:
     (file,) = inspector().redact(output).artifacts
     assert file.name.startswith("redacted-secret-")
     assert secret.encode() not in file.data
+
+
+def zipped(*names: str) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name in names:
+            archive.writestr(name, f"see {MADE.github()}")
+    return made.getvalue()
+
+
+def test_names_in_a_file_are_searched_as_they_are_read() -> None:
+    """A pointer writes `/` as `~1`; who reads it undoes that."""
+    known = f"{MADE.chars(ALNUM, 9)}/{MADE.chars(ALNUM, 9)}/{MADE.chars(ALNUM, 9)}~"
+    files = (
+        Artifact("a.zip", None, zipped(f"x-{known}-y")),
+        Artifact("b.json", None, json.dumps({f"x-{known}-y": {"token": MADE.github()}}).encode()),
+        Artifact("c.zip", None, zipped("plain/name.txt")),
+    )
+    found = OutputInspector(Scanner([known.encode()]), KEY).inspect(Output(artifacts=files))
+    shown = json.dumps(found.as_dict())
+    assert known.partition("/")[0] not in shown
+    assert known not in shown.replace("~1", "/").replace("~0", "~")
+    assert "/artifacts/c.zip/plain~1name.txt" in shown
+
+
+def test_a_secret_in_pieces_is_in_no_names_that_are_shown() -> None:
+    """In those of two files, and in those of two members: none is a secret by itself."""
+    secret = MADE.github()
+    names = (secret[:20], secret[20:])
+
+    class Joins(Scanner):
+        def scan_value(self, value: Any) -> list[Finding]:
+            return [secret_at(f"/artifacts/{place}/0", "value>joined", 20) for place in (0, 1)]
+
+        def scan(self, text: str | bytes) -> list[Finding]:
+            joined = [secret_at("", "raw>joined", 41)] if text == "\n".join(names) else []
+            return joined + super().scan(text)
+
+    text = b"see " + MADE.github().encode()
+    files = (*(Artifact(name, None, text) for name in names), Artifact("a.zip", None, zipped(*names)))
+    found = OutputInspector(Joins(), KEY).inspect(Output(artifacts=files))
+    shown = json.dumps([each for each in found.described if each["detector"] == "github-token"])
+    assert shown.count("/artifacts/a.zip/[redacted]") == 2
+    assert not [name for name in names if name in shown]
+
+
+def test_a_path_is_shown_as_far_as_anybody_reads_it() -> None:
+    """A name may have a megabyte, and each finding below it would repeat that."""
+    key = "k" * 100_000
+    document = json.dumps({key: [MADE.github() for _ in range(50)]}).encode()
+    files = (Artifact("a.json", None, document),)
+    assert len(json.dumps(inspector().inspect(Output(document, artifacts=files)).as_dict())) < 150_000
 
 
 def test_two_files_whose_names_become_one_stay_two() -> None:

@@ -1,21 +1,27 @@
 """The search of a file that a run left beside its value, and its redaction where it is a text.
 
 What always holds: a file that cannot be read, or not within its budget, is a finding of its own; a redacted file was
-scanned again as what it was before; a name that holds a secret is shown with a tag in its place.
+scanned again as what it was before; no name in a file is shown with a secret in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 from holdgate.scan.errors import RedactionIncomplete, ScanIncomplete, Unscannable
-from holdgate.scan.findings import Finding
+from holdgate.scan.findings import Finding, View
 from holdgate.scan.output import DESCRIBED_MAX, UNSCANNABLE, Artifact, FindingKind, Inspection, Keep, kind_of
-from holdgate.scan.redact import Redactor
+from holdgate.scan.redact import PATH_CHARS_MAX, Redactor
 from holdgate.scan.scanner import Scanner
-from holdgate.scan.views import escape
+from holdgate.scan.views import escape, unescape
+
+_NAMES = "names"
+"""The view of the names of what is in an archive."""
+_HIDDEN = "[redacted]"
+_ANY = "/*"
 
 
 class ArtifactInspector:
@@ -25,15 +31,18 @@ class ArtifactInspector:
         self._scanners = tuple(scanners)
         self._redactor = redactor
 
-    def inspect(self, artifact: Artifact) -> Inspection:
-        """What is in it; the kind `unscannable` where that cannot be said. ScanError when it may be said later."""
+    def inspect(self, artifact: Artifact, name: str) -> Inspection:
+        """What is in it; the kind `unscannable` where that cannot be said. ScanError when it may be said later.
+
+        `name`: its name as it may be shown.
+        """
         try:
             findings = self._found(artifact)
         except (Unscannable, ScanIncomplete) as error:
-            whole = {**_shown(UNSCANNABLE), "path": self._place(artifact, ""), "via": "file"}
+            whole = {**_shown(UNSCANNABLE), "path": _place([name]), "via": "file"}
             return Inspection((UNSCANNABLE,), (whole,), 1, (error.code,))
         kinds = tuple(sorted(set(map(kind_of, findings))))
-        return Inspection(kinds, tuple(self._described(artifact, findings[:DESCRIBED_MAX])), len(findings))
+        return Inspection(kinds, tuple(self._described(name, findings)), len(findings))
 
     def redact(self, artifact: Artifact, keep: Keep) -> Artifact:
         """Without any finding but those to `keep`; RedactionIncomplete where that cannot be done."""
@@ -68,8 +77,10 @@ class ArtifactInspector:
             for finding in scan_file(scanner, artifact.name, artifact.data, artifact.media_type)
         ]
 
-    def _described(self, artifact: Artifact, findings: Sequence[Finding]) -> list[dict[str, Any]]:
-        places = {path: self._place(artifact, path) for path in {finding.path for finding in findings}}
+    def _described(self, name: str, findings: Sequence[Finding]) -> list[dict[str, Any]]:
+        shown = findings[:DESCRIBED_MAX]
+        hidden = _hidden(findings)
+        places = {path: self._shown_place(name, path, hidden) for path in {finding.path for finding in shown}}
         return [
             {
                 **_shown(kind_of(finding)),
@@ -78,14 +89,44 @@ class ArtifactInspector:
                 "start": finding.start,
                 "end": finding.end,
             }
-            for finding in findings
+            for finding in shown
         ]
 
-    def _place(self, artifact: Artifact, path: str) -> str:
-        """Names of files and of what is in them are the worker's words, so they are searched like its texts."""
-        place = f"{escape(artifact.name)}{path}"
-        found = [finding for scanner in self._scanners for finding in scanner.scan(place)]
-        return "/artifacts/" + self._redactor.redact_text(place, found)
+    def _shown_place(self, name: str, path: str, hidden: Set[str]) -> str:
+        """Names in a file are the worker's words, so they are searched: each, and all as they will be read.
+
+        No more than the file's own name where something is left in them then.
+        """
+        if len(path) > PATH_CHARS_MAX:
+            return _place([name])
+        tokens = [name]
+        for before, token in pairwise(accumulate(path.split("/"), "{}/{}".format)):
+            tokens.append(_HIDDEN if not hidden.isdisjoint((token, before + _ANY)) else self._redacted_name(token))
+        place = _place(tokens)
+        return _place([name]) if self._in_text("/".join(tokens)) or self._in_text(place) else place
+
+    def _redacted_name(self, path: str) -> str:
+        token = unescape(path.rpartition("/")[2])
+        return self._redactor.redact_text(token, self._in_text(token))
+
+    def _in_text(self, text: str) -> list[Finding]:
+        return [finding for scanner in self._scanners for finding in scanner.scan(text)]
+
+
+def _hidden(findings: Sequence[Finding]) -> frozenset[str]:
+    """Paths whose last name is a part of something that was found; with `_ANY` behind it, of each name there."""
+    hidden: set[str] = set()
+    for finding in findings:
+        via = finding.via.split(">")
+        if View.KEY in via:
+            hidden.add(finding.path)
+        elif _NAMES in via and View.JOINED in via:
+            hidden.add(finding.path + _ANY)
+    return frozenset(hidden)
+
+
+def _place(tokens: Sequence[str]) -> str:
+    return "/artifacts" + "".join("/" + escape(token) for token in tokens)
 
 
 def _shown(kind: FindingKind) -> dict[str, Any]:

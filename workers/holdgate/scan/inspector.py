@@ -8,7 +8,7 @@ that it took out itself counts as found.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -49,7 +49,7 @@ class OutputInspector:
         if findings:
             described += self._redactor.describe(document, findings[:DESCRIBED_MAX], findings)
         unscannable: list[str] = []
-        for file in map(self._files.inspect, output.artifacts):
+        for file in map(self._files.inspect, output.artifacts, self._shown_names(output, findings)):
             kinds.update(file.kinds)
             described += file.described
             total += file.total
@@ -65,6 +65,15 @@ class OutputInspector:
             raise RedactionIncomplete
         files = tuple(self._files.redact(each, kept) for each in output.artifacts)
         return _output(redacted, replace(output, artifacts=files))
+
+    def _shown_names(self, output: Output, findings: Sequence[Finding]) -> list[str]:
+        """Of files, as they may be shown; `findings` are those in the document."""
+        return [
+            self._redactor.redact_text(
+                each.name, [finding for finding in findings if finding.path == f"/artifacts/{place}/0"]
+            )
+            for place, each in enumerate(output.artifacts)
+        ]
 
     def _to_go(self, document: Json, keep: Keep) -> list[Finding]:
         findings = [finding for finding in self._found(document) if kind_of(finding) not in keep.kinds]

@@ -20,6 +20,8 @@ from holdgate.scan.views import decode_step, escape, keys_below, leaves_at, scal
 _RANK = {category: rank for rank, category in enumerate(Category)}
 _FINGERPRINT_BYTES = 8
 _NEARLY_ALL = 0.8
+PATH_CHARS_MAX = 1024
+"""Of a path as it is shown; its names are what a worker wrote, however long."""
 
 _Places = dict[tuple[str, str], list[Finding]]
 
@@ -103,7 +105,7 @@ class Redactor:
                 "detector": finding.detector,
                 "category": str(finding.category),
                 "severity": str(finding.severity),
-                "path": self._shown_path(finding.path, keys),
+                "path": _cut(self._shown_path(finding.path, keys)),
                 "via": finding.via,
                 "start": finding.start,
                 "end": finding.end,
@@ -162,6 +164,10 @@ class Redactor:
             found = keys.get(prefix)
             shown.append(token if found is None else escape(self.redact_text(unescape(token), found)))
         return "".join("/" + token for token in shown)
+
+
+def _cut(path: str) -> str:
+    return path if len(path) <= PATH_CHARS_MAX else path[: PATH_CHARS_MAX - 3] + "..."
 
 
 def _by_place(findings: Iterable[Finding]) -> _Places:
