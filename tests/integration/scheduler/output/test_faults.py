@@ -141,13 +141,13 @@ async def test_an_engine_that_answers_nothing_seals_all_outputs_until_it_works_a
     assert (
         sample("holdgate_output_policy_failures_total", reason="scan_engine_failed") == before + POISON_DELIVERIES + 1
     )
-    assert sample("holdgate_output_scanner_up") == 0
+    assert sample("holdgate_output_scanner_failing") == 1
     assert [event["reason"] for event in await events(gate, job_id, "output.sealed")] == ["scan_engine_failed"]
     await service.stop()
     monkeypatch.undo()
     await gate.judge(gate.service())
     assert await gate.state(job_id) is State.SUCCEEDED
-    assert sample("holdgate_output_scanner_up") == 1
+    assert sample("holdgate_output_scanner_failing") == 0
 
 
 async def test_a_gate_whose_engine_does_not_work_does_not_say_that_it_is_ready(
@@ -160,7 +160,7 @@ async def test_a_gate_whose_engine_does_not_work_does_not_say_that_it_is_ready(
     service = gate.service()
     with pytest.raises(EngineFailed):
         await service.start()
-    assert sample("holdgate_output_scanner_up") == 0
+    assert sample("holdgate_output_scanner_failing") == 1
 
 
 async def test_a_finding_that_cannot_be_located_seals_its_output_and_no_other(

@@ -42,8 +42,11 @@ UNSEALED = Counter(
     "Quarantined outputs that were dropped: texts of failed attempts, or the root names no key",
 )
 SCANNER_RESTARTS = Counter("holdgate_output_scanner_restarts_total", "Scanner processes that were ended or died")
-SCANNER_UP = Gauge(
-    "holdgate_output_scanner_up", "1 where the latest scan of each gate ran", multiprocess_mode="livemin"
+SCANNER_FAILING = Gauge(
+    # Counts what is wrong, and the most of all processes: those that scan nothing have it at 0, too.
+    "holdgate_output_scanner_failing",
+    "1 where the latest scan of a gate failed by the scanner's own fault",
+    multiprocess_mode="livemax",
 )
 UP = Gauge("holdgate_output_gate_up", "Output gates that run", multiprocess_mode="livesum")
 

@@ -106,9 +106,9 @@ class OutputScanners:
         try:
             Scanner(rules=()).scan_raw("any text")
         except ScanError:
-            metrics.SCANNER_UP.set(0)
+            metrics.SCANNER_FAILING.set(1)
             raise
-        metrics.SCANNER_UP.set(1)
+        metrics.SCANNER_FAILING.set(0)
 
     def is_small(self, output: Output) -> bool:
         """Whether this process scans it. What is in a file may be a thousand times its size."""
@@ -236,7 +236,7 @@ def _guarded(work: Callable[[], T]) -> T:
 
 def _note(result: object) -> None:
     """Into the metric that says whether scans run."""
-    metrics.SCANNER_UP.set(0 if _is_ours(result) else 1)
+    metrics.SCANNER_FAILING.set(1 if _is_ours(result) else 0)
 
 
 def _is_ours(result: object) -> bool:
