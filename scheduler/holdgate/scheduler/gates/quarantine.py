@@ -318,9 +318,10 @@ def verify_may_decide(approver: Approver, item: QuarantineItem, trust: Trust | N
 
 
 def severity_of(item: QuarantineItem) -> Severity | None:
-    """The worst of the findings; None where there are none, or one of them does not say."""
+    """The worst of the findings that count; None where there are none, or one of them does not say."""
+    findings = [each for each in item.verdict.get("findings", ()) if each.get("verdict") != "shadow"]
     found = item.verdict.get("severity")
-    named = [found] if found is not None else [each.get("severity") for each in item.verdict.get("findings", ())]
+    named = [found] if found is not None else [each.get("severity") for each in findings]
     try:
         return max(map(Severity, named), key=_ORDER.index, default=None)
     except ValueError:
