@@ -163,6 +163,20 @@ DISGUISES: dict[str, Disguise] = {
     "gzip in base64 in JSON in hex": lambda s: dumped({"z": b64(gzip.compress(s.encode(), mtime=0))}).encode().hex(),
     "HTML in JSON in percent": lambda s: quote(json.dumps({"p": "".join(f"&#{ord(c)};" for c in s)})),
     "zero-width in base64": lambda s: b64(between(s, "\u200b")),
+    "colours": lambda s: f"\x1b[36mkey\x1b[0m=\x1b[01;32m{s}\x1b[0m",
+    "colours within, as grep has them": lambda s: f"\x1b[01;31m\x1b[K{s[:4]}\x1b[m\x1b[K{s[4:]}",
+    "a link of a terminal": lambda s: f"\x1b]8;;https://example.org\x07{s[:6]}\x1b]8;;\x07{s[6:]}",
+    "one control character": lambda s: f"{s[:9]}\x07{s[9:]}",
+    "control characters": lambda s: "\x00".join(s),
+    "a carriage return": lambda s: f"{s[:9]}\r{s[9:]}",
+    "marks over the letters": lambda s: between(s, "\u0336"),
+    "odd blanks": lambda s: between(s, "\u2009"),
+    "a blank that does not break": lambda s: f"{s[:7]}\u00a0{s[7:]}",
+    "empty braille": lambda s: between(s, "\u2800"),
+    "bold": lambda s: f"**{s[:4]}**{s[4:]}",
+    "bold in HTML": lambda s: f"<b>{s[:4]}</b>{s[4:]}",
+    "where a line may break, in HTML": lambda s: f"{s[:8]}<wbr>{s[8:14]}<!-- here -->{s[14:]}",
+    "colours in base64": lambda s: b64(f"\x1b[32m{s[:5]}\x1b[0m{s[5:]} is the key"),
 }  # fmt: skip
 
 

@@ -56,6 +56,8 @@ class View(StrEnum):
     """Bytes that are UTF-16 or UTF-32."""
     NORMAL = "normal"
     """Full-width forms and look-alikes as the letters that they look like; what cannot be seen left out."""
+    NOISE = "noise"
+    """What is not read left out: control sequences, control characters, marks over letters, odd blanks, markup."""
     JOINED = "joined"
     """Pieces that stand side by side, as one."""
 

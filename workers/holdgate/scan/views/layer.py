@@ -43,9 +43,10 @@ class Layer:
 
     `made`: the map, or what makes it once something was found.
     `textual`: whether it is text; what is not is looked at by sure rules only. `of_runs`: each piece is a decoded run.
+    `bare`: what is not read was taken out of it.
     """
 
-    __slots__ = ("_make", "_pieces", "_starts", "chain", "data", "depth", "of_runs", "parent", "textual")
+    __slots__ = ("_make", "_pieces", "_starts", "bare", "chain", "data", "depth", "of_runs", "parent", "textual")
 
     def __init__(
         self,
@@ -55,11 +56,13 @@ class Layer:
         *,
         of_runs: bool = False,
         textual: bool = True,
+        bare: bool = False,
     ) -> None:
         self.data = data
         self.parent = parent
         self.textual = textual
         self.of_runs = of_runs
+        self.bare = bare
         self.depth: int = 0 if parent is None else parent.depth + of_runs
         self.chain: int = 0 if parent is None else parent.chain + 1
         self._make = made if callable(made) else None

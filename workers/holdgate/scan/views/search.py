@@ -24,6 +24,7 @@ from holdgate.scan.views.escapes import undone
 from holdgate.scan.views.exact import Exact
 from holdgate.scan.views.joined import JoinedHit, Joiner
 from holdgate.scan.views.layer import Layer, Place, Span
+from holdgate.scan.views.noise import without_noise, without_sequences
 from holdgate.scan.views.runs import decoded
 from holdgate.scan.views.sure import sure_rules
 
@@ -109,12 +110,13 @@ class Search:
             if any(not _inside(span, sure) for run in runs for span in run.origins(0, len(run.data))):
                 raise ScanIncomplete("the text is encoded more often than the budget")
             runs = []
+        if layer.bare:
+            return runs  # what is escaped is undone first, and looked at without noise then
         more = undone(layer, meter)
-        if more is None:
-            return runs
-        if layer.chain >= budget.depth_max + CHAIN_OVER:
+        if more is not None and layer.chain >= budget.depth_max + CHAIN_OVER:
             raise ScanIncomplete("the text is escaped more often than the budget")
-        return [more, *runs]
+        made = (more, without_sequences(layer, meter), without_noise(layer, meter))
+        return [*(each for each in made if each is not None), *runs]
 
     def _known(self, data: bytes) -> Iterator[Hit]:
         for each in self._exact:
