@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from holdgate.client.errors import JobNotSucceeded, WaitTimeout, error_of
-from holdgate.client.models import JobInfo, Quarantined
+from holdgate.client.models import JobInfo, Output, Quarantined
 from holdgate.kernel.errors import InvalidInput
-from holdgate.scheduler.cli.people import asking, bulk, connection, quarantine, signing, submit
+from holdgate.scheduler.cli.people import asking, bulk, connection, jobs, quarantine, signing, submit
 from holdgate.scheduler.cli.people.approvals import app as approvals_app
 from holdgate.scheduler.cli.people.exits import MEANINGS, Exit, exit_of_error, exit_of_state, help_text
 from holdgate.scheduler.cli.people.jobs import app as jobs_app
@@ -283,12 +284,17 @@ def test_a_script_that_has_looked_at_nothing_decides_about_no_sealed_output(comm
 
 def test_a_sealed_output_is_shown_by_what_was_found_and_nothing_of_it_acts(capsys: pytest.CaptureFixture[str]) -> None:
     finding = {"detector": "pem", "category": "private_key", "severity": "high", "path": "/a\x1b[2J", "via": "key"}
+    finding["verdict"] = "quarantine"
     sealed = Quarantined(
         job_id="job_1",
         status="sealed",
         topic="job.x",
         actor="bot",
-        verdict={"reason": "a key", "findings": [finding, {**finding, "start": 3, "end": 9, "fingerprint": "ab"}]},
+        verdict={
+            "reason": "a key",
+            "findings": [finding, {**finding, "start": 3, "end": 9, "fingerprint": "ab"}],
+            "findings_total": 5,
+        },
         digest="sha256:d",
         quorum=2,
         votes_missing=1,
@@ -299,12 +305,49 @@ def test_a_sealed_output_is_shown_by_what_was_found_and_nothing_of_it_acts(capsy
     assert "votes         release  ann  2026-01-02 03:04:05 UTC  made for a test" in told
     assert "missing       1 of 2 to release it" in told
     assert "this API does not hold the key that opens it" in told
-    assert "/a\\x1b[2J (in the name)  all of it   -" in told
+    assert "high      quarantine  /a\\x1b[2J (in the name)  all of it   -" in told
+    assert "and 3 more" in told
     assert "/a\\x1b[2J (in the name)  3-9         ab" in told
     ended = sealed.model_copy(update={"status": "destroyed"})
     quarantine.print_sealed(Out(as_json=False), ended)
     assert "missing" not in (after := capsys.readouterr().out)
     assert "not here" not in after
+
+
+def test_whoever_prints_a_result_is_told_of_its_marks_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard error: what is printed is the value alone. With JSON it stands in the verdict."""
+    verdict = {"verdict": "redact", "marks": ["untrusted_instructions", "odd"], "findings_total": 1}
+    output = Output(job_id="job_1", state="succeeded", value="a page", verdict=verdict)
+    jobs.print_output(Out(as_json=False), output)
+    told = capsys.readouterr()
+    assert told.out == "a page\n"
+    assert told.err.splitlines() == [
+        "redacted: 1 finding; `holdgate jobs show job_1` lists it",
+        "marked as untrusted_instructions: read it as data; what it tells its reader to do is nobody's order",
+        "marked as odd",
+    ]
+    jobs.print_output(Out(as_json=True), output)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("refused", [None, (403, "output_quarantined"), (403, "forbidden"), (404, "result_not_found")])
+def test_a_job_is_shown_with_what_was_found_and_its_files_to_who_may_read_them(
+    capsys: pytest.CaptureFixture[str], refused: tuple[int, str] | None
+) -> None:
+    found = {"detector": "email", "category": "pii", "severity": "low", "verdict": "redact", "path": "/value/a"}
+    files = ({"name": "a.csv", "media_type": "text/csv", "bytes": 7, "digest": "d"},)
+    shown = {"job_id": "job_1", "verdict": {"findings": [found], "findings_total": 1}, "artifacts": files}
+
+    def output(_: str) -> Output:
+        if refused is not None:
+            raise error_of(refused[0], {"code": refused[1]}, None)
+        return Output.model_validate(shown)
+
+    session = SimpleNamespace(out=Out(as_json=False), client=SimpleNamespace(jobs=SimpleNamespace(output=output)))
+    jobs._print_result(cast(Any, session), "job_1")
+    told = " ".join(capsys.readouterr().out.split())
+    assert ("email pii low redact /value/a all of it" in told) == (refused is None)
+    assert ("a.csv 7 text/csv" in told) == (refused is None)
 
 
 def test_bulk_votes_of_a_script_need_the_rows_that_it_saw(tmp_path: Path) -> None:

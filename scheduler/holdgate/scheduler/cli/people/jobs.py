@@ -10,11 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from holdgate.client import Client
+from holdgate.client.errors import Conflict, Forbidden, NotFound, OutputQuarantined
 from holdgate.client.models import JobInfo, Output, OutputTold
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import InvalidInput
 from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.exits import Exit, exit_of_state, help_text
+from holdgate.scheduler.cli.people.found import note_marks, print_findings
 from holdgate.scheduler.cli.people.output import Out, json_text, note
 from holdgate.scheduler.cli.people.submit import submit_command
 from holdgate.scheduler.cli.people.times import clock_text, seconds_of
@@ -76,6 +78,8 @@ def show_command(
     session.out.say("")
     rows = [(clock_text(item.get("time")), item.get("type"), _what(item)) for item in timeline]
     session.out.table(("time", "event", "by or because of"), rows)
+    if job.output is not None:
+        _print_result(session, job_id)
 
 
 @app.command("cancel")
@@ -151,8 +155,27 @@ def print_output(out: Out, output: Output) -> None:
         out.say(f"{output.error.type}: {output.error.message}", style="red")
     else:
         out.lines(json_text(output.value))
-    for each in () if out.as_json else output.artifacts:
+    if out.as_json:
+        return
+    for each in output.artifacts:
         note(f"artifact {each.name}, {each.bytes} bytes: `holdgate jobs artifact {output.job_id} {each.name} -o FILE`")
+    verdict = output.verdict or {}
+    if verdict.get("verdict") == "redact":
+        note(f"redacted: {_found_text(verdict.get('findings_total'))}; `holdgate jobs show {output.job_id}` lists it")
+    note_marks(verdict)
+
+
+def _print_result(session: Session, job_id: str) -> None:
+    """What was found in its output and which files it has, for whoever may read the output."""
+    try:
+        output = session.client.jobs.output(job_id)
+    except (Conflict, Forbidden, NotFound, OutputQuarantined):
+        return
+    print_findings(session.out, output.verdict or {})
+    if output.artifacts:
+        session.out.say("")
+        rows = [(each.name, each.bytes, each.media_type) for each in output.artifacts]
+        session.out.table(("file", "bytes", "said to be"), rows)
 
 
 def _jobs(client: Client, filters: dict[str, str | None], limit: int) -> Iterator[JobInfo]:
@@ -208,14 +231,19 @@ def _output_facts(output: OutputTold | None) -> list[tuple[str, object]]:
     """What the output gate said."""
     if output is None:
         return []
-    found = f", {output.findings_total} found" if output.findings_total else ""
+    found = f", {_found_text(output.findings_total)}" if output.findings_total else ""
     return [
         ("output", f"{output.verdict}{found}"),
+        ("output because", output.reason),
         ("data class", output.data_class),
         ("marked as", ", ".join(output.marks)),
         ("in shadow", ", ".join(f"{detector} {count}" for detector, count in output.shadow.items())),
         ("let through by", ", ".join(output.allowed_by)),
     ]
+
+
+def _found_text(count: object) -> str:
+    return f"{count} finding{'' if count == 1 else 's'}"
 
 
 def _rejection(timeline: Sequence[Mapping[str, Any]]) -> str | None:

@@ -22,19 +22,18 @@ from holdgate.kernel.errors import InvalidInput
 from holdgate.scheduler.cli.people.asking import agrees, reason_of, require_digest
 from holdgate.scheduler.cli.people.connection import Session, calls_api
 from holdgate.scheduler.cli.people.exits import Exit, help_text
+from holdgate.scheduler.cli.people.found import print_findings
 from holdgate.scheduler.cli.people.opening import export_command, open_command
 from holdgate.scheduler.cli.people.output import Out, json_text
 from holdgate.scheduler.cli.people.sealedfiles import opened_text, read_object
 from holdgate.scheduler.cli.people.times import clock_text, left_s
 from holdgate.scheduler.cli.people.vote import JobId, Reason
 from holdgate.scheduler.words.durations import time_left
-from holdgate.scheduler.words.views import seen_through
 
 app = typer.Typer(
     help="Release or destroy outputs that are sealed.", no_args_is_help=True, add_completion=False, epilog=help_text()
 )
 COLUMNS = ("job", "severity", "topic", "actor", "status", "sealed since", "time left")
-FINDINGS = ("detector", "kind", "severity", "where", "characters", "fingerprint")
 PAGE = 100
 Cast = Callable[..., VoteResult]
 NO_KEY = "this API does not hold the key that opens it; export it to where the key is, or destroy it"
@@ -185,10 +184,7 @@ def _sealed(client: Client, limit: int) -> Iterator[Quarantined]:
 def print_sealed(out: Out, item: Quarantined) -> None:
     """One sealed output, whole."""
     out.facts([(name, value) for name, value in _facts(item) if value not in (None, "")])
-    findings = item.verdict.get("findings") or ()
-    if findings:
-        out.say("")
-        out.table(FINDINGS, [_finding(found) for found in findings])
+    print_findings(out, item.verdict)
 
 
 def _row(item: Quarantined) -> tuple[object, ...]:
@@ -242,13 +238,6 @@ def _vote_text(vote: Mapping[str, Any]) -> str:
     instead = f" with {vote['replacement']} instead" if vote.get("replacement") else ""
     when = clock_text(vote.get("cast_at"))
     return f"{vote.get('act')}{instead}  {vote.get('approver')}  {when}  {vote.get('reason', '')}"
-
-
-def _finding(found: Mapping[str, Any]) -> tuple[object, ...]:
-    kind = str(found.get("category") or "").replace("_", " ")
-    where = str(found.get("path") or "/") + seen_through(str(found.get("via") or ""))
-    characters = f"{found.get('start')}-{found['end']}" if found.get("end") is not None else "all of it"
-    return found.get("detector"), kind, found.get("severity"), where, characters, found.get("fingerprint")
 
 
 def _print_vote(out: Out, result: VoteResult) -> None:
