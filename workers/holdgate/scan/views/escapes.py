@@ -36,7 +36,7 @@ _ESCAPE = re.compile("|".join((_BACKSLASH, _PERCENT, _REFERENCE)).encode("ascii"
 _PAIR_BYTES = 12
 _REMEMBERED_MAX = 1024
 _MARKS = (b"\\", b"%", b"&")
-_DENSE_BYTES = 64
+_DENSE_BYTES = 256
 """With an escape in so many bytes the text is undone as a whole, and the map is left for later."""
 _RARE = re.compile("|".join((_PERCENT, _REFERENCE)).encode("ascii"))
 _COMMON = ((b'\\"', b'"'), (b"\\n", b"\n"), (b"\\/", b"/"), (b"\\t", b"\t"), (b"\\r", b"\r"), (b"\\'", b"'"))
