@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias, cast
 
@@ -24,7 +23,7 @@ Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | 
 SAFE_INTEGER_MAX = 2**53 - 1
 INTEGER_NOTATION_END = 1e21
 """Below this, RFC 8785 writes a float without a fraction in the notation of an integer."""
-_BRACKETS = re.compile(r"[\[\]{}]+")
+_NO_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 _PLAIN_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
 
 
@@ -146,10 +145,11 @@ def _refuse_depth(text: str, depth_max: int) -> None:
     if text.count("[") + text.count("{") <= depth_max:
         return
     # Without escapes every quote begins or ends a string, and brackets count between strings only.
-    outside = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]
+    data = text.encode("utf-8", "surrogatepass").replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside = data.translate(None, _NO_STRUCTURE).split(b'"')[::2]
     depth = 0
-    for bracket in "".join(_BRACKETS.findall("".join(outside))):
-        depth += 1 if bracket in "[{" else -1
+    for bracket in b"".join(outside):
+        depth += 1 if bracket in b"[{" else -1
         if depth > depth_max:
             raise MalformedJson(f"nested deeper than {depth_max}")
 
