@@ -18,7 +18,7 @@ import pytest
 from holdgate.kernel.canonical import Json
 from holdgate.scan import Redactor, ScanError, ScanIncomplete, Scanner, Unscannable
 from holdgate.scan.engine import Budget
-from support.secrets import Secrets
+from support.secrets import ALNUM, Secrets
 
 MADE = Secrets(17)
 SECRETS = {
@@ -29,6 +29,9 @@ SECRETS = {
 }
 SCANNER = Scanner()
 REDACTOR = Redactor(b"k" * 32)
+
+BLOB = MADE.chars(ALNUM, 40)
+"""What the secret of an access key id looks like, or an id in a path."""
 
 Disguise = Callable[[str], Json]
 
@@ -176,6 +179,9 @@ DISGUISES: dict[str, Disguise] = {
     "bold": lambda s: f"**{s[:4]}**{s[4:]}",
     "bold in HTML": lambda s: f"<b>{s[:4]}</b>{s[4:]}",
     "where a line may break, in HTML": lambda s: f"{s[:8]}<wbr>{s[8:14]}<!-- here -->{s[14:]}",
+    "behind a run of letters and a slash": lambda s: f"https://example.org/{BLOB}/{s}",
+    "ahead of a slash and a run of letters": lambda s: f"{s}/{BLOB}",
+    "a name and an underscore ahead": lambda s: f"my_{s}",
     "colours in base64": lambda s: b64(f"\x1b[32m{s[:5]}\x1b[0m{s[5:]} is the key"),
 }  # fmt: skip
 
@@ -208,6 +214,15 @@ def test_a_secret_in_disguise_is_found_in_text(name: str) -> None:
         assert SCANNER.scan(redacted) == []
         assert redacted.startswith("before – ")
         assert redacted.endswith(" after")
+
+
+@pytest.mark.parametrize("ahead", ["TOKEN", "x", "7", "%s", "=3D", "ghp_", "ghp_ghp_", "ghp_" * 600])
+@pytest.mark.parametrize("rule", ["github-token", "stripe-key"])
+def test_a_prefix_with_a_sign_of_its_own_begins_a_word(rule: str, ahead: str) -> None:
+    """Whatever is glued to it."""
+    text = f"{ahead}{SECRETS[rule]} and {'-' * 5000} {ahead}{SECRETS[rule]}"
+    found = [text[each.start : each.end] for each in SCANNER.scan(text) if each.detector == rule]
+    assert found == [SECRETS[rule]] * 2
 
 
 def assert_gone(value: Json, secret: str) -> None:

@@ -22,6 +22,7 @@ _TAG_BYTES_MAX = 64
 _BLOB_SIDE = 40
 _BLOB_ENTROPY = 4.3
 _BLOB = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+_SEAMS = frozenset(b"+/")
 _UNANCHORED = re2._Anchor.UNANCHORED
 
 
@@ -125,9 +126,21 @@ def _in_context(compiled: CompiledRule, data: bytes, match: tuple[int, int], spa
 
 
 def _in_blob(data: bytes, span: tuple[int, int]) -> bool:
-    """Whether the match lies inside a long run of base64: prefixes of a few letters turn up there by chance."""
+    """Whether the match lies inside a long run of base64: prefixes of a few letters turn up there by chance.
+
+    What has a sign of its own, or no small or no capital letters, does not. A slash beside it may begin or end a word:
+    there it takes a run on both sides.
+    """
     start, end = span
-    return _is_blob(data[max(0, start - _BLOB_SIDE) : start]) or _is_blob(data[end : end + _BLOB_SIDE])
+    ahead = _is_blob(data[max(0, start - _BLOB_SIDE) : start])
+    if not (ahead or _is_blob(data[end : end + _BLOB_SIDE])):
+        return False
+    value = data[start:end]
+    if not _BLOB.issuperset(value) or value.isupper() or value.islower():
+        return False
+    if ahead:
+        return data[start - 1] not in _SEAMS or _is_blob(data[end : end + _BLOB_SIDE])
+    return data[end] not in _SEAMS
 
 
 def _in_tag(data: bytes, span: tuple[int, int]) -> bool:

@@ -22,6 +22,7 @@ from holdgate.scan.ruleset import Rule
 from holdgate.scan.views.document import named
 from holdgate.scan.views.escapes import undone
 from holdgate.scan.views.exact import Exact
+from holdgate.scan.views.glued import Gluer
 from holdgate.scan.views.joined import JoinedHit, Joiner
 from holdgate.scan.views.layer import Layer, Place, Span
 from holdgate.scan.views.noise import without_noise, without_sequences
@@ -64,6 +65,10 @@ class Search:
     def _joiner(self) -> Joiner:
         return Joiner(lambda: self._sure, self._sure_rules, self._exact)
 
+    @cached_property
+    def _gluer(self) -> Gluer:
+        return Gluer(self._sure_rules)
+
     def raw(self, data: bytes, meter: Meter) -> Iterator[Sighting]:
         """What is in `data` as it stands."""
         for hit in chain(self._known(data), self.engine.hits(data, meter)):
@@ -79,6 +84,7 @@ class Search:
                 if hit.detector in self._sure_ids:
                     sure.append((hit.start, hit.end))
                 yield Sighting(hit, layer.place(hit.start, hit.end))
+            yield from self._glued(layer, meter)
             if layer.textual:
                 yield from self._beside(layer, sorted(sure), meter)
             waiting += self._made_of(layer, sure, meter)
@@ -92,6 +98,13 @@ class Search:
             for hit in _hidden(layer.data, meter):
                 meter.found()
                 yield hit
+
+    def _glued(self, layer: Layer, meter: Meter) -> Iterator[Sighting]:
+        """What begins within a word."""
+        cut = self._gluer.cut(layer, meter)
+        if cut is not None:
+            for hit in self._sure.hits(cut.data, meter):
+                yield Sighting(hit, cut.place(hit.start, hit.end))
 
     def _beside(self, layer: Layer, sure: list[Span], meter: Meter) -> Iterator[Sighting]:
         """What is in named values and in pieces put together; `sure`: where sure rules found something whole."""
