@@ -97,7 +97,7 @@ class LeafText:
 
 
 def leaves(data: bytes, touching: Sequence[Span]) -> Iterator[Leaf]:
-    """The leaves of the JSON text `data` that any of `touching` (sorted by start) touches, in order."""
+    """The leaves of the JSON text `data` that any of `touching` (sorted by start) touches, in order; no empty ones."""
     index, reach = 0, 0
     last = max((end for _, end in touching), default=0)
     for start, end, view, parent, name in _tokens(data):
@@ -106,7 +106,7 @@ def leaves(data: bytes, touching: Sequence[Span]) -> Iterator[Leaf]:
         while index < len(touching) and touching[index][0] < end:
             reach = max(reach, touching[index][1])
             index += 1
-        if reach > start:
+        if reach > start and end > start:
             yield _leaf(data, start, end, view, (parent, name))
 
 
