@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol, cast
 
 import re2
@@ -23,6 +24,8 @@ from holdgate.scan.ruleset import Rule
 
 SET_MEMORY_BYTES = 12 * 1024 * 1024
 """Of one set's automaton, which keeps what it has seen; ordinary text takes one or two."""
+SHARED_MAX = 16
+"""Sets that all scanners of a process share; those of the built-in rules are about seven."""
 RUN_MIN = 9
 SENTINEL = b"\n\x00holdgate sentinel\x00"
 SENTINEL_PATTERN = SENTINEL.replace(b"\x00", b"\\x00").replace(b"\n", b"\\n")
@@ -46,7 +49,7 @@ class PartedSet:
         numbered: list[list[int]] = list(kinds.values()) or [[]]
         self._sentinel = len(anchors)
         self._parts = [
-            (re2_set([anchors[number] for number in numbers]).Match, len(numbers), numbers) for numbers in numbered
+            (re2_set(tuple(anchors[number] for number in numbers)).Match, len(numbers), numbers) for numbers in numbered
         ]
 
     def Match(self, text: bytes) -> list[int]:  # noqa: N802  the name that RE2 gives it
@@ -72,7 +75,8 @@ def set_anchor(rule: Rule) -> str:
     return anchor if rule.category is Category.UNTRUSTED_INSTRUCTIONS else cheap_anchor(anchor)
 
 
-def re2_set(anchors: Sequence[str]) -> AnchorSet:
+@lru_cache(maxsize=SHARED_MAX)  # no search changes what another finds; to make one takes time and memory
+def re2_set(anchors: tuple[str, ...]) -> AnchorSet:
     """One set of `anchors` and the sentinel. EngineFailed, RulesInvalid."""
     found = re2.Set.SearchSet(latin1(SET_MEMORY_BYTES))
     try:
