@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from holdgate.scheduler.state.audit import AuditTrail
+from holdgate.scheduler.state.transitions import State
 from support.api import ApiWorld
 from support.held import DEPLOY
+from support.running import Runner
 from support.secrets import Secrets
 from support.visiting import act, signed_in
 
@@ -129,3 +131,30 @@ async def test_what_the_gate_said_of_an_output_is_on_the_page_of_its_job(
     assert (shown["marks"], shown["data_class"], shown["findings_total"]) == (told["marks"], "confidential", 4)
     stream = (await api.client("operator").get(f"/api/v1/jobs/{denied}/events")).text
     assert '"marks":["untrusted_instructions"]' in stream
+
+
+async def test_a_mark_and_what_was_found_stand_above_the_result(api: ApiWorld) -> None:
+    """Whoever hands the text on has read them first; nothing of a path acts."""
+    found = {"detector": "role-turn", "category": "untrusted_instructions", "severity": "medium", "verdict": "allow"}
+    verdict = {
+        "verdict": "allow",
+        "reason": "the default for `untrusted_instructions`",
+        "marks": ["untrusted_instructions"],
+        "findings": [{**found, "path": "/value/<i>", "via": "value>base64", "start": 3, "end": 9}],
+        "findings_total": 300,
+    }
+    job_id = str((await api.submit(topic="job.demo.read")).json()["job_id"])
+    runner = Runner(api)
+    await runner.start(job_id)
+    await runner.finish(job_id, State.SUCCEEDED, value=b'"the page itself"', verdict=verdict)
+    page = (await (await signed_in(api, "operator")).get(f"/jobs/{job_id}")).text
+    assert page.index("read it as data") < page.index("the page itself")
+    for text in (
+        "role-turn",
+        "/value/&lt;i&gt;",
+        "(in base64)",
+        "3–9",
+        "299 more",
+        "<code>untrusted_instructions</code>",
+    ):
+        assert text in page, text

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from holdgate.scheduler.api.operations.terms import REVEALS
 from holdgate.scheduler.console.content import PAYLOAD_BYTES_MAX, log_lines
+from holdgate.scheduler.console.found import found_in
 from holdgate.scheduler.console.jobstory import limits_of, story_of
 from holdgate.scheduler.console.page import Page
 from holdgate.scheduler.console.pages.jobs import SEES
@@ -131,7 +132,8 @@ async def _result(visit: Visit, job: Mapping[str, Any]) -> dict[str, Any]:
             raise
         return {"code": problem.code}
     tree = tree_of(result["value"]) if result["value"] is not None else None
-    return {**result, "code": "", "tree": tree, "log_lines": log_lines(result["logs"])}
+    found = found_in(result["verdict"])
+    return {**result, "code": "", "tree": tree, "log_lines": log_lines(result["logs"]), "found": found}
 
 
 async def _rules(visit: Visit) -> list[dict[str, Any]]:

@@ -12,11 +12,11 @@ from holdgate.kernel.errors import MalformedJson
 from holdgate.scheduler.api.operations.terms import APPROVER, SEES_APPROVALS
 from holdgate.scheduler.console.advice import advice_of, more_needed
 from holdgate.scheduler.console.content import log_lines
+from holdgate.scheduler.console.found import found_in
 from holdgate.scheduler.console.page import Page
 from holdgate.scheduler.console.tree import tree_of
 from holdgate.scheduler.console.visit import ApiProblem, Visit
 from holdgate.scheduler.words.durations import time_left
-from holdgate.scheduler.words.views import seen_through
 
 ACTS = {
     "release": "release",
@@ -25,7 +25,6 @@ ACTS = {
     "release_proposed": "release",
     "destroy": "destroy",
 }
-FINDINGS_SHOWN_MAX = 200
 SOON_S = 3 * 24 * 3600
 """So long before an output is destroyed, its time stands out."""
 
@@ -107,7 +106,6 @@ async def _sealed_page(
 ) -> Response:
     path = f"/quarantine/{visit.path['job_id']}"
     item = await visit.get(path)
-    findings = item["verdict"].get("findings") or []
     may_vote = visit.principal.has(*APPROVER)
     form = form or {}
     return visit.page(
@@ -115,8 +113,7 @@ async def _sealed_page(
         status=problem.status if problem else 200,
         item=item,
         left=_left(item),
-        findings=[{**each, "seen": seen_through(str(each.get("via") or ""))} for each in findings[:FINDINGS_SHOWN_MAX]],
-        left_out=max(0, len(findings) - FINDINGS_SHOWN_MAX),
+        findings=found_in(item["verdict"]),
         proposed=await _proposed(visit, item) if may_vote else None,
         problem=advice_of(problem) if problem else None,
         reason=form.get("reason", ""),
