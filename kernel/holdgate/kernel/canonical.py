@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeAlias, cast
 
 import rfc8785
@@ -32,7 +33,7 @@ def parse_json(data: bytes | str, *, depth_max: int = limits.JSON_DEPTH_MAX, val
 
     `values_max` bounds brackets and commas, those in texts too: making millions of values holds up a whole process.
     """
-    try:
+    with _malformed():
         text = data if isinstance(data, str) else data.decode("utf-8")
         if values_max is not None and sum(map(text.count, "[{,")) > values_max:
             raise MalformedJson(f"more than {values_max} values")
@@ -46,13 +47,32 @@ def parse_json(data: bytes | str, *, depth_max: int = limits.JSON_DEPTH_MAX, val
         )
         if "\\u" in text or "\\U" in text:
             _refuse_surrogates(value)
+    return cast(Json, value)
+
+
+def check_json(data: bytes) -> None:
+    """MalformedJson where `parse_json` raises it, but that numbers may be of any size. Keeps no more than it must."""
+    with _malformed():
+        text = data.decode("utf-8")
+        _refuse_depth(text, limits.JSON_DEPTH_MAX)
+        may_be_half = "\\ud" in text or "\\uD" in text
+        hook = _unique_keys if may_be_half else _no_object
+        value = json.loads(text, object_pairs_hook=hook, parse_constant=_refuse_constant, parse_int=len)
+        if may_be_half:
+            _refuse_surrogates(value)
+
+
+@contextmanager
+def _malformed() -> Iterator[None]:
+    """What goes wrong inside is MalformedJson."""
+    try:
+        yield
     except UnicodeDecodeError as error:
         raise MalformedJson("the body is not UTF-8") from error
     except json.JSONDecodeError as error:
         raise MalformedJson(f"not JSON at line {error.lineno} column {error.colno}: {error.msg.lower()}") from error
     except RecursionError as error:
         raise MalformedJson("nested too deeply") from error
-    return cast(Json, value)
 
 
 def canonical_bytes(value: Any) -> bytes:
@@ -117,6 +137,11 @@ def _unique_keys(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
     return result
 
 
+def _no_object(pairs: Sequence[tuple[str, Json]]) -> None:
+    if len(dict(pairs)) != len(pairs):
+        _unique_keys(pairs)
+
+
 def _shown(text: str) -> str:
     """`text` for a message: what cannot be printed or encoded, such as half of a surrogate pair, is escaped."""
     return text if text.isprintable() else ascii(text)[1:-1]
@@ -146,7 +171,8 @@ def _refuse_depth(text: str, depth_max: int) -> None:
         return
     # Without escapes every quote begins or ends a string, and brackets count between strings only.
     data = text.encode("utf-8", "surrogatepass").replace(b"\\\\", b"").replace(b'\\"', b"")
-    outside = data.translate(None, _NO_STRUCTURE).split(b'"')[::2]
+    # Two that stand side by side then are a string without brackets, or the end of one and the beginning of the next.
+    outside = data.translate(None, _NO_STRUCTURE).replace(b'""', b"").split(b'"')[::2]
     depth = 0
     for bracket in b"".join(outside):
         depth += 1 if bracket in b"[{" else -1

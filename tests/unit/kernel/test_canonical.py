@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdgate.kernel import canonical
-from holdgate.kernel.canonical import canonical_bytes, digest_bytes, parse_json, signing_input
+from holdgate.kernel.canonical import canonical_bytes, check_json, digest_bytes, parse_json, signing_input
 from holdgate.kernel.errors import MalformedJson
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -75,6 +75,31 @@ def test_control_characters_and_surrogates_never_make_two_spellings(text: str) -
 def test_what_cannot_be_hashed_does_not_enter(body: bytes, part_of_the_reason: str) -> None:
     with pytest.raises(MalformedJson, match=part_of_the_reason.replace("^", r"\^")):
         parse_json(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b'{"a":[{"b":1,"b":2}]}',
+        b"[NaN]",
+        b'["\\ud800"]',
+        b'{"\\uDfff":1}',
+        b"[" * 65 + b"]" * 65,
+        b'["[","]",' + b'{"":' * 64 + b"1" + b"}" * 64 + b"]",
+        b"[1] [",
+    ],
+)
+def test_what_is_no_json_is_refused_without_its_value(body: bytes) -> None:
+    for read in (check_json, parse_json):
+        with pytest.raises(MalformedJson):
+            read(body)
+
+
+def test_numbers_of_any_size_are_json() -> None:
+    check_json(b'{"a":[' + b"9" * 5000 + b',1e999,9007199254740993],"b":"\\ud83d\\ude00 [[","c":"]"}')
 
 
 @pytest.mark.parametrize("key", ["\\ud800", "\\udfff", "\\u0000", "\\u202e"])
