@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
-from holdgate.kernel.canonical import Json, parse_json
+from holdgate.kernel.canonical import Json, check_json
 from holdgate.kernel.errors import MalformedJson
 from holdgate.scan.engine import Budget, Engine, Hit, Meter
 from holdgate.scan.errors import EngineFailed, ScanError, Unscannable
@@ -71,7 +71,7 @@ class Scanner:
     def scan_json(self, value: bytes) -> list[Finding]:
         """Findings in the values and keys of a JSON document, in all views. Unscannable when it is not JSON."""
         try:
-            parse_json(value)
+            check_json(value)
         except MalformedJson as error:
             raise Unscannable(str(error)) from error
         return self._scan_document(value)
