@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from holdgate.scan import Category, Finding, RedactionIncomplete, Scanner, Severity
+from holdgate.scan import Category, Finding, RedactionIncomplete, Scanner, Severity, engine, files
+from holdgate.scan.engine import Budget
+from holdgate.scan.errors import ScanTimedOut
 from holdgate.scan.inspector import OutputInspector
 from holdgate.scan.output import UNSCANNABLE, Artifact, Inspection, Keep, Output, kind_of
 from holdgate.scan.ruleset import Rule
@@ -142,6 +148,27 @@ def test_a_file_that_cannot_be_read_is_a_finding_that_says_which() -> None:
     places = [each["path"] for each in found.described if each["category"] == "unscannable"]
     assert places == ["/artifacts/noise", "/artifacts/bomb.zip"]
     assert found.unscannable == ("unscannable", "scan_incomplete")
+
+
+def test_files_of_one_output_share_what_they_may_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each more of them would keep a scanner for as long again."""
+    monkeypatch.setattr(files, "FILE_BUDGET", replace(files.FILE_BUDGET, decoded_base=64 * 1024))
+    packed = gzip.compress(b"line\n" * 8_000)
+    one = (Artifact("a.gz", None, packed),)
+    assert inspector().inspect(Output(artifacts=one)).kinds == ()
+    both = (*one, Artifact("b.gz", None, packed))
+    assert inspector().inspect(Output(artifacts=both)).unscannable == ("scan_incomplete",)
+
+
+def test_value_files_and_custom_detectors_share_the_time_of_a_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock on which each of them takes a third of it."""
+    ticks = count()
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 10))
+    files = tuple(Artifact(f"{number}", None, b"text") for number in range(3))
+    made = OutputInspector(Scanner(rules=(), budget=Budget(seconds=1.0)), KEY, Scanner(rules=()))
+    assert made.inspect(Output(b"1")).kinds == ()
+    with pytest.raises(ScanTimedOut):
+        made.inspect(Output(b"1", artifacts=files))
 
 
 def test_what_is_kept_by_its_value_stays_and_the_rest_of_its_kind_goes() -> None:

@@ -6,11 +6,12 @@ scanned again as what it was before; no name in a file is shown with a secret in
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any
 
+from holdgate.scan.engine import Meter
 from holdgate.scan.errors import RedactionIncomplete, ScanIncomplete, Unscannable
 from holdgate.scan.findings import Finding, View
 from holdgate.scan.output import DESCRIBED_MAX, UNSCANNABLE, Artifact, FindingKind, Inspection, Keep, kind_of
@@ -31,29 +32,35 @@ class ArtifactInspector:
         self._scanners = tuple(scanners)
         self._redactor = redactor
 
-    def inspect(self, artifact: Artifact, name: str) -> Inspection:
-        """What is in it; the kind `unscannable` where that cannot be said. ScanError when it may be said later.
+    def inspect(self, artifacts: Sequence[Artifact], names: Sequence[str]) -> Iterator[Inspection]:
+        """What is in each; the kind `unscannable` where that cannot be said. ScanError when it may be said later.
 
-        `name`: its name as it may be shown.
+        `names`: theirs, as they may be shown. All of them share one budget.
         """
-        try:
-            findings = self._found(artifact)
-        except (Unscannable, ScanIncomplete) as error:
-            whole = {**_shown(UNSCANNABLE), "path": _place([name]), "via": "file"}
-            return Inspection((UNSCANNABLE,), (whole,), 1, (error.code,))
-        kinds = tuple(sorted(set(map(kind_of, findings))))
-        return Inspection(kinds, tuple(self._described(name, findings)), len(findings))
+        meters = self._meters(artifacts)
+        for artifact, name in zip(artifacts, names, strict=True):
+            try:
+                findings = self._found(artifact, meters)
+            except (Unscannable, ScanIncomplete) as error:
+                whole = {**_shown(UNSCANNABLE), "path": _place([name]), "via": "file"}
+                yield Inspection((UNSCANNABLE,), (whole,), 1, (error.code,))
+            else:
+                kinds = tuple(sorted(set(map(kind_of, findings))))
+                yield Inspection(kinds, tuple(self._described(name, findings)), len(findings))
 
-    def redact(self, artifact: Artifact, keep: Keep) -> Artifact:
+    def redact(self, artifacts: Sequence[Artifact], keep: Keep) -> Iterator[Artifact]:
         """Without any finding but those to `keep`; RedactionIncomplete where that cannot be done."""
-        if not self._to_go(self._found(artifact), keep):
-            return artifact
-        if not _is_text(artifact.data):
-            raise RedactionIncomplete("a file that is not a text holds a finding")
-        redacted = replace(artifact, data=self._redacted(artifact.data, keep))
-        if self._to_go(self._found(redacted), keep):
-            raise RedactionIncomplete
-        return redacted
+        before, after = self._meters(artifacts), self._meters(artifacts)
+        for artifact in artifacts:
+            if not self._to_go(self._found(artifact, before), keep):
+                yield artifact
+                continue
+            if not _is_text(artifact.data):
+                raise RedactionIncomplete("a file that is not a text holds a finding")
+            redacted = replace(artifact, data=self._redacted(artifact.data, keep))
+            if self._to_go(self._found(redacted, after), keep):
+                raise RedactionIncomplete
+            yield redacted
 
     def _redacted(self, data: bytes, keep: Keep) -> bytes:
         """A JSON document stays one, and every other byte stays as it is."""
@@ -68,13 +75,22 @@ class ArtifactInspector:
         # Places in files have no fingerprint: what is kept by its value alone is kept nowhere in them.
         return [finding for finding in findings if kind_of(finding) not in keep.kinds]
 
-    def _found(self, artifact: Artifact) -> list[Finding]:
-        from holdgate.scan.files import scan_file  # most runs leave no file: what reads them is loaded for the first
+    def _meters(self, artifacts: Sequence[Artifact]) -> list[Meter]:
+        """For each scanner what all of the files may cost it."""
+        if not artifacts:
+            return []
+        from holdgate.scan.files import meter_of  # most runs leave no file: what reads them is loaded for the first
+
+        size = sum(len(each.data) for each in artifacts)
+        return [meter_of(size) for _ in self._scanners]
+
+    def _found(self, artifact: Artifact, meters: Sequence[Meter]) -> list[Finding]:
+        from holdgate.scan.files import scan_file
 
         return [
             finding
-            for scanner in self._scanners
-            for finding in scan_file(scanner, artifact.name, artifact.data, artifact.media_type)
+            for scanner, meter in zip(self._scanners, meters, strict=True)
+            for finding in scan_file(scanner, artifact.name, artifact.data, artifact.media_type, meter)
         ]
 
     def _described(self, name: str, findings: Sequence[Finding]) -> list[dict[str, Any]]:

@@ -17,8 +17,11 @@ and few texts do is looked up first. `python -m bench.scan --anchors` names the 
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from holdgate.kernel.patterns import ANCHOR_BYTES_MAX
@@ -62,6 +65,26 @@ class Hit:
     end: int
 
 
+class _Ends(threading.local):
+    """When the scans that run on this thread have to end, at the latest."""
+
+    at = math.inf
+
+
+_ENDS = _Ends()
+
+
+@contextmanager
+def all_within(seconds: float) -> Iterator[None]:
+    """All scans on this thread share these seconds, beside the time that each has."""
+    before = _ENDS.at
+    _ENDS.at = min(before, time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _ENDS.at = before
+
+
 class Meter:
     """What is left of a budget. One for a scan: all views of a text share it."""
 
@@ -72,7 +95,7 @@ class Meter:
         self._work_left = budget.work_base
         self._decoded_left = budget.decoded_base
         self._findings_left = budget.findings_max
-        self._deadline = time.monotonic() + budget.seconds
+        self._deadline = min(time.monotonic() + budget.seconds, _ENDS.at)
         self.grant(text_bytes)
 
     def grant(self, text_bytes: int) -> None:

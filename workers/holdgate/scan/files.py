@@ -31,10 +31,10 @@ from holdgate.scan.xmltext import is_xml, joined_text
 DEPTH_MAX = 3
 """Archives inside each other."""
 MEMBERS_MAX = 2_000
-PACKED_BYTES_MAX = 512 * 1024
-"""Of which each may become a hundred: what a larger archive holds more than that is not unpacked in memory."""
-FILE_BUDGET = Budget(decoded_factor=100, decoded_base=4 * 1024 * 1024, work_per_byte=200)
-"""A hundred bytes out of one that was packed: more than any text gains, and far less than a bomb."""
+PACKED_BYTES_MAX = 2 * 1024 * 1024
+"""Of which each may become two dozen: what a larger archive holds more than that is not unpacked in memory."""
+FILE_BUDGET = Budget(decoded_factor=24, decoded_base=4 * 1024 * 1024, work_per_byte=200)
+"""Two dozen bytes out of one that was packed: more than texts gain, and far less than a bomb."""
 LINES_MAX = 200_000
 _TELLING = re.compile(
     r"(?i)pass|pwd|secret|token|key|credential|auth|pin|birth|dob|ssn|social|tax|national|passport|iban|account|card|phone"
@@ -56,9 +56,14 @@ def scan_file(
     `meter`: of the scan that the file is a part of. Unscannable for what cannot be read to its last byte,
     ScanIncomplete for what unpacks to more than may be.
     """
-    walk = _Walk(scanner, meter or Meter(FILE_BUDGET, min(len(data), PACKED_BYTES_MAX)))
+    walk = _Walk(scanner, meter or meter_of(len(data)))
     # A value that lies in two views, or in a container's bytes and in its member, counts once for each place.
     return list(dict.fromkeys(walk.file(Part(name, data), media_type, "", "file", DEPTH_MAX)))
+
+
+def meter_of(size: int) -> Meter:
+    """For files of so many bytes together."""
+    return Meter(FILE_BUDGET, min(size, PACKED_BYTES_MAX))
 
 
 class _Walk:

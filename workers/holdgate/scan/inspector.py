@@ -15,6 +15,7 @@ from typing import Any
 from holdgate.kernel.canonical import Json, canonical_bytes, parse_json
 from holdgate.kernel.errors import MalformedJson
 from holdgate.scan.artifacts import ArtifactInspector
+from holdgate.scan.engine import all_within
 from holdgate.scan.errors import RedactionIncomplete, Unscannable
 from holdgate.scan.findings import Finding, View
 from holdgate.scan.output import DESCRIBED_MAX, Artifact, FindingKind, Inspection, Keep, Output, kind_of
@@ -25,6 +26,8 @@ _OWN_NAMES = frozenset(
     ("/value", "/logs", "/error", "/error/type", "/error/message", "/error/trace", "/code", "/artifacts")
 )
 NAME_CHARS_MAX = 120
+REDACTION_SCANS = 2
+"""Of the whole output."""
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")
 """What a tag has in it and the name of a file may not."""
 
@@ -37,11 +40,24 @@ class OutputInspector:
 
     def __init__(self, scanner: Scanner, fingerprint_key: bytes, custom: Scanner | None = None) -> None:
         self._scanners = (scanner,) if custom is None else (scanner, custom)
+        self._seconds = scanner.seconds
         self._redactor = Redactor(fingerprint_key)
         self._files = ArtifactInspector(self._scanners, self._redactor)
 
     def inspect(self, output: Output) -> Inspection:
-        """What is in `output`. ScanError when that cannot be said."""
+        """What is in `output`. ScanError when that cannot be said. Takes no longer than one scan may."""
+        with all_within(self._seconds):
+            return self._inspected(output)
+
+    def redact(self, output: Output, keep: Keep | None = None) -> Output:
+        """`output` without any finding but those to `keep`. RedactionIncomplete when one is left.
+
+        Everything is scanned before and after, so it may take twice as long.
+        """
+        with all_within(REDACTION_SCANS * self._seconds):
+            return self._redacted(output, keep or Keep())
+
+    def _inspected(self, output: Output) -> Inspection:
         document = _document(output)
         findings = self._found(document)
         kinds, total = set(map(kind_of, findings)), len(findings) + len(output.reported)
@@ -49,7 +65,7 @@ class OutputInspector:
         if findings:
             described += self._redactor.describe(document, findings[:DESCRIBED_MAX], findings)
         unscannable: list[str] = []
-        for file in map(self._files.inspect, output.artifacts, self._shown_names(output, findings)):
+        for file in self._files.inspect(output.artifacts, self._shown_names(output, findings)):
             kinds.update(file.kinds)
             described += file.described
             total += file.total
@@ -57,13 +73,12 @@ class OutputInspector:
         kinds.update(output.reported)
         return Inspection(tuple(sorted(kinds)), tuple(described[:DESCRIBED_MAX]), total, tuple(unscannable))
 
-    def redact(self, output: Output, keep: Keep | None = None) -> Output:
-        """`output` without any finding but those to `keep`. RedactionIncomplete when one is left."""
-        document, kept = _document(output), keep or Keep()
+    def _redacted(self, output: Output, kept: Keep) -> Output:
+        document = _document(output)
         redacted = self._redactor.redact_value(document, self._to_go(document, kept))
         if self._to_go(redacted, kept):
             raise RedactionIncomplete
-        files = tuple(self._files.redact(each, kept) for each in output.artifacts)
+        files = tuple(self._files.redact(output.artifacts, kept))
         return _output(redacted, replace(output, artifacts=files))
 
     def _shown_names(self, output: Output, findings: Sequence[Finding]) -> list[str]:

@@ -56,6 +56,11 @@ class Scanner:
         self._budget = budget or Budget()
         self._fast = fast
 
+    @property
+    def seconds(self) -> float:
+        """How long one scan may take."""
+        return self._budget.seconds
+
     def scan(self, text: str | bytes) -> list[Finding]:
         """Findings in all views of `text`, sorted by place. ScanError when it could not be scanned to its end."""
         data = _as_bytes(text)

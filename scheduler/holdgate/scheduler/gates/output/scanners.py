@@ -32,6 +32,7 @@ from holdgate.scan.errors import (
     ScanTimedOut,
     Unscannable,
 )
+from holdgate.scan.inspector import REDACTION_SCANS
 from holdgate.scan.output import Inspection, Keep, Output
 from holdgate.scheduler.gates.output import metrics
 
@@ -62,10 +63,10 @@ class ScanSettings:
     """How outputs are scanned. `known_secrets` and `fingerprint_key` stay in memory and do not print.
 
     `here_bytes_max`: larger outputs go to a child, and so do those that take longer than `here_seconds` here; those
-    that come after a batch has taken `batch_seconds` wait with them. `seconds`: time of one scan; a child that takes
-    `grace_s` longer is killed. `children`: processes at most, started when first needed. `fast`: with hyperscan beside
-    RE2. Without a `fingerprint_key` a random one serves: fingerprints then compare within one run of the gate and with
-    nothing else.
+    that come after a batch has taken `batch_seconds` wait with them. `seconds`: time of one scan, of which a redaction
+    takes two; a child that takes `grace_s` longer is killed. `children`: processes at most, started when first needed.
+    `fast`: with hyperscan beside RE2. Without a `fingerprint_key` a random one serves: fingerprints then compare within
+    one run of the gate and with nothing else.
     """
 
     known_secrets: tuple[bytes, ...] = ()
@@ -168,7 +169,8 @@ class OutputScanners:
         with metrics.SCAN_SECONDS.time():
             try:
                 async with self._child() as child:
-                    answer = await child.exchange(request, self._settings.seconds + self._settings.grace_s)
+                    scans = REDACTION_SCANS if request["op"] == REDACT else 1
+                    answer = await child.exchange(request, scans * self._settings.seconds + self._settings.grace_s)
                 if "error" in answer:
                     raise _BY_CODE.get(answer["error"], ScanError)(answer.get("message"))
             except ScanError as error:

@@ -1,0 +1,55 @@
+"""Scanners of outputs: what a scan may cost ends it, and takes nothing but that scan along."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+from holdgate.scan.child import INSPECT, _answer
+from holdgate.scan.custom import Inspectors
+from holdgate.scan.engine import Budget
+from holdgate.scan.errors import ScanIncomplete, ScanTimedOut
+from holdgate.scan.output import Output
+from holdgate.scan.scanner import Scanner
+from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSettings
+
+MB = 1024 * 1024
+CHILDREN_ONLY = {"here_bytes_max": 0, "children": 1}
+
+
+async def bytes_of_a_child() -> int:
+    """Of address space, when it is ready."""
+    scanners = OutputScanners(ScanSettings(**CHILDREN_ONLY))
+    try:
+        await scanners.inspect(Output(b"1"))
+        (child,) = scanners._children
+        status = await asyncio.to_thread(Path(f"/proc/{child._process.pid}/status").read_text)
+    finally:
+        await scanners.close()
+    found = re.search(r"VmSize:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found.group(1)) * 1024
+
+
+async def test_an_output_that_takes_too_much_memory_takes_its_scan_along_and_nothing_else() -> None:
+    """A megabyte of empty lists is forty, parsed; the next output is scanned."""
+    limit = await bytes_of_a_child() + 16 * MB
+    scanners = OutputScanners(ScanSettings(**CHILDREN_ONLY, memory_bytes_max=limit))
+    try:
+        with pytest.raises(ScanIncomplete, match="more memory"):
+            await scanners.inspect(Output(b"[" + b"[]," * 400_000 + b"1]"))
+        assert (await scanners.inspect(Output(b'["next"]'))).total == 0
+    finally:
+        await scanners.close()
+
+
+@pytest.mark.parametrize(("own_seconds", "code"), [(0.0, ScanIncomplete.code), (60.0, ScanTimedOut.code)])
+def test_who_used_up_the_time_of_a_scan_alone_is_not_scanned_again(own_seconds: float, code: str) -> None:
+    """Who was kept waiting by others is: the processor's time tells the two apart."""
+    budget = Budget(seconds=0.0)
+    inspectors = Inspectors(Scanner(budget=budget), b"k" * 32, budget)
+    request = {"op": INSPECT, "output": Output(b'"text"').as_dict(), "detectors": []}
+    assert _answer(inspectors, request, own_seconds)["error"] == code
