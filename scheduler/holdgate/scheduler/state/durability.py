@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from enum import StrEnum
 from typing import Any
 
@@ -55,7 +56,7 @@ def _config_value(reply: Any) -> str:
 
 async def _nats_differences(monitor_url: str) -> list[str]:
     try:
-        async with httpx.AsyncClient(timeout=MONITOR_TIMEOUT_S, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=MONITOR_TIMEOUT_S, trust_env=False, verify=_tls(monitor_url)) as client:
             reply = await client.get(f"{monitor_url.rstrip('/')}/jsz")
             config = reply.raise_for_status().json().get("config") or {}
     except (httpx.HTTPError, ValueError) as error:
@@ -63,3 +64,9 @@ async def _nats_differences(monitor_url: str) -> list[str]:
     if config.get("sync_always") is True:
         return []
     return ["JetStream does not sync on every write (`sync_interval: always`)"]
+
+
+def _tls(url: str) -> ssl.SSLContext:
+    """For `url`: the world's authorities, megabytes in each process, only where `https:` asks for them."""
+    https = url.startswith("https:")
+    return httpx.create_ssl_context(trust_env=False) if https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
