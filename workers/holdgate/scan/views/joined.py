@@ -19,7 +19,7 @@ from holdgate.scan.engine import Engine, Hit, Meter
 from holdgate.scan.findings import View
 from holdgate.scan.ruleset import Rule
 from holdgate.scan.views.exact import Exact
-from holdgate.scan.views.layer import COPY, Builder, Layer, Span
+from holdgate.scan.views.layer import COPY, Builder, Layer, Map, Span
 from holdgate.scan.views.sure import HEAD_CHARS_MIN, either, is_rare, prefixes
 
 PIECES_MAX = 12
@@ -83,7 +83,7 @@ class Joiner:
         for begin, end in self._parts(data):
             part = layer
             if end - begin < len(data):
-                part = Layer(data[begin:end], layer, ([0], [(begin, end, 1, COPY)]))
+                part = Layer(data[begin:end], layer, Map((begin, end, 1, COPY)))
             inside = [(max(0, first - begin), last - begin) for first, last in found if first < end and last > begin]
             yield from self._in_part(part, inside, _BACK_BYTES if begin else 0, meter)
 

@@ -6,6 +6,7 @@ there removes what stands at the offset here.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,15 +18,46 @@ GAP = b"\n\x1e\n"
 """Stands between pieces that do not belong together; `\\x1e` ends a named value."""
 COPY = ""
 """The label of a piece that is as it was."""
-RUNS = frozenset({View.BASE64, View.HEX, View.GZIP, View.ZLIB, View.UTF})
+RUNS = frozenset({View.BASE64, View.HEX, View.GZIP, View.ZLIB, View.FILE, View.UTF})
 """Decoders of whole runs; the others replace characters where they stand."""
 _ORDER = (View.PERCENT, View.HTML, View.NORMAL, View.JSON, View.UNICODE)
 
 Span: TypeAlias = tuple[int, int]
 Piece: TypeAlias = tuple[int, int, int, str]
 """Start and end in the parent; bytes there for each byte here, 0 for all bytes there for any here; label."""
-Map: TypeAlias = tuple[list[int], list[Piece]]
-"""Where each piece begins, and the pieces."""
+
+
+class Map:
+    """Where each piece begins, and the pieces: in columns, since a hostile text may have one for each byte."""
+
+    __slots__ = ("_ends", "_labels", "_origins", "_widths", "starts")
+
+    def __init__(self, first: Piece | None = None) -> None:
+        self.starts = array("Q")
+        self._origins = array("Q")
+        self._ends = array("Q")
+        self._widths = array("I")
+        self._labels: list[str] = []
+        if first is not None:
+            self.add(0, first)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: int) -> Piece:
+        return self._origins[index], self._ends[index], self._widths[index], self._labels[index]
+
+    def labels(self, first: int, last: int) -> set[str]:
+        """The labels of the pieces `first` to `last`."""
+        return set(self._labels[first : last + 1])
+
+    def add(self, at: int, piece: Piece) -> None:
+        """`piece` begins at `at`."""
+        self.starts.append(at)
+        self._origins.append(piece[0])
+        self._ends.append(piece[1])
+        self._widths.append(piece[2])
+        self._labels.append(piece[3])
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +70,17 @@ class Place:
     trail: tuple[Span, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An encoded run of a text and what it stands for; `width`: bytes there for each byte here, 0 where it varies."""
+
+    start: int
+    end: int
+    data: bytes
+    view: View
+    width: int = 0
+
+
 class Layer:
     """`data` is what the engine sees. `depth`: runs that were decoded on the way here; `chain`: steps of any kind.
 
@@ -46,7 +89,7 @@ class Layer:
     `bare`: what is not read was taken out of it.
     """
 
-    __slots__ = ("_make", "_pieces", "_starts", "bare", "chain", "data", "depth", "of_runs", "parent", "textual")
+    __slots__ = ("_make", "_map", "bare", "chain", "data", "depth", "of_runs", "parent", "textual")
 
     def __init__(
         self,
@@ -65,18 +108,20 @@ class Layer:
         self.bare = bare
         self.depth: int = 0 if parent is None else parent.depth + of_runs
         self.chain: int = 0 if parent is None else parent.chain + 1
-        self._make = made if callable(made) else None
-        self._starts: list[int] = [0]
-        self._pieces: list[Piece] = [(0, len(data), 1, COPY)]
-        if made is not None and not callable(made):
-            self._starts, self._pieces = made
+        self._make = None if isinstance(made, Map) else made
+        self._map = made if isinstance(made, Map) else Map((0, len(data), 1, COPY))
 
     @property
-    def starts(self) -> list[int]:
-        """Where each piece begins."""
+    def pieces(self) -> Map:
+        """Where each piece begins, and the pieces."""
         if self._make is not None:
-            (self._starts, self._pieces), self._make = self._make(), None
-        return self._starts
+            self._map, self._make = self._make(), None
+        return self._map
+
+    @property
+    def starts(self) -> array[int]:
+        """Where each piece begins."""
+        return self.pieces.starts
 
     def place(self, start: int, end: int) -> Place:
         """Where `start` to `end` stands in the outermost text."""
@@ -100,7 +145,7 @@ class Layer:
             return False
         starts = self.starts
         index = bisect_right(starts, start) - 1
-        origin, stop, width, _ = self._pieces[index]
+        origin, stop, width, _ = self.pieces[index]
         return width == 1 and starts[index] < start and end - starts[index] < stop - origin
 
     def crosses(self, start: int, end: int) -> bool:
@@ -120,16 +165,15 @@ class Layer:
     def _up(self, start: int, end: int) -> tuple[int, int, Span, str]:
         first = bisect_right(self.starts, start) - 1
         last = bisect_right(self.starts, end - 1) - 1
-        known, (low, high, width, _) = start, self._pieces[first]
+        known, (low, high, width, _) = start, self.pieces[first]
         if width:
             low = min(high, low + (start - self.starts[first]) * width)
         else:
             known = self.starts[first]
-        origin, high, width, _ = self._pieces[last]
+        origin, high, width, _ = self.pieces[last]
         if width:
             high = min(high, origin + (end - self.starts[last]) * width)
-        labels = {piece[3] for piece in self._pieces[first : last + 1]} - {COPY}
-        label = min(labels, key=_rank, default=COPY)
+        label = min(self.pieces.labels(first, last) - {COPY}, key=_rank, default=COPY)
         return low, high, (start - known, end - known), label
 
 
@@ -138,15 +182,13 @@ class Builder:
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
-        self._pieces: list[Piece] = []
-        self._starts: list[int] = []
+        self._map = Map()
         self.size = 0
 
     def add(self, data: bytes, start: int, end: int, label: str, width: int = 0) -> None:
         """`data` stands for `start` to `end` of the parent; each byte for `width` bytes, or all for all (0)."""
         if data or label != COPY:
-            self._starts.append(self.size)
-            self._pieces.append((start, end, width, label))
+            self._map.add(self.size, (start, end, width, label))
             self._parts.append(data)
             self.size += len(data)
 
@@ -161,16 +203,16 @@ class Builder:
 
     def layer(self, parent: Layer, *, textual: bool = True) -> Layer | None:
         """The layer; None where nothing was added."""
-        return self.built(parent, textual=textual) if self._pieces else None
+        return self.built(parent, textual=textual) if self._map else None
 
     def built(self, parent: Layer, *, textual: bool = True) -> Layer:
         """The layer, of at least one piece."""
-        of_runs = self._pieces[0][3] in RUNS
+        of_runs = self._map[0][3] in RUNS
         return Layer(b"".join(self._parts), parent, self.map(), of_runs=of_runs, textual=textual)
 
     def map(self) -> Map:
         """Where each piece begins, and the pieces."""
-        return self._starts, self._pieces
+        return self._map
 
 
 def _rank(label: str) -> int:
