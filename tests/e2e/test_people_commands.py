@@ -230,7 +230,7 @@ def test_a_job_that_is_waited_for_says_how_it_ended(system: Whole) -> None:
     assert late.returncode == 4
     gone = holdgate(system, "jobs", "result", sealed.stdout.split()[0])
     assert gone.returncode == 8
-    assert gone.stderr.splitlines()[1] == "next: people decide: `holdgate quarantine show JOB`"
+    assert gone.stderr.splitlines()[1].startswith("next: nobody reads it until approvers release it")
 
 
 def test_jobs_are_found_by_label_and_actor_and_a_retry_keeps_its_reason(system: Whole) -> None:

@@ -69,6 +69,7 @@ def test_what_was_sealed_is_shown_and_the_terminal_obeys_none_of_it(here: Path) 
     result = run("export.json")
     assert result.exit_code == 0, result.stderr
     assert "\x1b" not in result.stdout
+    assert result.stdout.splitlines()[4:6] == ["", "value"]
     for text in ("red", "one", "went wrong", "passwd: 4 bytes", "job_1"):
         assert text in result.stdout
     shown = json.loads(run("export.json", "--json").stdout)

@@ -247,11 +247,11 @@ def test_a_title_of_the_api_is_told_in_the_middle_of_a_line(capsys: pytest.Captu
             raise error_of(403, {"code": "output_quarantined", "detail": detail}, None)
     assert capsys.readouterr().err.splitlines() == [
         "output_quarantined: the output is quarantined",
-        "next: people decide: `holdgate quarantine show JOB`",
+        "next: nobody reads it until approvers release it: `holdgate quarantine show JOB` takes that role",
         "output_quarantined: API keys are wanted",
-        "next: people decide: `holdgate quarantine show JOB`",
+        "next: nobody reads it until approvers release it: `holdgate quarantine show JOB` takes that role",
         "output_quarantined: `x` is none",
-        "next: people decide: `holdgate quarantine show JOB`",
+        "next: nobody reads it until approvers release it: `holdgate quarantine show JOB` takes that role",
     ]
 
 

@@ -77,10 +77,12 @@ def _show(out: Out, opened: Opened) -> None:
     out.facts([(name, value) for name, value in _head(opened).items() if value is not None])
     for name in ("value", "error"):
         if content.get(name) is not None:
-            out.say(f"\n{name}", style="bold")
+            out.say("")
+            out.say(name, style="bold")
             out.lines(json_text(content[name]))
     if opened.output.logs:
-        out.say("\nlogs", style="bold")
+        out.say("")
+        out.say("logs", style="bold")
         out.lines("\n".join(opened.output.logs))
     for each in opened.output.artifacts:
         out.say(f"file {each.name}: {len(each.data)} bytes; `-o DIR` writes it")

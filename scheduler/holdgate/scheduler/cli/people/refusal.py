@@ -36,7 +36,7 @@ NEXT: dict[str, str] = {
     "approval_signature_invalid": "vote with the key that the trust root has under your name",
     "bulk_mixed": "take those of one rule, one topic and one shape: `holdgate approvals list --rule R --topic T`",
     "bulk_forbidden": "vote on each: `holdgate approvals approve JOB`",
-    "output_quarantined": "people decide: `holdgate quarantine show JOB`",
+    "output_quarantined": "nobody reads it until approvers release it: `holdgate quarantine show JOB` takes that role",
     "quarantine_stale": "look again: `holdgate quarantine show JOB`",
     "quarantine_sealed_elsewhere": "`holdgate quarantine export JOB -o FILE`, `open` it where the key is, and "
     "`release JOB --opened`; or destroy it: `holdgate quarantine destroy JOB`",
