@@ -7,8 +7,12 @@ in what that decodes to.
 from __future__ import annotations
 
 import base64
+import bz2
 import gzip
+import io
 import json
+import lzma
+import zipfile
 import zlib
 from collections.abc import Callable
 from urllib.parse import quote
@@ -80,6 +84,19 @@ GREEK = str.maketrans(
 def between(text: str, hidden: str) -> str:
     """`hidden` behind every third character."""
     return "".join(c + (hidden if at % 3 == 2 else "") for at, c in enumerate(text))
+
+
+def packed(text: str) -> bytes:
+    """A gzip stream."""
+    return gzip.compress(text.encode(), mtime=0)
+
+
+def zipped(name: str, data: str | bytes) -> bytes:
+    """A zip of one member."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, data)
+    return file.getvalue()
 
 
 def halves(text: str) -> tuple[str, str]:
@@ -182,6 +199,14 @@ DISGUISES: dict[str, Disguise] = {
     "behind a run of letters and a slash": lambda s: f"https://example.org/{BLOB}/{s}",
     "ahead of a slash and a run of letters": lambda s: f"{s}/{BLOB}",
     "a name and an underscore ahead": lambda s: f"my_{s}",
+    "the second member of a gzip file": lambda s: b64(packed("nothing here") + packed(f"the key is {s}")),
+    "gzip behind what looks like it": lambda s: b64(b"\x1f\x8b\x08" + packed(f"the key is {s}")),
+    "zip in base64": lambda s: b64(zipped("notes.txt", f"the key is {s}")),
+    "zip in hex": lambda s: zipped("notes.txt", f"the key is {s}").hex(),
+    "zip in zip in a data URL": lambda s: "data:application/zip;base64," + b64(zipped("in", zipped("notes", s))),
+    "the name of a member": lambda s: b64(zipped(f"{s}.txt", "nothing here")),
+    "bzip2 in base64": lambda s: b64(bz2.compress(f"the key is {s}".encode())),
+    "xz in base64": lambda s: b64(lzma.compress(f"the key is {s}, again {s}".encode())),
     "colours in base64": lambda s: b64(f"\x1b[32m{s[:5]}\x1b[0m{s[5:]} is the key"),
 }  # fmt: skip
 
@@ -260,6 +285,23 @@ def test_a_bomb_ends_at_the_budget(wrap: Callable[[bytes], str | bytes]) -> None
         SCANNER.scan(wrap(bomb))
 
 
+@pytest.mark.parametrize(
+    "data", [b"%PDF-1.7\n" + bytes(range(256)), zipped("notes.txt", "nothing " * 40)[:80], b"Rar!\x1a\x07" + bytes(99)]
+)
+def test_a_container_that_is_not_read_is_not_called_clean(data: bytes) -> None:
+    """Of another kind, or cut off."""
+    for text in (b64(data), data.hex()):
+        with pytest.raises(Unscannable):
+            SCANNER.scan(f"see {text}")
+
+
+def test_what_looks_like_gzip_everywhere_ends_at_the_budget() -> None:
+    """Each sign is tried, which is counted."""
+    scanner = Scanner(budget=Budget(work_base=1 << 20, work_per_byte=1))
+    with pytest.raises(ScanIncomplete, match="work"):
+        scanner.scan(b"\x1f\x8b\x08" * 20_000)
+
+
 def test_a_compressed_text_that_holds_itself_ends_at_the_bound() -> None:
     """Layer by layer, each small."""
     data = SECRETS["github-token"].encode()
@@ -334,3 +376,10 @@ def test_chance_does_not_decode() -> None:
     lines += [f"{made.chars('abcdefghij', 8)}-{made.random.getrandbits(64)}.png" for _ in range(100)]
     assert SCANNER.scan("\n".join(lines)) == []
     assert SCANNER.scan_value(list(lines)) == []
+
+
+@pytest.mark.parametrize("ahead", ["\x1b", "\x1b[", "\x1b[0", "\x9b", "\x9b ", "\x1b ", "\x1b]", "\x1b[3 "])
+def test_half_a_sequence_ahead_of_a_tag_takes_nothing_from_it(ahead: str) -> None:
+    """What is left of a tag would be a name and a value."""
+    text = f"{ahead}{SECRETS['github-token']} {ahead}secret: {SECRETS['stripe-key']}"
+    assert SCANNER.scan(REDACTOR.redact_text(text, SCANNER.scan(text))) == []

@@ -19,10 +19,10 @@ from holdgate.scan.ruleset import latin1_options
 from holdgate.scan.views.layer import Builder, Layer, Map
 
 _SEQUENCE = (
-    rb"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)|[ -/]{1,4}[0-~]|[0-~])"
-    rb"|\xc2\x9b[0-?]{0,64}[ -/]{0,8}[@-~]"
+    rb"\x1b(?:(?!\[redacted:)\[[0-?]{0,64}[ -/]{0,8}[@-Z\\-~]|\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)"
+    rb"|[ #%()*+][0-9A-Za-z@]|[0-Z\\-~])|\xc2\x9b[0-?]{0,64}[@-Z\\-~]"
 )
-"""Of a terminal (ECMA-48): colours and other controls, titles and links, character sets."""
+"""Of a terminal (ECMA-48): colours and other controls, titles and links, character sets; never the head of a tag."""
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1d\x1f\x7f]|\r[^\n]|\x1e[^\n]"
 """But tab, line feed and what ends a line with it; and but what stands between our own pieces."""
 _ASIDE = rb"[\x00-\x08\x0b\x0c\x0e-\x1d\x1f\x7f]+|\r(?!\n)|\x1e(?!\n)"

@@ -1,4 +1,4 @@
-"""Runs of encoded bytes: base64, hex, compressed, wide characters. Decoded as wholes, where there is text in them.
+"""Runs of encoded bytes: base64, hex, wide characters, what is packed. Decoded as wholes, where there is text in them.
 
 What always holds: a run is decoded only where a cheap pattern says that there is text in it (chance has it at one place
 in 32,768), so identifiers and hashes cost nothing; what comes out is counted before it is kept; what is not text is
@@ -8,11 +8,8 @@ looked at by sure rules only.
 from __future__ import annotations
 
 import binascii
-import contextlib
 import re
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -21,9 +18,9 @@ import re2
 from holdgate.scan.engine import Meter
 from holdgate.scan.findings import View
 from holdgate.scan.ruleset import latin1_options
-from holdgate.scan.views.layer import Builder, Layer
+from holdgate.scan.views.layer import Builder, Layer, Run
+from holdgate.scan.views.packed import packed_runs, unpacked
 
-_CHUNK_BYTES = 64 * 1024
 _TEXT_SHARE_MIN = 0.75
 _LETTER = r"[A-Za-z0-9+/_-]"
 _BASE64 = (
@@ -31,6 +28,8 @@ _BASE64 = (
     r"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]){5,}"
     # The first bytes of gzip and zlib.
     rf"|H4sI{_LETTER}{{16}}|\be(?:J[w-z]|A[E-H]|N[o-r]|F[4-7]){_LETTER}{{16}}"
+    # Of containers: zip, bzip2, xz; pdf, 7z, rar, zstandard, old office documents.
+    rf"|(?:UEs(?:DB|FB)[A-Z]|Qlpo[M-O]{_LETTER}FBWSZTW|[/_]Td6WFoA|JVBERi0|N3q8ryc|UmFyIRoH|KLUv[/_]|0M8R4KGxG){_LETTER}{{40}}"
 )
 _BASE64_RUN = re.compile(
     rb"[A-Za-z0-9+/_-]+(?:\r?\n[ \t]*(?:(?=[A-Za-z+/_-]{0,80}(?:[0-9]|[a-z][A-Z]))[A-Za-z0-9+/_-]+"
@@ -44,7 +43,9 @@ _BETWEEN = r"(?:, ?|[:; -])?(?:0x|\\{1,2}x)?"
 _HEX = (
     rf"[2-7][0-9a-fA-F](?:{_BETWEEN}[2-7][0-9a-fA-F]){{9}}"
     rf"|1[fF]{_BETWEEN}8[bB]{_BETWEEN}08(?:{_BETWEEN}[0-9a-fA-F]{{2}}){{10}}"
-    r"|\b78(?:01|5[eE]|9[cC]|[dD][aA])[0-9a-fA-F]{20}"
+    r"|\b(?:78(?:01|5[eE]|9[cC]|[dD][aA])[0-9a-fA-F]{20}"
+    r"|(?:504[bB]0[35]0[46]|425[aA]683[1-9]314159|[fF][dD]377[aA]585[aA]00|255044462[dD]|377[aA][bB][cC][aA][fF]271[cC]"
+    r"|526172211[aA]07|28[bB]52[fF][fF][dD]|[dD]0[cC][fF]11[eE]0)[0-9a-fA-F]{60})"
 )
 _HEX_RUN = re.compile(
     rb"[0-9a-fA-F]{4}(?:(?:\r?\n[ \t]*(?=[0-9a-fA-F]{8}))?[0-9a-fA-F]{2})*"
@@ -57,19 +58,6 @@ _WIDE = re.compile(
     rb"(?:[\t\n\r\x20-\x7e]\x00{3}){6,}|(?:\x00{3}[\t\n\r\x20-\x7e]){6,}"
     rb"|(?:[\t\n\r\x20-\x7e]\x00){6,}|(?:\x00[\t\n\r\x20-\x7e]){6,}"
 )
-_GZIP = re.compile(rb"\x1f\x8b\x08|\x1f\xc2\x8b\x08")
-_ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """An encoded run of a text and what it stands for; `width`: bytes there for each byte here, 0 where it varies."""
-
-    start: int
-    end: int
-    data: bytes
-    view: View
-    width: int = 0
 
 
 def decoded(layer: Layer, meter: Meter) -> list[Layer]:
@@ -93,7 +81,7 @@ def decode(view: str, data: bytes) -> bytes:
         case View.UTF:
             return data.replace(b"\x00", b"")
         case View.GZIP | View.ZLIB:
-            return _inflated(_as_bytes(data), None)
+            return unpacked(data)
         case _:
             raise ValueError(f"no decoder is called `{view}`")
 
@@ -103,7 +91,7 @@ def _runs(layer: Layer, meter: Meter) -> Iterator[Run]:
     yield from _base64_runs(layer, meter)
     yield from _long_runs(layer, meter)
     yield from _hex_runs(layer, meter)
-    yield from _packed_runs(layer, meter)
+    yield from packed_runs(layer, meter)
     if b"\x00" in data:
         for match in _WIDE.finditer(data):
             text = match.group().replace(b"\x00", b"")
@@ -132,10 +120,13 @@ def _base64_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
 
 def _long_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
     """Runs of text without a stretch of ASCII: in other scripts, or with something between the letters."""
+    stop = 0
     for match in _compiled(_LONG).finditer(layer.data):
         start, end = match.span()
+        if start < stop:
+            continue
+        stop = end = max(end, whole.end()) if (whole := _BASE64_RUN.match(layer.data, start)) else end
         meter.spend(end - start)
-        end = max(end, whole.end()) if (whole := _BASE64_RUN.match(layer.data, start)) else end
         text = _unbase64(layer.data[start:end])
         if not text.isascii() and _is_utf8(text) and not layer.is_copied(start, end):
             meter.decoded(len(text))
@@ -172,43 +163,6 @@ def _hex_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
             text = _unhex(data[match.start() : stop])
             meter.decoded(len(text))
             yield Run(match.start(), stop, text, View.HEX)
-
-
-def _packed_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
-    """Compressed bytes: gzip wherever it begins, zlib where a run begins with it."""
-    data, stop = layer.data, 0
-    for match in _GZIP.finditer(data):
-        start = match.start()
-        if start >= stop and not layer.is_copied(start, match.end()):
-            stop = layer.piece_end(start) if layer.of_runs else len(data)
-            if text := _inflated(_as_bytes(data[start:stop]), meter):
-                yield Run(start, stop, text, View.GZIP)
-    for start in layer.starts if layer.of_runs or layer.parent is None else ():
-        if data.startswith(_ZLIB, start) and int.from_bytes(data[start : start + 2]) % 31 == 0:
-            stop = layer.piece_end(start)
-            if text := _inflated(data[start:stop], meter):
-                yield Run(start, stop, text, View.ZLIB)
-
-
-def _as_bytes(packed: bytes) -> bytes:
-    """Bytes that were written as the characters of the same numbers, as bytes again."""
-    if packed.startswith(b"\x1f\xc2"):
-        return packed.decode("utf-8", "ignore").encode("latin-1", "ignore")
-    return packed
-
-
-def _inflated(data: bytes, meter: Meter | None) -> bytes:
-    """As much of it as there is: what was cut off or damaged ends there."""
-    inflater = zlib.decompressobj(wbits=47)
-    parts: list[bytes] = []
-    with contextlib.suppress(zlib.error):
-        while data and not inflater.eof:
-            part = inflater.decompress(data, _CHUNK_BYTES)
-            if meter is not None:
-                meter.decoded(len(part))
-            parts.append(part)
-            data = inflater.unconsumed_tail
-    return b"".join(parts)
 
 
 def _unbase64(data: bytes) -> bytes:
