@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -67,6 +68,15 @@ async def test_a_secret_in_any_form_is_replaced_and_reported(form: str) -> None:
     assert (document["b"], out.logs[0], out.outcome) == (1, "ok", RunOutcome.SUCCEEDED)
     assert out.reported
     assert {(category, severity) for _, category, severity in out.reported} == {("platform_secret", "critical")}
+
+
+async def test_one_secret_has_one_tag_in_whatever_form_it_is_written() -> None:
+    """Who reads what is left sees that it was one value."""
+    written = {**{form: encoded() for form, encoded in FORMS.items()}, "whole": base64.b64encode(RAW).decode()}
+    out = await let_out(result(value=json.dumps(written).encode()))
+    document = json.loads(out.value or b"")
+    tags = {re.findall(r"\[redacted:platform_secret:[0-9a-f]+\]", text)[0]: form for form, text in document.items()}
+    assert len(tags) == 1, tags
 
 
 async def test_what_holds_none_leaves_as_it_was() -> None:

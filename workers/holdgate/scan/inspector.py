@@ -18,6 +18,7 @@ from holdgate.scan.artifacts import ArtifactInspector
 from holdgate.scan.engine import all_within
 from holdgate.scan.errors import RedactionIncomplete, Unscannable
 from holdgate.scan.findings import Finding, View
+from holdgate.scan.known import KnownSecrets
 from holdgate.scan.output import DESCRIBED_MAX, Artifact, FindingKind, Inspection, Keep, Output, kind_of
 from holdgate.scan.redact import Redactor
 from holdgate.scan.scanner import Scanner
@@ -35,13 +36,20 @@ _UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")
 class OutputInspector:
     """Inspects and redacts outputs. `fingerprint_key` keys the fingerprints: 16 to 64 bytes.
 
-    `custom`: a scanner with further detectors alone, whose findings count beside those of `scanner`.
+    `custom`: a scanner with further detectors alone, whose findings count beside those of `scanner`. `known`: secrets
+    each of which has one tag, in whatever form it is found.
     """
 
-    def __init__(self, scanner: Scanner, fingerprint_key: bytes, custom: Scanner | None = None) -> None:
+    def __init__(
+        self,
+        scanner: Scanner,
+        fingerprint_key: bytes,
+        custom: Scanner | None = None,
+        known: KnownSecrets | None = None,
+    ) -> None:
         self._scanners = (scanner,) if custom is None else (scanner, custom)
         self._seconds = scanner.seconds
-        self._redactor = Redactor(fingerprint_key)
+        self._redactor = Redactor(fingerprint_key, None if known is None else known.secret_of)
         self._files = ArtifactInspector(self._scanners, self._redactor)
 
     def inspect(self, output: Output) -> Inspection:

@@ -31,15 +31,17 @@ _FOUND_MAX = 20_000
 class KnownSecrets:
     """The secrets to look for. Does not print them."""
 
-    __slots__ = ("_names", "_pattern")
+    __slots__ = ("_names", "_pattern", "_secrets")
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
         forms: dict[bytes, str] = {}
+        self._secrets: dict[bytes, bytes] = {}
         for secret in secrets:
             if not SECRET_BYTES_MIN <= len(secret) <= SECRET_BYTES_MAX:
                 raise ValueError(f"a known secret has {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes")
             for name, form in forms_of(secret):
                 forms.setdefault(form, name)
+                self._secrets.setdefault(form, secret)
         self._names = forms
         self._pattern = None
         if forms:
@@ -68,6 +70,10 @@ class KnownSecrets:
     def plain(self) -> Iterator[bytes]:
         """The secrets."""
         return (form for form, name in self._names.items() if name == PLAIN)
+
+    def secret_of(self, form: bytes) -> bytes | None:
+        """The secret that is written as `form`; None where it is none of theirs."""
+        return self._secrets.get(form)
 
     def spans(self, data: bytes, text: str | None = None) -> Iterator[tuple[str, int, int]]:
         """`(form, start, end)` of each occurrence in `data`, or in `text` where there is one: then in characters."""

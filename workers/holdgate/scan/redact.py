@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,12 +27,16 @@ _Places = dict[tuple[str, str], list[Finding]]
 
 
 class Redactor:
-    """Writes `[redacted:<category>:<fingerprint>]`; the fingerprint is keyed with `key` (16 to 64 bytes)."""
+    """Writes `[redacted:<category>:<fingerprint>]`; the fingerprint is keyed with `key` (16 to 64 bytes).
 
-    def __init__(self, key: bytes) -> None:
+    `secret_of`: of known secrets, so that one has one tag in whatever form it was found.
+    """
+
+    def __init__(self, key: bytes, secret_of: Callable[[bytes], bytes | None] | None = None) -> None:
         if not 16 <= len(key) <= hashlib.blake2b.MAX_KEY_SIZE:
             raise ValueError("a fingerprint key has 16 to 64 bytes")
         self._key = key
+        self._secret_of = secret_of
 
     def __repr__(self) -> str:
         return "Redactor(...)"
@@ -40,6 +44,8 @@ class Redactor:
     def fingerprint(self, value: str | bytes) -> str:
         """16 hex digits that are the same for the same value and say nothing about it without the key."""
         data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
+        if self._secret_of is not None:
+            data = self._secret_of(data) or data
         return hashlib.blake2b(
             data, key=self._key, digest_size=_FINGERPRINT_BYTES, person=b"holdgate-finding"
         ).hexdigest()

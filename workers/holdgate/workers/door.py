@@ -176,7 +176,8 @@ def _search_for(secrets: Iterable[bytes], key: bytes) -> _Search:
     distinct = tuple(dict.fromkeys((*given, *(piece for secret in given for piece in pieces_of(secret)))))
     longest = FORM_FACTOR * max(map(len, distinct), default=0)
     scanner = Scanner(distinct, rules=(), budget=Budget(seconds=SEARCH_S_MAX))
-    return _Search(KnownSecrets(distinct), OutputInspector(scanner, key), longest)
+    known = KnownSecrets(distinct)
+    return _Search(known, OutputInspector(scanner, key, known=known), longest)
 
 
 def _cleaned(search: _Search, result: RunResult) -> RunResult:
