@@ -35,6 +35,9 @@ _REFERENCE = r"&(?:#[0-9]{2,7};?|#[xX][0-9a-fA-F]{2,6};?|[A-Za-z][A-Za-z0-9]{1,3
 _ESCAPE = re.compile("|".join((_BACKSLASH, _PERCENT, _REFERENCE)).encode("ascii"))
 _PAIR_BYTES = 12
 _REMEMBERED_MAX = 1024
+_WORK_OF_UNDOING = 256
+"""What one undoing costs, in bytes looked at."""
+_CHARGED_AT_ONCE = 1024
 _MARKS = (b"\\", b"%", b"&")
 _DENSE_BYTES = 256
 """With an escape in so many bytes the text is undone as a whole, and the map is left for later."""
@@ -49,10 +52,10 @@ def undone(layer: Layer, meter: Meter) -> Layer | None:
     if sum(map(data.count, _MARKS)) * _DENSE_BYTES > len(data):
         text = _quickly(data)
         if text is None:
-            text = undo(data)
+            text = undo(data, meter)
         meter.decoded(len(text))
         return (
-            Layer(text, layer, lambda: copy_undone(Builder(), data, 0, len(data)).map(), textual=layer.textual)
+            Layer(text, layer, lambda: copy_undone(Builder(), data, 0, len(data), meter).map(), textual=layer.textual)
             if text != data
             else None
         )
@@ -63,7 +66,7 @@ def _around(layer: Layer, meter: Meter) -> Layer | None:
     data = layer.data
     builder = Builder()
     at = stop = 0  # `at`: copied so far; `stop`: where the part ends unless something to undo comes before it
-    for start, end, text, label in _undoings(data):
+    for start, end, text, label in _undoings(data, meter):
         if start > stop or not at:
             builder.copy(data, at, stop)
             builder.gap(stop)
@@ -81,10 +84,10 @@ def _around(layer: Layer, meter: Meter) -> Layer | None:
     return builder.layer(layer, textual=layer.textual)
 
 
-def copy_undone(builder: Builder, data: bytes, start: int, end: int) -> Builder:
+def copy_undone(builder: Builder, data: bytes, start: int, end: int, meter: Meter | None = None) -> Builder:
     """Add `start` to `end` of `data`, the parent's, with all that can be undone undone."""
     at = start
-    for first, last, text, label in _undoings(data[start:end]):
+    for first, last, text, label in _undoings(data[start:end], meter):
         builder.copy(data, at, start + first)
         builder.add(text, start + first, start + last, label)
         at = start + last
@@ -102,16 +105,16 @@ def _quickly(data: bytes) -> bytes | None:
     return None if b"\\" in text else text.replace(b"\0", b"\\")
 
 
-def undo(data: bytes) -> bytes:
+def undo(data: bytes, meter: Meter | None = None) -> bytes:
     """`data` with all that can be undone undone."""
     parts, at = [], 0
-    for start, end, text, _ in _undoings(data):
+    for start, end, text, _ in _undoings(data, meter):
         parts += [data[at:start], text]
         at = end
     return b"".join([*parts, data[at:]])
 
 
-def _undoings(data: bytes) -> Iterator[tuple[int, int, bytes, str]]:
+def _undoings(data: bytes, meter: Meter | None) -> Iterator[tuple[int, int, bytes, str]]:
     """What can be undone, in order and without overlap: start, end, what it stands for, how it was written."""
     found: Iterator[tuple[int, int, bytes]] = iter(())
     if b"\\" in data or b"%" in data or b"&" in data:
@@ -121,7 +124,9 @@ def _undoings(data: bytes) -> Iterator[tuple[int, int, bytes, str]]:
         found = merge(found, alike)
     known: dict[bytes, tuple[bytes | None, str]] = {}
     at = 0
-    for start, end, match in found:
+    for number, (start, end, match) in enumerate(found, 1):
+        if meter is not None and number % _CHARGED_AT_ONCE == 0:
+            meter.spend(_CHARGED_AT_ONCE * _WORK_OF_UNDOING)
         undoing = known.get(match)
         if undoing is None:
             undoing = _undo(match)
