@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from holdgate.scan import Category, Finding, Redactor, Scanner, Severity, Unscannable
+from holdgate.scan import Category, Finding, Redactor, Scanner, Severity, Unscannable, scanner
 from holdgate.scan.engine import Budget
 from holdgate.scan.scanner import Present
 from holdgate.scan.views.escapes import undo
@@ -149,3 +149,18 @@ def test_bytes_of_any_kind_are_bytes_and_nothing_else_is_taken() -> None:
     for value in (None, {"a": SECRET}, 7):
         with pytest.raises(TypeError, match="scan_value"):
             SCANNER.scan(value)  # type: ignore[arg-type]  # that is what is tried
+
+
+@pytest.mark.parametrize(
+    "text", ['["password=", true, "token"]', '{"password=": [[null], {}, false]}', '["password=", [""]]']
+)
+def test_what_is_found_between_texts_is_nothing_that_anybody_wrote(text: str) -> None:
+    """A name that promises a secret, and then a word of JSON's own: no fault of the engine, and no secret."""
+    assert Scanner().scan_json(text.encode()) == []
+
+
+def test_what_is_found_and_is_in_no_text_is_not_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where texts are not told from what is between them, nobody knows what was found."""
+    monkeypatch.setattr(scanner, "leaves", lambda *_: ())
+    with pytest.raises(Unscannable):
+        Scanner().scan_value([MADE.github()])

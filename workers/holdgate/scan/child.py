@@ -19,7 +19,7 @@ from holdgate.kernel.detectors import Detector
 from holdgate.scan import Scanner
 from holdgate.scan.custom import Inspectors
 from holdgate.scan.engine import Budget
-from holdgate.scan.errors import ScanError, ScanIncomplete, ScanTimedOut
+from holdgate.scan.errors import ScanError, ScanIncomplete, ScanTimedOut, ScanTooLong
 from holdgate.scan.output import Keep, Output
 
 HEAD = struct.Struct(">I")
@@ -56,8 +56,8 @@ def _answer(inspectors: Inspectors, request: dict[str, Any], own_seconds: float)
             return {"inspection": inspector.inspect(output).as_dict()}
         return {"output": inspector.redact(output, Keep.from_dict(request["keep"])).as_dict()}
     except ScanTimedOut as error:
-        is_final = time.process_time() - started >= own_seconds
-        return {"error": ScanIncomplete.code if is_final else error.code, "message": str(error)}
+        alone = time.process_time() - started >= own_seconds
+        return {"error": ScanTooLong.code if alone else error.code, "message": str(error)}
     except ScanError as error:
         return {"error": error.code, "message": str(error)}
     except MemoryError:

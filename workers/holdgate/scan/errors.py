@@ -2,6 +2,7 @@
 
 ScanError                         never read as "nothing found"
 ├── ScanIncomplete                a budget ended the scan before the end of the text: unscannable
+│   └── ScanTooLong             it had its time for itself alone, so another try would end the same
 ├── ScanTimedOut                  the time ran out; another try may succeed
 ├── EngineFailed                  the pattern engine did not run over a piece
 ├── Unscannable                   the value is not what can be scanned (not JSON, nested too deeply)
@@ -24,6 +25,12 @@ class ScanIncomplete(ScanError):
     """the scan ended at its budget before the end of the text"""
 
     code = "scan_incomplete"
+
+
+class ScanTooLong(ScanIncomplete):
+    """the text takes longer to scan than one may"""
+
+    code = "scan_too_long"
 
 
 class ScanTimedOut(ScanError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from itertools import islice
 from holdgate.kernel.canonical import Json, check_json
 from holdgate.kernel.errors import MalformedJson
 from holdgate.scan.engine import Budget, Engine, Hit, Meter
-from holdgate.scan.errors import EngineFailed, ScanError, Unscannable
+from holdgate.scan.errors import ScanError, Unscannable
 from holdgate.scan.findings import SECRETS, Category, Finding, View
 from holdgate.scan.known import KnownDigests, KnownSecrets
 from holdgate.scan.ruleset import Rule, builtin_rules, check_rules
@@ -22,6 +23,8 @@ from holdgate.scan.views.exact import Exact
 from holdgate.scan.views.layer import Place
 from holdgate.scan.views.search import Search, Sighting, is_by_name, strongest
 
+_STRUCTURE = re.compile(rb'[][{},:"\strufalsen]*')
+"""What a document has between its texts and numbers; a name that promises a secret may be followed by no more."""
 _UNDONE_BY_PARSING = frozenset({View.JSON, View.UNICODE})
 
 
@@ -168,12 +171,10 @@ def _located(data: bytes, found: Sequence[Sighting]) -> list[Finding]:
     located: dict[Finding, None] = {}
     for each in found:
         first = bisect_right(ends, each.place.start)
-        for leaf in islice(touched, first, None):
-            if leaf.start >= each.place.end:
-                break
-            located[_in_leaf(each, leaf)] = None
-    if not located:
-        raise EngineFailed("what was found is nowhere in the document")
+        within = [leaf for leaf in islice(touched, first, None) if leaf.start < each.place.end]
+        if not within and not _STRUCTURE.fullmatch(data, each.place.start, each.place.end):
+            raise Unscannable("what was found is nowhere in the document")
+        located.update(dict.fromkeys(_in_leaf(each, leaf) for leaf in within))
     return list(located)
 
 

@@ -18,7 +18,7 @@ from holdgate.kernel import subjects, wire
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.ids import JobId
 from holdgate.scan.engine import Engine
-from holdgate.scan.errors import EngineFailed
+from holdgate.scan.errors import EngineFailed, ScanTimedOut
 from holdgate.scan.findings import Category, Finding, Severity
 from holdgate.scan.scanner import Scanner
 from holdgate.scheduler.gates.output.inspecting import POISON_DELIVERIES
@@ -84,9 +84,16 @@ async def test_a_scanner_killed_at_its_work_keeps_nobody_waiting_and_its_output_
     assert told["output"]["verdict"] == "redact"
 
 
-async def test_a_scan_beyond_its_time_leaves_the_output_sealed_and_in_the_end_quarantines_it(gate: Gate) -> None:
-    """The child ends the scan itself; metric and audit event name the reason."""
-    service = gate.service(with_scan(gate.config, seconds=0.000001))
+async def test_a_scan_beyond_its_time_leaves_the_output_sealed_and_in_the_end_quarantines_it(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metric and audit event name the reason."""
+
+    async def slow(*_: object) -> None:
+        raise ScanTimedOut
+
+    service = gate.service()
+    monkeypatch.setattr(service.scanners, "inspect", slow)
     before = sample("holdgate_output_unscannable_total", reason="scan_timed_out")
     job_id, _ = await gate.ran({"report": LARGE})
     while not await ended(gate, job_id):
@@ -96,6 +103,17 @@ async def test_a_scan_beyond_its_time_leaves_the_output_sealed_and_in_the_end_qu
     assert [event["reason"] for event in await events(gate, job_id, "output.sealed")] == ["scan_timed_out"]
     (told,) = await events(gate, job_id, "job.quarantined")
     assert told["unscannable"] == ["scan_timed_out"]
+
+
+async def test_a_scan_that_used_up_its_time_by_itself_is_not_begun_again(gate: Gate) -> None:
+    """The child ends it; whoever sends such texts keeps it for one time, not for five."""
+    service = gate.service(with_scan(gate.config, seconds=0.000001))
+    job_id, _ = await gate.ran({"report": LARGE})
+    await service.run_once()
+    assert await gate.state(job_id) is State.QUARANTINED
+    assert await events(gate, job_id, "output.sealed") == []
+    (told,) = await events(gate, job_id, "job.quarantined")
+    assert told["unscannable"] == ["scan_too_long"]
 
 
 @pytest.mark.parametrize("bound", ["here_seconds", "batch_seconds"])
@@ -148,6 +166,27 @@ async def test_an_engine_that_answers_nothing_seals_all_outputs_until_it_works_a
     await gate.judge(gate.service())
     assert await gate.state(job_id) is State.SUCCEEDED
     assert sample("holdgate_output_scanner_failing") == 0
+
+
+async def test_a_text_for_which_alone_the_engine_does_not_answer_is_quarantined_in_the_end(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever finds such a text has a job that never ends."""
+    scan = Scanner.scan_value
+
+    def fails(self: Scanner, value: Any) -> list[Finding]:
+        if "odd" in str(value):
+            raise EngineFailed
+        return scan(self, value)
+
+    monkeypatch.setattr(Scanner, "scan_value", fails)
+    service = gate.service()
+    job_id, _ = await gate.ran({"text": "odd"})
+    for _ in range(POISON_DELIVERIES - 1):
+        await gate.judge(service)
+        assert await gate.state(job_id) is State.FINISHING
+    await gate.judge(service)
+    assert await gate.state(job_id) is State.QUARANTINED
 
 
 async def test_a_gate_whose_engine_does_not_work_does_not_say_that_it_is_ready(

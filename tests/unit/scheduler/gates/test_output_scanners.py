@@ -11,7 +11,7 @@ import pytest
 from holdgate.scan.child import INSPECT, _answer
 from holdgate.scan.custom import Inspectors
 from holdgate.scan.engine import Budget
-from holdgate.scan.errors import ScanIncomplete, ScanTimedOut
+from holdgate.scan.errors import ScanIncomplete, ScanTimedOut, ScanTooLong
 from holdgate.scan.output import Output
 from holdgate.scan.scanner import Scanner
 from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSettings
@@ -46,7 +46,7 @@ async def test_an_output_that_takes_too_much_memory_takes_its_scan_along_and_not
         await scanners.close()
 
 
-@pytest.mark.parametrize(("own_seconds", "code"), [(0.0, ScanIncomplete.code), (60.0, ScanTimedOut.code)])
+@pytest.mark.parametrize(("own_seconds", "code"), [(0.0, ScanTooLong.code), (60.0, ScanTimedOut.code)])
 def test_who_used_up_the_time_of_a_scan_alone_is_not_scanned_again(own_seconds: float, code: str) -> None:
     """Who was kept waiting by others is: the processor's time tells the two apart."""
     budget = Budget(seconds=0.0)

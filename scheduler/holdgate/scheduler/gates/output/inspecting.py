@@ -105,7 +105,7 @@ class Inspecting:
         custom = [_of(detectors, item) for item in items]
         found = await self._scanners.inspect_small([item.message.output for item in items], custom)
         return [
-            result if isinstance(result, ScanTimedOut) else _inspected(item, result, detectors)
+            result if isinstance(result, ScanTimedOut) else self._inspected(item, result, detectors)
             for item, result in zip(items, found, strict=True)
         ]
 
@@ -152,24 +152,26 @@ class Inspecting:
             result: Inspection | ScanError = await self._scanners.inspect(item.message.output, _of(detectors, item))
         except ScanError as error:
             result = error
-        return _inspected(item, result, detectors)
+        return self._inspected(item, result, detectors)
+
+    def _inspected(self, item: Item, result: Inspection | ScanError, detectors: DetectorSet) -> Inspected | ScanError:
+        if isinstance(result, ScanError) and is_final(result, item, self._scanners):
+            result = Inspection(kinds=(UNSCANNABLE,), unscannable=(result.code,))
+        if isinstance(result, ScanError):
+            return result
+        kinds = verdicts.kinds_to_decide(item.message, item.facts, result)
+        return Inspected(item, result, questions.to_ask(result, kinds, detectors.fingerprints), detectors)
 
 
-def is_final(error: ScanError, item: Item) -> bool:
+def is_final(error: ScanError, item: Item, scanners: OutputScanners) -> bool:
     """Whether another try would end the same: it is the text's fault, or has ended its scanner often enough."""
-    if isinstance(error, EngineFailed | RulesInvalid):
+    if isinstance(error, RulesInvalid):
         return False  # it is ours: the output stays sealed until that is mended
+    if isinstance(error, EngineFailed):
+        # So is this, unless the engine answers for every text but this one.
+        return item.deliveries >= POISON_DELIVERIES and scanners.is_well()
     return isinstance(error, _FINAL) or item.deliveries >= POISON_DELIVERIES
 
 
 def _of(detectors: DetectorSet, item: Item) -> Detectors:
     return detectors.of(item.message.tenant, item.facts.topic)
-
-
-def _inspected(item: Item, result: Inspection | ScanError, detectors: DetectorSet) -> Inspected | ScanError:
-    if isinstance(result, ScanError) and is_final(result, item):
-        result = Inspection(kinds=(UNSCANNABLE,), unscannable=(result.code,))
-    if isinstance(result, ScanError):
-        return result
-    kinds = verdicts.kinds_to_decide(item.message, item.facts, result)
-    return Inspected(item, result, questions.to_ask(result, kinds, detectors.fingerprints), detectors)

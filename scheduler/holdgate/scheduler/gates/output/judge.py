@@ -57,7 +57,7 @@ class Judge:
                 keep = questions.to_keep(inspected.questions, decision)
                 output = await self._scanners.redact(output, keep, inspected.custom)
             except ScanError as error:
-                if not is_final(error, item):
+                if not is_final(error, item, self._scanners):
                     raise
                 verdict, reason = OutputVerdict.QUARANTINE, _REDACTION_FAILED
         quarantined = verdict is OutputVerdict.QUARANTINE

@@ -66,7 +66,10 @@ FAILURE_REASONS = (
     "internal_error",
 )
 
-UNSCANNABLE_REASONS = ("unscannable", "scan_incomplete", "scan_timed_out", "scan_fault", "scanner_died")
+UNSCANNABLE_REASONS = (
+    "unscannable", "scan_incomplete", "scan_too_long", "scan_timed_out", "scan_engine_failed", "scan_fault",
+    "scanner_died",
+)  # fmt: skip
 
 for _verdict in OutputVerdict:
     VERDICTS.labels(str(_verdict))

@@ -30,6 +30,7 @@ from holdgate.scan.errors import (
     ScanError,
     ScanIncomplete,
     ScanTimedOut,
+    ScanTooLong,
     Unscannable,
 )
 from holdgate.scan.inspector import REDACTION_SCANS
@@ -38,7 +39,15 @@ from holdgate.scheduler.gates.output import metrics
 
 _BY_CODE: dict[str, type[ScanError]] = {
     error.code: error
-    for error in (EngineFailed, RedactionIncomplete, RulesInvalid, ScanIncomplete, ScanTimedOut, Unscannable)
+    for error in (
+        EngineFailed,
+        RedactionIncomplete,
+        RulesInvalid,
+        ScanIncomplete,
+        ScanTimedOut,
+        ScanTooLong,
+        Unscannable,
+    )
 }
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -110,6 +119,14 @@ class OutputScanners:
             metrics.SCANNER_FAILING.set(1)
             raise
         metrics.SCANNER_FAILING.set(0)
+
+    def is_well(self) -> bool:
+        """Whether the engine here answers for an ordinary text, with all of its rules."""
+        try:
+            self._here.of().inspect(Output(logs=("any text",)))
+        except ScanError:
+            return False
+        return True
 
     def is_small(self, output: Output) -> bool:
         """Whether this process scans it. What is in a file may be a thousand times its size."""
