@@ -123,6 +123,20 @@ def other_in_front() -> bytes:
     return before + bytes(len(field)) + behind
 
 
+def lying(packed: bytes, whole: bytes, method: int) -> bytes:
+    """A zip whose directory says that `packed` is a member and that `whole` is all of it."""
+    sizes = struct.pack("<III", zlib.crc32(whole), len(packed), len(whole))
+    local = struct.pack("<4s5H", b"PK\x03\x04", 20, 0, method, 0, 0) + sizes + struct.pack("<HH", 1, 0) + b"a" + packed
+    entry = (
+        struct.pack("<4s6H", b"PK\x01\x02", 20, 20, 0, method, 0, 0) + sizes + struct.pack("<5HII", 1, *[0] * 6) + b"a"
+    )
+    return local + entry + struct.pack("<4s4HIIH", b"PK\x05\x06", 0, 0, 1, 1, len(entry), len(local), 0)
+
+
+def deflated(data: bytes) -> bytes:
+    return zlib.compress(data)[2:-4]
+
+
 READ: list[tuple[str, bytes, str, str]] = [
     ("utf-8", TEXT.encode(), "", "file"),
     ("utf-8 with a mark", TEXT.encode("utf-8-sig"), "", "file"),
@@ -163,6 +177,14 @@ READ: list[tuple[str, bytes, str, str]] = [
     ("jpeg exif", jpeg((0xE1, b"Exif\0\0" + TEXT.encode())), "", "file>image"),
     ("jpeg, two bytes a letter", jpeg((0xE1, b"Exif\0\0" + SECRET.encode("utf-16-le"))), "", "file>image"),
     ("jpeg, in a table", jpeg((0xDB, SECRET.encode())), "", "file>image"),
+    ("behind a zip", zipped(a="harmless") + b" " + SECRET.encode(), "", "file>zip"),
+    (
+        "png text in another language",
+        png((b"iTXt", b"C\0\1\0x\0xx\0" + zlib.compress(TEXT.encode()))),
+        "",
+        "file>image",
+    ),
+    ("a mark of utf-16 ahead of utf-8", b"\xff\xfe" + TEXT.encode() + b"." * (len(TEXT) % 2), "", "file>bytes"),
     ("between members", between(SECRET.encode()[:24]), "", "file>zip"),
     ("gif comment", gif(SECRET.encode()), "", "file>image"),
     ("webp xmp", webp(b"XMP ", b"<x>" + SECRET.encode() + b"</x>"), "", "file>image"),
@@ -226,6 +248,10 @@ UNREADABLE: list[tuple[str, bytes]] = [
     ("noise in a field", with_fields(struct.pack("<HH", 0x5455, 500) + NOISE[:500])),
     ("noise behind a tar", tarred("a", b"x") + NOISE),
     ("words in front of a zip", b"PK\x03\x04" + TEXT.encode() + zipped(a="harmless")),
+    ("behind the text of a member", lying(b"hello" + TEXT.encode(), b"hello", zipfile.ZIP_STORED)),
+    ("behind the stream of a member", lying(deflated(b"hello") + TEXT.encode(), b"hello", zipfile.ZIP_DEFLATED)),
+    ("more of a member than it says", lying(deflated(b"hello" + TEXT.encode()), b"hello", zipfile.ZIP_DEFLATED)),
+    ("a packed comment that is not", png((b"zTXt", b"Comment\0\0" + TEXT.encode()))),
     ("pdf", b"%PDF-1.7\n" + TEXT.encode()),
     ("7z", b"7z\xbc\xaf\x27\x1c" + NOISE),
     ("an old office document", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + NOISE),

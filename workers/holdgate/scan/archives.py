@@ -26,6 +26,8 @@ NAME_CHARS_MAX = 1024
 FIELD_BYTES_MAX = 96
 _DESCRIPTOR_BYTES_MAX = 24
 _LOCAL_BYTES = 30
+_END_RECORD = b"PK\x05\x06"
+_END_RECORD_BYTES = 22
 _GZIP = b"\x1f\x8b"
 _REFUSED = (
     (b"PK\x07\x08", "a zip in several pieces"),
@@ -74,8 +76,7 @@ def _zip(data: bytes, meter: Meter) -> Iterator[Part]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
             for info in infos:
-                with archive.open(info) as opened:
-                    yield Part(_name(info.filename), _limited(opened.read, meter))
+                yield Part(_name(info.filename), _member(data, info, meter))
             start = getattr(archive, "start_dir", len(data))
             for comment in (archive.comment, *(info.comment for info in infos)):
                 yield Part("", comment)
@@ -83,9 +84,47 @@ def _zip(data: bytes, meter: Meter) -> Iterator[Part]:
                 yield _field(info.extra)
                 yield _field(_local_extra(data, info.header_offset))
             yield from _between(data[:start], infos)
+            yield from _behind(data, start)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, *_DAMAGED) as error:
         # RuntimeError: a member is encrypted. NotImplementedError: packed in a way that is not read.
         raise ArchiveDamaged(f"a zip cannot be read to its end: {type(error).__name__}") from error
+
+
+def _member(data: bytes, info: zipfile.ZipInfo, meter: Meter) -> bytes:
+    """All that lies where the directory says that a member does: none of it is behind its end, or left unread."""
+    if info.flag_bits & 1:
+        raise RuntimeError("a member is encrypted")
+    start = _member_start(data, info)
+    packed = data[start : start + info.compress_size]
+    if info.compress_type == zipfile.ZIP_STORED:
+        meter.decoded(len(packed))
+        whole = packed
+    elif info.compress_type in _DECODERS:
+        stream = _DECODERS[info.compress_type]()
+        whole = _drained(stream, packed, meter)
+        if stream.unused_data:
+            raise zipfile.BadZipFile("something lies behind a member, within it")
+    else:
+        raise NotImplementedError
+    if len(whole) != info.file_size or zlib.crc32(whole) != info.CRC:
+        raise zipfile.BadZipFile("a member is not what the directory says")
+    return whole
+
+
+def _member_start(data: bytes, info: zipfile.ZipInfo) -> int:
+    local = data[info.header_offset : info.header_offset + _LOCAL_BYTES]
+    sizes = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
+    return info.header_offset + _LOCAL_BYTES + sizes
+
+
+def _behind(data: bytes, directory: int) -> Iterator[Part]:
+    """What lies between the directory, which begins at `directory`, and its end record, and behind that."""
+    record = data.rfind(_END_RECORD)
+    size, comment = (
+        int.from_bytes(data[record + place : record + place + width], "little") for place, width in ((12, 4), (20, 2))
+    )
+    yield _field(data[directory + size : record])
+    yield Part("", data[record + _END_RECORD_BYTES + comment :])
 
 
 def _field(extra: bytes) -> Part:
@@ -105,9 +144,7 @@ def _between(data: bytes, infos: list[zipfile.ZipInfo]) -> Iterator[Part]:
     for info in sorted(infos, key=lambda item: item.header_offset):
         if info.header_offset > position:
             yield _gap(data[position : info.header_offset])
-        local = data[info.header_offset : info.header_offset + _LOCAL_BYTES]
-        sizes = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
-        position = max(position, info.header_offset + _LOCAL_BYTES + sizes + info.compress_size)
+        position = max(position, _member_start(data, info) + info.compress_size)
     yield _gap(data[position:])
 
 
@@ -143,14 +180,7 @@ def _stream(new: Callable[[], Any]) -> Callable[[bytes, Meter], Iterator[Part]]:
             yield from _gzip_fields(data)
             stream = new()
             try:
-                piece = stream.decompress(data, PIECE_BYTES)
-                while piece or not stream.eof:
-                    if not piece and not _more(stream):
-                        raise ArchiveDamaged("a packed stream ends before its end")
-                    meter.decoded(len(piece))
-                    whole += piece
-                    rest = getattr(stream, "unconsumed_tail", b"")
-                    piece = b"" if stream.eof else stream.decompress(rest, PIECE_BYTES)
+                whole += _drained(stream, data, meter)
             except _DAMAGED as error:
                 raise ArchiveDamaged(f"a packed stream cannot be read: {type(error).__name__}") from error
             data = stream.unused_data
@@ -158,6 +188,20 @@ def _stream(new: Callable[[], Any]) -> Callable[[bytes, Meter], Iterator[Part]]:
         yield Part("", data)
 
     return read
+
+
+def _drained(stream: Any, data: bytes, meter: Meter) -> bytes:
+    """All that comes out of a packed stream. ArchiveDamaged where it does not end."""
+    whole = bytearray()
+    piece = stream.decompress(data, PIECE_BYTES)
+    while piece or not stream.eof:
+        if not piece and not _more(stream):
+            raise ArchiveDamaged("a packed stream ends before its end")
+        meter.decoded(len(piece))
+        whole += piece
+        rest = getattr(stream, "unconsumed_tail", b"")
+        piece = b"" if stream.eof else stream.decompress(rest, PIECE_BYTES)
+    return bytes(whole)
 
 
 def _gzip_fields(data: bytes) -> Iterator[Part]:
@@ -194,6 +238,10 @@ def _name(name: str) -> str:
 
 
 _DAMAGED = (zlib.error, lzma.LZMAError, EOFError, OSError)
+_DECODERS: dict[int, Callable[[], Any]] = {
+    zipfile.ZIP_DEFLATED: lambda: zlib.decompressobj(-zlib.MAX_WBITS),
+    zipfile.ZIP_BZIP2: bz2.BZ2Decompressor,
+}
 _READERS: tuple[tuple[bytes, str, Callable[[bytes, Meter], Iterator[Part]]], ...] = (
     (b"PK\x03\x04", "zip", _zip),
     (b"PK\x05\x06", "zip", _zip),

@@ -42,7 +42,8 @@ _TELLING = re.compile(
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\x1b")) + b"\x7f"
 _BARE = dict.fromkeys(_CONTROLS)
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"))
-_BOMS_SHORT = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_BOMS_SHORT = tuple((mark, "utf-16") for mark in _WIDE_MARKS)
 _CONTROLS_SHARE_MAX = 0.02
 _HIGH_SHARE_MAX = 0.3
 """Of control characters in a text, and of bytes beyond ASCII where each is a character. What has more is no text."""
@@ -88,6 +89,9 @@ class _Walk:
             yield from self._image(notes, path, via, depth)
         elif (text := text_of(data)) is not None:
             yield from self._text(part.name, media_type, text, path, via)
+            if isinstance(text, str) and data.startswith(_WIDE_MARKS) and not text.isascii():
+                # Two bytes at its begin make characters of another script of a text that has none.
+                yield from self._found(self._scanner.scan(data), path, f"{via}>bytes")
         else:
             raise Unscannable(f"a file of {len(data)} bytes is neither text nor of a kind that can be read")
 

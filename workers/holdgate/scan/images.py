@@ -48,26 +48,25 @@ def _png(data: bytes) -> Notes:
         if position > len(data):
             raise IndexError
         if kind == b"IEND":
-            return Notes(tuple(notes), data[position:])
+            return Notes((*notes, body), data[position:])
         if kind not in _PNG_PIXELS:
             notes.append(body)
             if kind in _PNG_PACKED:
-                notes.extend(_unpacked(body))
+                notes.extend(_unpacked(kind, body))
 
 
-def _unpacked(body: bytes) -> Iterator[bytes]:
-    """What is packed behind the names of a chunk; a chunk that says it is packed and is not is damaged."""
-    keyword, _, rest = body.partition(b"\0")
-    del keyword
-    start = rest.find(b"\x78")
-    if start < 0:
-        return
+def _unpacked(kind: bytes, body: bytes) -> Iterator[bytes]:
+    """What is packed behind the names of a chunk (PNG, sections 11.3.2.3 and 11.3.3)."""
+    rest = body.partition(b"\0")[2]
+    if kind == b"iTXt":
+        if not rest.startswith(b"\1"):
+            return  # it is not packed; the text itself was looked at
+        rest = b"\0" + rest[2:].partition(b"\0")[2].partition(b"\0")[2]
     stream = zlib.decompressobj()
     try:
-        text = stream.decompress(rest[start:], NOTE_BYTES_MAX)
+        text = stream.decompress(rest[1:], NOTE_BYTES_MAX)
     except zlib.error:
-        # An `x` of a text that is not packed; the text itself was looked at.
-        return
+        raise Unscannable("a packed comment in an image is damaged") from None
     if stream.unconsumed_tail:
         raise Unscannable("a comment in an image unpacks to more than may be")
     yield text
