@@ -3,9 +3,10 @@
 What always holds: a finding that no rule speaks of gets its default, one that rules speak of the strictest of them;
 nothing loosens the floor (private keys, credentials of the platform, what could not be scanned, what is too large are
 quarantined whatever a bundle says); the whole result gets the strictest verdict of its findings and of the rules about
-whole outputs, and is quarantined where its data class is above that of its destination. What a bundle lets through
+whole outputs, and is quarantined where its data class is above that of its destination in any bundle (one that no
+bundle names is public). What a bundle lets through
 (`allow_findings`), or how it sets a detector (`detector_modes`), lifts defaults and that bundle's own rules, never
-those of another bundle. Pure; the time comes in.
+those of another bundle, nor the data class that those go by. Pure; the time comes in.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from holdgate.kernel.outputrules import (
     STRICTNESS,
     AllowFinding,
     Destination,
+    DetectorMode,
     Mode,
     OutputRule,
     OutputVerdict,
@@ -70,10 +72,16 @@ class _Judged:
 def decide_output(policy: Policy, facts: OutputFacts, now_ms: int) -> OutputDecision:
     """The verdict about a result with these findings, at `now_ms`."""
     lifts = _Lifts(policy, facts, now_ms)
-    data_class = _data_class(facts, lifts)
-    rules = [rule for rule in policy.output_rules if _looks_at(rule, facts, data_class)]
-    judged = [_judge(place, facts, rules, lifts) for place in range(len(facts.findings))]
-    said = [*_of_whole(policy, facts, rules, data_class), *judged]
+    classes = _Classes(facts, lifts)
+    rules = [rule for rule in policy.output_rules if _looks_at(rule, facts, classes)]
+    of_category = {
+        category: [rule for rule in rules if not rule.categories or category in rule.categories]
+        for category in {category for _, category, _ in facts.findings}
+    }
+    judged = [
+        _judge(place, facts, of_category[category], lifts) for place, (_, category, _) in enumerate(facts.findings)
+    ]
+    said = [*_of_whole(policy, facts, rules, classes), *judged]
     verdict = max((each.verdict for each in said), key=STRICTNESS.__getitem__, default=OutputVerdict.ALLOW)
     return OutputDecision(
         verdict=verdict,
@@ -81,7 +89,7 @@ def decide_output(policy: Policy, facts: OutputFacts, now_ms: int) -> OutputDeci
         rules=tuple(sorted({name for each in said for name in each.rules})),
         reason=min((each.reason for each in said if each.verdict is verdict), default="nothing found"),
         snapshot=policy.snapshot,
-        data_class=data_class,
+        data_class=classes.of(None),
         marks=tuple(sorted({each.mark for each in judged if each.mark is not None})),
         shadowed=_of_mode(facts, judged, Mode.SHADOW),
         ignored=_of_mode(facts, judged, Mode.IGNORE),
@@ -90,24 +98,9 @@ def decide_output(policy: Policy, facts: OutputFacts, now_ms: int) -> OutputDeci
 
 
 def class_of_destination(policy: Policy, facts: OutputFacts) -> DataClass:
-    """What may go there: of each bundle the entry that names it most closely counts, over bundles the lowest class.
-
-    A destination that no bundle names is public.
-    """
-    closest: dict[str, Destination] = {}
-    for item in policy.destinations:
-        if names(item.name, facts.destination or "") and is_within(
-            item.tenants, item.topics, facts.tenant, facts.topic
-        ):
-            other = closest.get(item.bundle)
-            if other is None or (_closeness(item), -item.data_class.height) > (
-                _closeness(other),
-                -other.data_class.height,
-            ):
-                closest[item.bundle] = item
-    return min(
-        (item.data_class for item in closest.values()), key=lambda each: each.height, default=DESTINATION_DEFAULT
-    )
+    """What may go there at most: over bundles the lowest class. A destination that no bundle names is public."""
+    allowed = (item.data_class for item in _closest(policy, facts))
+    return min(allowed, key=lambda each: each.height, default=DESTINATION_DEFAULT)
 
 
 class _Lifts:
@@ -116,19 +109,22 @@ class _Lifts:
     def __init__(self, policy: Policy, facts: OutputFacts, now_ms: int) -> None:
         self._shipped_in_shadow = frozenset(facts.shadow_detectors)
         self._owners = {detector.id: detector.bundle for detector in policy.detectors}
-        self._modes = [
-            item
-            for item in policy.detector_modes
-            if (item.expires_ms is None or now_ms < item.expires_ms)
-            and is_within(item.tenants, item.topics, facts.tenant, facts.topic)
-        ]
-        self.allowing = [
-            item
-            for item in policy.allow_findings
-            if now_ms < item.expires_ms
-            and is_within(item.tenants, item.topics, facts.tenant, facts.topic)
-            and has_labels(item.labels, facts.labels)
-        ]
+        self._modes: dict[str, list[DetectorMode]] = {}
+        for mode in policy.detector_modes:
+            if (mode.expires_ms is None or now_ms < mode.expires_ms) and is_within(
+                mode.tenants, mode.topics, facts.tenant, facts.topic
+            ):
+                self._modes.setdefault(mode.detector, []).append(mode)
+        allowing: dict[str, list[AllowFinding]] = {}
+        for item in policy.allow_findings:
+            if (
+                now_ms < item.expires_ms
+                and is_within(item.tenants, item.topics, facts.tenant, facts.topic)
+                and has_labels(item.labels, facts.labels)
+            ):
+                allowing.setdefault(item.bundle, []).append(item)
+        self.allowing = sorted(allowing.items())
+        """By bundle."""
 
     def mode(self, finding: Finding) -> tuple[Mode, frozenset[str] | None]:
         """How the detector is set, and the bundles whose rules that lifts; None: those of all.
@@ -139,7 +135,7 @@ class _Lifts:
         detector, category, _ = finding
         if category in FLOOR:
             return Mode.ENFORCE, frozenset()
-        found = [item for item in self._modes if item.detector == detector]
+        found = self._modes.get(detector)
         if not found:
             return (Mode.SHADOW if detector in self._shipped_in_shadow else Mode.ENFORCE), None
         mode = min((item.mode for item in found), key=_MODES.index)
@@ -148,23 +144,43 @@ class _Lifts:
         return mode, None if is_own else setters
 
 
-def _data_class(facts: OutputFacts, lifts: _Lifts) -> DataClass:
-    given = class_of(facts.classification if facts.input_class is None else facts.input_class)
-    counted = (finding for finding in facts.findings if lifts.mode(finding)[0] is Mode.ENFORCE)
-    return highest([given, class_found(category for _, category, _ in counted)])
+class _Classes:
+    """The class of an output, as each bundle sees it: what it set itself not to count does not count for it.
+
+    What is told of the output is what all others see. Only who brought a detector says for all whether it counts.
+    """
+
+    def __init__(self, facts: OutputFacts, lifts: _Lifts) -> None:
+        given = class_of(facts.classification if facts.input_class is None else facts.input_class)
+        lifted: list[tuple[DataClass, frozenset[str]]] = []
+        for finding in facts.findings:
+            mode, setters = lifts.mode(finding)
+            if mode is Mode.ENFORCE:
+                given = highest([given, class_found((finding[1],))])
+            elif setters is not None:
+                lifted.append((class_found((finding[1],)), setters))
+        self._given = given
+        self._lifted = lifted
+
+    def of(self, bundle: str | None) -> DataClass:
+        """As `bundle` sees it; None: as told."""
+        if not self._lifted:
+            return self._given
+        return highest([self._given, *(each for each, setters in self._lifted if bundle not in setters)])
 
 
-def _of_whole(
-    policy: Policy, facts: OutputFacts, rules: Sequence[OutputRule], data_class: DataClass
-) -> Iterator[_Judged]:
+def _of_whole(policy: Policy, facts: OutputFacts, rules: Sequence[OutputRule], classes: _Classes) -> Iterator[_Judged]:
     """What keeps the output back whatever was found in it."""
     for rule in rules:
         if rule.keeps_whole:
             yield _Judged(rule.verdict, rule.reason, (rule.id,))
     if facts.destination is None:
         return
-    allowed = class_of_destination(policy, facts)
-    if data_class.height > allowed.height:
+    entries: list[tuple[str | None, DataClass]] = [(item.bundle, item.data_class) for item in _closest(policy, facts)]
+    for bundle, allowed in entries or [(None, DESTINATION_DEFAULT)]:
+        data_class = classes.of(bundle)
+        if data_class.height <= allowed.height:
+            continue
         reason = f"destination_class: `{data_class}` output for a destination of class `{allowed}`"
         yield _Judged(OutputVerdict.QUARANTINE, reason, (DESTINATION_RULE,))
 
@@ -184,9 +200,8 @@ def _judge(place: int, facts: OutputFacts, rules: Iterable[OutputRule], lifts: _
     if verdict is OutputVerdict.ALLOW and mark is None:
         return _Judged(verdict, reason, ids)
     values = frozenset(facts.fingerprints[place]) if facts.fingerprints else frozenset()
-    for bundle in sorted({item.bundle for item in lifts.allowing}):
-        own = [item for item in lifts.allowing if item.bundle == bundle and _is_for(item, finding)]
-        used = _covering(own, values)
+    for bundle, items in lifts.allowing:
+        used = _covering([item for item in items if _is_for(item, finding)], values)
         if used and not _holding(matching, frozenset({bundle})):
             return _Judged(OutputVerdict.ALLOW, used[0].reason, ids, allowed_by=tuple(item.id for item in used))
     return _Judged(verdict, reason, ids, mark=mark)
@@ -230,14 +245,30 @@ def _speaks_of(rule: OutputRule, finding: Finding) -> bool:
     )
 
 
-def _looks_at(rule: OutputRule, facts: OutputFacts, data_class: DataClass) -> bool:
+def _looks_at(rule: OutputRule, facts: OutputFacts, classes: _Classes) -> bool:
     return (
         is_within(rule.tenants, rule.topics, facts.tenant, facts.topic)
         and has_labels(rule.labels, facts.labels)
         and (not rule.classifications or facts.classification in rule.classifications)
-        and (not rule.data_classes or data_class in rule.data_classes)
+        and (not rule.data_classes or classes.of(rule.bundle) in rule.data_classes)
         and (not rule.destinations or _goes_to(rule.destinations, facts.destination))
     )
+
+
+def _closest(policy: Policy, facts: OutputFacts) -> Iterable[Destination]:
+    """Of each bundle the entry that names the destination most closely."""
+    closest: dict[str, Destination] = {}
+    for item in policy.destinations:
+        if names(item.name, facts.destination or "") and is_within(
+            item.tenants, item.topics, facts.tenant, facts.topic
+        ):
+            other = closest.get(item.bundle)
+            if other is None or (_closeness(item), -item.data_class.height) > (
+                _closeness(other),
+                -other.data_class.height,
+            ):
+                closest[item.bundle] = item
+    return closest.values()
 
 
 def _goes_to(patterns: Iterable[str], destination: str | None) -> bool:

@@ -193,10 +193,10 @@ def test_all_detectors_fit_into_one_message_and_one_automaton(monkeypatch: pytes
 
 
 def test_a_shadow_detector_counts_and_changes_nothing() -> None:
-    """Neither the verdict, nor the data class, nor the marks."""
+    """Neither the verdict, nor the class that the bundle's own destinations go by, nor the marks."""
     shadow = {"detector_modes": [{"detector": name, "mode": "shadow"} for name, _, _ in (SECRET, ORDER)]}
     decision = decide({**shadow, "destinations": {"mail": "internal"}}, facts(SECRET, ORDER, destination="mail"))
-    assert (decision.verdict, decision.data_class, decision.marks) == ("allow", "internal", ())
+    assert (decision.verdict, decision.data_class, decision.marks) == ("allow", "restricted", ())
     assert (decision.shadowed, decision.ignored) == ((SECRET, ORDER), ())
     ignored = [{"detector": SECRET[0], "mode": "ignore", "reason": "noise"}]
     decision = decide({"detector_modes": ignored}, facts(SECRET, CARD))
@@ -226,12 +226,26 @@ def test_who_brings_a_detector_says_when_it_counts() -> None:
     """The rules of others about its category wait for that; another bundle cannot say it for them."""
     shadow = {"detector_modes": [{"detector": "custom.project", "mode": "shadow"}]}
     rules = {"output_rules": [HOLD]}
-    assert decide_output(of(one={"detectors": [DETECTOR], **shadow}, two=rules), facts(CODE), NOW_MS).shadowed == (
-        CODE,
-    )
+    shadowed = decide_output(of(one={"detectors": [DETECTOR], **shadow}, two=rules), facts(CODE), NOW_MS)
+    assert (shadowed.shadowed, shadowed.data_class) == ((CODE,), "internal")
     assert decide_output(of(one={"detectors": [DETECTOR]}, two=rules), facts(CODE), NOW_MS).verdict == "quarantine"
     other = of(one={"detectors": [DETECTOR], **rules}, two=shadow)
     assert decide_output(other, facts(CODE), NOW_MS).verdict == "quarantine"
+
+
+@pytest.mark.parametrize("mode", ["shadow", "ignore"])
+def test_what_one_bundle_does_not_count_counts_for_the_classes_of_others(mode: str) -> None:
+    """Else a tenant's bundle would open the destinations of all."""
+    lifting = {"detector_modes": [{"detector": SECRET[0], "mode": mode, "reason": "noise"}]}
+    guarded = {"destinations": {"mail": "internal"}}
+    keeping = {"output_rules": [{**HOLD, "match": {"data_classes": ["restricted"]}}]}
+    asked = facts(SECRET, destination="mail")
+    for other in (guarded, {**keeping, "destinations": {"mail": "restricted"}}):
+        decision = decide_output(of(one=lifting, two=other), asked, NOW_MS)
+        assert (decision.verdict, decision.data_class) == ("quarantine", "restricted")
+        decision = decide_output(of(one={**lifting, **other}), asked, NOW_MS)
+        assert decision.verdict == "allow"
+    assert decide_output(of(one=lifting), asked, NOW_MS).verdict == "quarantine"
 
 
 def test_the_kernel_hands_out_detectors_for_those_whom_they_are_for() -> None:
