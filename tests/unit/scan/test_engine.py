@@ -60,6 +60,12 @@ def test_an_engine_that_finds_a_rule_and_not_the_sentinel_failed() -> None:
         list(engine.hits(b"clean"))
 
 
+def test_a_pattern_that_the_sentinel_has_in_it_is_no_failure() -> None:
+    """A tenant's own may be any letters."""
+    letters = Rule("letters", Category.PII, Severity.LOW, "([a-z]{4,20})", 20)
+    assert [(hit.start, hit.end) for hit in Engine([letters]).hits(b"some 12")] == [(0, 4)]
+
+
 def test_one_set_of_several_that_did_not_run_is_an_engine_that_failed() -> None:
     """Anchors are in sets by kind; each must answer."""
     rules = builtin_rules()

@@ -132,6 +132,9 @@ def _in_blob(data: bytes, span: tuple[int, int]) -> bool:
     there it takes a run on both sides.
     """
     start, end = span
+    # Most stand alone, and a byte is looked at in no time.
+    if (start == 0 or data[start - 1] not in _BLOB) and (end == len(data) or data[end] not in _BLOB):
+        return False
     ahead = _is_blob(data[max(0, start - _BLOB_SIDE) : start])
     if not (ahead or _is_blob(data[end : end + _BLOB_SIDE])):
         return False

@@ -125,13 +125,18 @@ class Joiner:
         if exact:
             yield from self._exactly(pieces.joined(0, len(pieces.spans), bytes_max=0))
         ends = [end for _, end in found]
+        blocks = [start for start in starts if glued.startswith(_BLOCK_HEAD, start)]
         for start in starts:
             place = pieces.place(start)
             nearest = bisect_right(ends, place)
             inside = nearest < len(found) and found[nearest][0] <= place
             begins = place >= first and not inside and pieces.begins(start)
             if begins and pieces.has_seam(start, start + _TOKEN_BYTES_MAX):
-                yield from self._from(pieces, start, is_block=glued.startswith(_BLOCK_HEAD, start), meter=meter)
+                number = bisect_right(blocks, start)
+                if number and blocks[number - 1] == start:
+                    yield from self._block(pieces, start, blocks[number] if number < len(blocks) else None, meter)
+                else:
+                    yield from self._from(pieces, start, meter)
 
     def _exactly(self, layer: Layer) -> Iterator[JoinedHit]:
         for each in self._exact:
@@ -139,13 +144,18 @@ class Joiner:
                 if layer.crosses(hit.start, hit.end):
                     yield JoinedHit(hit, layer)
 
-    def _from(self, pieces: _Pieces, start: int, *, is_block: bool, meter: Meter) -> Iterator[JoinedHit]:
+    def _block(self, pieces: _Pieces, start: int, following: int | None, meter: Meter) -> Iterator[JoinedHit]:
+        """The key that begins at `start`, line by line. Where a `following` one begins, it has ended."""
+        first = pieces.index(start)
+        stop = first + _BLOCK_PIECES_MAX
+        if following is not None:
+            stop = min(stop, pieces.index(following) + 1)
+        text = pieces.joined(first, stop, start, glue=b"\n", bytes_max=MATCH_BYTES_MAX)
+        yield from self._crossing(text, meter)
+
+    def _from(self, pieces: _Pieces, start: int, meter: Meter) -> Iterator[JoinedHit]:
         """The token that begins at `start`: of as few pieces as make one, and of what looks like its rest."""
         first = pieces.index(start)
-        if is_block:
-            text = pieces.joined(first, first + _BLOCK_PIECES_MAX, start, glue=b"\n", bytes_max=MATCH_BYTES_MAX)
-            yield from self._crossing(text, meter)
-            return
         last = pieces.last(first)
         for stop in range(first + 2, last + 2):
             found = list(self._crossing(pieces.joined(first, stop, start), meter))
