@@ -18,9 +18,8 @@ import httpx
 from bench.load import submit_all
 from bench.system import System, beside, running
 from holdgate.client import ApiError, Client
-from holdgate.scheduler.up.access import worker_user
+from holdgate.scheduler.up.access import DEMO_POOL, worker_user
 from holdgate.scheduler.up.home import Home
-from holdgate.scheduler.up.provision import DEMO_POOL
 
 HELD = {
     "topic": "job.deploy.apply",

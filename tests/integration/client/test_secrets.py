@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from holdgate.client import Client, JobNotSucceeded, NotFound, OutputQuarantined
-from holdgate.scheduler.up.access import worker_user
-from holdgate.scheduler.up.provision import DEMO_POOL
+from holdgate.scheduler.up.access import DEMO_POOL, worker_user
 from support.secrets import Secrets
 from support.whole import Whole
 

@@ -27,9 +27,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from holdgate.scheduler.up import lean
 from holdgate.scheduler.up.children import PACKET_BYTES_MAX, PR_SET_PDEATHSIG, encode
 
 PR_SET_NAME = 15
+M_ARENA_MAX = -8
+"""How many heaps: another for each thread only keeps what the threads of a process took at different times."""
 PRELOADED = (
     "holdgate.bundles.activate",
     "holdgate.kernel.service",
@@ -55,6 +58,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def main() -> None:
     """Serve the supervisor until it closes the socket."""
     channel = socket.socket(fileno=os.dup(0))
+    _libc.mallopt(M_ARENA_MAX, 1)
+    lean.import_structlog()
     for name in PRELOADED:
         importlib.import_module(name)
     _read_rules()

@@ -90,6 +90,9 @@ def up(
     """Run the whole system on this machine: NATS, Redis, every process, a demo worker."""
     import asyncio
 
+    from holdgate.scheduler.up.lean import import_structlog
+
+    import_structlog()
     from holdgate.kernel.errors import HoldgateError
     from holdgate.scheduler import logs
     from holdgate.scheduler.up.system import Options, run_up

@@ -17,6 +17,7 @@ from holdgate.scheduler.up.servers import NatsUser
 OPERATOR = subjects.OPERATOR_USER
 """Everything: creates streams, publishes the first bundle, repairs."""
 PROCESSES = ("kernel", "api", "dispatcher", "output-gate", "auditor")
+DEMO_POOL = "default"
 _PAYLOAD_STREAM = f"OBJ_{subjects.BUCKET_PAYLOADS}"
 
 

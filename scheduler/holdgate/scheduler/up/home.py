@@ -19,6 +19,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+REDIS = "redis"
+FINGERPRINT = "fingerprint"
+"""Names of files in `secrets/` that are no user's of NATS."""
+
 
 @dataclass(frozen=True, slots=True)
 class Home:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from holdgate.scheduler.up.access import worker_user
-from holdgate.scheduler.up.home import Home
-from holdgate.scheduler.up.provision import DEMO_POOL, FINGERPRINT, REDIS
+from holdgate.scheduler.up.access import DEMO_POOL, worker_user
+from holdgate.scheduler.up.home import FINGERPRINT, REDIS, Home
 from holdgate.scheduler.up.supervise import Spec
 
 DEMO_WORKER = "holdgate.workers.demo:worker"

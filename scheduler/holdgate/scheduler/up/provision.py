@@ -25,18 +25,15 @@ from holdgate.kernel.ids import Entropy
 from holdgate.kernel.permits import Signer
 from holdgate.kernel.standing import BREAK_GLASS_ROLE, ESCALATION_ROLE
 from holdgate.scheduler.identity.keys import issue_key, key_sha256, read_keys
-from holdgate.scheduler.up.access import ACCESS, OPERATOR, worker_access, worker_user
+from holdgate.scheduler.up.access import ACCESS, DEMO_POOL, OPERATOR, worker_access, worker_user
 from holdgate.scheduler.up.access import nats_user as user_of
-from holdgate.scheduler.up.home import Home
+from holdgate.scheduler.up.home import FINGERPRINT, REDIS, Home
 from holdgate.scheduler.up.servers import NatsConfig, NatsUser, RedisConfig, write_private
 
 log = structlog.get_logger("holdgate.up")
 
 TENANT = "default"
 ACCOUNT = "HOLDGATE"
-REDIS = "redis"
-FINGERPRINT = "fingerprint"
-DEMO_POOL = "default"
 SIGNING_KEYS = ("root", "author", "api", "kernel", "dispatcher", "auditor")
 ROOT_LIFETIME_S = 365 * 24 * 3600
 ROOT_RENEW_BEFORE_S = 30 * 24 * 3600

@@ -30,7 +30,8 @@ class Ready:
     def fill(self, provisioned: Provisioned, ports: Ports) -> None:
         """What does not change while the system runs. URLs of the servers are those of an operator, with passwords."""
         from holdgate.scheduler.up.access import OPERATOR
-        from holdgate.scheduler.up.provision import REDIS, TENANT
+        from holdgate.scheduler.up.home import REDIS
+        from holdgate.scheduler.up.provision import TENANT
 
         self.metrics_port = ports.metrics
         api = f"http://{HOST}:{ports.api}"
