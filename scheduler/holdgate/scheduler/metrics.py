@@ -10,6 +10,11 @@ JOBS = Counter("holdgate_jobs_total", "Jobs that came into a state", ["state"])
 BACKLOG = Gauge("holdgate_backlog_jobs", "Jobs ready and waiting for a worker", ["pool"], multiprocess_mode="livemax")
 ASKS_WAITING = Gauge("holdgate_asks_waiting", "Asks of workers that are kept open", multiprocess_mode="livesum")
 STALE = Counter("holdgate_stale_messages_total", "Messages of an attempt that is no longer the current one", ["kind"])
+VERDICT_WAIT = Gauge(
+    "holdgate_output_waiting_seconds",
+    "How long a result waits for the verdict of an output gate, whichever waits longest",
+    multiprocess_mode="livemax",
+)
 DISPATCH_REFUSED = Counter("holdgate_dispatch_refused_total", "Picked jobs that were not handed over", ["reason"])
 DISPATCH_FAIL_OPEN = Counter("holdgate_dispatch_fail_open_total", "Jobs handed over without a kernel's permit")
 CUSTODY_BROKEN = Counter("holdgate_custody_broken_total", "Job records that are not what the api signed")

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from holdgate.kernel import subjects, wire
-from holdgate.kernel.ids import SYSTEM
+from holdgate.kernel.ids import SYSTEM, JobId
+from holdgate.scheduler.api.routes import system
+from holdgate.scheduler.dispatch.sampling import Sampler
+from holdgate.scheduler.state.results import FinishingClaim
+from holdgate.scheduler.state.stats import Stats
 from holdgate.scheduler.state.transitions import State
 from holdgate.scheduler.state.workers import WorkerView
 from support.api import ApiWorld
@@ -214,6 +220,21 @@ async def test_workers_and_pools_are_listed(api: ApiWorld) -> None:
     operator = api.client("operator")
     assert [item["worker"] for item in (await operator.get("/api/v1/workers")).json()["items"]] == ["w1"]
     assert (await operator.get("/api/v1/pools")).json()["items"][0]["capacity"] == 4
+
+
+async def test_status_says_that_nobody_gives_verdicts(api: ApiWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate that hangs says nothing itself; its outputs are sealed, and wait."""
+    job_id, runner = await accepted(api), Runner(api)
+    await runner.start(job_id)
+    claim = FinishingClaim(JobId(job_id), runner.attempt, runner.token)
+    await runner.results.mark_finishing(TENANT, [claim], runner.now_ms - 29_000)
+    client = api.client("operator")
+    assert (await client.get("/api/v1/status")).json()["checks"]["output_gate"] == "ok"
+    monkeypatch.setattr(system, "VERDICT_WITHIN_MS", 29_000)
+    said = (await client.get("/api/v1/status")).json()["checks"]["output_gate"]
+    assert re.fullmatch(r"an output waits for its verdict since (29|3\d) s", said)
+    await Sampler(jobs=api.deps.jobs, stats=Stats(api.scripts), kernel=api.deps.kernel, clock=api.deps.clock).run_once()
+    assert (REGISTRY.get_sample_value("holdgate_output_waiting_seconds") or 0) >= 29
 
 
 async def test_status_says_what_is_and_what_is_not_well(api: ApiWorld) -> None:

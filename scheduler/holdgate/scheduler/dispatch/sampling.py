@@ -1,4 +1,4 @@
-"""Looks at what is not an event: how many jobs wait and run, and how the kernels are.
+"""Looks at what is not an event: how many jobs wait and run, how long outputs wait, and how the kernels are.
 
 What always holds: it changes no job; that nobody looked shows as a gap, not as an empty queue.
 """
@@ -12,8 +12,10 @@ from holdgate.kernel.breaker import BreakerState
 from holdgate.kernel.client import KernelClient, ReplicaStatus
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import KernelUnavailable
+from holdgate.scheduler import metrics
 from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.stats import KernelSample, Stats
+from holdgate.scheduler.state.transitions import State
 
 INTERVAL_S = 10.0
 AT_ONCE = 64
@@ -33,9 +35,13 @@ class Sampler:
         """StateUnavailable: the next look will do."""
         await self._stats.sample_kernels(await self._look_at_kernels(), self._clock.now_ms())
         tenants = await self._jobs.tenants()
+        waited_ms = 0
         for first in range(0, len(tenants), AT_ONCE):
-            now_ms = self._clock.now_ms()
-            await asyncio.gather(*(self._stats.sample(tenant, now_ms) for tenant in tenants[first : first + AT_ONCE]))
+            now_ms, some = self._clock.now_ms(), tenants[first : first + AT_ONCE]
+            await asyncio.gather(*(self._stats.sample(tenant, now_ms) for tenant in some))
+            waits = await asyncio.gather(*(self._jobs.longest_ms(each, State.FINISHING, now_ms) for each in some))
+            waited_ms = max(waited_ms, *waits)
+        metrics.VERDICT_WAIT.set(waited_ms / 1000)
 
     async def _look_at_kernels(self) -> KernelSample:
         try:

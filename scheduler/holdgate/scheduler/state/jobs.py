@@ -69,6 +69,10 @@ class CancelResult:
     worker: str | None = None
 
 
+OLDEST = 16
+"""Jobs that are looked at to know how long one waits; of more, those that came first."""
+
+
 class Jobs:
     """The store of jobs."""
 
@@ -241,6 +245,12 @@ class Jobs:
         """How many jobs are in each state."""
         replies = await self._scripts.commands([("ZCARD", key(tenant, "state", state)) for state in State])
         return dict(zip(State, replies, strict=True))
+
+    async def longest_ms(self, tenant: Tenant, state: State, now_ms: int) -> int:
+        """How long those are in `state` that were submitted first; 0 where there are none."""
+        ids = await self._scripts.command("ZRANGE", key(tenant, "state", state), 0, OLDEST - 1)
+        since = await self._scripts.commands([("HGET", key(tenant, "job", job.decode()), "updated") for job in ids])
+        return max((now_ms - int(each) for each in since if each is not None), default=0)
 
     async def tenants(self) -> list[Tenant]:
         """Every tenant that ever submitted."""

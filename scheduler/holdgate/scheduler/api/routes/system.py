@@ -5,9 +5,14 @@ from __future__ import annotations
 from holdgate.kernel.breaker import BreakerState
 from holdgate.kernel.clock import rfc3339
 from holdgate.kernel.errors import HoldgateError
+from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.api.calls import Call, Reply, reply_json
 from holdgate.scheduler.api.deps import Deps
 from holdgate.scheduler.api.problems import Problem
+from holdgate.scheduler.state.transitions import State
+
+VERDICT_WITHIN_MS = 30_000
+"""Several times what a scan may take."""
 
 
 async def healthz(_call: Call) -> Reply:
@@ -38,7 +43,7 @@ async def status(call: Call) -> Reply:
             "version": deps.version,
             "tenant": tenant,
             "time": rfc3339(deps.clock.now_ms()),
-            "checks": await check_all(deps),
+            "checks": {**await check_all(deps), "output_gate": await _outputs_say(deps, tenant)},
             "durability": deps.durability,
             "fail_modes": {
                 "submit": "open" if trust is not None and trust.fail_modes.submit_open else "closed",
@@ -78,6 +83,12 @@ def _kernel_says(deps: Deps) -> str:
     if deps.kernel.breaker_state is not BreakerState.CLOSED or deps.kernel.is_silent:
         return "no kernel answers"
     return "ok" if deps.kernel.snapshot.policy else "no valid policy: every decision is deny"
+
+
+async def _outputs_say(deps: Deps, tenant: Tenant) -> str:
+    """The gate answers nobody: how it is shows in how long outputs of this tenant wait for it."""
+    waited_ms = await deps.jobs.longest_ms(tenant, State.FINISHING, deps.clock.now_ms())
+    return "ok" if waited_ms < VERDICT_WITHIN_MS else f"an output waits for its verdict since {waited_ms // 1000} s"
 
 
 async def description(call: Call) -> Reply:
