@@ -52,6 +52,15 @@ def tarred(name: str, content: bytes) -> bytes:
     return made.getvalue()
 
 
+def tar_header() -> bytes:
+    """A tar with a secret where the old format of a header has nothing."""
+    header = bytearray(tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT))
+    header[400 : 400 + len(SECRET)] = SECRET.encode()
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(2 * tarfile.BLOCKSIZE)
+
+
 def document(*runs: str) -> bytes:
     """A text document whose words are cut into runs, as editors do."""
     body = "".join(f'<w:r><w:rPr><w:b w:val="1"/></w:rPr><w:t>{run}</w:t></w:r>' for run in runs)
@@ -185,6 +194,11 @@ READ: list[tuple[str, bytes, str, str]] = [
         "file>image",
     ),
     ("a mark of utf-16 ahead of utf-8", b"\xff\xfe" + TEXT.encode() + b"." * (len(TEXT) % 2), "", "file>bytes"),
+    ("bare among the pixels of a png", png((b"PLTE", SECRET.encode())), "", "file>image"),
+    ("bare among the pixels of a jpeg", jpeg()[:-2] + SECRET.encode() + b"\xff\xd9", "", "file>image"),
+    ("in the header of a tar", tar_header(), "", "file>tar"),
+    ("behind the name of a member", zipped(**{f"a_{SECRET}": "harmless"}).replace(b"a_", b"a\0"), "", "file>zip>names"),
+    ("in a name without end", zipped(**{"a" * 2000 + SECRET: "harmless"}), "", "file>zip"),
     ("between members", between(SECRET.encode()[:24]), "", "file>zip"),
     ("gif comment", gif(SECRET.encode()), "", "file>image"),
     ("webp xmp", webp(b"XMP ", b"<x>" + SECRET.encode() + b"</x>"), "", "file>image"),
@@ -251,6 +265,10 @@ UNREADABLE: list[tuple[str, bytes]] = [
     ("behind the text of a member", lying(b"hello" + TEXT.encode(), b"hello", zipfile.ZIP_STORED)),
     ("behind the stream of a member", lying(deflated(b"hello") + TEXT.encode(), b"hello", zipfile.ZIP_DEFLATED)),
     ("more of a member than it says", lying(deflated(b"hello" + TEXT.encode()), b"hello", zipfile.ZIP_DEFLATED)),
+    (
+        "another name ahead of a member",
+        lying(b"hello", b"hello", zipfile.ZIP_STORED).replace(b"ahello", b"bhello"),
+    ),
     ("a packed comment that is not", png((b"zTXt", b"Comment\0\0" + TEXT.encode()))),
     ("pdf", b"%PDF-1.7\n" + TEXT.encode()),
     ("7z", b"7z\xbc\xaf\x27\x1c" + NOISE),

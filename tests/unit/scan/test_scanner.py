@@ -135,6 +135,17 @@ def test_what_is_not_json_is_unscannable_as_a_document() -> None:
             SCANNER.scan_json(data)
 
 
+@pytest.mark.parametrize("kind", ["deep", "long", "bytes", "keys"])
+def test_what_cannot_be_written_as_json_is_unscannable(kind: str) -> None:
+    """Whatever a caller calls a value."""
+    deep: list[object] = []
+    for _ in range(20_000):
+        deep = [deep]
+    values = {"deep": deep, "long": 10**5000, "bytes": {"a": b"x"}, "keys": {(1,): SECRET}}
+    with pytest.raises(Unscannable):
+        SCANNER.scan_value(values[kind])  # type: ignore[arg-type]  # what no JSON has
+
+
 def test_a_lookalike_counts_beside_what_a_token_is_made_of() -> None:
     """Letters, digits and marks; prose in its own script stays what it is."""
     assert undo("a-\u043e-b.\u0441.d/\u0430".encode()) == b"a-o-b.c.d/a"

@@ -25,10 +25,14 @@ MEMORY_BYTES_MAX = 64 * 1024 * 1024
 NAME_CHARS_MAX = 1024
 FIELD_BYTES_MAX = 96
 _DESCRIPTOR_BYTES_MAX = 24
+_LOCAL_HEADER = b"PK\x03\x04"
 _LOCAL_BYTES = 30
+_UTF8_NAME = 0x800
 _END_RECORD = b"PK\x05\x06"
 _END_RECORD_BYTES = 22
 _GZIP = b"\x1f\x8b"
+_TAR_TEXTS = ((0, 100), (157, 257), (265, 297), (297, 329))
+_TAR_MAGIC, _TAR_OLD, _TAR_USTAR = 257, 345, 500
 _REFUSED = (
     (b"PK\x07\x08", "a zip in several pieces"),
     (b"7z\xbc\xaf\x27\x1c", "7z"),
@@ -76,7 +80,7 @@ def _zip(data: bytes, meter: Meter) -> Iterator[Part]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
             for info in infos:
-                yield Part(_name(info.filename), _member(data, info, meter))
+                yield from _named(info.orig_filename, _member(data, info, meter))
             start = getattr(archive, "start_dir", len(data))
             for comment in (archive.comment, *(info.comment for info in infos)):
                 yield Part("", comment)
@@ -112,9 +116,15 @@ def _member(data: bytes, info: zipfile.ZipInfo, meter: Meter) -> bytes:
 
 
 def _member_start(data: bytes, info: zipfile.ZipInfo) -> int:
-    local = data[info.header_offset : info.header_offset + _LOCAL_BYTES]
-    sizes = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
-    return info.header_offset + _LOCAL_BYTES + sizes
+    """Behind the header in front of a member, which has the member's name as the directory has it, and no other."""
+    start = info.header_offset + _LOCAL_BYTES
+    local = data[info.header_offset : start]
+    names, extra = (int.from_bytes(local[place : place + 2], "little") for place in (26, 28))
+    # Which of the two encodings a name has is said by the directory too (APPNOTE, appendix D).
+    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437")
+    if not local.startswith(_LOCAL_HEADER) or data[start : start + names] != name:
+        raise zipfile.BadZipFile("a member is not where the directory says, or has another name there")
+    return start + names + extra
 
 
 def _behind(data: bytes, directory: int) -> Iterator[Part]:
@@ -160,7 +170,8 @@ def _tar(data: bytes, meter: Meter) -> Iterator[Part]:
                 notes = "\n".join((info.linkname, info.uname, info.gname, *map(str, info.pax_headers.values())))
                 yield Part("", notes.encode("utf-8", "surrogateescape"))
                 opened = archive.extractfile(info) if info.isfile() else None
-                yield Part(_name(info.name), b"" if opened is None else _limited(opened.read, meter))
+                yield from _named(info.name, b"" if opened is None else _limited(opened.read, meter))
+                yield Part("", _unread(data[info.offset : info.offset_data]), is_field=True)
                 if opened is not None:
                     end = info.offset_data + info.size
                     yield Part("", data[end : end + -info.size % tarfile.BLOCKSIZE].strip(b"\0"))
@@ -168,6 +179,13 @@ def _tar(data: bytes, meter: Meter) -> Iterator[Part]:
                 yield Part("", data[archive.offset :].strip(b"\0"))
     except (tarfile.TarError, ValueError, *_DAMAGED) as error:
         raise ArchiveDamaged(f"a tar cannot be read to its end: {type(error).__name__}") from error
+
+
+def _unread(header: bytes) -> bytes:
+    """What of the first block ahead of a member belongs to no field of texts that is read (POSIX pax, ustar)."""
+    behind = [header[start:end].partition(b"\0")[2] for start, end in _TAR_TEXTS]
+    rest = header[_TAR_USTAR if header.startswith(b"ustar\0", _TAR_MAGIC) else _TAR_OLD : tarfile.BLOCKSIZE]
+    return b"\n".join(part.strip(b"\0") for part in (*behind, rest)).strip()
 
 
 def _stream(new: Callable[[], Any]) -> Callable[[bytes, Meter], Iterator[Part]]:
@@ -231,6 +249,13 @@ def _limited(read: Callable[[int], bytes], meter: Meter) -> bytes:
         meter.decoded(len(piece))
         whole += piece
     return bytes(whole)
+
+
+def _named(name: str, data: bytes) -> Iterator[Part]:
+    """A member, and its name where that is longer than is told."""
+    if len(name) > NAME_CHARS_MAX:
+        yield Part("", name.encode("utf-8", "surrogateescape"))
+    yield Part(_name(name), data)
 
 
 def _name(name: str) -> str:

@@ -5,7 +5,8 @@ What always holds: name and media type are claims and open nothing; what no read
 anywhere; what lies between the members of an archive, or behind an image, is looked at like a member.
 
 Text in UTF-8, UTF-16, UTF-32 or one byte a character; JSON, lines of JSON and CSV with the names of their values; zip,
-gzip, bzip2, xz and tar; office documents, which are zips of XML. Of images only what is written beside the pixels.
+gzip, bzip2, xz and tar; office documents, which are zips of XML. Of images what is written beside the pixels,
+and what stands bare among them.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class _Walk:
         if (packed := parts_of(data, self._meter)) is not None:
             yield from self._archive(*packed, path, via, depth)
         elif (notes := images.notes_of(data)) is not None:
-            yield from self._image(notes, path, via, depth)
+            yield from self._image(data, notes, path, via, depth)
         elif (text := text_of(data)) is not None:
             yield from self._text(part.name, media_type, text, path, via)
             if isinstance(text, str) and data.startswith(_WIDE_MARKS) and not text.isascii():
@@ -111,15 +112,22 @@ class _Walk:
             raise Unscannable(str(error)) from error
         yield from self._found(self._scanner.scan("\n".join(names)), path, f"{via}>{kind}>names")
 
-    def _image(self, notes: images.Notes, path: str, via: str, depth: int) -> Iterator[Finding]:
-        for note in notes.notes:
+    def _image(self, data: bytes, notes: images.Notes, path: str, via: str, depth: int) -> Iterator[Finding]:
+        noted = list(self._notes(notes.notes, path, via))
+        yield from noted
+        told = {finding.detector for finding in noted}
+        among = self._scanner.scan_binary(data[: len(data) - len(notes.behind)])
+        yield from self._found([finding for finding in among if finding.detector not in told], path, f"{via}>image")
+        if notes.behind.strip(b"\0"):
+            yield from self.file(Part("", notes.behind), None, path, f"{via}>image", depth)
+
+    def _notes(self, notes: tuple[bytes, ...], path: str, via: str) -> Iterator[Finding]:
+        for note in notes:
             self._meter.decoded(len(note))
             yield from self._found(self._scanner.scan(note), path, f"{via}>image")
             if b"\0" in note:
                 # Text of two bytes a character, and what separates the parts of a structure.
                 yield from self._found(self._scanner.scan(note.replace(b"\0", b"")), path, f"{via}>image")
-        if notes.behind.strip(b"\0"):
-            yield from self.file(Part("", notes.behind), None, path, f"{via}>image", depth)
 
     def _text(self, name: str, media_type: str | None, text: str | bytes, path: str, via: str) -> Iterator[Finding]:
         if isinstance(text, str) and (document := _document(text)) is not None:

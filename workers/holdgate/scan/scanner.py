@@ -76,6 +76,12 @@ class Scanner:
         found = strongest(self._search.raw(data, self._meter(data)))
         return _in_characters(text, data, [_finding(each.hit, each.place, View.RAW) for each in found])
 
+    def scan_binary(self, data: bytes) -> list[Finding]:
+        """Findings in bytes that are no text: of known secrets, and of rules that nothing there matches by chance."""
+        return [
+            _finding(each.hit, each.place, View.RAW) for each in strongest(self._search.binary(data, self._meter(data)))
+        ]
+
     def scan_json(self, value: bytes) -> list[Finding]:
         """Findings in the values and keys of a JSON document, in all views. Unscannable when it is not JSON."""
         try:
@@ -85,9 +91,12 @@ class Scanner:
         return self._scan_document(value)
 
     def scan_value(self, value: Json) -> list[Finding]:
-        """The same for a parsed JSON value."""
-        # The text that is looked at; nothing is hashed.
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), check_circular=False)  # noqa: TID251
+        """The same for a parsed JSON value. Unscannable when it is none, or deeper than can be written."""
+        try:
+            # The text that is looked at; nothing is hashed.
+            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), check_circular=False)  # noqa: TID251
+        except (RecursionError, TypeError, ValueError) as error:
+            raise Unscannable(f"the value cannot be written as JSON: {type(error).__name__}") from error
         return self._scan_document(text.encode("utf-8", "surrogatepass"))
 
     def present(self, *texts: str | bytes | None) -> Present:

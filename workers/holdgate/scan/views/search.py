@@ -74,6 +74,11 @@ class Search:
         for hit in chain(self._known(data), self.engine.hits(data, meter)):
             yield Sighting(hit, Place(hit.start, hit.end))
 
+    def binary(self, data: bytes, meter: Meter) -> Iterator[Sighting]:
+        """What is in `data`, which is no text, as it stands."""
+        for hit in chain(self._known(data), self._sure.hits(data, meter)):
+            yield Sighting(hit, Place(hit.start, hit.end))
+
     def sightings(self, data: bytes, meter: Meter) -> Iterator[Sighting]:
         """What is in `data` in any view; may repeat and overlap."""
         waiting = deque([Layer(data)])
