@@ -21,10 +21,11 @@ import pytest
 from holdgate.bundles.format import sign_bundle
 from holdgate.bundles.keys import load_signer
 from support.api import ApiWorld, publish_bundle
+from support.secrets import Secrets
 from support.trust import bundle
 
 PROD_WRITE = {"topic": "job.deploy.apply", "labels": {"env": "prod"}, "capability": "infra.write"}
-SECRET = "ghp_0123456789abcdefghijABCDEFGHIJ012345"
+SECRET = Secrets(5).github()
 ANSWER_WITHIN_S = 30.0
 
 

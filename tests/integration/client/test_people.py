@@ -11,11 +11,12 @@ import pytest
 
 from holdgate.client import ApprovalError, AsyncClient, Client, Forbidden
 from holdgate.client.models import ApprovalChange
+from support.secrets import Secrets
 from support.whole import Whole
 
 PROD_WRITE: dict[str, Any] = {"labels": {"env": "prod"}, "capability": "infra.write"}
 LARGE: dict[str, Any] = {"labels": {"size": "large"}, "capability": "demo.write"}
-SECRET = "ghp_0123456789abcdefghijABCDEFGHIJ012345"
+SECRET = Secrets(5).github()
 
 
 def held(client: Client, **more: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 from holdgate.client import WebhookRefused, verify_webhook
 from holdgate.scheduler.notify.signature import signed_headers
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + "QUFB" * 10
 KEY = bytes.fromhex("31f290f6bf06298aab4f08d43c3f082cf648a362da2da4b0")
+SECRET = "whsec_" + base64.b64encode(KEY).decode()
 NOW_S = 1_614_265_330
 ID = "ntc_acme_1_2"
 BODY = json.dumps({"id": ID, "type": "held"}).encode()
