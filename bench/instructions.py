@@ -37,7 +37,7 @@ def _by_family(scanner: Scanner, texts: Iterable[tuple[str, str]]) -> dict[str, 
     counts: dict[str, tuple[int, int]] = {}
     for family, text in texts:
         marked, seen = counts.get(family, (0, 0))
-        hit = any(finding.category is Category.INSTRUCTIONS for finding in scanner.scan(text))
+        hit = any(finding.category is Category.UNTRUSTED_INSTRUCTIONS for finding in scanner.scan(text))
         counts[family] = (marked + hit, seen + 1)
     return counts
 

@@ -16,6 +16,15 @@ NOW_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z, a Thursday."""
 SNAPSHOT = Digest("sha256:" + "5" * 64)
 IDENTITY = Identity(Tenant("default"), ActorId("agent-1"), "agent", ("alice", "team-lead"))
+DETECTOR: dict[str, Any] = {
+    "id": "custom.project",
+    "category": "pii",
+    "severity": "high",
+    "regex": r"\bPRJ-\d{6}\b",
+    "max_len": 10,
+    "examples": {"true": ["see PRJ-%{[0-9]{6}}"], "false": ["PRJ-12"]},
+}
+"""Of a bundle."""
 
 
 def job(*, identity: Identity = IDENTITY, secrets_present: bool = False, pii_present: bool = False, **form: Any) -> Job:

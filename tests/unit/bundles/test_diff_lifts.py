@@ -16,20 +16,12 @@ from holdgate.kernel.policy import Policy, compile_policy
 from holdgate.kernel.ruleform import parse_rules
 from holdgate.kernel.rules import BundleRules
 from support.drawn import PATTERNS, TOPICS, maybe, optional, some
-from support.policies import SNAPSHOT
+from support.policies import DETECTOR, SNAPSHOT
 
 W, U, T, C = Direction.WIDENS, Direction.UNCLEAR, Direction.TIGHTENS, Direction.CHANGES
 LET = {"id": "let", "reason": "an example", "expires": "2026-06-01", "detectors": ["iban"], "topics": ["a.>"]}
 SHADOW = {"detector": "iban", "mode": "shadow"}
-DETECTOR = {
-    "id": "custom.project",
-    "category": "pii",
-    "severity": "high",
-    "regex": r"\bPRJ-\d{6}\b",
-    "max_len": 10,
-    "tenants": ["acme"],
-    "examples": {"true": ["see PRJ-%{[0-9]{6}}"], "false": ["PRJ-12"]},
-}
+OURS = {**DETECTOR, "tenants": ["acme"]}
 
 
 def entry(**parts: Any) -> dict[str, Any]:
@@ -41,7 +33,7 @@ def mode(**parts: Any) -> dict[str, Any]:
 
 
 def detector(**parts: Any) -> dict[str, Any]:
-    return {"detectors": [{**DETECTOR, **parts}]}
+    return {"detectors": [{**OURS, **parts}]}
 
 
 def to(**classes: Any) -> dict[str, Any]:

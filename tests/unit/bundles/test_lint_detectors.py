@@ -10,18 +10,10 @@ import pytest
 from holdgate.bundles.lint import LintContext, lint
 from holdgate.kernel.detectors import Detector
 from holdgate.kernel.ruleform import parse_rules
-from support.policies import NOW_MS
+from support.policies import DETECTOR, NOW_MS
 
 LET = {"id": "let", "reason": "an example in the docs", "expires": "2026-06-01", "detectors": ["email"]}
 RULE = {"id": "out", "verdict": "redact", "reason": "stays in the house"}
-DETECTOR = {
-    "id": "custom.project",
-    "category": "pii",
-    "severity": "high",
-    "regex": r"\bPRJ-\d{6}\b",
-    "max_len": 10,
-    "examples": {"true": ["PRJ-%{[0-9]{6}}"], "false": ["PRJ-12"]},
-}
 
 
 class Knows:

@@ -14,7 +14,7 @@ from holdgate.kernel.ids import Tenant
 from holdgate.kernel.output import FLOOR, Finding, OutputDecision, OutputFacts, decide_output
 from holdgate.kernel.policy import Policy, compile_policy
 from holdgate.kernel.ruleform import parse_rules
-from support.policies import NOW_MS, SNAPSHOT
+from support.policies import DETECTOR, NOW_MS, SNAPSHOT
 
 DAY_MS = 24 * 3600 * 1000
 SECRET: Finding = ("github-token", "secret", "high")
@@ -22,14 +22,6 @@ EMAIL: Finding = ("email", "pii", "low")
 CARD: Finding = ("card-number", "pii", "medium")
 ORDER: Finding = ("ignore-previous", "untrusted_instructions", "medium")
 CODE: Finding = ("custom.project", "pii", "high")
-DETECTOR = {
-    "id": "custom.project",
-    "category": "pii",
-    "severity": "high",
-    "regex": r"\bPRJ-\d{6}\b",
-    "max_len": 10,
-    "examples": {"true": ["see PRJ-%{[0-9]{6}}"], "false": ["PRJ-12"]},
-}
 LET = {"id": "let", "reason": "an example token", "expires": "2026-06-01", "detectors": ["github-token"]}
 HOLD = {"id": "hold", "verdict": "quarantine", "reason": "ours", "match": {"categories": ["secret", "pii"]}}
 

@@ -35,7 +35,9 @@ def test_hidden_text_is_marked_in_its_place(text: str, detector: str, place: tup
     """Offsets are characters, also for the scanner as a whole."""
     assert [(hit.detector, (hit.start, hit.end)) for hit in hidden_hits(text)] == [(detector, place)]
     found = [finding for finding in SCANNER.scan(text) if finding.detector == detector]
-    assert [(finding.category, (finding.start, finding.end)) for finding in found] == [(Category.INSTRUCTIONS, place)]
+    assert [(finding.category, (finding.start, finding.end)) for finding in found] == [
+        (Category.UNTRUSTED_INSTRUCTIONS, place)
+    ]
 
 
 SEEN = {
