@@ -86,6 +86,15 @@ def between(text: str, hidden: str) -> str:
     return "".join(c + (hidden if at % 3 == 2 else "") for at, c in enumerate(text))
 
 
+def dump(text: str, form: str, group: int = 1) -> str:
+    """Lines of sixteen bytes: where they are, in hex, and as far as they can be read."""
+    data, rows = text.encode(), []
+    for at in range(0, len(data), 16):
+        part = data[at : at + 16]
+        rows.append(form.format(at, lines(part.hex(), 2 * group, " "), part.decode()))
+    return "\n".join(rows)
+
+
 def packed(text: str) -> bytes:
     """A gzip stream."""
     return gzip.compress(text.encode(), mtime=0)
@@ -95,7 +104,7 @@ def zipped(name: str, data: str | bytes) -> bytes:
     """A zip of one member."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(name, data)
+        archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return file.getvalue()
 
 
@@ -199,6 +208,23 @@ DISGUISES: dict[str, Disguise] = {
     "behind a run of letters and a slash": lambda s: f"https://example.org/{BLOB}/{s}",
     "ahead of a slash and a run of letters": lambda s: f"{s}/{BLOB}",
     "a name and an underscore ahead": lambda s: f"my_{s}",
+    "hex bytes with 0x, a line each": lambda s: ",\n    ".join(f"0x{byte:02x}" for byte in s.encode()),
+    "hex bytes with underscores": lambda s: s.encode().hex("_"),
+    "hex bytes with bars": lambda s: s.encode().hex("|"),
+    "hex bytes with two blanks": lambda s: "  ".join(f"{byte:02x}" for byte in s.encode()),
+    "hex in fours": lambda s: lines(s.encode().hex(), 4, " "),
+    "hex in eights": lambda s: lines(s.encode().hex(), 8, " "),
+    "a dump, as hexdump has it": lambda s: dump(f"the key is {s}", "{:08x}  {:<49} |{}|"),
+    "a dump, as xxd has it": lambda s: dump(f"the key is {s}", "{:08x}: {:<49} {}", 2),
+    "a dump, as od has it": lambda s: dump(f"the key is {s}", "{:07x} {}"),
+    "the lines of a dump as items": lambda s: dump(f"the key is {s}", "{:08x}: {:<49} {}", 2).split("\n"),
+    "a buffer": lambda s: {"type": "Buffer", "data": list(s.encode())},
+    "bytes in decimal": lambda s: f"bytes({list(s.encode())})",
+    "bytes in decimal, a line each": lambda s: json.dumps(list(s.encode()), indent=4),
+    "bytes in decimal with blanks": lambda s: " ".join(map(str, s.encode())),
+    "a sum of characters": lambda s: " + ".join(f"chr({byte})" for byte in s.encode()),
+    "bytes in octal": lambda s: " ".join(f"{byte:03o}" for byte in s.encode()),
+    "bytes in binary": lambda s: " ".join(f"{byte:08b}" for byte in s.encode()),
     "the second member of a gzip file": lambda s: b64(packed("nothing here") + packed(f"the key is {s}")),
     "gzip behind what looks like it": lambda s: b64(b"\x1f\x8b\x08" + packed(f"the key is {s}")),
     "zip in base64": lambda s: b64(zipped("notes.txt", f"the key is {s}")),
@@ -286,7 +312,9 @@ def test_a_bomb_ends_at_the_budget(wrap: Callable[[bytes], str | bytes]) -> None
 
 
 @pytest.mark.parametrize(
-    "data", [b"%PDF-1.7\n" + bytes(range(256)), zipped("notes.txt", "nothing " * 40)[:80], b"Rar!\x1a\x07" + bytes(99)]
+    "data",
+    [b"%PDF-1.7\n" + bytes(range(256)), zipped("notes.txt", "nothing " * 40)[:80], b"Rar!\x1a\x07" + bytes(99)],
+    ids=["pdf", "half a zip", "rar"],
 )
 def test_a_container_that_is_not_read_is_not_called_clean(data: bytes) -> None:
     """Of another kind, or cut off."""

@@ -47,6 +47,8 @@ class View(StrEnum):
     JSON = "json"
     BASE64 = "base64"
     HEX = "hex"
+    NUMBERS = "numbers"
+    """Bytes written as numbers in decimal, octal or binary."""
     PERCENT = "percent"
     HTML = "html"
     UNICODE = "unicode"

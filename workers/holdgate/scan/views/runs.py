@@ -1,4 +1,4 @@
-"""Runs of encoded bytes: base64, hex, wide characters, what is packed. Decoded as wholes, where there is text in them.
+"""Runs of encoded bytes: base64, numbers, wide characters, what is packed. Read as wholes, where there is text in them.
 
 What always holds: a run is decoded only where a cheap pattern says that there is text in it (chance has it at one place
 in 32,768), so identifiers and hashes cost nothing; what comes out is counted before it is kept; what is not text is
@@ -19,6 +19,7 @@ from holdgate.scan.engine import Meter
 from holdgate.scan.findings import View
 from holdgate.scan.ruleset import latin1_options
 from holdgate.scan.views.layer import Builder, Layer, Run
+from holdgate.scan.views.numbers import number_runs, unhexed, unnumbered
 from holdgate.scan.views.packed import packed_runs, unpacked
 
 _TEXT_SHARE_MIN = 0.75
@@ -39,20 +40,6 @@ _BASE64_RUN = re.compile(
 _LONG = r"[A-Za-z0-9+/_-]{32,}[G-Zg-z+/_]"
 _BASE64_JUNK = re.compile(rb"[^A-Za-z0-9+/_-]+")
 _URLSAFE = bytes.maketrans(b"-_", b"+/")
-_BETWEEN = r"(?:, ?|[:; -])?(?:0x|\\{1,2}x)?"
-_HEX = (
-    rf"[2-7][0-9a-fA-F](?:{_BETWEEN}[2-7][0-9a-fA-F]){{9}}"
-    rf"|1[fF]{_BETWEEN}8[bB]{_BETWEEN}08(?:{_BETWEEN}[0-9a-fA-F]{{2}}){{10}}"
-    r"|\b(?:78(?:01|5[eE]|9[cC]|[dD][aA])[0-9a-fA-F]{20}"
-    r"|(?:504[bB]0[35]0[46]|425[aA]683[1-9]314159|[fF][dD]377[aA]585[aA]00|255044462[dD]|377[aA][bB][cC][aA][fF]271[cC]"
-    r"|526172211[aA]07|28[bB]52[fF][fF][dD]|[dD]0[cC][fF]11[eE]0)[0-9a-fA-F]{60})"
-)
-_HEX_RUN = re.compile(
-    rb"[0-9a-fA-F]{4}(?:(?:\r?\n[ \t]*(?=[0-9a-fA-F]{8}))?[0-9a-fA-F]{2})*"
-    rb"|[0-9a-fA-F]{2}(?:((?:, ?|[:; -])?(?:0x|\\{1,2}x))[0-9a-fA-F]{2}(?:\1[0-9a-fA-F]{2})*)"
-    rb"|[0-9a-fA-F]{2}(, ?|[:; -])[0-9a-fA-F]{2}\b(?:(?:\r?\n[ \t]*)?\2[0-9a-fA-F]{2}\b)*"
-)
-_HEX_JUNK = re.compile(rb"0x|[^0-9a-fA-F]+")
 _TEXT_BYTES = bytes((9, 10, 13, 30, *range(32, 127)))
 _WIDE = re.compile(
     rb"(?:[\t\n\r\x20-\x7e]\x00{3}){6,}|(?:\x00{3}[\t\n\r\x20-\x7e]){6,}"
@@ -77,7 +64,9 @@ def decode(view: str, data: bytes) -> bytes:
         case View.BASE64:
             return _unbase64(data)
         case View.HEX:
-            return _unhex(data)
+            return unhexed(data)
+        case View.NUMBERS:
+            return unnumbered(data)
         case View.UTF:
             return data.replace(b"\x00", b"")
         case View.GZIP | View.ZLIB:
@@ -90,7 +79,7 @@ def _runs(layer: Layer, meter: Meter) -> Iterator[Run]:
     data = layer.data
     yield from _base64_runs(layer, meter)
     yield from _long_runs(layer, meter)
-    yield from _hex_runs(layer, meter)
+    yield from number_runs(layer, meter)
     yield from packed_runs(layer, meter)
     if b"\x00" in data:
         for match in _WIDE.finditer(data):
@@ -151,30 +140,11 @@ def _with_head(run: Run, data: bytes, meter: Meter) -> Iterator[Run]:
         yield Run(start, run.end, _unbase64(data[start : run.end]), View.BASE64)
 
 
-def _hex_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
-    data, stop = layer.data, 0
-    for match in _compiled(_HEX).finditer(data):
-        meter.spend(len(match.group()))
-        if match.start() < stop:
-            continue
-        whole = _HEX_RUN.match(data, match.start())
-        stop = whole.end() if whole else match.end()
-        if not layer.is_copied(match.start(), stop):
-            text = _unhex(data[match.start() : stop])
-            meter.decoded(len(text))
-            yield Run(match.start(), stop, text, View.HEX)
-
-
 def _unbase64(data: bytes) -> bytes:
     letters = _BASE64_JUNK.sub(b"", data).translate(_URLSAFE)
     if len(letters) % 4 == 1:
         letters = letters[:-1]
     return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
-
-
-def _unhex(data: bytes) -> bytes:
-    digits = _HEX_JUNK.sub(b"", data)
-    return binascii.unhexlify(digits[: len(digits) // 2 * 2])
 
 
 def _is_text(data: bytes) -> bool:
