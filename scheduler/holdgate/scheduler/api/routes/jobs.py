@@ -119,7 +119,9 @@ async def require_result(call: Call) -> ResultView:
     view = await require_job(call, READS_ALL)
     tenant, job_id = view.job.tenant, view.job.job_id
     if view.state is State.QUARANTINED:
-        raise Problem("output_quarantined", extra={"job_id": job_id})
+        raise Problem(
+            "output_quarantined", "the output is sealed until approvers release or destroy it", extra={"job_id": job_id}
+        )
     if view.state not in TERMINAL:
         raise Problem("result_not_ready", f"the job is `{view.state}`", extra={"job_id": job_id})
     result = await call.deps.jobs.result(tenant, job_id)
