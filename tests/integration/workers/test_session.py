@@ -15,7 +15,7 @@ from holdgate.kernel import limits, subjects
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.records import Constraints
-from holdgate.workers import Job, PermanentFailure, Worker, metrics, session
+from holdgate.workers import Job, PermanentFailure, Worker, metrics, reports
 from holdgate.workers.beats import Heart, Introduction
 from holdgate.workers.execute import Executors
 from holdgate.workers.leases import Leases
@@ -261,7 +261,7 @@ async def test_results_wait_for_the_log_and_arrive_once_it_is_back(handover: Han
     assert (await handover.result())["value"] == b'"kept"'
 
 
-@pytest.mark.parametrize(("owner", "part"), [(Executors, "run"), (session, "message_of")], ids=["run", "message"])
+@pytest.mark.parametrize(("owner", "part"), [(Executors, "run"), (reports, "message_of")], ids=["run", "message"])
 async def test_a_run_that_breaks_the_worker_itself_is_reported_and_its_lease_ends(
     handover: Handover, running: None, monkeypatch: pytest.MonkeyPatch, owner: object, part: str
 ) -> None:

@@ -19,10 +19,9 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
 from holdgate.kernel import limits, subjects, wire
-from holdgate.kernel.batching import BatchPublisher, Publication
 from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.errors import InvalidInput, Unavailable
+from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.links import Permit
 from holdgate.kernel.tasks import TaskSet
 from holdgate.workers import metrics
@@ -37,7 +36,8 @@ from holdgate.workers.handlers import Handler, Handlers
 from holdgate.workers.job import Job
 from holdgate.workers.leases import Lease, Leases
 from holdgate.workers.permits import Delivery, PermitCheck
-from holdgate.workers.results import HEADER_MESSAGE_ID, RunError, RunIdentity, RunOutcome, RunResult, message_of
+from holdgate.workers.reports import Reports
+from holdgate.workers.results import RunError, RunIdentity, RunOutcome, RunResult
 from holdgate.workers.runlog import RunLog
 from holdgate.workers.secrets import SECRETS_S_MAX, SecretRefused
 
@@ -59,8 +59,6 @@ GRACE_SHARE = 0.15
 assert DRAIN_SHARE + 2 * GRACE_SHARE < 1, "what is stopped must be reported in time"  # noqa: S101  relation of bounds
 REFUSED_BACKOFF_S = 5.0
 """A worker that trusts other keys than its kernel's must not empty the queue by refusing all of it."""
-HEADER_BYTES_MAX = 2_048
-"""Room for the headers of a result in what NATS carries."""
 UNPUBLISHED_MAX = 2_048
 """Results waiting for the log's acknowledgement; beyond, no new work is asked for."""
 TRY_ELSEWHERE = frozenset(
@@ -114,18 +112,16 @@ class Session:
         self._limits = session_limits
         self._clock = clock
         self._line = AskLine(nc, subjects.ask(self._me.pool, self._me.worker), self._on_late_reply)
-        self._publisher = BatchPublisher(nc)
         self._coordination = TaskSet(self._on_failure)
         self._asks = TaskSet(self._on_failure)
         self._runs = TaskSet(self._on_failure)
         self._changed = asyncio.Event()
+        self._reports = Reports(nc, heart.introduction, leases, clock, self._notify_soon)
         self._draining = asyncio.Event()
         self._busy = 0
         self._asked = 0
-        self._unpublished = 0
         self._backoff_s = 0.0
         self._failure_pause_s = BACKOFF_S_MIN
-        self._gives_up = False
 
     @property
     def busy(self) -> int:
@@ -148,11 +144,11 @@ class Session:
         if not await _until(self._is_idle, self._changed, drain_s):
             self._leases.stop_all(StopReason.SHUTDOWN)
             await _until(self._is_idle, self._changed, self._limits.stop_s - drain_s)
-        self._gives_up = True
+        self._reports.give_up()
         await self._line.stop()
         for tasks in (self._coordination, self._asks, self._runs):
             await tasks.close()
-        await self._publisher.close()
+        await self._reports.close()
         await self._heart.stop()
         self._executors.close()
 
@@ -173,7 +169,7 @@ class Session:
                 continue
             n = min(self._me.capacity - self._busy - self._asked, portion)
             is_enough = n == portion or (n > 0 and not len(self._asks))
-            if is_enough and len(self._asks) < ASKS_MAX and self._unpublished < UNPUBLISHED_MAX:
+            if is_enough and len(self._asks) < ASKS_MAX and self._reports.waiting < UNPUBLISHED_MAX:
                 self._asked += n
                 self._asks.start(self._ask(n), "ask")
             else:
@@ -265,7 +261,7 @@ class Session:
         now_ms = self._clock.now_ms()
         result = RunResult(RunOutcome.REFUSED, now_ms, now_ms, code=str(refusal), retryable=refusal in TRY_ELSEWHERE)
         lease = Lease(identity=identity, stop=Cancellation(), renew_until_ms=now_ms, has_ended=True)
-        self._runs.start(self._report(lease, result), "refusal")
+        self._runs.start(self._reports.report(lease, result), "refusal")
 
     def _begin(self, delivery: Delivery, permit: Permit, handler: Handler, payload: Any) -> None:
         stop, log = Cancellation(), RunLog()
@@ -302,14 +298,14 @@ class Session:
         except SecretRefused as error:
             result = self._refused(lease, error)
         except Exception as error:  # noqa: BLE001  a fault of ours: unreported, its lease would be renewed for ever
-            result = self._fault(lease, error)
+            result = self._reports.fault(lease, error)
         finally:
             metrics.RUNNING.dec()
             lease.has_ended = True
             self._free_slot(execution)
         metrics.DONE.labels(outcome=str(result.outcome)).inc()
         metrics.RUN_SECONDS.observe((result.ended_ms - result.started_ms) / 1000)
-        await self._report(lease, result)
+        await self._reports.report(lease, result)
 
     def _free_slot(self, execution: Execution) -> None:
         straggler = execution.still_running
@@ -328,47 +324,6 @@ class Session:
             self._changed.set()
 
         straggler.add_done_callback(on_end)
-
-    async def _report(self, lease: Lease, result: RunResult) -> None:
-        """Publish until the log has it; give up only when the lease is lost or the worker ends."""
-        self._unpublished += 1
-        metrics.UNPUBLISHED.inc()
-        delay_s = 0.1
-        try:
-            publication = self._publication(lease, result)
-            while not (lease.is_lost or self._gives_up):
-                try:
-                    await self._publisher.publish(publication)
-                except Unavailable as error:
-                    _log.warning("a result is not in the log yet", action="result_retry", error=error.code)
-                    await asyncio.sleep(delay_s)
-                    delay_s = min(delay_s * 2, BACKOFF_S_MAX)
-                else:
-                    return
-        finally:
-            self._unpublished -= 1
-            metrics.UNPUBLISHED.dec()
-            self._leases.remove(lease)
-            self._notify_soon()
-
-    def _publication(self, lease: Lease, result: RunResult) -> Publication:
-        bytes_max = self._nc.max_payload - HEADER_BYTES_MAX
-        me = self._me
-        try:
-            headers, body = message_of(lease.identity, result, worker=me.worker, pool=me.pool, bytes_max=bytes_max)
-        except Exception as error:  # noqa: BLE001  what a handler left cannot be packed: the attempt fails, and says so
-            result = self._fault(lease, error)
-            headers, body = message_of(lease.identity, result, worker=me.worker, pool=me.pool, bytes_max=bytes_max)
-        message_id = headers.pop(HEADER_MESSAGE_ID)
-        return Publication(subjects.result(me.pool, me.worker), body, message_id, headers)
-
-    def _fault(self, lease: Lease, error: Exception) -> RunResult:
-        """The end of a run that this worker could not bring to a proper one; its texts may be a handler's."""
-        kind, job_id = type(error).__name__, lease.identity.job_id
-        _log.error("a run could not be ended properly", action="run_fault", error=kind, job_id=job_id)
-        now_ms = self._clock.now_ms()
-        problem = RunError(kind, "the worker could not end the run properly")
-        return RunResult(RunOutcome.FAILED, now_ms, now_ms, error=problem, code="worker_fault", retryable=True)
 
     def _refused(self, lease: Lease, error: SecretRefused) -> RunResult:
         """The end of a run that does not begin, because it does not get what it needs."""
