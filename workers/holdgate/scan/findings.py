@@ -14,10 +14,8 @@ class Category(StrEnum):
     PRIVATE_KEY = "private_key"
     SECRET = "secret"  # noqa: S105  a name of a kind, not a secret
     PII = "pii"
-    INSTRUCTIONS = "untrusted_instructions"
-    """Text that tells an agent what to do, or hides that it does."""
     UNTRUSTED_INSTRUCTIONS = "untrusted_instructions"
-    """What speaks to whoever reads it next as if it were its operator. A mark, no leak."""
+    """What speaks to whoever reads it next as if it were its operator, or hides that it does. A mark, no leak."""
 
 
 SECRETS = frozenset({Category.PLATFORM_SECRET, Category.PRIVATE_KEY, Category.SECRET})
