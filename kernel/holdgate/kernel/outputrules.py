@@ -43,6 +43,8 @@ MARKED = frozenset({"untrusted_instructions"})
 DEFAULTS: Mapping[tuple[str, str | None], OutputVerdict] = {
     ("secret", None): OutputVerdict.REDACT,
     ("pii", "email"): OutputVerdict.ALLOW,
+    ("pii", "ip-address"): OutputVerdict.ALLOW,
+    ("pii", "ip-address-v6"): OutputVerdict.ALLOW,
     ("pii", None): OutputVerdict.REDACT,
     ("untrusted_instructions", None): OutputVerdict.ALLOW,
 }

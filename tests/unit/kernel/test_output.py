@@ -15,6 +15,8 @@ SECRET: Finding = ("github-token", "secret", "high")
 KEY: Finding = ("pem", "private_key", "critical")
 OWN: Finding = ("platform", "platform_secret", "critical")
 EMAIL: Finding = ("email", "pii", "low")
+ADDRESS: Finding = ("ip-address", "pii", "low")
+ADDRESS_V6: Finding = ("ip-address-v6", "pii", "low")
 CARD: Finding = ("card-number", "pii", "medium")
 ORDER: Finding = ("ignore-previous", "untrusted_instructions", "medium")
 
@@ -43,6 +45,8 @@ DEFAULTS: list[tuple[list[Finding], str]] = [
     ([SECRET], "redact"),
     ([CARD], "redact"),
     ([EMAIL], "allow"),
+    ([ADDRESS, ADDRESS_V6], "allow"),
+    ([("ip", "pii", "low")], "redact"),
     ([("new", "unheard-of", "low")], "redact"),
     ([KEY], "quarantine"),
     ([OWN], "quarantine"),
