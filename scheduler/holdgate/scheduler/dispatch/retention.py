@@ -9,7 +9,9 @@ from __future__ import annotations
 import structlog
 
 from holdgate.kernel.clock import Clock
+from holdgate.kernel.ids import Tenant
 from holdgate.scheduler import metrics
+from holdgate.scheduler.dispatch.rounds import in_rounds
 from holdgate.scheduler.state.jobs import Jobs
 
 log = structlog.get_logger(__name__)
@@ -33,20 +35,13 @@ class Retention:
         now_ms = self._clock.now_ms()
         ended_before_ms = now_ms - self._keep_s * 1000
         denied_before_ms = now_ms - min(self._keep_s, DENIED_S_MAX) * 1000
-        tenants = await self._jobs.tenants()
-        total = 0
-        for _ in range(ROUNDS_MAX):
-            left = []
-            for tenant in tenants:
-                forgotten = await self._jobs.forget(
-                    tenant, ended_before_ms=ended_before_ms, denied_before_ms=denied_before_ms, limit=BATCH
-                )
-                total += forgotten
-                if forgotten >= BATCH:
-                    left.append(tenant)
-            tenants = left
-            if not tenants:
-                break
+
+        async def forget(tenant: Tenant) -> int:
+            return await self._jobs.forget(
+                tenant, ended_before_ms=ended_before_ms, denied_before_ms=denied_before_ms, limit=BATCH
+            )
+
+        total = await in_rounds(await self._jobs.tenants(), forget, size=BATCH, rounds_max=ROUNDS_MAX)
         if total:
             metrics.FORGOTTEN.inc(total)
             log.info("ended jobs were forgotten", action="forgotten", jobs=total)

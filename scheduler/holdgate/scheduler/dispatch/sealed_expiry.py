@@ -9,7 +9,9 @@ from __future__ import annotations
 import structlog
 
 from holdgate.kernel.clock import Clock
+from holdgate.kernel.ids import Tenant
 from holdgate.scheduler import metrics
+from holdgate.scheduler.dispatch.rounds import in_rounds
 from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.quarantine import Quarantine
 
@@ -32,17 +34,11 @@ class SealedExpiry:
         """How many outputs were destroyed. StateUnavailable: the next run goes on."""
         now_ms = self._clock.now_ms()
         before_ms = now_ms - self._keep_s * 1000
-        tenants, total = await self._jobs.tenants(), 0
-        for _ in range(ROUNDS_MAX):
-            left = []
-            for tenant in tenants:
-                expired = await self._quarantine.expire(tenant, sealed_before_ms=before_ms, now_ms=now_ms, limit=BATCH)
-                total += len(expired)
-                if len(expired) >= BATCH:
-                    left.append(tenant)
-            tenants = left
-            if not tenants:
-                break
+
+        async def expire(tenant: Tenant) -> int:
+            return len(await self._quarantine.expire(tenant, sealed_before_ms=before_ms, now_ms=now_ms, limit=BATCH))
+
+        total = await in_rounds(await self._jobs.tenants(), expire, size=BATCH, rounds_max=ROUNDS_MAX)
         if total:
             metrics.QUARANTINE_EXPIRED.inc(total)
             log.info("sealed outputs were destroyed after their time", action="quarantine_expired", outputs=total)
