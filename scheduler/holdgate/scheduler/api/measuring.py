@@ -18,7 +18,7 @@ from holdgate.scheduler.errors import NotFound, PlatformSecretInPayload
 async def measured(call: Call, form: JobForm | Job) -> Present:
     """Whether there are secrets and personal data in it. PlatformSecretInPayload: a live credential of the platform."""
     deps = call.deps
-    found = await deps.measure.present(*texts_of(form))
+    found = await deps.measure.present(*texts_of(form), tenant=call.principal.tenant)
     if found.platform:
         told = {
             "actor": call.principal.actor,

@@ -64,7 +64,7 @@ async def test_a_scanner_killed_at_its_work_keeps_nobody_waiting_and_its_output_
     large, _ = await gate.ran({"report": [*LARGE, MADE.github()]})
     small, _ = await gate.ran({"n": 1})
     await service.start()
-    await eventually(lambda: not service.scanners._idle and service._held._raws)
+    await eventually(lambda: not service.scanners._idle and service._held._held)
 
     async def small_ended() -> bool:
         return await ended(gate, small)

@@ -7,7 +7,7 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
-from holdgate.kernel.ids import JobId
+from holdgate.kernel.ids import JobId, Tenant
 from holdgate.scheduler.gates.output.service import OutputGateService
 from holdgate.scheduler.state.transitions import State
 from support.waiting import Eventually
@@ -16,6 +16,7 @@ from .conftest import Gate
 
 LARGE = ["an ordinary line of a long report"] * 4_000
 BYTES = 100_000
+OTHER = Tenant("other")
 
 
 class Counting:
@@ -30,7 +31,7 @@ class Counting:
 
     async def inspect(self, item: Any) -> Any:
         """As before."""
-        self.most = max(self.most, len(self._service._held._raws))
+        self.most = max(self.most, len(self._service._held._held))
         self.scans.append(item.message.job_id)
         return await self._inspect(item)
 
@@ -64,7 +65,6 @@ async def test_a_large_output_that_waits_does_not_come_again(gate: Gate, eventua
     service = gate.service(replace(gate.config, large_max=1))
     service._held._keep_s = 0.1
     counting = Counting(service)
-    await service._large.acquire()  # somebody else's scan takes long
     kept: list[bytes] = []
 
     async def listen(said: Msg) -> None:
@@ -72,18 +72,17 @@ async def test_a_large_output_that_waits_does_not_come_again(gate: Gate, eventua
             kept.append(said.data)
 
     await gate.nc.subscribe("$JS.ACK.RESULTS.>", cb=listen)
-    await service.start()
-    await eventually(lambda: service._held._raws)
-    (raw,) = service._held._raws.values()
-
-    await eventually(lambda: len(kept) >= 10)  # more than twice the time after which it would come again
-    service._large.release()
+    async with service._large.turn(Tenant("other")):  # somebody else's scan takes long
+        await service.start()
+        await eventually(lambda: service._held._held)
+        (held,) = service._held._held.values()
+        await eventually(lambda: len(kept) >= 10)  # more than twice the time after which it would come again
 
     async def judged() -> bool:
         return await gate.state(job_id) is State.SUCCEEDED
 
     await eventually(judged)
-    assert int(raw.metadata.num_delivered or 0) == 1
+    assert int(held.raw.metadata.num_delivered or 0) == 1
     info = await gate.nc.jetstream().consumer_info("RESULTS", "output-gate")
     assert info.delivered is not None
     assert info.delivered.consumer_seq == 1
@@ -96,17 +95,16 @@ async def test_a_job_that_ended_while_its_output_waited_is_not_scanned(gate: Gat
     await gate.report(picked, token, value={"report": LARGE})
     service = gate.service(replace(gate.config, large_max=1))
     counting = Counting(service)
-    await service._large.acquire()
-    await service.start()
-    await eventually(lambda: service._held._raws)
-    await gate.report(picked, token, value="done")
 
     async def ended() -> bool:
         return await gate.state(picked.job.job_id) is State.SUCCEEDED
 
-    await eventually(ended)
-    service._large.release()
-    await eventually(lambda: not service._held._raws)
+    async with service._large.turn(Tenant("other")):
+        await service.start()
+        await eventually(lambda: service._held._held)
+        await gate.report(picked, token, value="done")
+        await eventually(ended)
+    await eventually(lambda: not service._held._held)
     assert counting.scans == []
 
     async def nothing_left() -> bool:

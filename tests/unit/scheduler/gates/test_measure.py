@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from holdgate.kernel.canonical import canonical_bytes
+from holdgate.kernel.ids import Tenant
 from holdgate.kernel.jobform import JobForm, parse_form, texts_of
-from holdgate.scan import Present, ScanError, Scanner, ScanTimedOut
+from holdgate.scan import Present, ScanError, Scanner, ScanTimedOut, engine
 from holdgate.scan.known import KnownDigests, KnownSecrets
-from holdgate.scheduler.gates.measure import INLINE_CHARS_MAX, Measure
+from holdgate.scheduler.gates.measure import INLINE_CHARS_MAX, PACKED_CHARS_MAX, Measure
 from holdgate.scheduler.identity.keys import KEY_REST, key_sha256
 from support.secrets import ALNUM, URLSAFE, Secrets
 
@@ -50,6 +53,14 @@ FIELDS = {
 @pytest.mark.parametrize("job", FIELDS.values(), ids=FIELDS)
 async def test_a_secret_is_measured_wherever_the_submitter_wrote_it(job: JobForm) -> None:
     assert (await made().present(*texts_of(job))).secrets
+
+
+@pytest.mark.parametrize("field", ["secrets", "pool"])
+async def test_a_password_of_the_platform_is_found_in_names(field: str) -> None:
+    """One of hex digits is a name like any other."""
+    password = MADE.random.randbytes(24).hex()
+    job = form(**{field: [password] if field == "secrets" else password})
+    assert (await made((password.encode(),)).present(*texts_of(job))).platform
 
 
 async def test_an_ordinary_job_carries_nothing() -> None:
@@ -122,3 +133,37 @@ async def test_what_may_be_much_more_than_it_seems_leaves_the_event_loop(
     monkeypatch.setattr(asyncio, "to_thread", to_thread)
     await made().present(text)
     assert bool(left) is leaves
+
+
+async def test_long_texts_are_searched_tenant_by_tenant_and_short_ones_beside_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many long ones a tenant sends at once."""
+    began: list[str] = []
+    over = asyncio.Event()
+
+    async def to_thread(work: Any, texts: tuple[str, ...]) -> Any:
+        began.append(texts[0][:2])
+        if texts[0].startswith("a1"):
+            await over.wait()
+        return work(texts)
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    measure = made()
+    long = " word" * (PACKED_CHARS_MAX // 5)
+    async with asyncio.TaskGroup() as group:
+        for name in ("a1", "a2", "a3", "b1"):
+            group.create_task(measure.present(name + long, tenant=Tenant(name[0])))
+        await asyncio.sleep(0)
+        await measure.present("b2" + " word" * INLINE_CHARS_MAX, tenant=Tenant("b"))
+        over.set()
+    assert began == ["a1", "b2", "a2", "b1", "a3"]
+
+
+async def test_a_text_that_takes_long_is_given_up_and_not_searched_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sender's next one waits, too. What stands in it plainly is found."""
+    ticks = count()
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
+    found = await made().present("word " * 400_000 + PASSWORD.decode())
+    assert found == Present(secrets=True, pii=True, platform=True)
+    assert next(ticks) < 250

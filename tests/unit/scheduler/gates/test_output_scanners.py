@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from holdgate.kernel.ids import Tenant
 from holdgate.scan.child import INSPECT, _answer
 from holdgate.scan.custom import Inspectors
 from holdgate.scan.engine import Budget
 from holdgate.scan.errors import ScanIncomplete, ScanTimedOut, ScanTooLong
-from holdgate.scan.output import Output
+from holdgate.scan.output import Inspection, Output
 from holdgate.scan.scanner import Scanner
 from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSettings
 
@@ -53,3 +55,23 @@ def test_who_used_up_the_time_of_a_scan_alone_is_not_scanned_again(own_seconds: 
     inspectors = Inspectors(Scanner(budget=budget), b"k" * 32, budget)
     request = {"op": INSPECT, "output": Output(b'"text"').as_dict(), "detectors": []}
     assert _answer(inspectors, request, own_seconds)["error"] == code
+
+
+async def test_scanners_are_taken_in_turn_by_tenants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many large outputs one of them has, another's waits for two."""
+    order: list[str] = []
+
+    class Instant:
+        async def exchange(self, request: dict[str, Any], _: float) -> dict[str, Any]:
+            order.append(request["output"]["logs"][0])
+            await asyncio.sleep(0)
+            return {"inspection": Inspection().as_dict()}
+
+    async def started(_: OutputScanners) -> Instant:
+        return Instant()
+
+    monkeypatch.setattr(OutputScanners, "_started", started)
+    scanners = OutputScanners(ScanSettings(**CHILDREN_ONLY))
+    sent = ("a1", "a2", "a3", "b1")
+    await asyncio.gather(*(scanners.inspect(Output(logs=(code,)), (), Tenant(code[0])) for code in sent))
+    assert order == ["a1", "a2", "b1", "a3"]

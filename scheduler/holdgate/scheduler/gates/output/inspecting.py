@@ -149,7 +149,9 @@ class Inspecting:
 
     async def _inspect(self, item: Item, detectors: DetectorSet) -> Inspected | HoldgateError:
         try:
-            result: Inspection | ScanError = await self._scanners.inspect(item.message.output, _of(detectors, item))
+            result: Inspection | ScanError = await self._scanners.inspect(
+                item.message.output, _of(detectors, item), item.message.tenant
+            )
         except ScanError as error:
             result = error
         return self._inspected(item, result, detectors)

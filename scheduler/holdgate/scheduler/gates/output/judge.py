@@ -55,7 +55,7 @@ class Judge:
         if verdict is OutputVerdict.REDACT:
             try:
                 keep = questions.to_keep(inspected.questions, decision)
-                output = await self._scanners.redact(output, keep, inspected.custom)
+                output = await self._scanners.redact(output, keep, inspected.custom, item.message.tenant)
             except ScanError as error:
                 if not is_final(error, item, self._scanners):
                     raise

@@ -19,6 +19,7 @@ import structlog
 
 from holdgate.kernel import wire
 from holdgate.kernel.detectors import Detector
+from holdgate.kernel.ids import Tenant
 from holdgate.scan import Scanner
 from holdgate.scan.child import FRAME_BYTES_MAX, HEAD, INSPECT, REDACT
 from holdgate.scan.custom import Inspectors
@@ -36,6 +37,7 @@ from holdgate.scan.errors import (
 from holdgate.scan.inspector import REDACTION_SCANS
 from holdgate.scan.output import Inspection, Keep, Output
 from holdgate.scheduler.gates.output import metrics
+from holdgate.scheduler.gates.turns import FairTurns
 
 _BY_CODE: dict[str, type[ScanError]] = {
     error.code: error
@@ -52,6 +54,7 @@ _BY_CODE: dict[str, type[ScanError]] = {
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 Detectors: TypeAlias = tuple[Detector, ...]
+_NOBODY = Tenant("")
 _ARGV = (sys.executable, "-m", "holdgate.scan.child")
 
 
@@ -108,7 +111,7 @@ class OutputScanners:
             scanner = Scanner(settings.known_secrets, budget=budget, fast=settings.fast)
         self._here = Inspectors(scanner, settings.fingerprint_key, budget)
         self._idle: list[_Child] = []
-        self._slots = asyncio.Semaphore(settings.children)
+        self._turns = FairTurns(settings.children)
         self._children: set[_Child] = set()
 
     def check(self) -> None:
@@ -147,22 +150,23 @@ class OutputScanners:
             _note(next((each for each in found if _is_ours(each)), None))
         return found
 
-    async def inspect(self, output: Output, detectors: Detectors = ()) -> Inspection:
-        """What is in one output."""
+    async def inspect(self, output: Output, detectors: Detectors = (), tenant: Tenant = _NOBODY) -> Inspection:
+        """What is in one output, of `tenant`."""
         if self.is_small(output):
             with contextlib.suppress(ScanTimedOut):
                 return await asyncio.to_thread(lambda: _guarded(lambda: self._here.of(detectors).inspect(output)))
         metrics.SCAN_BYTES.inc(output.size())
-        answer = await self._ask({"op": INSPECT, "output": output.as_dict(), "detectors": _packed(detectors)})
+        request = {"op": INSPECT, "output": output.as_dict(), "detectors": _packed(detectors)}
+        answer = await self._ask(request, tenant)
         return Inspection.from_dict(answer["inspection"])
 
-    async def redact(self, output: Output, keep: Keep, detectors: Detectors = ()) -> Output:
+    async def redact(self, output: Output, keep: Keep, detectors: Detectors = (), tenant: Tenant = _NOBODY) -> Output:
         """One output without what was found in it, but for what to keep."""
         if self.is_small(output):
             with contextlib.suppress(ScanTimedOut):
                 return await asyncio.to_thread(lambda: _guarded(lambda: self._here.of(detectors).redact(output, keep)))
         request = {"op": REDACT, "output": output.as_dict(), "keep": keep.as_dict(), "detectors": _packed(detectors)}
-        return Output.from_dict((await self._ask(request))["output"])
+        return Output.from_dict((await self._ask(request, tenant))["output"])
 
     async def close(self) -> None:
         """End the children; idempotent."""
@@ -182,10 +186,10 @@ class OutputScanners:
         except ScanError as error:
             return error
 
-    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _ask(self, request: dict[str, Any], tenant: Tenant) -> dict[str, Any]:
         with metrics.SCAN_SECONDS.time():
             try:
-                async with self._child() as child:
+                async with self._child(tenant) as child:
                     scans = REDACTION_SCANS if request["op"] == REDACT else 1
                     answer = await child.exchange(request, scans * self._settings.seconds + self._settings.grace_s)
                 if "error" in answer:
@@ -197,8 +201,8 @@ class OutputScanners:
         return answer
 
     @contextlib.asynccontextmanager
-    async def _child(self) -> AsyncIterator[_Child]:
-        async with self._slots:
+    async def _child(self, tenant: Tenant) -> AsyncIterator[_Child]:
+        async with self._turns.turn(tenant):
             child = self._idle.pop() if self._idle else await self._started()
             try:
                 yield child

@@ -35,6 +35,7 @@ from holdgate.scheduler.gates.output.judge import Judge
 from holdgate.scheduler.gates.output.message import ResultMessage, RunOutcome, malformed_result, parse_result
 from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSettings
 from holdgate.scheduler.gates.sealing import Sealer
+from holdgate.scheduler.gates.turns import FairTurns
 from holdgate.scheduler.state.log import PayloadStore
 from holdgate.scheduler.state.pull import PullReader
 from holdgate.scheduler.state.results import (
@@ -52,6 +53,8 @@ log = structlog.get_logger(__name__)
 _OPEN = frozenset({State.RUNNING, State.FINISHING})
 _Pair: TypeAlias = tuple[Msg, ResultMessage]
 _JUDGED = frozenset({RunOutcome.SUCCEEDED, RunOutcome.OVERSIZE})
+MAKE_WAIT_S_MAX = 8.0
+"""In which a gate judges much of what a tenant may have here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,8 @@ class OutputGateConfig:
     """How the gate works.
 
     `batches`: judged at once, one while another waits for Redis and the kernel. `large_max`: large outputs under way at
-    once; `large_bytes_max`: held at once, under way or waiting for it, before no more is read. `fetch_bytes_max`: of a
-    request for results. `put_off_s`: first delay before another try.
+    once, a half of them of one tenant; `large_bytes_max`: held at once, under way or waiting for it, before no more is
+    read. `fetch_bytes_max`: of a request for results. `put_off_s`: first delay before another try.
     """
 
     scan: ScanSettings = field(default_factory=ScanSettings)
@@ -117,7 +120,7 @@ class OutputGateService:
         )
         self._tasks = TaskSet(self._on_failure)
         self._batches = asyncio.Semaphore(config.batches)
-        self._large = asyncio.Semaphore(self.config.large_max)
+        self._large = FairTurns(config.large_max, each=config.large_max // 2)
         self._running = False
 
     async def start(self) -> None:
@@ -178,9 +181,14 @@ class OutputGateService:
             items = await self._current(messages)
             large = [item for item in items if not self.scanners.is_small(item.message.output)]
             large += await self._settle([item for item in items if self.scanners.is_small(item.message.output)])
-        for item in large:
-            self._held.add(item.raw)
-        return [self._settle_large(item) for item in large]
+        held = [item for item in large if self._held.add(item.raw, item.message.tenant)]
+        await self._make_wait([item.raw for item in large if item not in held])
+        return [self._settle_large(item) for item in held]
+
+    async def _make_wait(self, raws: Sequence[Msg]) -> None:
+        """They come again in a while: their tenant has enough of them here."""
+        for raw in raws:
+            await raw.nak(delay=min(MAKE_WAIT_S_MAX, self._delay_s(raw)))
 
     async def _current(self, messages: Sequence[Msg]) -> list[Item]:
         """The messages of attempts that hold their jobs; the others are let go of, or put off."""
@@ -215,7 +223,7 @@ class OutputGateService:
 
     async def _settle_large(self, item: Item) -> None:
         with self._held.released(item.raw):
-            async with self._large:
+            async with self._large.turn(item.message.tenant):
                 # It may have waited for long: cancelled, or ended by another gate, there is nothing left to scan.
                 for now in await self._holding(item.message.tenant, [(item.raw, item.message)]):
                     inspected = await self._inspecting.large(now)
@@ -313,8 +321,11 @@ class OutputGateService:
         log.warning("outputs stay sealed", action="output_sealed", reason=reason, outputs=len(raws))
         await self._show_finishing(items, reason)
         for raw in raws:
-            tries = min(int(raw.metadata.num_delivered or 1), 16)
-            await raw.nak(delay=min(self.config.put_off_s_max, self.config.put_off_s * 2 ** (tries - 1)))
+            await raw.nak(delay=min(self.config.put_off_s_max, self._delay_s(raw)))
+
+    def _delay_s(self, raw: Msg) -> float:
+        tries = min(int(raw.metadata.num_delivered or 1), 16)
+        return float(self.config.put_off_s * 2 ** (tries - 1))
 
     async def _show_finishing(self, items: Sequence[Item], reason: str) -> None:
         claims: dict[Tenant, list[FinishingClaim]] = defaultdict(list)
