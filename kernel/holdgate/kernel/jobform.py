@@ -415,7 +415,9 @@ def texts_of(form: JobForm | Job) -> tuple[bytes | None, str]:
         *(f"{name}: {value}" for name, value in form.labels.items()),
         *form.risk_tags,
         *form.requires,
+        *form.secrets,
         form.capability or "",
+        form.pool,
         form.concurrency_key or "",
         form.prompt or "",
     ]

@@ -102,14 +102,17 @@ async def enter(
     details: dict[str, Any],
     code: str = "",
 ) -> AcceptResult:
-    """Let a job in, or record that it was refused (`initial` is DENIED, for `code`); StateUnavailable."""
+    """Let a job in, or record that it was refused (`initial` is DENIED, for `code`); StateUnavailable.
+
+    The audit event names the secrets that it asks for: names, which is all that is known of them here.
+    """
     job = submission.job
     held = submission.initial is State.HELD
     requirements = required_approvals(submission.decision, Outcome.HELD) if held else ()
     args = [
         *_record_args(submission, now_ms),
         *_place_args(submission, now_ms),
-        encoding.pack_details(details),
+        encoding.pack_details({**details, "secrets": list(job.secrets) or None}),
         *_bound_args(submission.idempotency, limits),
         *_decided_args(submission, requirements, now_ms, code),
         *use_args(submission.grant),

@@ -10,8 +10,8 @@ from support.state import TENANT, World, make_job
 
 
 async def test_a_job_goes_through_every_step_to_a_readable_result(world: World) -> None:
-    """accepted → queued → running → finishing → succeeded, with one event each."""
-    job = make_job(world.now_ms)
+    """accepted → queued → running → finishing → succeeded, with one event each; the first names what it asks for."""
+    job = make_job(world.now_ms, secrets=("db-password",))
     accepted = await world.accept(job)
     assert (accepted.kind, accepted.state) == (AcceptKind.ACCEPTED, State.ACCEPTED)
     assert await world.jobs.outbox_due(TENANT, world.now_ms + 1) == [job.job_id]
@@ -31,7 +31,9 @@ async def test_a_job_goes_through_every_step_to_a_readable_result(world: World) 
     result = await world.jobs.result(TENANT, job.job_id)
     assert result is not None
     assert (result.value, result.logs) == (b'"done"', ("a line",))
-    types = [event["type"] for event in await world.jobs.timeline(TENANT, job.job_id)]
+    timeline = await world.jobs.timeline(TENANT, job.job_id)
+    assert [event.get("secrets") for event in timeline] == [["db-password"], None, None, None, None]
+    types = [event["type"] for event in timeline]
     assert types == ["job.accepted", "job.queued", "job.running", "job.finishing", "job.succeeded"]
     events = await world.audit.read(TENANT, 0)
     assert [event.seq for event in events] == [1, 2, 3, 4, 5]
