@@ -47,6 +47,7 @@ PAGES = {
 ONE_THEME = {
     "bulk": ("approver", "/approvals?topic=job.deploy.canary"),
     "sealed": ("approver", "/quarantine/{sealed}"),
+    "result": ("operator", "/jobs/{redacted}#result-title"),
     "grants": ("approver", "/grants"),
     "grant": ("approver", "/grants/{grant}"),
     "delegations": ("approver", "/delegations"),
@@ -109,16 +110,22 @@ def fill(ready: Ready, folder: Path) -> dict[str, str]:
         _publish(ready, folder, version, HOUSE.format(expires=expires))
     for number in range(24):
         _submit(agent, topic="job.demo.read", prompt="status", labels={"team": "payments", "run": str(number)})
-    for topic in ("job.exec.shell", "job.demo.leak"):
-        _submit(agent, topic=topic, prompt="look at the logs")
+    _submit(agent, topic="job.exec.shell", prompt="look at the logs")
+    redacted = _submit(agent, topic="job.demo.leak", prompt="look at the logs")
     sealed = _submit(agent, topic="job.demo.key", prompt="look at the logs")
     _submit(agent, topic="job.demo.fail", max_attempts=1)
     held = [_deployment(agent, service) for service in SERVICES]
     _vote(approver, held[0], "approve", "Read the change and the way back.")
     _vote(approver, held[1], "reject", "Not during the sale.")
-    agent.get(f"/jobs/{held[0]}", params={"wait": "20s"})
-    agent.get(f"/jobs/{sealed}", params={"wait": "20s"})
-    return {"released": held[0], "held": held[2], "sealed": sealed, "grant": _canaries(agent, approver)}
+    for job_id in (held[0], sealed, redacted):
+        agent.get(f"/jobs/{job_id}", params={"wait": "20s"})
+    return {
+        "released": held[0],
+        "held": held[2],
+        "sealed": sealed,
+        "redacted": redacted,
+        "grant": _canaries(agent, approver),
+    }
 
 
 def _publish(ready: Ready, folder: Path, version: int, rules: str) -> None:
