@@ -175,3 +175,9 @@ def test_what_is_found_and_is_in_no_text_is_not_clean(monkeypatch: pytest.Monkey
     monkeypatch.setattr(scanner, "leaves", lambda *_: ())
     with pytest.raises(Unscannable):
         Scanner().scan_value([MADE.github()])
+
+
+def test_a_key_with_line_ends_is_one_finding_in_a_document() -> None:
+    """Which is text with escapes in it."""
+    [key] = SCANNER.scan_value({"file": MADE.pem() + "\n"})
+    assert (key.category, key.start) == (Category.PRIVATE_KEY, 0)

@@ -147,7 +147,7 @@ def strongest(sightings: Iterable[Sighting]) -> list[Sighting]:
     open_ones: list[Sighting] = []
     for each in sorted(set(sightings), key=_order):
         open_ones = [other for other in open_ones[-_NEIGHBOURS:] if other.place.end > each.place.start]
-        if not any(_covers(other, each) and _weight(other.hit) <= _weight(each.hit) for other in open_ones):
+        if not any(_covers(other, each) and _says_as_much(other.hit, each.hit) for other in open_ones):
             kept.append(each)
             open_ones.append(each)
     return kept
@@ -173,6 +173,11 @@ def _covers(one: Sighting, other: Sighting) -> bool:
     if first.via != second.via or not first.trail or first.trail[:-1] != second.trail[:-1]:
         return True
     return first.trail[-1][0] <= second.trail[-1][0] and second.trail[-1][1] <= first.trail[-1][1]
+
+
+def _says_as_much(one: Hit, other: Hit) -> bool:
+    """Also of a key that is seen as it is and with its line ends escaped: it is one, and the longer place holds it."""
+    return _weight(one) <= _weight(other) or one.category is other.category is Category.PRIVATE_KEY
 
 
 def _order(each: Sighting) -> tuple[object, ...]:
