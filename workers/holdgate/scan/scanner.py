@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
+from typing import TypeAlias
 
 from holdgate.kernel.canonical import Json, check_json
 from holdgate.kernel.errors import MalformedJson
@@ -25,6 +26,7 @@ from holdgate.scan.views.search import Search, Sighting, is_by_name, strongest
 
 _STRUCTURE = re.compile(rb'[][{},:"\strufalsen]*')
 """What a document has between its texts and numbers; a name that promises a secret may be followed by no more."""
+Text: TypeAlias = str | bytes | bytearray | memoryview
 _UNDONE_BY_PARSING = frozenset({View.JSON, View.UNICODE})
 
 
@@ -64,13 +66,13 @@ class Scanner:
         """How long one scan may take."""
         return self._budget.seconds
 
-    def scan(self, text: str | bytes) -> list[Finding]:
+    def scan(self, text: Text) -> list[Finding]:
         """Findings in all views of `text`, sorted by place. ScanError when it could not be scanned to its end."""
         data = _as_bytes(text)
         found = strongest(self._search.sightings(data, self._meter(data)))
         return _in_characters(text, data, [_finding(each.hit, each.place, View.RAW) for each in found])
 
-    def scan_raw(self, text: str | bytes) -> list[Finding]:
+    def scan_raw(self, text: Text) -> list[Finding]:
         """Findings in `text` as it stands: nothing decoded, nothing normalised."""
         data = _as_bytes(text)
         found = strongest(self._search.raw(data, self._meter(data)))
@@ -144,7 +146,7 @@ class Scanner:
         return secrets and Category.PII in seen
 
 
-def _as_bytes(text: str | bytes) -> bytes:
+def _as_bytes(text: Text) -> bytes:
     if isinstance(text, str):
         return text.encode("utf-8", "surrogatepass")
     if isinstance(text, bytes | bytearray | memoryview):
@@ -157,7 +159,7 @@ def _finding(hit: Hit, place: Place, view: str) -> Finding:
     return Finding(hit.detector, hit.category, hit.severity, place.start, place.end, "", via, place.trail)
 
 
-def _in_characters(text: str | bytes, data: bytes, findings: list[Finding]) -> list[Finding]:
+def _in_characters(text: Text, data: bytes, findings: list[Finding]) -> list[Finding]:
     """The same findings, with offsets in `text`; `data` is its UTF-8, which they have offsets in."""
     if not isinstance(text, str) or data.isascii() or not findings:
         return findings
