@@ -44,6 +44,7 @@ class View(StrEnum):
     """A member of a file; offsets are those of its text."""
     JSON = "json"
     BASE64 = "base64"
+    BASE32 = "base32"
     HEX = "hex"
     NUMBERS = "numbers"
     """Bytes written as numbers in decimal, octal or binary."""

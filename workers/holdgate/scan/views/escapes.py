@@ -28,11 +28,13 @@ TOKEN_BYTES_MAX = 8 * 1024
 _ENDS = (b" ", b'"', b"\n")
 _BACKSLASH = (
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\u\{[0-9a-fA-F]{1,6}\}"
-    r"|\\U[0-9a-fA-F]{8}|\\x[0-9a-fA-F]{2}|\\[0-3][0-7]{2}|\\[\"'\\/bfnrt0]"
+    r"|\\U[0-9a-fA-F]{8}|\\x[0-9a-fA-F]{2}|\\[0-3][0-7]{2}|\\[bfnrt0]|\\[!-/:-@\[-`{-~]"
 )
 _PERCENT = r"%(?:[uU][0-9a-fA-F]{4}|[0-9a-fA-F]{2})"
 _REFERENCE = r"&(?:#[0-9]{2,7};?|#[xX][0-9a-fA-F]{2,6};?|[A-Za-z][A-Za-z0-9]{1,30};)"
-_ESCAPE = re.compile("|".join((_BACKSLASH, _PERCENT, _REFERENCE)).encode("ascii"))
+_QUOTED = r"=3D|(?:=[0-9A-F]{2}){3,}"
+"""As in mails (RFC 2045, section 6.7): the sign itself, or several together, which hardly stand for themselves."""
+_ESCAPE = re.compile("|".join((_BACKSLASH, _PERCENT, _REFERENCE, _QUOTED)).encode("ascii"))
 _PAIR_BYTES = 12
 _REMEMBERED_MAX = 1024
 _WORK_OF_UNDOING = 256
@@ -41,7 +43,7 @@ _CHARGED_AT_ONCE = 1024
 _MARKS = (b"\\", b"%", b"&")
 _DENSE_BYTES = 256
 """With an escape in so many bytes the text is undone as a whole, and the map is left for later."""
-_RARE = re.compile("|".join((_PERCENT, _REFERENCE)).encode("ascii"))
+_RARE = re.compile("|".join((_PERCENT, _REFERENCE, _QUOTED)).encode("ascii"))
 _COMMON = ((b'\\"', b'"'), (b"\\n", b"\n"), (b"\\/", b"/"), (b"\\t", b"\t"), (b"\\r", b"\r"), (b"\\'", b"'"))
 _SIMPLE = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"0": b"\0"}
 
@@ -117,7 +119,7 @@ def undo(data: bytes, meter: Meter | None = None) -> bytes:
 def _undoings(data: bytes, meter: Meter | None) -> Iterator[tuple[int, int, bytes, str]]:
     """What can be undone, in order and without overlap: start, end, what it stands for, how it was written."""
     found: Iterator[tuple[int, int, bytes]] = iter(())
-    if b"\\" in data or b"%" in data or b"&" in data:
+    if any(mark in data for mark in _MARKS) or (b"=" in data and _quoted().search(data)):
         found = ((match.start(), match.end(), match[0]) for match in _ESCAPE.finditer(data))
     if not data.isascii():
         alike = ((match.start(), match.end(), match[0]) for match in _lookalike().finditer(data))
@@ -135,6 +137,11 @@ def _undoings(data: bytes, meter: Meter | None) -> Iterator[tuple[int, int, byte
         if undoing[0] is not None and start >= at:
             yield start, end, undoing[0], undoing[1]
             at = end
+
+
+@cache
+def _quoted() -> Any:
+    return re2.compile(_QUOTED.encode("ascii"), latin1_options())
 
 
 @cache
@@ -162,6 +169,8 @@ def _undo(match: bytes) -> tuple[bytes | None, str]:
     if first == b"&":
         text = html.unescape(reference := match.decode("ascii"))
         return None if text == reference else text.encode("utf-8", "surrogatepass"), View.HTML
+    if first == b"=":
+        return bytes.fromhex(match.replace(b"=", b"").decode("ascii")), View.PERCENT
     return read(match), View.NORMAL
 
 

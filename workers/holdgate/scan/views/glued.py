@@ -53,13 +53,13 @@ class Gluer:
         while match is not None:
             head = match.start() + 1
             yield head
-            match = self._pattern.search(data, head)  # the sign of one may be what stands before the next
+            match = self._pattern.search(data, match.end() - 1)  # a sign may be what stands before the next
 
 
 def _compiled(signed: Iterable[str], heads: Iterable[str]) -> Any:
     """A prefix of several letters with a sign among them behind a letter or digit; any behind an underscore."""
     first, second = (
-        b"|".join(sorted(re2.escape(head.encode("ascii")) for head in each)) or rb"[^\x00-\xff]"
+        b"|".join(re2.escape(head.encode("ascii")) for head in sorted(each, key=len, reverse=True)) or rb"[^\x00-\xff]"
         for each in (signed, heads)
     )
     return re2.compile(b"[A-Za-z0-9](?:%b)|_(?:%b)" % (first, second), latin1_options())

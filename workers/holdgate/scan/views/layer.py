@@ -18,7 +18,7 @@ GAP = b"\n\x1e\n"
 """Stands between pieces that do not belong together; `\\x1e` ends a named value."""
 COPY = ""
 """The label of a piece that is as it was."""
-RUNS = frozenset({View.BASE64, View.HEX, View.NUMBERS, View.GZIP, View.ZLIB, View.FILE, View.UTF})
+RUNS = frozenset({View.BASE64, View.BASE32, View.HEX, View.NUMBERS, View.GZIP, View.ZLIB, View.FILE, View.UTF})
 """Decoders of whole runs; the others replace characters where they stand."""
 _ORDER = (View.PERCENT, View.HTML, View.NORMAL, View.JSON, View.UNICODE)
 

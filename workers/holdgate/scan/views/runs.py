@@ -7,6 +7,7 @@ looked at by sure rules only.
 
 from __future__ import annotations
 
+import base64
 import binascii
 import re
 from collections.abc import Iterator
@@ -24,9 +25,12 @@ from holdgate.scan.views.packed import packed_runs, unpacked
 
 _TEXT_SHARE_MIN = 0.75
 _LETTER = r"[A-Za-z0-9+/_-]"
+_GROUP = r"[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
+_APART = r"(?:[ \t]{1,2}|\\?\r?\n[ \t]*|[\"'][ \t]*[,+.&]?\s*[\"'])"
+_PADDED = r"(?:[A-Za-f][AQgw]==|[A-Za-f][A-HQ-Xg-nw-z0-3][AEIMQUYcgkosw048]=)"
 _BASE64 = (
     # Five times three bytes below 128: in each group, three of the four letters have a bit that must be 0.
-    r"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]){5,}"
+    rf"{_GROUP}(?:(?:{_APART}|{_PADDED})?{_GROUP}){{4,}}"
     # The first bytes of gzip and zlib.
     rf"|H4sI{_LETTER}{{16}}|\be(?:J[w-z]|A[E-H]|N[o-r]|F[4-7]){_LETTER}{{16}}"
     # Of containers: zip, bzip2, xz; pdf, 7z, rar, zstandard, old office documents.
@@ -37,8 +41,13 @@ _BASE64_RUN = re.compile(
     rb"|[A-Za-z0-9+/_-]+(?:={1,2}|(?=\s*(?:$|[\r\n\"'\\<),;])))))*={0,2}"
 )
 """Goes on over the end of a line where the next does not look like a word, or has nothing else in it."""
-_LONG = r"[A-Za-z0-9+/_-]{32,}[G-Zg-z+/_]"
-_BASE64_JUNK = re.compile(rb"[^A-Za-z0-9+/_-]+")
+_PIECE = re.compile(rb"([A-Za-z0-9+/_-]+)(={0,2})")
+_NO_WORD = re.compile(rb"[A-Za-z+/_-]{0,80}(?:[0-9]|[a-z][A-Z])")
+_PIECE_END = re.compile(_APART.encode("ascii"))
+_LONG = r"[A-Za-z0-9+/_-]{31,}[G-Zg-z+/_]"
+_BASE32 = re.compile(rb"[A-Z2-7]{31,}={0,6}")
+_PADDING = re.compile(rb"=+")
+_BASE64_JUNK = re.compile(rb"[\"'][ \t]*[,+.&]?\s*[\"']|[^A-Za-z0-9+/_-]+")
 _URLSAFE = bytes.maketrans(b"-_", b"+/")
 _TEXT_BYTES = bytes((9, 10, 13, 30, *range(32, 127)))
 _WIDE = re.compile(
@@ -63,6 +72,8 @@ def decode(view: str, data: bytes) -> bytes:
     match view:
         case View.BASE64:
             return _unbase64(data)
+        case View.BASE32:
+            return _unbase32(data)
         case View.HEX:
             return unhexed(data)
         case View.NUMBERS:
@@ -96,8 +107,7 @@ def _base64_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
         start = match.start()
         meter.spend(match.end() - start)
         if start >= stop:
-            whole = _BASE64_RUN.match(data, start)
-            stop, letters = whole.end() if whole else match.end(), 0
+            stop, letters = _base64_end(data, start, match.end()), 0
             seen.clear()
         else:
             letters += len(_BASE64_JUNK.sub(b"", data[at:start]))
@@ -105,6 +115,28 @@ def _base64_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
         if letters % 4 not in seen and not layer.is_copied(start, stop):
             seen.add(letters % 4)
             yield from _with_head(Run(start, stop, _unbase64(data[start:stop]), View.BASE64), data, meter)
+
+
+def _base64_end(data: bytes, start: int, known: int) -> int:
+    """Where the run ends that begins at `start` and goes on to `known` at least: as a whole, or in equal pieces."""
+    whole = _BASE64_RUN.match(data, start)
+    stop = whole.end() if whole else known
+    if stop >= known:
+        return stop
+    piece, sizes = _PIECE.match(data, start), set[int]()
+    while piece is not None and not (sizes and len(piece[1]) > max(sizes)):
+        is_last = bool(sizes) and len(piece[1]) < max(sizes) and not piece[2]
+        if is_last and not _NO_WORD.match(piece[1]):
+            break
+        at = stop = piece.end()
+        if is_last:
+            break
+        if piece.start() > start:
+            sizes.add(len(piece[1]))
+        if apart := _PIECE_END.match(data, at):
+            at = apart.end()
+        piece = _PIECE.match(data, at)
+    return max(stop, known)
 
 
 def _long_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
@@ -116,6 +148,11 @@ def _long_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
             continue
         stop = end = max(end, whole.end()) if (whole := _BASE64_RUN.match(layer.data, start)) else end
         meter.spend(end - start)
+        if (other := _BASE32.match(layer.data, start)) and not layer.is_copied(start, other.end()):
+            text = _unbase32(other[0])
+            meter.decoded(len(text))
+            if text.isascii() and _is_text(text):
+                yield Run(start, other.end(), text, View.BASE32)
         text = _unbase64(layer.data[start:end])
         if not text.isascii() and _is_utf8(text) and not layer.is_copied(start, end):
             meter.decoded(len(text))
@@ -141,10 +178,20 @@ def _with_head(run: Run, data: bytes, meter: Meter) -> Iterator[Run]:
 
 
 def _unbase64(data: bytes) -> bytes:
-    letters = _BASE64_JUNK.sub(b"", data).translate(_URLSAFE)
-    if len(letters) % 4 == 1:
-        letters = letters[:-1]
-    return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
+    """Each part that ends in padding by itself."""
+    parts = []
+    for part in _PADDING.split(data):
+        letters = _BASE64_JUNK.sub(b"", part).translate(_URLSAFE)
+        if len(letters) % 4 == 1:
+            letters = letters[:-1]
+        parts.append(binascii.a2b_base64(letters + b"=" * (-len(letters) % 4)))
+    return b"".join(parts)
+
+
+def _unbase32(data: bytes) -> bytes:
+    letters = data.rstrip(b"=")
+    letters = letters[: len(letters) - (len(letters) % 8 in {1, 3, 6})]
+    return base64.b32decode(letters + b"=" * (-len(letters) % 8))
 
 
 def _is_text(data: bytes) -> bool:
