@@ -35,7 +35,7 @@ _PLACEHOLDER = re.compile(
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _LABEL = re.compile(r"[A-Z][a-z]{4,13}[.!?:]?\Z")
 """A word as forms and translations show it beside a field for a password."""
-_DEFAULT = re.compile(r"(?i)(?:postgres|mysql|guest|user|username|test|foo|bar|baz)\Z")
+_DEFAULT = re.compile(r"(?i)(?:postgres|mysql|anonymous|ftp|guest|user|username|test|foo|bar|baz)\Z")
 """What stands in the addresses of every example."""
 _NAME = re.compile(
     r"_*[a-z]+(?:_[a-z]+)+\Z|_[a-z]+\Z|[a-z]+(?:[A-Z][a-z]+)+\Z|[A-Z]+(?:_[A-Z]+)+\Z|\w+\[{1,2}\w{0,40}\]?\Z|(?:test|demo|admin|user)\d{1,4}\Z"
@@ -48,6 +48,7 @@ _VERSION_OR_PATH = re.compile(r"=?\d{1,4}(?:\.\d{1,4}){1,3}\Z|[a-z_]{2,20}(?:/[a
 """Behind the name of a package that ends in the word, and on the line below it."""
 _NO_PASSWORDS = (_LABEL, _NAME, _FIELD, _VERSION_OR_PATH)
 _SLUG_PART = re.compile(r"(?:[A-Z]?[a-z]{1,15}\d{0,6}|[A-Z]{1,15}\d{0,6}|v?\d+[a-z]{0,3})\Z")
+_OF_EACH_KIND = 2
 _ALPHABET = "abcdefghijklm"
 _ORDERED = re.compile(
     r"(?i)abcdefgh|bcdefghi|qwertyui|xxxxx|(?:0123456789|1234567890)[a-z]{0,6}(?:0123456789|1234567890)"
@@ -93,6 +94,12 @@ def _mixed(value: str) -> bool:
     if is_placeholder(value) or _ORDERED.search(value) or _ALPHABET in value.lower() or _is_slug(value):
         return False
     return any(c.isdigit() for c in value) and any(c.isalpha() for c in value)
+
+
+def _mixed_case(value: str) -> bool:
+    """As `mixed`, with some of each: capitals, small letters and digits, which no hash in hex and hardly a name has."""
+    kinds = (str.isupper, str.islower, str.isdigit)
+    return all(sum(map(kind, value)) >= _OF_EACH_KIND for kind in kinds) and _mixed(value)
 
 
 def _random(value: str) -> bool:
@@ -149,6 +156,7 @@ SECRETS: dict[str, Callable[[str], bool]] = {
     "key_block": _key_block,
     "many_digits": _many_digits,
     "mixed": _mixed,
+    "mixed_case": _mixed_case,
     "not_placeholder": lambda value: not is_placeholder(value),
     "password": _password,
     "random": _random,
