@@ -48,6 +48,21 @@ async def test_an_output_that_takes_too_much_memory_takes_its_scan_along_and_not
         await scanners.close()
 
 
+async def test_a_scanner_without_work_ends_and_another_takes_the_next_output() -> None:
+    """Its memory is for other things."""
+    scanners = OutputScanners(ScanSettings(**CHILDREN_ONLY, idle_s=0.0))
+    try:
+        assert (await scanners.inspect(Output(b"1"))).total == 0
+        (first,) = scanners._children
+        assert await asyncio.wait_for(first._process.wait(), 20) == 0, "nobody killed it"
+        assert not scanners._children
+        assert (await scanners.inspect(Output(b"2"))).total == 0
+        (second,) = scanners._children
+        assert second is not first
+    finally:
+        await scanners.close()
+
+
 @pytest.mark.parametrize(("own_seconds", "code"), [(0.0, ScanTooLong.code), (60.0, ScanTimedOut.code)])
 def test_who_used_up_the_time_of_a_scan_alone_is_not_scanned_again(own_seconds: float, code: str) -> None:
     """Who was kept waiting by others is: the processor's time tells the two apart."""
@@ -75,3 +90,6 @@ async def test_scanners_are_taken_in_turn_by_tenants(monkeypatch: pytest.MonkeyP
     sent = ("a1", "a2", "a3", "b1")
     await asyncio.gather(*(scanners.inspect(Output(logs=(code,)), (), Tenant(code[0])) for code in sent))
     assert order == ["a1", "a2", "b1", "a3"]
+    (leaves,) = scanners._idle.values()
+    await scanners.inspect(Output(logs=("b2",)), (), Tenant("b"))
+    assert leaves.cancelled(), "it has work again, and stays"

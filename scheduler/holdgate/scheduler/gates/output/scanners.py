@@ -76,9 +76,9 @@ class ScanSettings:
 
     `here_bytes_max`: larger outputs go to a child, and so do those that take longer than `here_seconds` here; those
     that come after a batch has taken `batch_seconds` wait with them. `seconds`: time of one scan, of which a redaction
-    takes two; a child that takes `grace_s` longer is killed. `children`: processes at most, started when first needed.
-    `fast`: with hyperscan beside RE2. Without a `fingerprint_key` a random one serves: fingerprints then compare within
-    one run of the gate and with nothing else.
+    takes two; a child that takes `grace_s` longer is killed. `children`: processes at most, started when first needed,
+    ended after `idle_s` without work. `fast`: with hyperscan beside RE2. Without a `fingerprint_key` a random one
+    serves: fingerprints then compare within one run of the gate and with nothing else.
     """
 
     known_secrets: tuple[bytes, ...] = ()
@@ -90,6 +90,7 @@ class ScanSettings:
     grace_s: float = 2.0
     start_s: float = 20.0
     children: int = 2
+    idle_s: float = 60.0
     memory_bytes_max: int = 1024 * 1024 * 1024
     fast: bool = False
 
@@ -110,7 +111,7 @@ class OutputScanners:
         if scanner is None:
             scanner = Scanner(settings.known_secrets, budget=budget, fast=settings.fast)
         self._here = Inspectors(scanner, settings.fingerprint_key, budget)
-        self._idle: list[_Child] = []
+        self._idle: dict[_Child, asyncio.TimerHandle] = {}
         self._turns = FairTurns(settings.children)
         self._children: set[_Child] = set()
 
@@ -203,7 +204,7 @@ class OutputScanners:
     @contextlib.asynccontextmanager
     async def _child(self, tenant: Tenant) -> AsyncIterator[_Child]:
         async with self._turns.turn(tenant):
-            child = self._idle.pop() if self._idle else await self._started()
+            child = self._recalled() if self._idle else await self._started()
             try:
                 yield child
             except BaseException:
@@ -211,7 +212,14 @@ class OutputScanners:
                 metrics.SCANNER_RESTARTS.inc()
                 await self._end(child)
                 raise
-            self._idle.append(child)
+            loop = asyncio.get_running_loop()
+            self._idle[child] = loop.call_later(self._settings.idle_s, self._retire, child)
+
+    def _recalled(self) -> _Child:
+        """The one that worked last, so that the others may leave."""
+        child, leaves = self._idle.popitem()
+        leaves.cancel()
+        return child
 
     async def _started(self) -> _Child:
         settings = self._settings
@@ -239,10 +247,16 @@ class OutputScanners:
             raise
         return child
 
+    def _retire(self, child: _Child) -> None:
+        """It ends by itself, and gives its memory back."""
+        del self._idle[child]
+        self._children.discard(child)
+        child.dismiss()
+
     async def _end(self, child: _Child) -> None:
         self._children.discard(child)
-        if child in self._idle:
-            self._idle.remove(child)
+        if (leaves := self._idle.pop(child, None)) is not None:
+            leaves.cancel()
         await child.end()
 
 
@@ -293,6 +307,11 @@ class _Child:
             raise ScanTimedOut from error
         except (OSError, asyncio.IncompleteReadError) as error:
             raise ScannerDied from error
+
+    def dismiss(self) -> None:
+        """Close its input, with which it ends."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     async def end(self) -> None:
         """Kill it and wait for its end; idempotent."""
