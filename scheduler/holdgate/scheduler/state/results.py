@@ -99,6 +99,12 @@ class RunningFacts:
     permit_id: str | None
     secrets_present: bool = False
     pii_present: bool = False
+    token: str | None = field(default=None, repr=False)
+    """Of the lease that holds it."""
+
+    def holds(self, attempt: int, token: LeaseToken) -> bool:
+        """Whether this attempt holds the job under this token. Nobody need look at what another one sends."""
+        return (self.attempt, self.token) == (attempt, token)
 
 
 class Results:
@@ -187,7 +193,7 @@ def _finish_result(job_id: JobId, reply: list[bytes]) -> FinishResult:
 
 def _facts(fields: list[Any]) -> RunningFacts | None:
     """One answer of `facts.lua`."""
-    record, state, attempt, attempts_max, snapshot, cancel, worker, permit, decision = fields
+    record, state, attempt, attempts_max, snapshot, cancel, worker, permit, decision, token = fields
     if state is None:
         return None
     job = encoding.unpack_job(record)
@@ -208,4 +214,5 @@ def _facts(fields: list[Any]) -> RunningFacts | None:
         permit_id=permit.decode() if permit else None,
         secrets_present=job.secrets_present,
         pii_present=job.pii_present,
+        token=token.decode() if token else None,
     )

@@ -9,18 +9,21 @@ import pytest
 from prometheus_client import REGISTRY
 
 from holdgate.kernel import limits, wire
-from holdgate.kernel.canonical import canonical_bytes
+from holdgate.kernel.canonical import canonical_bytes, digest_bytes
 from holdgate.kernel.ids import LeaseToken
+from holdgate.scheduler.errors import NotFound
 from holdgate.scheduler.gates.output.scanners import OutputScanners
 from holdgate.scheduler.state.backlog import Picked
 from holdgate.scheduler.state.results import FinishingClaim
 from holdgate.scheduler.state.transitions import State
+from holdgate.workers.artifacts import RunArtifact
 from holdgate.workers.results import RunIdentity, RunOutcome, RunResult, message_of
 from support.secrets import Secrets
 from support.state import POOL, TENANT
 from support.waiting import Eventually
 
 from .conftest import Gate, with_scan
+from .test_large import Counting
 
 MADE = Secrets(11)
 LARGE = ["an ordinary line of a long report"] * 4_000
@@ -44,11 +47,20 @@ def message(picked: Picked, token: str) -> tuple[dict[str, str], bytes]:
 
 
 async def test_a_stale_token_changes_nothing(gate: Gate) -> None:
-    """A worker whose lease went to another one cannot end the job; the message is counted and let go of."""
+    """A worker whose lease went to another one cannot end the job; the message is counted and let go of.
+
+    What it says costs no scan, and nothing of it is kept.
+    """
     picked, _ = await gate.world.running()
     before = sample("holdgate_stale_messages_total", kind="result")
-    await gate.report(picked, "0" * 32, value="forged")
-    await gate.judge()
+    file = RunArtifact("report.txt", "text/plain", b"forged")
+    await gate.report(picked, "0" * 32, value="forged", artifacts=(file,))
+    service = gate.service()
+    counting = Counting(service)
+    await gate.judge(service)
+    assert counting.scans == []
+    with pytest.raises(NotFound):
+        await gate.store.get(digest_bytes(file.data))
     assert await gate.state(picked.job.job_id) is State.RUNNING
     assert await gate.result(picked.job.job_id) is None
     assert sample("holdgate_stale_messages_total", kind="result") == before + 1

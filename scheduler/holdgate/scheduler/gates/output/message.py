@@ -57,7 +57,7 @@ class RunOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResultMessage:
-    """One attempt's end, as reported. Not to be believed beyond its shape: `token` is checked by the state."""
+    """One attempt's end, as reported. Not to be believed beyond its shape: `token` is checked against the state."""
 
     tenant: Tenant
     job_id: JobId

@@ -204,7 +204,7 @@ class OutputGateService:
     async def _holding(self, tenant: Tenant, pairs: Sequence[_Pair]) -> list[Item]:
         current: list[Item] = []
         for (raw, message), facts in await self._known(tenant, pairs):
-            if facts is not None and facts.state in _OPEN and facts.attempt == message.attempt:
+            if facts is not None and facts.state in _OPEN and facts.holds(message.attempt, message.token):
                 current.append(Item(raw, message, facts))
             else:
                 await _let_go_stale(raw)
