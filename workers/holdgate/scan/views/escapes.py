@@ -51,7 +51,8 @@ _SIMPLE = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"0"
 def undone(layer: Layer, meter: Meter) -> Layer | None:
     """The parts of `layer` around what can be undone, with all of it undone; None where there is nothing."""
     data = layer.data
-    if sum(map(data.count, _MARKS)) * _DENSE_BYTES > len(data):
+    # What is no text has marks, and hardly an escape.
+    if layer.textual and sum(map(data.count, _MARKS)) * _DENSE_BYTES > len(data):
         text = _quickly(data)
         if text is None:
             text = undo(data, meter)

@@ -41,7 +41,7 @@ _SIGNS = (b"<", b"*", b"`", b"~~")
 def without_sequences(layer: Layer, meter: Meter) -> Layer | None:
     """`layer` with a blank for each sequence of a terminal; None where there is none."""
     data = layer.data
-    if layer.bare or (b"\x1b" not in data and b"\xc2\x9b" not in data):
+    if layer.bare or not layer.textual or (b"\x1b" not in data and b"\xc2\x9b" not in data):
         return None
     return _without(layer, _COLOURS, b" ", meter, textual=layer.textual)
 

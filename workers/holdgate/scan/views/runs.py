@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import zlib
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -24,6 +25,14 @@ from holdgate.scan.views.numbers import number_runs, unhexed, unnumbered
 from holdgate.scan.views.packed import packed_runs, unpacked
 
 _TEXT_SHARE_MIN = 0.75
+_LONG_BYTES = 4096
+_SIDE_BYTES = 64
+"""Of a run this long that is no text around what was found in it, no more than this on each side is decoded."""
+_HEAD_BYTES = 128
+_PACKED_BASE64 = re.compile(rb"H4sI|UEs|Qlpo|[/_]Td6|JVBERi|N3q8|UmFyIR|KLUv|0M8R4")
+_ZLIB_BASE64 = re.compile(rb"e[JANF]")
+_AHEAD = re.compile(rb"[A-Za-z0-9+/_-](?:\r?\n[ \t]*)?")
+"""A letter of a run, and the end of the line that may follow it."""
 _LETTER = r"[A-Za-z0-9+/_-]"
 _GROUP = r"[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
 _APART = r"(?:[ \t]{1,2}|\\?\r?\n[ \t]*|[\"'][ \t]*[,+.&]?\s*[\"'])"
@@ -112,9 +121,14 @@ def _base64_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
         else:
             letters += len(_BASE64_JUNK.sub(b"", data[at:start]))
         at = start
-        if letters % 4 not in seen and not layer.is_copied(start, stop):
-            seen.add(letters % 4)
-            yield from _with_head(Run(start, stop, _unbase64(data[start:stop]), View.BASE64), data, meter)
+        if letters % 4 in seen or layer.is_copied(start, stop):
+            continue
+        if (part := _part(data, *match.span(), stop)) is not None:
+            meter.decoded(len(part.data))
+            yield part
+            continue
+        seen.add(letters % 4)
+        yield from _with_head(Run(start, stop, _unbase64(data[start:stop]), View.BASE64), data, meter)
 
 
 def _base64_end(data: bytes, start: int, known: int) -> int:
@@ -137,6 +151,42 @@ def _base64_end(data: bytes, start: int, known: int) -> int:
             at = apart.end()
         piece = _PIECE.match(data, at)
     return max(stop, known)
+
+
+def _part(data: bytes, start: int, end: int, stop: int) -> Run | None:
+    """What stands around `start` to `end`, in a long run to `stop`, where that is no text: most often it is chance.
+
+    None where the run is to be decoded as a whole.
+    """
+    if stop - start <= _LONG_BYTES or _is_packed(data[start : start + _HEAD_BYTES]):
+        return None
+    end = min(stop, end + _SIDE_BYTES)
+    if _is_text(_unbase64(data[start:end])):
+        return None
+    start = _groups_ahead(data, start)
+    return Run(start, end, _unbase64(data[start:end]), View.BASE64)
+
+
+def _groups_ahead(data: bytes, start: int) -> int:
+    """Where the first whole group of four letters begins that stands in the same run not far ahead of `start`."""
+    first, at, letters = start, start, 0
+    for letter in reversed(list(_AHEAD.finditer(data, max(0, start - _SIDE_BYTES), start))):
+        if letter.end() != at:
+            break
+        at, letters = letter.start(), letters + 1
+        first = at if letters % 4 == 0 else first
+    return first
+
+
+def _is_packed(head: bytes) -> bool:
+    """Whether what begins with `head` may be packed. Two bytes of zlib are chance where no stream follows."""
+    if _ZLIB_BASE64.match(head) is None:
+        return _PACKED_BASE64.match(head) is not None
+    try:
+        zlib.decompressobj().decompress(_unbase64(head))
+    except zlib.error:
+        return False
+    return True
 
 
 def _long_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
