@@ -208,6 +208,17 @@ DISGUISES: dict[str, Disguise] = {
     "behind a run of letters and a slash": lambda s: f"https://example.org/{BLOB}/{s}",
     "ahead of a slash and a run of letters": lambda s: f"{s}/{BLOB}",
     "a name and an underscore ahead": lambda s: f"my_{s}",
+    "base64 in fours": lambda s: lines(b64(s), 4, " "),
+    "base64 in eights": lambda s: lines(b64(f"key {s}"), 8, " "),
+    "base64 in lines of eight": lambda s: lines(b64(f"key {s}"), 8),
+    "base64 as items of a list": lambda s: lines(b64(f"key {s}"), 16, "\n").split("\n"),
+    "a sum of base64": lambda s: '"' + lines(b64(f"key {s}"), 24, '" + "') + '"',
+    "base64 in two padded parts": lambda s: b64(f"the key is {s[:9]}") + b64(s[9:]),
+    "base32": lambda s: base64.b32encode(f"the key is {s}".encode()).decode(),
+    "quoted-printable": lambda s: "".join(f"={byte:02X}" for byte in s.encode()),
+    "quoted-printable, as mails have it": lambda s: f"key=3D{s[:12]}=\n{s[12:]}",
+    "signs of markdown escaped": lambda s: s.replace("_", "\\_").replace("-", "\\-").replace(".", "\\."),
+    "a patch": lambda s: f"+{s[:9]}\n+{s[9:]}",
     "hex bytes with 0x, a line each": lambda s: ",\n    ".join(f"0x{byte:02x}" for byte in s.encode()),
     "hex bytes with underscores": lambda s: s.encode().hex("_"),
     "hex bytes with bars": lambda s: s.encode().hex("|"),
@@ -388,6 +399,28 @@ def test_a_long_known_secret_is_found_in_pieces_wherever_they_stand() -> None:
         text = "-" * before + "".join(f'\n"{secret[at : at + 60]}",' for at in range(0, len(secret), 60)) + "=" * 20_000
         found = scanner.scan(text)
         assert "".join(text[f.start : f.end] for f in found) == secret, before
+
+
+@pytest.mark.parametrize("offset", [0, 1, 2, 9000, 9001, 9002])
+def test_what_a_long_run_of_bytes_hides_is_found(offset: int) -> None:
+    """A text in what is none, at each alignment, and one that goes on to the end."""
+    made = Secrets(31)
+    secret = SECRETS["github-token"]
+    note = "password: '" + "é".join(made.chars("abcdefghjk23456789", 30) for _ in range(8)) + "'\n"
+    for hidden, behind, size in ((secret, 9000, 76), (secret, 9000, 20_000), (note + "a café, \n" * 900, 0, 20_000)):
+        data = made.random.randbytes(offset) + f" {hidden} ".encode() + made.random.randbytes(behind)
+        text = lines(b64(data), size)
+        found = SCANNER.scan(text)
+        assert {finding.via for finding in found} == {"raw>base64"}
+        assert SCANNER.scan(REDACTOR.redact_text(text, found)) == []
+    packed = made.random.randbytes(offset // 3 * 3) + zlib.compress(f"{secret} {made.chars('abcdef', 20000)}".encode())
+    assert SCANNER.scan(("+" if offset else "") + b64(packed)[offset // 3 * 4 :]) != []
+
+
+def test_a_picture_in_a_document_is_scanned_to_its_end() -> None:
+    """Chance has something like text in it at many places; decoding all of it for each took more than the budget."""
+    picture = b64(Secrets(37).random.randbytes(1_000_000))
+    assert SCANNER.scan_json(json.dumps({"image": picture}).encode()) == []
 
 
 def test_chance_does_not_decode() -> None:
