@@ -11,6 +11,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import warnings
 import zipfile
 from collections.abc import Callable
 from urllib.parse import quote
@@ -22,7 +24,7 @@ from holdgate.workers import door as door_module
 from holdgate.workers.artifacts import RunArtifact
 from holdgate.workers.door import OWN_TAG, WITHHELD_LINE, Door
 from holdgate.workers.results import RunError, RunOutcome, RunResult
-from holdgate.workers.runlog import guard
+from holdgate.workers.runlog import RunLog, collecting_all, guard, install, install_hooks
 from holdgate.workers.secrets import Secret
 from support.secrets import Secrets
 
@@ -245,3 +247,47 @@ def test_the_log_of_the_process_passes_the_door(monkeypatch: pytest.MonkeyPatch)
         guard(Door((PASSWORD.encode(),), os.urandom).line)
     root.warning("it is %s", PASSWORD)
     assert written.getvalue() == f"it is {OWN_TAG}\n"
+
+
+def fail_in_a_thread() -> None:
+    """As a handler's thread may: no run's context is there."""
+    thread = threading.Thread(target=lambda: int(f"not a number: {PASSWORD}"))
+    thread.start()
+    thread.join()
+
+
+def test_what_python_writes_by_itself_passes_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failures of threads and in destructors, and warnings: the interpreter would write them to standard error."""
+
+    class Fails:
+        def __del__(self) -> None:
+            raise ValueError(PASSWORD)
+
+    root, written = logging.getLogger(), io.StringIO()
+    monkeypatch.setattr(root, "handlers", [logging.StreamHandler(written)])
+    for module, name in ((threading, "excepthook"), (sys, "unraisablehook"), (warnings, "showwarning")):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    guard(Door((PASSWORD.encode(),), os.urandom).line)
+    install_hooks()
+    fail_in_a_thread()
+    Fails()
+    warnings.showwarning(f"old: {PASSWORD}", UserWarning, "file", 1)
+    logging.captureWarnings(capture=False)
+    assert written.getvalue().count(OWN_TAG) >= 3
+    assert PASSWORD not in written.getvalue()
+
+
+def test_what_a_thread_logs_in_a_process_of_one_run_is_that_run_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its output is searched; the standard error that it shares with its worker is not."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    install()
+    install_hooks()
+    logging.captureWarnings(capture=False)
+    log = RunLog()
+    with collecting_all(log):
+        fail_in_a_thread()
+    fail_in_a_thread()
+    assert len(log.lines()) == 1
+    assert PASSWORD in log.lines()[0]

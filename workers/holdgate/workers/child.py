@@ -26,7 +26,7 @@ from holdgate.workers.frames import FrameSocket
 from holdgate.workers.handlers import Executor, Handler, describe
 from holdgate.workers.job import Job
 from holdgate.workers.results import code_of, describe_error, encode_value
-from holdgate.workers.runlog import RunLog, collecting, install
+from holdgate.workers.runlog import RunLog, collecting_all, install, install_hooks
 from holdgate.workers.secrets import Secret
 
 _SCRIPT_MODULE = "__holdgate_main__"
@@ -58,6 +58,7 @@ class Child:
         signal.signal(signal.SIGTERM, self._on_sigterm)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         install()
+        install_hooks()
         threading.Thread(target=self._receive, name="holdgate-child-receive", daemon=True).start()
         while True:
             request = self._requests.get()
@@ -86,7 +87,7 @@ class Child:
                 _secrets={name: Secret(name, value) for name, value in request["secrets"].items()},
                 _artifacts=ArtifactBox(request["artifact_bytes_max"], self._send_artifact),
             )
-            with collecting(log):
+            with collecting_all(log):
                 return {"value": encode_value(handler.function(*handler.arguments(job)))}
         except BaseException as error:  # noqa: BLE001  whatever a handler raises, `sys.exit` too, is a failed run
             return {

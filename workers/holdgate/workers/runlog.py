@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 LINES_MAX = 1_000
 LINE_CHARS_MAX = 4_000
 CHARS_MAX = 256_000
+_log = logging.getLogger("holdgate.worker")
 _current: contextvars.ContextVar[RunLog | None] = contextvars.ContextVar("holdgate_run_log", default=None)
 
 
@@ -55,9 +57,23 @@ def collecting(log: RunLog) -> Iterator[None]:
         _current.reset(token)
 
 
+@contextmanager
+def collecting_all(log: RunLog) -> Iterator[None]:
+    """The same for all of the process, which does one run at a time."""
+    with collecting(log):
+        _collector.rest = log
+        try:
+            yield
+        finally:
+            _collector.rest = None
+
+
 class _Collector(logging.Handler):
+    rest: RunLog | None = None
+    """Where records go that were made outside of all runs."""
+
     def emit(self, record: logging.LogRecord) -> None:
-        log = _current.get()
+        log = _current.get() or self.rest
         if log is not None:
             try:
                 log.add(self.format(record))
@@ -109,3 +125,20 @@ def install() -> None:
             handler.addFilter(OutsideRuns())
     if root.level > logging.INFO:
         root.setLevel(logging.INFO)
+
+
+def install_hooks() -> None:
+    """What Python would write to standard error by itself (threads that fail, warnings) is logged instead."""
+    threading.excepthook = _on_thread_failure
+    sys.unraisablehook = _on_unraisable
+    logging.captureWarnings(capture=True)
+
+
+def _on_thread_failure(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_type is not SystemExit and failed.exc_value is not None:
+        _log.error("a thread failed", exc_info=failed.exc_value)
+
+
+def _on_unraisable(failed: sys.UnraisableHookArgs) -> None:
+    # What it was raised in may print as anything, so it is left out.
+    _log.error("an exception could not be raised", exc_info=failed.exc_value)

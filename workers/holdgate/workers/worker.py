@@ -113,6 +113,7 @@ class Worker:
         return session.busy
 
     async def _run_until_signalled(self, settings: WorkerSettings) -> None:
+        runlog.install_hooks()
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
