@@ -123,7 +123,7 @@ def _base64_runs(layer: Layer, meter: Meter) -> Iterator[Run]:
         at = start
         if letters % 4 in seen or layer.is_copied(start, stop):
             continue
-        if (part := _part(data, *match.span(), stop)) is not None:
+        if (part := _part(data, start, match.end(), stop)) is not None:
             meter.decoded(len(part.data))
             yield part
             continue
