@@ -223,9 +223,9 @@ def test_known_secrets_do_not_print_and_short_ones_are_refused() -> None:
 def test_secrets_are_told_from_personal_data_at_the_door() -> None:
     """What a rule may ask as `secrets_present`."""
     scanner = Scanner()
-    assert scanner.has_secrets("status", None, MADE.github().encode())
-    assert not scanner.has_secrets("ada@lovelace.org", MADE.card(), None, b"null")
-    assert Scanner(budget=Budget(work_base=0, work_per_byte=0)).has_secrets("too much")
+    assert scanner.present("status", None, MADE.github().encode()).secrets
+    assert not scanner.present("ada@lovelace.org", MADE.card(), None, b"null").secrets
+    assert Scanner(budget=Budget(work_base=0, work_per_byte=0)).present("too much").secrets
 
 
 RULE = "family: x\nrules:\n  - {id: a, category: secret, severity: high, regex: 'abc', max_len: 3%s}\n"

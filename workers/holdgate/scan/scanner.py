@@ -115,10 +115,6 @@ class Scanner:
             return Present(secrets=True, pii=True, platform=True)
         return Present(not SECRETS.isdisjoint(seen), Category.PII in seen, Category.PLATFORM_SECRET in seen)
 
-    def has_secrets(self, *texts: str | bytes | None) -> bool:
-        """Whether `present` says that there are secrets."""
-        return self.present(*texts).secrets
-
     def scan_stream(self, chunks: Iterable[bytes]) -> Iterator[Finding]:
         """Findings in the raw view of a text that comes in pieces, in bounded memory; offsets in the whole."""
         for hit in scan_stream(self._search.engine, chunks):

@@ -68,8 +68,3 @@ def content_of(opened: bytes) -> dict[str, Any]:
         raise Forged("not the content of a sealed output") from error
     content.pop("salt", None)
     return content
-
-
-def open_sealed(data: bytes, private_key: PrivateKey) -> dict[str, Any]:
-    """What was sealed. Forged when it was not sealed to this key, or altered."""
-    return content_of(open_box(data, private_key))

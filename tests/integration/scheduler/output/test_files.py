@@ -12,7 +12,7 @@ from holdgate.kernel import wire
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.limits import ARTIFACTS_MAX
 from holdgate.scheduler.gates.output.message import parse_result
-from holdgate.scheduler.gates.sealing import open_sealed
+from holdgate.scheduler.gates.sealing import content_of, open_box
 from holdgate.scheduler.state.transitions import State
 from holdgate.workers.artifacts import RunArtifact
 from holdgate.workers.results import RunIdentity, RunOutcome, RunResult, message_of
@@ -69,7 +69,7 @@ async def test_a_file_that_cannot_be_cleaned_or_read_seals_all_of_the_output(gat
     item = await gate.world.quarantine.get(TENANT, job_id)
     assert item is not None
     assert item.sealed is not None
-    content = open_sealed(item.sealed, gate.private_key)
+    content = content_of(open_box(item.sealed, gate.private_key))
     assert content["output"]["artifacts"] == [["notes.zip", None, data]]
 
 

@@ -13,7 +13,7 @@ from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import Forged
 from holdgate.kernel.limits import INLINE_BYTES_MAX
 from holdgate.scheduler.dispatch.result_watch import ResultWatch
-from holdgate.scheduler.gates.sealing import open_sealed
+from holdgate.scheduler.gates.sealing import content_of, open_box
 from holdgate.scheduler.state.pull import PullReader
 from holdgate.scheduler.state.transitions import State
 from holdgate.workers.results import RunError, RunOutcome
@@ -74,11 +74,11 @@ async def test_a_private_key_is_sealed_and_only_the_private_key_opens_it(gate: G
     assert item is not None
     assert item.sealed is not None
     assert pem[40:80].encode() not in item.sealed
-    opened = open_sealed(item.sealed, gate.private_key)
+    opened = content_of(open_box(item.sealed, gate.private_key))
     assert opened["output"]["logs"] == ["read the key"]
     assert parse_json(opened["output"]["value"]) == {"file": pem}
     with pytest.raises(Forged):
-        open_sealed(item.sealed, PrivateKey.generate())
+        open_box(item.sealed, PrivateKey.generate())
 
 
 @pytest.mark.parametrize("encode", [bytes, base64.b64encode, lambda secret: secret.hex().encode()])

@@ -21,7 +21,6 @@ _RARE_CHARS_MIN = 5
 _VOWELS = frozenset("aeiou")
 _HEADS_MAX = 256
 _CLASS_MAX = 8
-_ANY_ADDRESS = "https://"
 _CHECKED = {"jwt": frozenset({"eyJ"})}
 """Validators that tell more than a prefix does, and what their values begin with."""
 
