@@ -7,12 +7,12 @@ only sure rules look at what is cut.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import re2
 
+from holdgate.scan.confirm import Pattern
 from holdgate.scan.engine import Meter
-from holdgate.scan.ruleset import Rule, latin1_options
+from holdgate.scan.ruleset import Rule
 from holdgate.scan.views.layer import COPY, Builder, Layer
 from holdgate.scan.views.sure import prefixes
 
@@ -20,6 +20,8 @@ TOKEN_BYTES_MAX = 2048
 _AHEAD_BYTES = 512
 _SIGNED_CHARS_MIN = 4
 _CUT = b" "
+_WORK_OF_CUT = 512
+"""What one costs, in bytes looked at."""
 
 
 class Gluer:
@@ -33,7 +35,7 @@ class Gluer:
     def cut(self, layer: Layer, meter: Meter) -> Layer | None:
         """The parts of `layer` around what is glued, cut there; None where nothing is."""
         data, builder, at = layer.data, Builder(), 0
-        for head in self._begins(data):
+        for head in self._begins(data, meter):
             if head - at > _AHEAD_BYTES + TOKEN_BYTES_MAX:
                 if at:
                     builder.copy(data, at, at + TOKEN_BYTES_MAX)
@@ -48,18 +50,19 @@ class Gluer:
         meter.decoded(builder.size)
         return builder.layer(layer, textual=False)
 
-    def _begins(self, data: bytes) -> Iterator[int]:
-        match = self._pattern.search(data)
-        while match is not None:
-            head = match.start() + 1
-            yield head
-            match = self._pattern.search(data, match.end() - 1)  # a sign may be what stands before the next
+    def _begins(self, data: bytes, meter: Meter) -> Iterator[int]:
+        spans = self._pattern.spans(data, 0, len(data))
+        while spans:
+            start, end = spans[0]
+            meter.spend(_WORK_OF_CUT)
+            yield start + 1
+            spans = self._pattern.spans(data, end - 1, len(data))  # a sign may be what stands before the next
 
 
-def _compiled(signed: Iterable[str], heads: Iterable[str]) -> Any:
+def _compiled(signed: Iterable[str], heads: Iterable[str]) -> Pattern:
     """A prefix of several letters with a sign among them behind a letter or digit; any behind an underscore."""
     first, second = (
-        b"|".join(re2.escape(head.encode("ascii")) for head in sorted(each, key=len, reverse=True)) or rb"[^\x00-\xff]"
+        "|".join(re2.escape(head) for head in sorted(each, key=lambda head: (-len(head), head))) or r"[^\x00-\xff]"
         for each in (signed, heads)
     )
-    return re2.compile(b"[A-Za-z0-9](?:%b)|_(?:%b)" % (first, second), latin1_options())
+    return Pattern(f"[A-Za-z0-9](?:{first})|_(?:{second})")
