@@ -32,7 +32,7 @@ _BACKSLASH = (
 )
 _PERCENT = r"%(?:[uU][0-9a-fA-F]{4}|[0-9a-fA-F]{2})"
 _REFERENCE = r"&(?:#[0-9]{2,7};?|#[xX][0-9a-fA-F]{2,6};?|[A-Za-z][A-Za-z0-9]{1,30};)"
-_QUOTED = r"=3D|(?:=[0-9A-F]{2}){3,}"
+_QUOTED = r"=3D|=[0-9A-F]{2}(?:=[0-9A-F]{2}){2,}"
 """As in mails (RFC 2045, section 6.7): the sign itself, or several together, which hardly stand for themselves."""
 _ESCAPE = re.compile("|".join((_BACKSLASH, _PERCENT, _REFERENCE, _QUOTED)).encode("ascii"))
 _PAIR_BYTES = 12
