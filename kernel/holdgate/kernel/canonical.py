@@ -170,7 +170,9 @@ def _refuse_depth(text: str, depth_max: int) -> None:
     if text.count("[") + text.count("{") <= depth_max:
         return
     # Without escapes every quote begins or ends a string, and brackets count between strings only.
-    data = text.encode("utf-8", "surrogatepass").replace(b"\\\\", b"").replace(b'\\"', b"")
+    data = text.encode("utf-8", "surrogatepass")
+    if "\\" in text:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     # Two that stand side by side then are a string without brackets, or the end of one and the beginning of the next.
     outside = data.translate(None, _NO_STRUCTURE).replace(b'""', b"").split(b'"')[::2]
     depth = 0

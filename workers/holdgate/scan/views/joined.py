@@ -23,12 +23,19 @@ from holdgate.scan.views.layer import COPY, Builder, Layer, Map, Span
 from holdgate.scan.views.sure import HEAD_CHARS_MIN, either, is_rare, prefixes
 
 PIECES_MAX = 12
+SHORT_PIECES_MAX = 96
+_SHORT_BYTES = 4
+"""A list of letters has more pieces than a sum of strings."""
+_WHOLE_BYTES_MIN = 12
+"""No token is shorter."""
 _WORK_OF_PIECE = 256
 _WORK_OF_CALL = 2048
 """What the map of a piece and a call of the engine cost, in bytes looked at."""
 _BLOCK_HEAD = b"-----BEGIN"
 _BLOCK_PIECES_MAX = 400
 _WINDOW_BYTES = 16 * 1024
+_WINDOWS = 4
+"""So many are asked at once whether anything begins in them."""
 _SPREAD_BYTES = 4 * 1024
 """How far the beginning of a token may be spread over pieces: a window sees so much of the next one."""
 _BEGIN_BYTES_MAX = 64
@@ -50,6 +57,7 @@ _TOKEN_BEHIND = rb"(?:[a-z_-]{0,8}[0-9A-Z]|[\"'`\\\r\n])"
 """What tells a short prefix from the beginning of a word, in the text as it is."""
 _BLANK = b" \t\r\n(){}[]"
 _SEAM_BYTES = b"\"'`,+&|;\\"
+_QUOTES = (b'"', b"'", b"`")
 _FIELD = re.compile(rb"\",\"[^\"\n]{0,80}\":\"|\"\.\"")
 _TOKEN = re.compile(rb"[A-Za-z0-9+/=_.~-]")
 _REST = re.compile(rb"(?=[A-Za-z+/=_.-]{0,80}(?:[0-9]|[a-z][A-Z]))[A-Za-z0-9+/=_.-]{6,}(?=[\"'`\s]|$)")
@@ -90,10 +98,7 @@ class Joiner:
     def _parts(self, data: bytes) -> Iterator[Span]:
         """The parts of `data` in which anything may begin, as far as it may go on."""
         begin = end = 0
-        for start in range(0, len(data), _WINDOW_BYTES):
-            reach = self._reach(data[start : start + _WINDOW_BYTES + _SPREAD_BYTES])
-            if not reach:
-                continue
+        for start, reach in self._reaches(data):
             stop = min(len(data), start + _WINDOW_BYTES + reach)
             if end and (start > end or stop - begin > _PART_BYTES_MAX):
                 yield begin, end
@@ -101,6 +106,15 @@ class Joiner:
             begin, end = begin if end else max(0, start - _BACK_BYTES), max(end, stop)
         if end:
             yield begin, end
+
+    def _reaches(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Windows in which anything begins: where they do, and how far behind them it may go on."""
+        for first in range(0, len(data), _WINDOWS * _WINDOW_BYTES):
+            last = min(len(data), first + _WINDOWS * _WINDOW_BYTES)
+            if self._reach(data[first : last + _SPREAD_BYTES]):
+                for start in range(first, last, _WINDOW_BYTES):
+                    if reach := self._reach(data[start : start + _WINDOW_BYTES + _SPREAD_BYTES]):
+                        yield start, reach
 
     def _reach(self, window: bytes) -> int:
         """How far behind `window` what begins in it may go on; 0 where nothing begins.
@@ -158,6 +172,8 @@ class Joiner:
         first = pieces.index(start)
         last = pieces.last(first)
         for stop in range(first + 2, last + 2):
+            if pieces.size(first, stop) < _WHOLE_BYTES_MIN:
+                continue
             found = list(self._crossing(pieces.joined(first, stop, start), meter))
             if found:
                 while stop <= last and pieces.goes_on(stop):
@@ -207,12 +223,23 @@ class _Pieces:
 
     def last(self, first: int) -> int:
         """The last of the pieces behind `first` that may be of one token with it: none begins another."""
-        index = first
-        while index + 1 < min(len(self.spans), first + PIECES_MAX):
-            if self._starts[index + 1] in self._heads or not _TOKEN.match(self._layer.data, *self.spans[index + 1]):
+        index, long_ones = first, 0
+        while index + 1 < min(len(self.spans), first + SHORT_PIECES_MAX) and long_ones < PIECES_MAX:
+            low, high = self.spans[index + 1]
+            if self._starts[index + 1] in self._heads:
+                break
+            if not (_TOKEN.match(self._layer.data, low, high) or (low == high and self._is_quoted(low))):
                 break
             index += 1
+            long_ones += high - low > _SHORT_BYTES
         return index
+
+    def size(self, first: int, stop: int) -> int:
+        """How many bytes there are in the pieces from `first` to before `stop`."""
+        return self._starts[stop] - self._starts[first]
+
+    def _is_quoted(self, place: int) -> bool:
+        return self._layer.data[place - 1 : place] in _QUOTES
 
     def goes_on(self, index: int) -> bool:
         """Whether this piece looks like the rest of a token."""
