@@ -39,7 +39,7 @@ HoldgateError
 │   ├── QuarantineResolved          released, destroyed, or never kept
 │   ├── QuarantineStale             the sealed bytes are not those that were shown
 │   ├── QuarantineUnopenable        altered, gone, or sealed to another key
-│   ├── QuarantineTooManyVotes      people changed their minds too often
+│   ├── QuarantineTooManyVotes      somebody changed their vote too often
 │   └── QuarantineSealedElsewhere   the key that opens it is not here
 ├── Limited                         come back later (429); carries `retry_after_ms`
 │   ├── Throttled                   a rate limit of the policy
@@ -317,7 +317,7 @@ class QuarantineUnopenable(Conflict):
 
 
 class QuarantineTooManyVotes(Conflict):
-    """people changed their minds about this output too often; destroy it, or let its time run out"""
+    """your vote on this output was changed too often; others may vote, and you may destroy it"""
 
     code = "quarantine_too_many_votes"
 
@@ -412,7 +412,6 @@ QUARANTINE_ERRORS: dict[str, type[HoldgateError]] = {
         QuarantineNotFound,
         QuarantineResolved,
         QuarantineStale,
-        QuarantineTooManyVotes,
         ApprovalSelf,
         ApprovalDuplicateVote,
     )

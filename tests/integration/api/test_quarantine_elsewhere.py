@@ -11,8 +11,10 @@ import pytest
 
 from holdgate.kernel import wire
 from holdgate.kernel.ids import ActorId, Digest, JobId
+from holdgate.kernel.limits import BODY_BYTES_DEFAULT
 from holdgate.scan.output import Artifact, Output
 from holdgate.scheduler.errors import QuarantineStale
+from holdgate.scheduler.gates import quarantine as gate
 from holdgate.scheduler.state.connection import key
 from holdgate.scheduler.state.quarantine import Act, Released, SealedRequest, SealedVote
 from support.api import ApiWorld
@@ -117,6 +119,17 @@ async def test_a_large_released_value_lies_in_the_object_store(sealed: Sealed) -
     assert reply.json()["status"] == "released"
     assert await sealed.api.scripts.command("HEXISTS", key(TENANT, "result", job_id), "value") == 0
     assert len((await sealed.result(job_id)).json()["value"]) == 600_000
+
+
+async def test_an_opened_output_may_be_larger_than_what_other_calls_send(sealed: Sealed) -> None:
+    """Opened and as base64 the largest that is sealed is more than the largest body of another call."""
+    job_id = await sealed.make()
+    large, headers = b" " * (BODY_BYTES_DEFAULT + 1), {"Content-Type": "application/json"}
+    codes = {}
+    for verb in ("release", "destroy"):
+        path = f"/api/v1/quarantine/{job_id}/{verb}"
+        codes[verb] = (await sealed.api.client("approver").post(path, content=large, headers=headers)).json()["code"]
+    assert codes == {"release": "malformed_json", "destroy": "body_too_large"}
 
 
 async def test_what_people_wrote_is_read_once_enough_of_them_voted_for_it(sealed: Sealed) -> None:
@@ -265,6 +278,17 @@ async def test_a_person_may_change_their_mind_and_still_has_one_vote(sealed: Sea
     assert (await sealed.act(job_id, opened=opened)).json()["code"] == "approval_duplicate_vote"
     reply = await sealed.act(job_id, who="approver2", replacement_digest=two)
     assert (reply.json()["status"], reply.json()["votes_missing"]) == ("sealed", 1), "the first vote for it is gone"
+    assert (await sealed.act(job_id, "destroy")).json()["status"] == "destroyed"
+
+
+async def test_one_person_keeps_nobody_from_voting(sealed: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each vote is a scan and an event, so nobody has any number of them; a destruction is taken all the same."""
+    monkeypatch.setattr(gate, "VOTES_EACH_MAX", 2)
+    job_id = await sealed.make(GRAVE)
+    for value in (1, 2):
+        assert (await instead(sealed, job_id, {"value": value})).json()["status"] == "sealed"
+    assert (await instead(sealed, job_id, {"value": 3})).json()["code"] == "quarantine_too_many_votes"
+    assert (await sealed.act(job_id, who="approver2")).json()["status"] == "sealed"
     assert (await sealed.act(job_id, "destroy")).json()["status"] == "destroyed"
 
 

@@ -101,6 +101,7 @@ class Operation:
     """One call of the API: the row from which its route and its part of OpenAPI are made.
 
     `roles` None means no key is asked for; an empty set means any key. `request` and `reply` name schemas.
+    `body_bytes_max`: of its request, where it may be larger than others.
     """
 
     method: str
@@ -119,6 +120,7 @@ class Operation:
     query: tuple[Query, ...] = ()
     headers: tuple[Query, ...] = ()
     media: str = JSON_TYPE
+    body_bytes_max: int = 0
 
 
 def reply_json(value: Any, status: int = 200, headers: tuple[Header, ...] = ()) -> Reply:

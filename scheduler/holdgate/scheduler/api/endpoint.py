@@ -107,8 +107,9 @@ class Endpoint:
 
     async def _take_body(self, call: Call, headers: list[Header]) -> None:
         limits = self._deps.limits
-        check_declared(headers, bytes_max=limits.body_bytes_max, needs_json=self.operation.request_required)
-        call.body = await read_body(call.receive, bytes_max=limits.body_bytes_max, timeout_s=limits.body_timeout_s)
+        bytes_max = max(limits.body_bytes_max, self.operation.body_bytes_max)
+        check_declared(headers, bytes_max=bytes_max, needs_json=self.operation.request_required)
+        call.body = await read_body(call.receive, bytes_max=bytes_max, timeout_s=limits.body_timeout_s)
         if not call.body and not self.operation.request_required:
             return
         if self.operation.request_required and not call.body:

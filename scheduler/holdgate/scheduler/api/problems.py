@@ -96,7 +96,7 @@ KINDS: Mapping[str, Kind] = {
     "quarantine_stale": Kind(409, "The sealed output is not the one that was shown"),
     "quarantine_unopenable": Kind(409, "The sealed output cannot be opened"),
     "quarantine_sealed_elsewhere": Kind(409, "The key that opens it is not here"),
-    "quarantine_too_many_votes": Kind(409, "Votes on this output were changed too often"),
+    "quarantine_too_many_votes": Kind(409, "Your vote on this output was changed too often"),
     "quarantine_replacement_refused": Kind(422, "The replacement holds what may not be read"),
     # Policy
     "policy_invalid": Kind(422, "The rules do not load"),

@@ -85,7 +85,7 @@ _ADVICE: Mapping[str, tuple[str, str]] = {
         "The key that opens it is not here",
         "Your vote was not counted. Whoever has the key opens it elsewhere; bring what was opened along.",
     ),
-    "quarantine_too_many_votes": ("Votes were changed too often", "It can only be destroyed now."),
+    "quarantine_too_many_votes": ("You changed your vote too often", "Somebody else decides, or you destroy it."),
     "kernel_unavailable": ("No kernel answers", "Nothing was released. Try again in a few seconds."),
     "no_policy": ("No policy is in force", "Nothing was released. Tell an operator."),
     "unavailable": ("A part of the system is away", "Nothing was released. Try again in a few seconds."),

@@ -34,6 +34,7 @@ from holdgate.scheduler.errors import (
     QuarantineNotFound,
     QuarantineResolved,
     QuarantineStale,
+    QuarantineTooManyVotes,
     StateUnavailable,
 )
 from holdgate.scheduler.gates.approval import Approver, Hints, verify_reason
@@ -62,6 +63,8 @@ EXTRAORDINARY = frozenset({BREAK_GLASS_ROLE, ESCALATION_ROLE})
 """Roles that a held job's own round gives a say, and a sealed output has none."""
 VOTE_TRIES = 5
 """How often a vote is counted anew because another came in between: with a quorum of two, two are enough."""
+VOTES_EACH_MAX = 20
+"""Of one person on one output. Each costs a scan and an event; a destruction is taken even so."""
 GRAVE = frozenset({Severity.HIGH, Severity.CRITICAL})
 _ORDER = list(Severity)
 
@@ -295,12 +298,18 @@ class QuarantineGate:
 
 
 def verify_may_act(approver: Approver, item: QuarantineItem, digest: Digest, trust: Trust | None, subject: str) -> None:
-    """The errors of `verify_may_decide`, ApprovalDuplicateVote, QuarantineStale."""
+    """The errors of `verify_may_decide`, ApprovalDuplicateVote, QuarantineStale, QuarantineTooManyVotes.
+
+    The script takes a vote only where none came in since `item` was read, so what is counted here is all there is.
+    """
     verify_may_decide(approver, item, trust)
     if any(is_same(vote.approver, approver.actor) and vote.subject == subject for vote in item.standing):
         raise ApprovalDuplicateVote
     if digest != item.digest:
         raise QuarantineStale
+    cast = sum(is_same(vote.approver, approver.actor) for vote in item.votes)
+    if cast >= VOTES_EACH_MAX and subject != Act.DESTROY:
+        raise QuarantineTooManyVotes
 
 
 def verify_may_decide(approver: Approver, item: QuarantineItem, trust: Trust | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdgate.kernel.limits import ENVELOPE_BYTES_MAX
 from holdgate.scheduler.api.calls import Operation
 from holdgate.scheduler.api.operations.terms import API, APPROVER, PAGE, SEES_APPROVALS, STATE_ERRORS
 from holdgate.scheduler.api.routes import quarantine
@@ -17,6 +18,9 @@ SEALED_ERRORS = (
     "approval_reason_required",
     *STATE_ERRORS,
 )
+
+OPENED_BODY_BYTES_MAX = 4 * ENVELOPE_BYTES_MAX // 3 + 1024 * 1024
+"""All that may be in a box, opened and as base64, and what goes with it."""
 
 # One row a call; read across, not down.
 # fmt: off
@@ -55,7 +59,7 @@ QUARANTINE: tuple[Operation, ...] = (
         errors=(
             *SEALED_ERRORS, "quarantine_sealed_elsewhere", "quarantine_unopenable", "quarantine_replacement_refused",
             "kernel_unavailable", "log_unavailable",
-        ),
+        ), body_bytes_max=OPENED_BODY_BYTES_MAX,
     ),
     Operation(
         "POST", f"{API}/quarantine/{{job_id}}/destroy", "destroyQuarantined", "Delete what is sealed; its record stays",

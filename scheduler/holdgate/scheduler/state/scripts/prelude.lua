@@ -98,8 +98,6 @@ local function move(id, before, after, now, who, details, ...)
   audit('job.' .. after, now, id, who, before, after, details)
 end
 
--- How often people may change their minds about one sealed output.
-local SEALED_VOTES_MAX = 1000
 -- A sealed output waits for nobody any more: its bytes go, and what was proposed instead of them; its record stays.
 -- An object of its own, under the digest of a box that is sealed once: nobody else's.
 local function unseal(id, status, now, by, ref)

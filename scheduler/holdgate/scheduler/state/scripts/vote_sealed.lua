@@ -24,7 +24,6 @@ end
 if call('HGET', key, 'voter:' .. approver) == ARGV[10] then return {'approval_duplicate_vote'} end
 local cast = call('LLEN', votes)
 if cast ~= tonumber(ARGV[6]) then return {'retry'} end
-if cast >= SEALED_VOTES_MAX then return {'quarantine_too_many_votes'} end
 call('HSET', key, 'voter:' .. approver, ARGV[10])
 call('RPUSH', votes, ARGV[8])
 if ARGV[12] ~= '' then
