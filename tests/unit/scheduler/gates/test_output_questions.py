@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from holdgate.kernel import limits
 from holdgate.kernel.dataclass import DataClass
 from holdgate.kernel.detectors import DetectorSet
 from holdgate.kernel.ids import Digest, JobId, LeaseToken, Tenant
@@ -14,7 +15,7 @@ from holdgate.kernel.output import OutputDecision
 from holdgate.kernel.rules import OutputVerdict
 from holdgate.scan.output import UNSCANNABLE, FindingKind, Inspection, Output
 from holdgate.scheduler.gates.output import questions, record, verdicts
-from holdgate.scheduler.gates.output.inspecting import Decided, Inspected, Item
+from holdgate.scheduler.gates.output.inspecting import CALL_QUESTIONS_MAX, Decided, Inspected, Item, in_calls
 from holdgate.scheduler.gates.output.message import ResultMessage, RunOutcome
 from holdgate.scheduler.state.results import RunningFacts
 from holdgate.scheduler.state.transitions import State
@@ -145,3 +146,20 @@ def test_marks_and_what_was_let_through_are_told_beside_the_verdict() -> None:
         assert told["marks"] == ["untrusted_instructions"]
         assert told["allowed_by"] == ["a"]
         assert told["data_class"] == "restricted"
+
+
+@pytest.mark.parametrize(
+    ("asked", "calls"),
+    [
+        ([1] * (limits.KERNEL_BATCH_MAX + 1), [limits.KERNEL_BATCH_MAX, 1]),
+        ([CALL_QUESTIONS_MAX // 2] * 3, [2, 1]),
+        ([CALL_QUESTIONS_MAX + 1, 0, 1], [1, 2]),
+        ([], []),
+    ],
+)
+def test_one_call_of_the_kernel_is_about_so_many_outputs_and_questions(asked: list[int], calls: list[int]) -> None:
+    """Outputs in which everything was found would keep it from everybody else."""
+    raw: Any = None
+    item, detectors = Item(raw, MESSAGE, FACTS), DetectorSet(SNAPSHOT)
+    made = [Inspected(item, TWO, ((MAIL, None),) * number, detectors) for number in asked]
+    assert [len(call) for call in in_calls(made)] == calls

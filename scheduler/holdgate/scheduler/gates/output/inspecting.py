@@ -6,11 +6,12 @@ verdict is under; a scan that failed is no verdict; an output that cannot be sca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nats.aio.msg import Msg
 
+from holdgate.kernel import limits
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.detectors import DetectorSet
 from holdgate.kernel.errors import HoldgateError, Unavailable
@@ -36,6 +37,8 @@ from holdgate.scheduler.state.results import RunningFacts
 POISON_DELIVERIES = 5
 """A text that ended its scanner this often by itself (killed, out of time) counts as one that cannot be scanned."""
 _FINAL = (ScanIncomplete, Unscannable, RedactionIncomplete)
+CALL_QUESTIONS_MAX = 2_000
+"""Under a policy of a thousand rules each question takes a tenth of a millisecond, and others wait for the kernel."""
 DECIDE_TRIES = 3
 """While a policy changes, kernels answer under two snapshots; after this many the output waits for them to agree."""
 
@@ -163,6 +166,20 @@ class Inspecting:
             return result
         kinds = verdicts.kinds_to_decide(item.message, item.facts, result)
         return Inspected(item, result, questions.to_ask(result, kinds, detectors.fingerprints), detectors)
+
+
+def in_calls(inspected: Sequence[Inspected]) -> Iterator[list[Inspected]]:
+    """The same, as many at once as one call of the kernel may be about."""
+    call: list[Inspected] = []
+    asked = 0
+    for each in inspected:
+        if call and (len(call) >= limits.KERNEL_BATCH_MAX or asked + len(each.questions) > CALL_QUESTIONS_MAX):
+            yield call
+            call, asked = [], 0
+        call.append(each)
+        asked += len(each.questions)
+    if call:
+        yield call
 
 
 def is_final(error: ScanError, item: Item, scanners: OutputScanners) -> bool:

@@ -30,7 +30,7 @@ from holdgate.scheduler import metrics as shared
 from holdgate.scheduler.errors import LogUnavailable, WrongState
 from holdgate.scheduler.gates.output import metrics, record
 from holdgate.scheduler.gates.output.held import HeldResults
-from holdgate.scheduler.gates.output.inspecting import Decided, Inspected, Inspecting, Item, SnapshotUnsettled
+from holdgate.scheduler.gates.output.inspecting import Decided, Inspected, Inspecting, Item, SnapshotUnsettled, in_calls
 from holdgate.scheduler.gates.output.judge import Judge
 from holdgate.scheduler.gates.output.message import ResultMessage, RunOutcome, malformed_result, parse_result
 from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSettings
@@ -246,8 +246,8 @@ class OutputGateService:
                 ready.append(result)
         for pairs in failed.values():
             await self._put_off([item.raw for item, _ in pairs], pairs[0][1], [item for item, _ in pairs])
-        for start in range(0, len(ready), limits.KERNEL_BATCH_MAX):
-            await self._end_or_put_off(ready[start : start + limits.KERNEL_BATCH_MAX])
+        for call in in_calls(ready):
+            await self._end_or_put_off(call)
         return slow
 
     async def _end_or_put_off(self, inspected: Sequence[Inspected]) -> None:
