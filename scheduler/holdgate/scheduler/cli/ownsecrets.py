@@ -1,7 +1,7 @@
 """The platform's own secrets, as a process that scans knows them: its passwords, its keys, what the operator names.
 
 What always holds: they are held in memory and never written; one that is too short to be told from chance is not looked
-for, and a warning says which.
+for, and a warning says which; another warns of one so short that it may be guessed by what is refused.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from holdgate.scheduler.errors import Misconfigured
 from holdgate.scheduler.settings import ApiSettings, OutputGateSettings, read_secret, read_secrets
 
 log = structlog.get_logger("holdgate.lifecycle")
+GUESSED_BYTES_MAX = 12
+"""One job holds a million guesses at six digits, and is refused when one of them is right."""
 
 
 def own_secrets(settings: ApiSettings | OutputGateSettings) -> tuple[bytes, ...]:
@@ -27,6 +29,10 @@ def own_secrets(settings: ApiSettings | OutputGateSettings) -> tuple[bytes, ...]
     for name, secret in _of_the_process(settings):
         if len(secret) >= SECRET_BYTES_MIN:
             found[secret] = None
+            if len(secret) < GUESSED_BYTES_MAX:
+                log.warning(
+                    "a secret is short enough to be guessed: make it longer", action="secret_short", setting=name
+                )
         else:
             log.warning("a secret is too short to be looked for", action="secret_too_short", setting=name)
     return tuple(found)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler.cli.ownsecrets import own_secrets
@@ -66,6 +67,17 @@ def test_a_password_that_chance_may_write_is_not_looked_for(made: Provisioned, t
     """Every job with a short word in it would be refused."""
     file = private(tmp_path, secrets.token_hex(2))
     assert file.read_bytes() not in own_secrets(api(made, redis_password_file=file))
+
+
+@pytest.mark.parametrize(("size", "warned"), [(11, True), (12, False)])
+def test_a_secret_that_may_be_guessed_by_what_is_refused_is_looked_for_with_a_warning(
+    tmp_path: Path, made: Provisioned, size: int, warned: bool
+) -> None:
+    """A refusal tells; a job holds many guesses."""
+    file = private(tmp_path, secrets.token_hex(6)[:size])
+    with capture_logs() as logs:
+        assert file.read_bytes().strip() in own_secrets(api(made, redis_password_file=file))
+    assert ("secret_short" in [each["action"] for each in logs]) is warned
 
 
 def test_a_line_of_the_operator_s_that_cannot_be_looked_for_stops_the_start(made: Provisioned, tmp_path: Path) -> None:
