@@ -39,9 +39,9 @@ _DEFAULT = re.compile(r"(?i)(?:postgres|mysql|anonymous|ftp|guest|user|username|
 """What stands in the addresses of every example."""
 _NAME = re.compile(
     r"_*[a-z]+(?:_[a-z]+)+\Z|_[a-z]+\Z|[a-z]+(?:[A-Z][a-z]+)+\Z|[A-Z]+(?:_[A-Z]+)+\Z|\w+\[{1,2}\w{0,40}\]?\Z|(?:test|demo|admin|user)\d{1,4}\Z"
-    r"|[.~]?/[\w.-]+/"
+    r"|[.~]?/[\w.-]+/|[a-z]+\.[a-z]+(?:_[a-z]+)+\d{0,2}\Z"
 )
-"""A name of a variable, a member of a list, what stands in every example, a path."""
+"""A name of a variable, a member of a list or an object, what stands in every example, a path."""
 _FIELD = re.compile(r"[a-z_]{2,16}=(?:\d{1,12}|0x[0-9a-f]+|true|false)\Z")
 """The next field of a log line, behind a sentence that ends in the word."""
 _VERSION_OR_PATH = re.compile(r"=?\d{1,4}(?:\.\d{1,4}){1,3}\Z|[a-z_]{2,20}(?:/[a-z_-]{2,20}){1,4}\Z")
