@@ -15,7 +15,7 @@ import prometheus_client
 import uvloop
 
 from holdgate.kernel import limits
-from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.clock import Clock, SystemClock
 from holdgate.scan.forms import SECRET_BYTES_MIN
 from holdgate.workers import runlog
 from holdgate.workers.beats import Heart, Introduction
@@ -130,8 +130,6 @@ class Worker:
 
 async def _assemble(handlers: Handlers, settings: WorkerSettings, door: Door) -> tuple[Session, Callable[[], Any]]:
     """The parts of one worker, wired; and how to close the connection that they share."""
-    keys = load_keys(settings.kernel_keys_file)
-    signed_votes = SignedVotes(settings.worker_signed_votes, keys.approvers)
     secrets = _secret_sources(settings)
     clock = SystemClock()
     me = Introduction(
@@ -141,6 +139,7 @@ async def _assemble(handlers: Handlers, settings: WorkerSettings, door: Door) ->
         capabilities=tuple(handlers.capabilities),
         capacity=settings.worker_concurrency,
     )
+    check = _permit_check(settings, me, clock)
     leases = Leases(clock)
     heart = Heart(
         settings=settings,
@@ -155,15 +154,7 @@ async def _assemble(handlers: Handlers, settings: WorkerSettings, door: Door) ->
         heart=heart,
         leases=leases,
         handlers=handlers,
-        check=PermitCheck(
-            kernel_keys=keys.kernel,
-            dispatcher_keys=keys.dispatcher,
-            worker=me.worker,
-            pool=me.pool,
-            clock=clock,
-            accept_fail_open=settings.accept_fail_open,
-            signed_votes=signed_votes,
-        ),
+        check=check,
         executors=Executors(
             clock=clock,
             threads_max=settings.worker_concurrency,
@@ -178,6 +169,20 @@ async def _assemble(handlers: Handlers, settings: WorkerSettings, door: Door) ->
         clock=clock,
     )
     return session, nc.close
+
+
+def _permit_check(settings: WorkerSettings, me: Introduction, clock: Clock) -> PermitCheck:
+    """With the keys that this worker pins."""
+    keys = load_keys(settings.kernel_keys_file)
+    return PermitCheck(
+        kernel_keys=keys.kernel,
+        dispatcher_keys=keys.dispatcher,
+        worker=me.worker,
+        pool=me.pool,
+        clock=clock,
+        accept_fail_open=settings.accept_fail_open,
+        signed_votes=SignedVotes(settings.worker_signed_votes, keys.approvers),
+    )
 
 
 def _secret_sources(settings: WorkerSettings) -> SecretSources:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from holdgate.client.client import JobHandle
 from holdgate.client.models import Decision, JobInfo
 from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.errors import InvalidInput
@@ -69,6 +70,10 @@ def submit_command(  # noqa: PLR0913  the fields of a job, by name
         note(f"held: {handle.decision.reason}; people release it: `holdgate approvals show {handle.job_id}`")
     if wait:
         return _print_job(session, handle.wait(None if timeout is None else seconds_of(timeout)))
+    return _print_id(session, handle)
+
+
+def _print_id(session: Session, handle: JobHandle) -> Exit:
     if session.out.as_json:
         session.out.document(handle.submitted.as_dict())
     else:
