@@ -21,6 +21,8 @@ _RARE_CHARS_MIN = 5
 _VOWELS = frozenset("aeiou")
 _HEADS_MAX = 256
 _CLASS_MAX = 8
+_EVERYWHERE = ("http", "ext_")
+"""What addresses and names begin with: of a vendor it says nothing."""
 _CHECKED = {"jwt": frozenset({"eyJ"})}
 """Validators that tell more than a prefix does, and what their values begin with."""
 
@@ -35,8 +37,6 @@ def prefixes(rule: Rule) -> frozenset[str]:
     try:
         tree = parsed(rule.regex)
     except re.error:
-        return frozenset()
-    if tree.state.flags & re.IGNORECASE:
         return frozenset()
     found, _ = _sequence(tree)
     return frozenset(found) if all(map(_tells, found)) else frozenset()
@@ -61,7 +61,7 @@ def is_rare(prefix: str) -> bool:
 
 
 def _tells(head: str) -> bool:
-    return not (head.isalpha() and head.islower()) and (
+    return not ((head.isalpha() and head.islower()) or head.startswith(_EVERYWHERE)) and (
         len(head) > HEAD_CHARS_MIN or (len(head) == HEAD_CHARS_MIN and not head.isalpha()) or head == "eyJ"
     )
 
@@ -90,10 +90,15 @@ def _ways(operator: str, argument: Any) -> tuple[list[str], bool]:
             return (letters, True) if len(letters) == len(argument) <= _CLASS_MAX else ([""], False)
         case "SUBPATTERN":
             return _sequence(argument[3]) if not argument[1] & re.IGNORECASE else ([""], False)
+        case "BRANCH" if any(not list(branch) or str(branch[0][0]) == "AT" for branch in argument[1]):
+            return [""], True
         case "BRANCH":
             branches = [_sequence(branch) for branch in argument[1]]
             return [text for texts, _ in branches for text in texts], all(whole for _, whole in branches)
         case "MAX_REPEAT" | "MIN_REPEAT" if argument[0] == argument[1] == 1:
             return _sequence(argument[2])
+        case "MAX_REPEAT" if (argument[0], argument[1]) == (0, 1):
+            texts, whole = _sequence(argument[2])
+            return (["", *texts], True) if whole else ([""], False)
         case _:
             return [""], False
