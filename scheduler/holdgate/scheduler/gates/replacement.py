@@ -18,21 +18,13 @@ from holdgate.kernel.rules import OutputVerdict
 from holdgate.scan.errors import ScanError
 from holdgate.scan.output import Output
 from holdgate.scheduler.errors import QuarantineNotFound, ReplacementRefused
-from holdgate.scheduler.gates.output.inspecting import POISON_DELIVERIES, Decided, Inspected, Inspecting, Item
+from holdgate.scheduler.gates.output.inspecting import Decided, Inspected, Inspecting, Item
 from holdgate.scheduler.gates.output.message import ResultMessage, RunOutcome
 from holdgate.scheduler.gates.output.record import verdict_record
 from holdgate.scheduler.state.quarantine import QuarantineItem, Replacement
 from holdgate.scheduler.state.results import Results
 
 KINDS_TOLD_MAX = 10
-
-
-class _AsOutput(Item):
-    """A replacement in the place of a result message: nobody sends it again, so each try is the last."""
-
-    @property
-    def deliveries(self) -> int:
-        return POISON_DELIVERIES
 
 
 class ReplacementCheck:
@@ -71,7 +63,7 @@ class ReplacementCheck:
             started_ms=0,
             ended_ms=0,
         )
-        return _AsOutput(cast(Msg, None), message, facts)
+        return Item(cast(Msg, None), message, facts)
 
 
 def _refusal(error: HoldgateError) -> HoldgateError:

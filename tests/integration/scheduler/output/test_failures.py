@@ -12,6 +12,7 @@ from holdgate.kernel import limits, wire
 from holdgate.kernel.canonical import canonical_bytes, digest_bytes
 from holdgate.kernel.ids import LeaseToken
 from holdgate.scheduler.errors import NotFound
+from holdgate.scheduler.gates.output import tries
 from holdgate.scheduler.gates.output.scanners import OutputScanners
 from holdgate.scheduler.state.backlog import Picked
 from holdgate.scheduler.state.results import FinishingClaim
@@ -165,8 +166,11 @@ async def test_a_scanner_that_dies_leaves_the_output_sealed_until_it_is_mended(g
     assert await gate.pending() == 0
 
 
-async def test_a_scan_that_hangs_is_ended_and_its_text_is_quarantined_in_the_end(gate: Gate) -> None:
+async def test_a_scan_that_hangs_is_ended_and_its_text_is_quarantined_in_the_end(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A child that never answers is killed; a text that does this every time counts as one that cannot be scanned."""
+    monkeypatch.setattr(tries, "SLOW_TRIES", 3)
     service = gate.service()
     hanging = with_scan(gate.config, seconds=0.01, grace_s=0.01, start_s=0.05).scan
     service.scanners = service._inspecting._scanners = OutputScanners(hanging, argv=("sleep", "60"))
@@ -175,7 +179,7 @@ async def test_a_scan_that_hangs_is_ended_and_its_text_is_quarantined_in_the_end
     while await gate.state(job_id) is not State.QUARANTINED:
         await service.run_once()
         assert await gate.result(job_id) is None or await gate.state(job_id) is State.QUARANTINED
-    assert failures("scan_timed_out") == before + 4
+    assert failures("scan_timed_out") == before + 2
     item = await gate.world.quarantine.get(TENANT, job_id)
     assert item is not None
     assert item.verdict["findings"][0]["detector"] == "unscannable"

@@ -21,7 +21,8 @@ from holdgate.scan.engine import Engine
 from holdgate.scan.errors import EngineFailed, ScanTimedOut
 from holdgate.scan.findings import Category, Finding, Severity
 from holdgate.scan.scanner import Scanner
-from holdgate.scheduler.gates.output.inspecting import POISON_DELIVERIES
+from holdgate.scheduler.gates.output import tries
+from holdgate.scheduler.gates.output.tries import POISON_TRIES
 from holdgate.scheduler.state.transitions import State
 from holdgate.scheduler.up.provision import provision
 from support.secrets import Secrets
@@ -92,6 +93,7 @@ async def test_a_scan_beyond_its_time_leaves_the_output_sealed_and_in_the_end_qu
     async def slow(*_: object) -> None:
         raise ScanTimedOut
 
+    monkeypatch.setattr(tries, "SLOW_TRIES", 2)
     service = gate.service()
     monkeypatch.setattr(service.scanners, "inspect", slow)
     before = sample("holdgate_output_unscannable_total", reason="scan_timed_out")
@@ -153,12 +155,10 @@ async def test_an_engine_that_answers_nothing_seals_all_outputs_until_it_works_a
     monkeypatch.setattr(Engine, "__init__", silenced)
     before = sample("holdgate_output_policy_failures_total", reason="scan_engine_failed")
     job_id, _ = await gate.ran({"n": 1})
-    for _ in range(POISON_DELIVERIES + 1):
+    for _ in range(POISON_TRIES + 1):
         await gate.judge(service)
         assert await gate.state(job_id) is State.FINISHING
-    assert (
-        sample("holdgate_output_policy_failures_total", reason="scan_engine_failed") == before + POISON_DELIVERIES + 1
-    )
+    assert sample("holdgate_output_policy_failures_total", reason="scan_engine_failed") == before + POISON_TRIES + 1
     assert sample("holdgate_output_scanner_failing") == 1
     assert [event["reason"] for event in await events(gate, job_id, "output.sealed")] == ["scan_engine_failed"]
     await service.stop()
@@ -182,7 +182,7 @@ async def test_a_text_for_which_alone_the_engine_does_not_answer_is_quarantined_
     monkeypatch.setattr(Scanner, "scan_value", fails)
     service = gate.service()
     job_id, _ = await gate.ran({"text": "odd"})
-    for _ in range(POISON_DELIVERIES - 1):
+    for _ in range(POISON_TRIES - 1):
         await gate.judge(service)
         assert await gate.state(job_id) is State.FINISHING
     await gate.judge(service)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,35 @@ from holdgate.scan.engine import Budget
 from holdgate.scan.errors import ScanIncomplete, ScanTimedOut, ScanTooLong
 from holdgate.scan.output import Inspection, Output
 from holdgate.scan.scanner import Scanner
-from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSettings
+from holdgate.scheduler.gates.output.scanners import OutputScanners, ScannerDied, ScanSettings
 
 MB = 1024 * 1024
 CHILDREN_ONLY = {"here_bytes_max": 0, "children": 1}
 
 
-async def bytes_of_a_child() -> int:
-    """Of address space, when it is ready."""
+async def bounds_of_a_child() -> tuple[int, int]:
+    """Bytes of address space, when it is ready; seconds of a processor that it may take."""
     scanners = OutputScanners(ScanSettings(**CHILDREN_ONLY))
     try:
         await scanners.inspect(Output(b"1"))
         (child,) = scanners._children
-        status = await asyncio.to_thread(Path(f"/proc/{child._process.pid}/status").read_text)
+        status, bounds = [
+            await asyncio.to_thread(Path(f"/proc/{child._process.pid}/{name}").read_text)
+            for name in ("status", "limits")
+        ]
     finally:
         await scanners.close()
-    found = re.search(r"VmSize:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found.group(1)) * 1024
+    size, seconds = re.search(r"VmSize:\s+(\d+) kB", status), re.search(r"Max cpu time\s+(\d+)", bounds)
+    assert size is not None
+    assert seconds is not None, "a scan that does not look at the time would never end by itself"
+    return int(size.group(1)) * 1024, int(seconds.group(1))
 
 
 async def test_an_output_that_takes_too_much_memory_takes_its_scan_along_and_nothing_else() -> None:
     """A megabyte of empty lists is forty, parsed; the next output is scanned."""
-    limit = await bytes_of_a_child() + 16 * MB
+    size, seconds = await bounds_of_a_child()
+    assert seconds <= 10
+    limit = size + 16 * MB
     scanners = OutputScanners(ScanSettings(**CHILDREN_ONLY, memory_bytes_max=limit))
     try:
         with pytest.raises(ScanIncomplete, match="more memory"):
@@ -93,3 +100,12 @@ async def test_scanners_are_taken_in_turn_by_tenants(monkeypatch: pytest.MonkeyP
     (leaves,) = scanners._idle.values()
     await scanners.inspect(Output(logs=("b2",)), (), Tenant("b"))
     assert leaves.cancelled(), "it has work again, and stays"
+
+
+async def test_a_child_that_used_up_the_time_of_its_processor_scanned_too_long() -> None:
+    """It is not tried again, as it would be where the child died of something else."""
+    code = "import os, signal; os.kill(os.getpid(), signal.{})"
+    for name, error in (("SIGXCPU", ScanTooLong), ("SIGSEGV", ScannerDied)):
+        scanners = OutputScanners(ScanSettings(**CHILDREN_ONLY), argv=(sys.executable, "-Sc", code.format(name)))
+        with pytest.raises(error):
+            await scanners.inspect(Output(b"1"))

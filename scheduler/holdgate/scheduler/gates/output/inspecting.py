@@ -17,26 +17,16 @@ from holdgate.kernel.detectors import DetectorSet
 from holdgate.kernel.errors import HoldgateError, Unavailable
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.output import OutputDecision
-from holdgate.scan.errors import (
-    EngineFailed,
-    RedactionIncomplete,
-    RulesInvalid,
-    ScanError,
-    ScanIncomplete,
-    ScanTimedOut,
-    Unscannable,
-)
+from holdgate.scan.errors import ScanError, ScanTimedOut
 from holdgate.scan.output import UNSCANNABLE, Inspection
 from holdgate.scheduler.gates.output import questions, verdicts
 from holdgate.scheduler.gates.output.detectors import DetectorSets
 from holdgate.scheduler.gates.output.message import ResultMessage
 from holdgate.scheduler.gates.output.questions import Question
 from holdgate.scheduler.gates.output.scanners import Detectors, OutputScanners
+from holdgate.scheduler.gates.output.tries import ScanTries
 from holdgate.scheduler.state.results import RunningFacts
 
-POISON_DELIVERIES = 5
-"""A text that ended its scanner this often by itself (killed, out of time) counts as one that cannot be scanned."""
-_FINAL = (ScanIncomplete, Unscannable, RedactionIncomplete)
 CALL_QUESTIONS_MAX = 2_000
 """Under a policy of a thousand rules each question takes a tenth of a millisecond, and others wait for the kernel."""
 DECIDE_TRIES = 3
@@ -56,11 +46,6 @@ class Item:
     raw: Msg
     message: ResultMessage
     facts: RunningFacts
-
-    @property
-    def deliveries(self) -> int:
-        """How often this message was delivered, this time included."""
-        return int(self.raw.metadata.num_delivered or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +78,7 @@ class Inspecting:
         self._kernel = kernel
         self._scanners = scanners
         self._sets = DetectorSets(kernel)
+        self.tries = ScanTries(scanners)
 
     async def small(self, items: Sequence[Item]) -> list[Inspected | HoldgateError]:
         """What each of several small outputs holds, or why there is no telling yet.
@@ -160,7 +146,7 @@ class Inspecting:
         return self._inspected(item, result, detectors)
 
     def _inspected(self, item: Item, result: Inspection | ScanError, detectors: DetectorSet) -> Inspected | ScanError:
-        if isinstance(result, ScanError) and is_final(result, item, self._scanners):
+        if isinstance(result, ScanError) and self.tries.is_last(result, item.message):
             result = Inspection(kinds=(UNSCANNABLE,), unscannable=(result.code,))
         if isinstance(result, ScanError):
             return result
@@ -180,16 +166,6 @@ def in_calls(inspected: Sequence[Inspected]) -> Iterator[list[Inspected]]:
         asked += len(each.questions)
     if call:
         yield call
-
-
-def is_final(error: ScanError, item: Item, scanners: OutputScanners) -> bool:
-    """Whether another try would end the same: it is the text's fault, or has ended its scanner often enough."""
-    if isinstance(error, RulesInvalid):
-        return False  # it is ours: the output stays sealed until that is mended
-    if isinstance(error, EngineFailed):
-        # So is this, unless the engine answers for every text but this one.
-        return item.deliveries >= POISON_DELIVERIES and scanners.is_well()
-    return isinstance(error, _FINAL) or item.deliveries >= POISON_DELIVERIES
 
 
 def _of(detectors: DetectorSet, item: Item) -> Detectors:

@@ -17,9 +17,10 @@ from holdgate.scan.errors import ScanError
 from holdgate.scan.output import Output
 from holdgate.scheduler.gates.files import kept_files
 from holdgate.scheduler.gates.output import metrics, questions, record, verdicts
-from holdgate.scheduler.gates.output.inspecting import Decided, Item, is_final
+from holdgate.scheduler.gates.output.inspecting import Decided, Item
 from holdgate.scheduler.gates.output.message import ResultMessage
 from holdgate.scheduler.gates.output.scanners import OutputScanners
+from holdgate.scheduler.gates.output.tries import ScanTries
 from holdgate.scheduler.gates.retry import delay_ms
 from holdgate.scheduler.gates.sealing import Sealer
 from holdgate.scheduler.state.log import PayloadStore
@@ -36,12 +37,14 @@ class Judge:
         self,
         *,
         scanners: OutputScanners,
+        tries: ScanTries,
         store: PayloadStore,
         sealer: Sealer | None,
         clock: Clock,
         entropy: Entropy,
     ) -> None:
         self._scanners = scanners
+        self._tries = tries
         self._store = store
         self._sealer = sealer
         self._clock = clock
@@ -57,7 +60,7 @@ class Judge:
                 keep = questions.to_keep(inspected.questions, decision)
                 output = await self._scanners.redact(output, keep, inspected.custom, item.message.tenant)
             except ScanError as error:
-                if not is_final(error, item, self._scanners):
+                if not self._tries.is_last(error, item.message):
                     raise
                 verdict, reason = OutputVerdict.QUARANTINE, _REDACTION_FAILED
         quarantined = verdict is OutputVerdict.QUARANTINE

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -292,7 +293,7 @@ class _Child:
         self._process = process
 
     async def exchange(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        """The answer; ScanTimedOut when it takes longer, ScannerDied when it does not come."""
+        """The answer; ScanTimedOut when it takes longer, ScannerDied and ScanTooLong when it does not come."""
         body = wire.pack(request)
         source, sink = self._process.stdout, self._process.stdin
         if source is None or sink is None:
@@ -306,7 +307,10 @@ class _Child:
         except TimeoutError as error:
             raise ScanTimedOut from error
         except (OSError, asyncio.IncompleteReadError) as error:
-            raise ScannerDied from error
+            await self.end()
+            # The system ends who works for longer than a scan may (`holdgate.scan.child`).
+            too_long = self._process.returncode == -signal.SIGXCPU
+            raise (ScanTooLong if too_long else ScannerDied) from error
 
     def dismiss(self) -> None:
         """Close its input, with which it ends."""

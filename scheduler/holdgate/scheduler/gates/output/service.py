@@ -113,6 +113,7 @@ class OutputGateService:
         self._inspecting = Inspecting(kernel, self.scanners)
         self._judge = Judge(
             scanners=self.scanners,
+            tries=self._inspecting.tries,
             store=store,
             sealer=None if quarantine_key is None else Sealer(quarantine_key),
             clock=clock,
