@@ -177,6 +177,7 @@ DISGUISES: dict[str, Disguise] = {
     "three fields": lambda s: dict(zip(("a", "b", "c"), thirds(s), strict=True)),
     "items of a list": lambda s: [*thirds(s), "a word"],
     "objects of a list": lambda s: [{"part": part} for part in thirds(s)],
+    "items of a list, empty ones between them": lambda s: [s[:6], "", s[6:12], "", "", s[12:]],
     "two lines": lambda s: "\n".join(halves(s)),
     "two log lines": lambda s: list(halves(s)),
     "a sum of strings": lambda s: 'key = "' + '" + "'.join(thirds(s)) + '"',
@@ -276,6 +277,18 @@ def test_a_secret_in_disguise_is_found_in_text(name: str) -> None:
         assert SCANNER.scan(redacted) == []
         assert redacted.startswith("before – ")
         assert redacted.endswith(" after")
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("rule", ["github-token", "stripe-key", "aws-access-key-id"])
+def test_a_list_of_letters_is_read(rule: str, size: int) -> None:
+    """As `list` makes of a text, and as pairs."""
+    letters: Json = [SECRETS[rule][at : at + size] for at in range(0, len(SECRETS[rule]), size)]
+    value: Json = {"id": "a", "letters": letters, "ok": "yes"}
+    findings = SCANNER.scan_value(value)
+    assert {finding.detector for finding in findings} == {rule}
+    assert len(findings) == len(SECRETS[rule]) // size
+    assert SCANNER.scan_value(REDACTOR.redact_value(value, findings)) == []
 
 
 @pytest.mark.parametrize("ahead", ["TOKEN", "x", "7", "%s", "=3D", "ghp_", "ghp_ghp_", "ghp_" * 600])

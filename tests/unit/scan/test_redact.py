@@ -213,6 +213,14 @@ def test_bytes_are_redacted_as_texts_are() -> None:
     assert REDACTOR.redact_bytes(data, SCANNER.scan(data)) == b"\xff\x00 " + tag + " é".encode()
 
 
+def test_a_value_has_one_tag_as_text_and_as_bytes() -> None:
+    """Letters of two bytes count as much in both, where what was decoded is a part of what goes."""
+    text = f"password='{'é' * 10}{base64.b64encode(Secrets(5).github().encode()).decode()}'"
+    redacted = REDACTOR.redact_text(text, SCANNER.scan(text))
+    assert REDACTOR.redact_bytes(text.encode(), SCANNER.scan(text.encode())).decode() == redacted
+    assert redacted.count("[redacted:secret:") == 1
+
+
 def test_a_finding_that_is_nowhere_is_an_error() -> None:
     """Never a gap: a value that could not be located is not let through."""
     finding = Finding("x", Category.SECRET, Severity.HIGH, 0, 4, "/other", View.VALUE)

@@ -211,8 +211,9 @@ def _clusters(findings: Iterable[Finding], length: int) -> list[_Cluster]:
 
 def _cluster_value(text: str | bytes, cluster: _Cluster) -> bytes:
     """What a tag stands for: what was decoded, where that is nearly all of the span, else the span as it is."""
-    nearly_all = _NEARLY_ALL * (cluster.end - cluster.start)
-    decoded = [found for found in cluster.findings if found.trail and found.end - found.start >= nearly_all]
+    nearly_all = _NEARLY_ALL * len(_slice(text, cluster.start, cluster.end))
+    traced = (found for found in cluster.findings if found.trail)
+    decoded = [found for found in traced if len(_slice(text, found.start, found.end)) >= nearly_all]
     if decoded:
         return b"\0".join(dict.fromkeys(_value(text, found) for found in decoded))
     return _slice(text, cluster.start, cluster.end)

@@ -23,9 +23,10 @@ from holdgate.scan.views.layer import COPY, Builder, Layer, Map, Span
 from holdgate.scan.views.sure import HEAD_CHARS_MIN, either, is_rare, prefixes
 
 PIECES_MAX = 12
-SHORT_PIECES_MAX = 96
-_SHORT_BYTES = 4
-"""A list of letters has more pieces than a sum of strings."""
+_LETTERS_MIN = 6
+_LETTERS_MAX = 400
+_LETTERS_BYTES = 3
+"""A list of letters has more pieces than a sum of strings; they are taken as one, all of them."""
 _WHOLE_BYTES_MIN = 12
 """No token is shorter."""
 _WORK_OF_PIECE = 256
@@ -57,6 +58,7 @@ _TOKEN_BEHIND = rb"(?:[a-z_-]{0,8}[0-9A-Z]|[\"'`\\\r\n])"
 """What tells a short prefix from the beginning of a word, in the text as it is."""
 _BLANK = b" \t\r\n(){}[]"
 _SEAM_BYTES = b"\"'`,+&|;\\"
+_LIST_END = re.compile(rb"[])}:]")
 _QUOTES = (b'"', b"'", b"`")
 _FIELD = re.compile(rb"\",\"[^\"\n]{0,80}\":\"|\"\.\"")
 _TOKEN = re.compile(rb"[A-Za-z0-9+/=_.~-]")
@@ -170,6 +172,12 @@ class Joiner:
     def _from(self, pieces: _Pieces, start: int, meter: Meter) -> Iterator[JoinedHit]:
         """The token that begins at `start`: of as few pieces as make one, and of what looks like its rest."""
         first = pieces.index(start)
+        stop = pieces.letters(first)
+        if stop - first > _LETTERS_MIN:
+            found = list(self._crossing(pieces.joined(first, stop, start), meter))
+            if found:
+                yield from found
+                return
         last = pieces.last(first)
         for stop in range(first + 2, last + 2):
             if pieces.size(first, stop) < _WHOLE_BYTES_MIN:
@@ -223,15 +231,27 @@ class _Pieces:
 
     def last(self, first: int) -> int:
         """The last of the pieces behind `first` that may be of one token with it: none begins another."""
-        index, long_ones = first, 0
-        while index + 1 < min(len(self.spans), first + SHORT_PIECES_MAX) and long_ones < PIECES_MAX:
+        index = first
+        while index + 1 < min(len(self.spans), first + PIECES_MAX):
             low, high = self.spans[index + 1]
             if self._starts[index + 1] in self._heads:
                 break
             if not (_TOKEN.match(self._layer.data, low, high) or (low == high and self._is_quoted(low))):
                 break
             index += 1
-            long_ones += high - low > _SHORT_BYTES
+        return index
+
+    def letters(self, first: int) -> int:
+        """Where the pieces behind `first` end that are but a letter or two."""
+        index = first + 1
+        while index < min(len(self.spans), first + _LETTERS_MAX):
+            low, high = self.spans[index]
+            seam = self._layer.data[self.spans[index - 1][1] : low]
+            if _LIST_END.search(seam) or not _TOKEN.match(self._layer.data, low, high):
+                break
+            index += 1
+            if high - low > _LETTERS_BYTES:
+                break  # the last of them, and what stands behind it
         return index
 
     def size(self, first: int, stop: int) -> int:
