@@ -151,10 +151,21 @@ def test_a_vendor_inside_another_word_is_none(name: str) -> None:
     assert {"etsy-token", "okta-token", "meraki-key"}.isdisjoint(detected("\n".join(texts)))
 
 
+def test_a_vendor_is_named_before_a_form_that_many_have() -> None:
+    """What has a prefix and chance behind it is a token of somebody's; of whom is said where that is known."""
+    known, other = (made(f"%{{{prefix}[A-Za-z0-9]{{36}}}}", Random(5)) for prefix in ("ddp_", "acme_live_"))
+    assert [finding.detector for finding in SCANNER.scan(f"{known} {other}")] == ["deno-deploy-token", "prefixed-token"]
+    assert detected("acme_live_" + S.chars("0123456789abcdef", 40)) == set()
+    named = made("%{stripe_[A-Za-z0-9]{36}}", Random(5))
+    assert detected(f"told: {named}") == {"prefixed-token"}
+
+
 def test_a_prefix_inside_a_long_run_of_base64_is_chance() -> None:
     """Four letters turn up in an encoded image."""
     blob = base64.b64encode(S.random.randbytes(300)).decode().replace("+", "x")
-    assert SCANNER.scan(blob[:200] + "/" + S.aws_key_id() + "/" + blob[200:]) == []
+    key = made("LT%{AI[A-Za-z0-9]{20}}", Random(3))
+    assert detected(f"the key {key} is") == {"alibaba-access-key-id"}
+    assert SCANNER.scan(blob[:200] + "/" + key + "/" + blob[200:]) == []
 
 
 def test_a_path_before_a_token_does_not_hide_it() -> None:

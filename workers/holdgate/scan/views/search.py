@@ -33,7 +33,7 @@ CHAIN_OVER = 5
 """How many more steps of any kind there may be than decoded runs inside each other."""
 _RANK = {category: rank for rank, category in enumerate(Category)}
 _BY_NAME = ("assigned-", "named-")
-_GENERIC = (*_BY_NAME, "authorization-header", "basic-credentials")
+_GENERIC = (*_BY_NAME, "authorization-header", "basic-credentials", "prefixed-token", "url-token")
 _NEIGHBOURS = 32
 _TAG = re.compile(rb"\[redacted:[a-z_]{1,24}:[0-9a-f]{16}\]")
 _MEANT = re.compile(rb"(?=[A-Za-z_+/-]{0,80}[0-9])(?=[0-9_+/-]{0,80}[A-Za-z])[A-Za-z0-9_+/-]{6,}")
