@@ -68,7 +68,7 @@ def test_a_text_full_of_words_that_begin_rules_does_not_slow_the_set() -> None:
     taken_s = []
     for anchors in (patterns, list(map(cheap_anchor, patterns))):
         found = re2_set(tuple(anchors))
-        started = time.perf_counter()
+        started = time.process_time()
         assert found.Match(text + SENTINEL)
-        taken_s.append(time.perf_counter() - started)
+        taken_s.append(time.process_time() - started)
     assert taken_s[1] < taken_s[0] / 5
