@@ -2,7 +2,8 @@
 
 What always holds: a value that could not be scanned to its end is not shown at all; personal data stays, since who
 decides must see whom it is about. Tags have a key that is made at start and kept nowhere: the same secret has the same
-tag for as long as the process lives. Large values are scanned in a thread, one at a time.
+tag for as long as the process lives. Large values, and those that may be packed, are scanned in a thread, one at a
+time, in turn by tenants.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from dataclasses import dataclass
 
 from holdgate.kernel.canonical import Json, canonical_bytes, parse_json
 from holdgate.kernel.errors import MalformedJson
-from holdgate.kernel.ids import Entropy
+from holdgate.kernel.ids import Entropy, Tenant
 from holdgate.kernel.records import Job
 from holdgate.scan import SECRETS, Redactor, ScanError, Scanner
+from holdgate.scheduler.gates.measure import may_be_packed
+from holdgate.scheduler.gates.turns import FairTurns
 
 INLINE_BYTES_MAX = 4 * 1024
 MASKED_BYTES_MAX = 512 * 1024
 """Of a payload: searching one of 8 MiB takes 20 seconds and holds up everything else for four of them."""
 KEY_BYTES = 32
+_NOBODY = Tenant("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Masking:
     def __init__(self, scanner: Scanner, entropy: Entropy) -> None:
         self._scanner = scanner
         self._redactor = Redactor(entropy(KEY_BYTES))
-        self._turn = asyncio.Lock()
+        self._turns = FairTurns(1)
 
     async def mask(
         self,
@@ -46,12 +50,14 @@ class Masking:
         prompt: str | None,
         labels: Mapping[str, str],
         around: Mapping[str, Json] | None = None,
+        *,
+        tenant: Tenant = _NOBODY,
     ) -> Masked:
         """`{"labels", "payload", "prompt"}` and `around` as one value: a tag means the same secret wherever it is."""
-        size = len(payload or b"") + len(prompt or "")
-        if size <= INLINE_BYTES_MAX:
+        texts = (payload, prompt, *labels.values())
+        if sum(len(text) for text in texts if text) <= INLINE_BYTES_MAX and not may_be_packed(texts):
             return self.mask_now(payload, prompt, labels, around)
-        async with self._turn:
+        async with self._turns.turn(tenant):
             return await asyncio.to_thread(self.mask_now, payload, prompt, labels, around)
 
     def mask_now(

@@ -46,7 +46,7 @@ class Measure:
     async def present(self, *texts: str | bytes | None, tenant: Tenant = NOBODY) -> Present:
         """What is in any of `texts`, which `tenant` sent; all that there may be in one that could not be searched."""
         size = sum(len(text) for text in texts if text is not None)
-        if size <= INLINE_CHARS_MAX and not _may_be_packed(texts):
+        if size <= INLINE_CHARS_MAX and not may_be_packed(texts):
             found = self._searched(texts)
         else:
             turns = self._packed if size <= PACKED_CHARS_MAX else self._long
@@ -81,7 +81,8 @@ class Measure:
             return True
 
 
-def _may_be_packed(texts: _Texts) -> bool:
+def may_be_packed(texts: _Texts) -> bool:
+    """Whether any of `texts` may unpack to much more than it is."""
     return any(
         _PACKED_BYTES.search(text) if isinstance(text, bytes) else _PACKED_TEXT.search(text)
         for text in texts

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+from typing import Any
 
 import pytest
 
 from holdgate.kernel.canonical import canonical_bytes
+from holdgate.kernel.ids import Tenant
 from holdgate.scan import ScanError, Scanner, ScanTimedOut
-from holdgate.scheduler.gates.masking import INLINE_BYTES_MAX, Masking
+from holdgate.scheduler.gates.masking import INLINE_BYTES_MAX, Masked, Masking
 from support.secrets import Secrets
 
 TOKEN = Secrets().github()
@@ -73,3 +76,21 @@ async def test_the_short_texts_around_are_masked_too() -> None:
     assert masked.data is not None
     assert TOKEN.encode() not in masked.data
     assert masked.count == 5
+
+
+@pytest.mark.parametrize("sent", ["QUJD" * 64, "word " * INLINE_BYTES_MAX], ids=["packed", "long"])
+async def test_jobs_that_take_long_are_masked_in_turn_by_tenants(monkeypatch: pytest.MonkeyPatch, sent: str) -> None:
+    """And what may be packed takes long, however short it is."""
+    began: list[str] = []
+
+    async def to_thread(_: Any, payload: bytes | None, prompt: str, *__: Any) -> Masked:
+        began.append(prompt[:2])
+        await asyncio.sleep(0)
+        return Masked(payload)
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    masking = Masking(Scanner(), os.urandom)
+    await asyncio.gather(
+        *(masking.mask(None, f"{name} {sent}", {}, tenant=Tenant(name[0])) for name in ("a1", "a2", "a3", "b1"))
+    )
+    assert began == ["a1", "a2", "b1", "a3"]

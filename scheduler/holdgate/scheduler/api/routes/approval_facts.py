@@ -19,7 +19,7 @@ async def get_masked(call: Call) -> Reply:
     held = await held_job_of(call)
     portion = portion_of(call, "payload", held.payload, MASKED_BYTES_MAX)
     job = held.view.job
-    masked = await call.deps.masking.mask(portion.data, job.prompt, job.labels, around_of(job))
+    masked = await call.deps.masking.mask(portion.data, job.prompt, job.labels, around_of(job), tenant=job.tenant)
     told = {"job_id": job.job_id, "scanned": masked.scanned, "masked": masked.count, **portion.told}
     return reply_with(told, "shown", masked.data)
 

@@ -46,7 +46,7 @@ async def replay(call: Call) -> Reply:
             "complete": done.stopped is None,
             "stopped": done.stopped,
             **found,
-            "groups": await masked_labels(call.deps.masking, found["groups"]),
+            "groups": await masked_labels(call.deps.masking, found["groups"], call.principal.tenant),
         }
     )
 
