@@ -153,8 +153,8 @@ def test_a_vendor_inside_another_word_is_none(name: str) -> None:
 
 def test_a_vendor_is_named_before_a_form_that_many_have() -> None:
     """What has a prefix and chance behind it is a token of somebody's; of whom is said where that is known."""
-    known, other = (made(f"%{{{prefix}[A-Za-z0-9]{{36}}}}", Random(5)) for prefix in ("ddp_", "acme_live_"))
-    assert [finding.detector for finding in SCANNER.scan(f"{known} {other}")] == ["deno-deploy-token", "prefixed-token"]
+    known, other = (made(f"%{{{prefix}_[A-Za-z0-9]{{56}}}}", Random(5)) for prefix in ("vcp", "acme_live"))
+    assert [finding.detector for finding in SCANNER.scan(f"{known} {other}")] == ["vercel-token", "prefixed-token"]
     assert detected("acme_live_" + S.chars("0123456789abcdef", 40)) == set()
     named = made("%{stripe_[A-Za-z0-9]{36}}", Random(5))
     assert detected(f"told: {named}") == {"prefixed-token"}
