@@ -28,7 +28,7 @@ HEAD = struct.Struct(">I")
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 INSPECT = "inspect"
 REDACT = "redact"
-OWN_TIME_SHARE = 0.7
+OWN_TIME_SHARE = 0.5
 """Of the time of a scan: who had so much of a processor was not kept waiting by others."""
 
 
