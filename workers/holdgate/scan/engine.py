@@ -47,7 +47,7 @@ class Budget:
     seconds: float = 5.0
     work_per_byte: int = 200
     work_base: int = 4 * 1024 * 1024
-    findings_max: int = 20_000
+    findings_max: int = 50_000
     text_chars_max: int = 64 * 1024 * 1024
     decoded_factor: int = 8
     decoded_base: int = 1024 * 1024

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
 from typing import TypeAlias
 
 from holdgate.kernel.canonical import Json, check_json
@@ -174,11 +173,10 @@ def _begins_character(byte: int) -> bool:
 def _located(data: bytes, found: Sequence[Sighting]) -> list[Finding]:
     """Findings in the leaves that hold what was found in the text of the document."""
     touched = list(leaves(data, [(each.place.start, each.place.end) for each in found]))
-    ends = [leaf.end for leaf in touched]
+    starts, ends = [leaf.start for leaf in touched], [leaf.end for leaf in touched]
     located: dict[Finding, None] = {}
     for each in found:
-        first = bisect_right(ends, each.place.start)
-        within = [leaf for leaf in islice(touched, first, None) if leaf.start < each.place.end]
+        within = touched[bisect_right(ends, each.place.start) : bisect_left(starts, each.place.end)]
         if not within and not _STRUCTURE.fullmatch(data, each.place.start, each.place.end):
             raise Unscannable("what was found is nowhere in the document")
         located.update(dict.fromkeys(_in_leaf(each, leaf) for leaf in within))
