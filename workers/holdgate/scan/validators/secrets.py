@@ -55,7 +55,11 @@ _ORDERED = re.compile(
     r"|(?:123456789a|deadbeef|cafebabe){2}|(?:fake|sample|dummy|placeholder|changeme|insert)[_-]?(?:api|key|token|secret)"
     r"|(?:your|my)[_-]?(?:api|key|token|secret)|example|([a-z0-9])\1{7}"
 )
-_CALL = re.compile(r"[A-Za-z_][\w.]*\(|[A-Za-z_]\w*\[\w{0,40}\]?\Z|[A-Za-z_]\w*\[['\"]|[a-z_]+(?:\.[a-z_]+)+$")
+_CALL = re.compile(
+    r"[A-Za-z_][\w.]*\(|[A-Za-z_]\w*\[\w{0,40}\]?\Z|[A-Za-z_]\w*\[['\"]|[a-z_]+(?:\.[a-z_]+)+$"
+    r"|[A-Z][A-Za-z0-9]{2,40}(?:Credentials?|Types?|Provider|Manager|Field|Input)\Z"
+)
+"""A call, a member of something, the name of a class."""
 
 
 def entropy(value: str) -> float:
