@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import structlog.testing
 from prometheus_client import REGISTRY
 
 from holdgate.kernel import limits, wire
@@ -358,3 +359,16 @@ async def test_a_batch_of_many_tenants_and_outcomes_is_judged_together(gate: Gat
     results = [await gate.result(job_id) for job_id in ids]
     assert [result.verdict["verdict"] for result in results if result] == ["redact", "allow", "allow"] * 20
     assert not any(secret.encode() in canonical_bytes(str(result)) for result in results)
+
+
+async def test_a_fault_of_the_gate_says_where_it_is_and_nothing_of_an_output(gate: Gate) -> None:
+    """Its text may hold what was looked at."""
+    service = gate.service()
+    try:
+        raise RuntimeError("what a worker returned")
+    except RuntimeError as error:
+        with structlog.testing.capture_logs() as logs:
+            service._on_failure("large-output", error)
+    (entry,) = logs
+    assert "test_failures.py" in entry["frames"][-1]
+    assert "returned" not in str(logs)

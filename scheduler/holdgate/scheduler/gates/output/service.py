@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import traceback
 from collections import defaultdict
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -344,7 +345,16 @@ class OutputGateService:
 
     def _on_failure(self, name: str, error: BaseException) -> None:
         metrics.FAILURES.labels("internal_error").inc()
-        log.error("a task of the output gate failed", action="output_gate_fault", task=name, error=type(error).__name__)
+        # Where, and no text of the error: it may hold what was in an output.
+        stack = traceback.extract_tb(error.__traceback__)
+        frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in stack]
+        log.error(
+            "a task of the output gate failed",
+            action="output_gate_fault",
+            task=name,
+            error=type(error).__name__,
+            frames=frames[-12:],
+        )
 
 
 def _parsed(raw: Msg) -> ResultMessage | None:
