@@ -35,6 +35,7 @@ from holdgate.scheduler.errors import (
     QuarantineResolved,
     QuarantineStale,
     QuarantineTooManyVotes,
+    QuarantineUnopenable,
     StateUnavailable,
 )
 from holdgate.scheduler.gates.approval import Approver, Hints, verify_reason
@@ -195,11 +196,20 @@ class QuarantineGate:
             missing = 0
             if ballot.act is Act.RELEASE:
                 missing = self.votes_missing(tenant, item, ballot.content.digest) - 1
-            request = await self._request(ballot, item, missing)
+            try:
+                request = await self._request(ballot, item, missing)
+            except QuarantineUnopenable:
+                await self._verify_still_sealed(tenant, job_id)
+                raise
             status = await self.items.vote(tenant, request, request.vote.cast_ms)
             if status is not None:
                 return await self._acted(tenant, item, request, status, missing)
         raise StateUnavailable("too many votes at once; send yours again")
+
+    async def _verify_still_sealed(self, tenant: Tenant, job_id: JobId) -> None:
+        """QuarantineResolved where others decided since it was read: the box is gone then, and nothing is wrong."""
+        if (await self.items.require(tenant, job_id)).status is not SealedStatus.SEALED:
+            raise QuarantineResolved
 
     async def _request(self, ballot: Ballot, item: QuarantineItem, missing: int) -> SealedRequest:
         tenant, completes = ballot.approver.tenant, missing <= 0
