@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from nacl.public import PrivateKey
 from holdgate.kernel.ids import ActorId, Digest, JobId
 from holdgate.scan.output import Output
 from holdgate.scheduler.errors import ApprovalDuplicateVote, ApprovalSelf, QuarantineResolved
+from holdgate.scheduler.gates.sealedbox import Boxes
 from holdgate.scheduler.gates.sealing import Sealer
 from holdgate.scheduler.identity.keys import issue_key
 from holdgate.scheduler.state.connection import key
-from holdgate.scheduler.state.quarantine import Act, SealedRequest, SealedVote
+from holdgate.scheduler.state.quarantine import Act, QuarantineItem, SealedRequest, SealedVote
 from holdgate.scheduler.state.transitions import State
 from support.api import ApiWorld, running_api
 from support.holding import add_person
@@ -114,6 +116,22 @@ async def test_one_person_destroys_and_the_record_stays(sealed: Sealed) -> None:
     assert (await sealed.result(job_id)).json()["code"] == "output_quarantined"
     assert (await sealed.act(job_id, who="approver2")).json()["code"] == "quarantine_resolved"
     assert await sealed.api.scripts.command("HEXISTS", key(TENANT, "sealed", job_id), "sealed") == 0
+
+
+async def test_a_release_behind_a_destruction_is_told_that_it_was_decided(
+    sealed: Sealed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody destroys it between the look at its status and the look at the box."""
+    job_id = await sealed.make(LOW)
+    digest = (await sealed.show(job_id))["digest"]
+    sealed_bytes = Boxes.sealed
+
+    async def behind(boxes: Boxes, item: QuarantineItem) -> bytes:
+        assert (await sealed.act(job_id, "destroy", "approver2", digest=digest)).json()["status"] == "destroyed"
+        return await sealed_bytes(boxes, replace(item, sealed=None, sealed_ref=None))
+
+    monkeypatch.setattr(Boxes, "sealed", behind)
+    assert (await sealed.act(job_id, digest=digest)).json()["code"] == "quarantine_resolved"
 
 
 @pytest.mark.parametrize("verb", ["release", "destroy"])
