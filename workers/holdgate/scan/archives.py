@@ -89,15 +89,15 @@ def _zip(data: bytes, meter: Meter) -> Iterator[Part]:
                 yield _field(_local_extra(data, info.header_offset))
             yield from _between(data[:start], infos)
             yield from _behind(data, start)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, *_DAMAGED) as error:
-        # RuntimeError: a member is encrypted. NotImplementedError: packed in a way that is not read.
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, *_DAMAGED) as error:
+        # NotImplementedError: the library's word for a zip of a later version.
         raise ArchiveDamaged(f"a zip cannot be read to its end: {type(error).__name__}") from error
 
 
 def _member(data: bytes, info: zipfile.ZipInfo, meter: Meter) -> bytes:
     """All that lies where the directory says that a member does: none of it is behind its end, or left unread."""
     if info.flag_bits & 1:
-        raise RuntimeError("a member is encrypted")
+        raise ArchiveDamaged("a member of a zip is encrypted")
     start = _member_start(data, info)
     packed = data[start : start + info.compress_size]
     if info.compress_type == zipfile.ZIP_STORED:
@@ -109,7 +109,7 @@ def _member(data: bytes, info: zipfile.ZipInfo, meter: Meter) -> bytes:
         if stream.unused_data:
             raise zipfile.BadZipFile("something lies behind a member, within it")
     else:
-        raise NotImplementedError
+        raise ArchiveDamaged(f"a member of a zip is packed in a way that is not read: {info.compress_type}")
     if len(whole) != info.file_size or zlib.crc32(whole) != info.CRC:
         raise zipfile.BadZipFile("a member is not what the directory says")
     return whole
