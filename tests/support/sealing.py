@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 
 from holdgate.bundles.keys import load_quarantine
 from holdgate.kernel import limits
+from holdgate.kernel.ids import ActorId, JobId
 from holdgate.scan.output import Output
 from holdgate.scheduler.gates.sealing import Sealer, open_box
+from holdgate.scheduler.state.quarantine import QuarantineItem, SealedStatus
 from holdgate.scheduler.state.transitions import State
 from support.api import ApiWorld
 from support.running import TENANT, Runner
@@ -19,6 +21,23 @@ from support.running import TENANT, Runner
 SECRET = "-----BEGIN PRIVATE KEY-----"
 LOW = [{"detector": "email", "category": "pii", "severity": "low", "path": "/value/to", "verdict": "quarantine"}]
 GRAVE = [{"detector": "key", "category": "secret", "severity": "critical", "path": "/value", "verdict": "quarantine"}]
+
+
+def sealed_item(**changes: Any) -> QuarantineItem:
+    """A sealed output as the store tells of it, but for `changes`."""
+    usual = QuarantineItem(
+        job_id=JobId("job_1"),
+        attempt=1,
+        verdict={},
+        sealed=b"x",
+        sealed_ref=None,
+        quarantined_ms=1,
+        status=SealedStatus.SEALED,
+        topic="job.x",
+        actor=ActorId("agent"),
+        principals=(),
+    )
+    return replace(usual, **changes)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from holdgate.kernel.canonical import canonical_bytes
 from holdgate.scan import Category, Finding, RedactionIncomplete, Scanner, Severity, engine, files
 from holdgate.scan.engine import Budget
 from holdgate.scan.errors import ScanTimedOut
@@ -207,3 +208,21 @@ def test_shapes_travel_between_processes_as_they_are() -> None:
     assert Inspection.from_dict(found.as_dict()) == found
     keep = Keep(frozenset({("d", "secret", "low")}), frozenset({(("d", "pii", "low"), "f")}))
     assert Keep.from_dict(keep.as_dict()) == keep
+
+
+def test_a_redaction_leaves_every_other_byte_of_what_a_worker_sent() -> None:
+    """Numbers, escapes, other scripts and the order of names, in the canonical form that workers send."""
+    rest = {
+        "a": [1e21, 0.1, -0.0, 2**53 - 1, None, True],
+        "b": '\u00e9\u2028\U0001f600\\"\n/',
+        "\ufb33": "",
+        "\U0001f600": [[]],
+    }
+    token = MADE.github()
+    value = canonical_bytes({**rest, "token": token})
+    redacted = OutputInspector(SCANNER, b"k" * 32).redact(Output(value=value)).value
+    assert redacted is not None
+    before, behind = value.split(token.encode())
+    assert redacted.startswith(before + b"[redacted:secret:")
+    assert redacted.endswith(b"]" + behind)
+    assert len(redacted) - len(value) == len("[redacted:secret:]") + 16 - len(token)

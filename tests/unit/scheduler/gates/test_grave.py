@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from holdgate.kernel.ids import ActorId, JobId, Tenant
+from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.gates.quarantine import quorum_of
-from holdgate.scheduler.state.quarantine import QuarantineItem, SealedStatus
+from support.sealing import sealed_item
 
 LOW: dict[str, Any] = {"severity": "low", "verdict": "quarantine"}
 
@@ -26,16 +26,4 @@ LOW: dict[str, Any] = {"severity": "low", "verdict": "quarantine"}
 )
 def test_what_counts_for_nothing_changes_no_quorum(verdict: dict[str, Any], people: int) -> None:
     """A finding of a detector in shadow is no finding; where there is none, nobody can say how grave it is."""
-    sealed = QuarantineItem(
-        job_id=JobId("job_1"),
-        attempt=1,
-        verdict=verdict,
-        sealed=b"x",
-        sealed_ref=None,
-        quarantined_ms=1,
-        status=SealedStatus.SEALED,
-        topic="job.x",
-        actor=ActorId("agent"),
-        principals=(),
-    )
-    assert quorum_of(sealed, None, Tenant("acme")) == people
+    assert quorum_of(sealed_item(verdict=verdict), None, Tenant("acme")) == people

@@ -8,25 +8,15 @@ import pytest
 
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import HoldgateError, KernelUnavailable
-from holdgate.kernel.ids import ActorId, JobId, Tenant
+from holdgate.kernel.ids import Tenant
 from holdgate.scan.errors import EngineFailed, RulesInvalid, ScanTimedOut
 from holdgate.scheduler.errors import QuarantineNotFound, ReplacementRefused
 from holdgate.scheduler.gates.replacement import ReplacementCheck
-from holdgate.scheduler.state.quarantine import QuarantineItem, Replacement, SealedStatus
+from holdgate.scheduler.state.quarantine import Replacement
+from support.sealing import sealed_item
 
 TENANT = Tenant("acme")
-ITEM = QuarantineItem(
-    job_id=JobId("job_1"),
-    attempt=1,
-    verdict={},
-    sealed=b"x",
-    sealed_ref=None,
-    quarantined_ms=1,
-    status=SealedStatus.SEALED,
-    topic="job.x",
-    actor=ActorId("agent"),
-    principals=(),
-)
+ITEM = sealed_item()
 
 
 class Facts:
