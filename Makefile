@@ -55,9 +55,9 @@ wheel: setup ## dist/holdgate-….whl
 	@rm -rf dist && $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 lock: setup ## the lock files anew, with the newest versions that pyproject.toml allows (needs uv)
-	uv pip compile --upgrade --universal --generate-hashes --no-annotate --no-header pyproject.toml --extra embedded --extra fast --extra dev --extra bench -o requirements/dev.txt
+	uv pip compile --upgrade --universal --generate-hashes --no-annotate --no-header pyproject.toml --extra embedded --extra fast --extra dev --extra bench --extra tracing -o requirements/dev.txt
 	uv pip compile --upgrade --universal --generate-hashes --no-annotate --no-header -c requirements/dev.txt pyproject.toml --extra embedded -o requirements/runtime.txt
-	uv pip compile --upgrade --universal --generate-hashes --no-annotate --no-header -c requirements/dev.txt pyproject.toml -o requirements/image.txt
+	uv pip compile --upgrade --universal --generate-hashes --no-annotate --no-header -c requirements/dev.txt pyproject.toml --extra tracing -o requirements/image.txt
 	uv pip compile --upgrade --universal --generate-hashes --no-annotate --no-header -c requirements/dev.txt requirements/build.in -o requirements/build.txt
 
 clean: ## everything that was made here, but not the data of `make up`
