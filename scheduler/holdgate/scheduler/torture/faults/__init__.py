@@ -1,0 +1,7 @@
+"""Each way in which a cluster can be broken."""
+
+from __future__ import annotations
+
+from holdgate.scheduler.torture.faults.fault import CannotBreak, Fault
+
+__all__ = ["CannotBreak", "Fault"]
