@@ -24,6 +24,7 @@ from holdgate.bundles.errors import KeyPassphrase, KeyUnsafe, KeyUnusable
 from holdgate.bundles.passphrase import Cost, open_seed, parse_passphrase, require_strong, seal_seed
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.errors import MalformedJson
+from holdgate.kernel.filemodes import is_private
 from holdgate.kernel.ids import Entropy
 from holdgate.kernel.permits import Signer, fingerprint
 
@@ -201,11 +202,11 @@ def _bounded(file: BinaryIO, name: str) -> bytes:
 
 
 def _refuse_shared(file: BinaryIO, name: str) -> None:
-    """Only whoever runs this, or the superuser, may own the file, and nobody else may read or write it."""
+    """Only whoever runs this, or the superuser, may own the file, and nobody else may read it: `is_private`."""
     status = os.fstat(file.fileno())
     if status.st_uid not in (os.geteuid(), 0):
         raise KeyUnsafe(f"{name} belongs to user {status.st_uid}; make a copy of your own, with mode 600")
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if not is_private(status, os.geteuid()):
         raise KeyUnsafe(f"others may read {name}; run `chmod 600` on it")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import stat
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +16,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from holdgate.kernel import limits
+from holdgate.kernel.filemodes import is_private
 from holdgate.scheduler.errors import Misconfigured
 
 PREFIX = "HOLDGATE_"
@@ -55,6 +55,9 @@ class Process(BaseSettings):
         None, description="`host:port` on which this process shows its own metrics; `holdgate up` collects them itself"
     )
     stop_timeout_s: float = Field(8.0, gt=0, le=600, description="how long work under way may take to end at a stop")
+    drain_s: float = Field(
+        0.0, ge=0, le=600, description="how long to go on after a stop was asked for, while `/readyz` says so already"
+    )
 
     def nats_password(self) -> SecretStr | None:
         """The password, read now; Misconfigured when its file is missing or others may read it."""
@@ -219,11 +222,11 @@ def read_secrets(file: Path) -> tuple[bytes, ...]:
     """The lines of `file` that are not empty, at least one; Misconfigured as for `read_secret`."""
     try:
         with file.open("rb") as opened:
-            mode = os.fstat(opened.fileno()).st_mode
+            is_shared = not is_private(os.fstat(opened.fileno()), os.geteuid())
             data = opened.read(SECRET_FILE_BYTES_MAX)
     except OSError as error:
         raise Misconfigured(f"cannot read `{file}`: {error.strerror}") from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if is_shared:
         raise Misconfigured(f"others may read `{file}`; run `chmod 600 {file}`")
     lines = tuple(line.strip() for line in data.splitlines() if line.strip())
     if not lines:

@@ -6,7 +6,6 @@ import base64
 import binascii
 import os
 import socket
-import stat
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.filemodes import is_private
 from holdgate.kernel.ids import ActorId, Entropy
 from holdgate.workers.votes import PinnedApprover
 
@@ -149,7 +149,7 @@ def credentials_directory() -> str | None:
 def _read_secret(file: Path) -> SecretStr:
     try:
         with file.open("rb") as opened:
-            is_shared = os.fstat(opened.fileno()).st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+            is_shared = not is_private(os.fstat(opened.fileno()), os.geteuid())
             line = opened.read(SECRET_BYTES_MAX).decode("utf-8", "replace").partition("\n")[0].strip()
     except OSError as error:
         raise InvalidInput(f"cannot read `{file}`: {error.strerror}") from error
