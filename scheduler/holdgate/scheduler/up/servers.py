@@ -38,6 +38,34 @@ class NatsUser:
 
 
 @dataclass(frozen=True, slots=True)
+class NatsRoutes:
+    """How a server finds the others of its cluster, and they it. `advertise`: how others reach it, `host:port`."""
+
+    cluster: str
+    port: int
+    user: NatsUser
+    """Of routes, not of clients."""
+    others: tuple[str, ...]
+    """Where every server listens for routes, this one too or not: `host:port`."""
+    advertise: str
+    client_advertise: str
+
+    def lines(self, host: str) -> list[str]:
+        """Their part of the configuration file."""
+        login = f"{self.user.name}:{self.user.password}"
+        return [
+            f'client_advertise: "{self.client_advertise}"',
+            "cluster {",
+            f'  name: "{self.cluster}"',
+            f'  listen: "{host}:{self.port}"',
+            f'  advertise: "{self.advertise}"',
+            f"  authorization: {{user: {_quoted(self.user.name)}, password: {_quoted(self.user.password)}}}",
+            f"  routes: [{', '.join(_quoted(f'nats-route://{login}@{address}') for address in self.others)}]",
+            "}",
+        ]
+
+
+@dataclass(frozen=True, slots=True)
 class NatsConfig:
     """One server. `accounts` by name; each has its own subjects and its own JetStream."""
 
@@ -49,6 +77,9 @@ class NatsConfig:
     host: str = "127.0.0.1"
     strict: bool = True
     """Every message on disk before it is confirmed."""
+    routes: NatsRoutes | None = None
+    system: NatsUser | None = None
+    """Who may speak to the system account: such as to have the cluster choose another leader."""
 
     @property
     def url(self) -> str:
@@ -69,7 +100,10 @@ class NatsConfig:
             f"  sync_interval: {'always' if self.strict else '2m'}",
             "  max_file_store: 1TB",
             "}",
+            *(self.routes.lines(self.host) if self.routes else []),
+            *(["system_account: SYS"] if self.system else []),
             "accounts {",
+            *([f"  SYS {{users: [{_user(self.system)}]}}"] if self.system else []),
         ]
         for account, users in self.accounts.items():
             lines += [f"  {account} {{", "    jetstream: enabled", "    users: ["]
@@ -88,6 +122,8 @@ class RedisConfig:
     databases: int = 16
     host: str = "127.0.0.1"
     strict: bool = True
+    more: tuple[str, ...] = ()
+    """Further lines: of a replica, of a node of a cluster."""
 
     @property
     def url(self) -> str:
@@ -112,6 +148,7 @@ class RedisConfig:
                 "maxmemory-policy noeviction",
                 "tcp-keepalive 60",
                 "daemonize no",
+                *self.more,
                 "",
             ]
         )

@@ -20,12 +20,12 @@ from holdgate.scheduler.up.provision import Provisioned
 log = structlog.get_logger("holdgate.up")
 
 
-async def prepare(url: str, user: tuple[str, str], provisioned: Provisioned) -> None:
+async def prepare(urls: str | list[str], user: tuple[str, str], provisioned: Provisioned, *, replicas: int = 1) -> None:
     """Create what is missing, publish the starter bundle. Idempotent."""
     name, password = user
-    nc = await nats.connect(url, user=name, password=password, inbox_prefix=inbox(name).encode())
+    nc = await nats.connect(urls, user=name, password=password, inbox_prefix=inbox(name).encode())
     try:
-        store = await ensure_all(nc, replicas=1)
+        store = await ensure_all(nc, replicas=replicas)
         now_ms = SystemClock().now_ms()
         root = load_root(provisioned.home.root_file, Pins.parse(provisioned.root_pins), now_ms)
         try:
