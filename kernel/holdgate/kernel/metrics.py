@@ -33,6 +33,25 @@ KERNEL_UP = Gauge(
     multiprocess_mode="livemostrecent",
 )
 
+READY = Gauge(
+    "holdgate_ready",
+    "1 where a process can do its work, as its `/readyz` says",
+    ["process"],
+    multiprocess_mode="livemin",
+)
+CHECK_FAILING = Gauge(
+    "holdgate_check_failing",
+    "1 where a process says in `/readyz` that this is not well",
+    ["process", "check"],
+    multiprocess_mode="livemax",
+)
+LOOKED_AT = Gauge(
+    "holdgate_alive_timestamp_seconds",
+    "When a process last looked whether it is well; one that hangs does not",
+    ["process"],
+    multiprocess_mode="livemin",
+)
+
 PERMIT_RESULTS = ("signed", "denied", "refused", "forged")
 
 for _phase in Phase:
@@ -42,3 +61,4 @@ for _result in PERMIT_RESULTS:
     PERMITS.labels(_result)
 for _result in ("hit", "miss"):
     CACHE.labels(_result)
+SPANS = Counter("holdgate_spans_total", "Spans made for the collector, and what became of them", ["result"])

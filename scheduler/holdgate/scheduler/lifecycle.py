@@ -2,6 +2,9 @@
 
 What always holds: a background task that fails ends the process with a non-zero code, because half a process is worse
 than none; SIGTERM and SIGINT let work under way end, but not for longer than the settings say.
+
+A signal first makes the process leave: it says so in `/readyz` and works on for `drain_s`, so that whoever sends it
+requests goes elsewhere in time. Then its services stop. A second signal skips the first part.
 """
 
 from __future__ import annotations
@@ -20,9 +23,10 @@ import nats
 import structlog
 import uvloop
 from nats.aio.client import Client as Nats
-from prometheus_client import start_http_server
 
 from holdgate.kernel.errors import HoldgateError, InvalidInput
+from holdgate.kernel.probes import Probes
+from holdgate.kernel.readiness import Check, Readiness
 from holdgate.kernel.subjects import inbox
 from holdgate.scheduler import settings as settings_
 from holdgate.scheduler.errors import Misconfigured
@@ -45,21 +49,36 @@ REFUSED = 2
 
 @dataclass
 class Runtime:
-    """One run of a process. Services hand their failures to `fail`."""
+    """One run of a process. Services hand their failures to `fail`, and what tells of them to `readiness`.
+
+    `leaving`: it was asked to end, and still works; `stopping`: its services end.
+    """
 
     name: str
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     failed: bool = False
+    readiness: Readiness = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.readiness = Readiness(self.name)
 
     def fail(self, task: str, error: BaseException) -> None:
         """A background task ended in `error`: log it and stop the process."""
         log.error("a background task failed", action="task_failed", task=task, exc_info=error)
         self.failed = True
-        self.stopping.set()
+        self.stop()
 
     def stop(self) -> None:
-        """Stop in an orderly way."""
+        """Stop in an orderly way, at once."""
+        self.leaving.set()
         self.stopping.set()
+
+    def leave(self) -> None:
+        """Begin to leave; stop, where that began before."""
+        if self.leaving.is_set():
+            self.stopping.set()
+        self.leaving.set()
 
 
 Build = Callable[[Runtime], AbstractAsyncContextManager[None]]
@@ -77,26 +96,49 @@ async def serve(name: str, settings: Process, build: Build) -> int:
     runtime = Runtime(name)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, runtime.stop)
+        loop.add_signal_handler(number, runtime.leave)
     try:
-        process = build(runtime)
-        await process.__aenter__()
+        async with _probes(settings, runtime):
+            return await _live(build(runtime), settings, runtime)
     except (Misconfigured, InvalidInput) as error:
         log.error(str(error), action="start_refused", code=error.code)  # noqa: TRY400  a sentence for the operator
         return REFUSED
     except HoldgateError as error:
         log.error(str(error), action="start_failed", code=error.code)  # noqa: TRY400
         return FAILED
+
+
+async def _live(process: AbstractAsyncContextManager[None], settings: Process, runtime: Runtime) -> int:
+    await process.__aenter__()
     if runtime.stopping.is_set():
         return await _stop(process, settings.stop_timeout_s, failed=runtime.failed)
-    if settings.metrics_listen is not None:
-        host, port = split_address(settings.metrics_listen)
-        start_http_server(port, host)
-    log.info(f"{name} is ready", action="ready")
+    await runtime.readiness.start()
+    log.info(f"{runtime.name} is ready", action="ready")
     notify_ready()
-    await runtime.stopping.wait()
-    log.info(f"{name} is stopping", action="stopping")
+    await runtime.leaving.wait()
+    runtime.readiness.stopping()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(settings.drain_s):
+            await runtime.stopping.wait()
+    runtime.stop()
+    log.info(f"{runtime.name} is stopping", action="stopping")
     return await _stop(process, settings.stop_timeout_s, failed=runtime.failed)
+
+
+@contextlib.asynccontextmanager
+async def _probes(settings: Process, runtime: Runtime) -> AsyncIterator[None]:
+    """Probes and metrics from before the start, which may have to wait for servers, until after the end."""
+    probes = Probes(runtime.readiness)
+    try:
+        if settings.metrics_listen is not None:
+            await probes.start(*split_address(settings.metrics_listen))
+    except OSError as error:
+        raise Misconfigured(f"cannot listen on `{settings.metrics_listen}`: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        await runtime.readiness.stop()
+        await probes.stop()
 
 
 async def _stop(process: AbstractAsyncContextManager[None], timeout_s: float, *, failed: bool) -> int:
@@ -171,6 +213,15 @@ async def connect_nats(settings: Process, runtime: Runtime) -> Nats:
             )
     except (nats.errors.Error, OSError, TimeoutError) as error:
         raise Misconfigured(f"cannot connect to NATS at {settings.nats_url}: {type(error).__name__}") from error
+
+
+def nats_check(nc: Nats) -> Check:
+    """Whether there is a connection."""
+
+    async def look() -> str | None:
+        return None if nc.is_connected else "not connected"
+
+    return Check("nats", look)
 
 
 async def retried(work: Callable[[], Awaitable[T]], error: type[Exception], *, timeout_s: float) -> T:

@@ -18,11 +18,12 @@ import structlog
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
-from holdgate.kernel import limits, subjects, wire
+from holdgate.kernel import limits, subjects, tracing, wire
 from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.links import Permit
+from holdgate.kernel.readiness import Check
 from holdgate.kernel.tasks import TaskSet
 from holdgate.workers import metrics
 from holdgate.workers.artifacts import ArtifactBox
@@ -122,6 +123,19 @@ class Session:
         self._asked = 0
         self._backoff_s = 0.0
         self._failure_pause_s = BACKOFF_S_MIN
+        self._ask_failure: str | None = None
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What this worker needs to get work."""
+
+        async def connected() -> str | None:
+            return None if self._nc.is_connected else "not connected"
+
+        async def answered() -> str | None:
+            return self._ask_failure
+
+        return Check("nats", connected), Check("dispatcher", answered, is_needed=False)
 
     @property
     def busy(self) -> int:
@@ -182,9 +196,11 @@ class Session:
             deliveries = await self._request(n)
         except (nats.errors.Error, OSError, InvalidInput) as error:
             _log.warning("an ask for work was not answered", action="ask_failed", error=type(error).__name__)
+            self._ask_failure = f"an ask for work was not answered: {type(error).__name__}"
             self._backoff_s = self._failure_pause_s
             self._failure_pause_s = min(self._failure_pause_s * 2, BACKOFF_S_MAX)
         else:
+            self._ask_failure = None
             self._failure_pause_s = BACKOFF_S_MIN
         finally:
             self._asked -= n
@@ -272,6 +288,7 @@ class Session:
             attempt=permit.attempt,
             token=delivery.token,
             permit_id=permit.permit_id,
+            trace_id=delivery.job.trace_id,
         )
         lease = Lease(identity=identity, stop=stop, renew_until_ms=now_ms)
         run_limits = RunLimits.tightest(permit.constraints, handler, runtime_s=self._limits.max_runtime_s)
@@ -293,6 +310,7 @@ class Session:
 
     async def _run(self, execution: Execution, lease: Lease) -> None:
         metrics.RUNNING.inc()
+        started_ns = tracing.start()
         try:
             result = await self._executors.run(execution)
         except SecretRefused as error:
@@ -305,7 +323,27 @@ class Session:
             self._free_slot(execution)
         metrics.DONE.labels(outcome=str(result.outcome)).inc()
         metrics.RUN_SECONDS.observe((result.ended_ms - result.started_ms) / 1000)
+        self._trace(lease.identity, result, started_ns)
         await self._reports.report(lease, result)
+
+    def _trace(self, run: RunIdentity, result: RunResult, started_ns: int) -> None:
+        if not started_ns:
+            return
+        tracing.record(
+            "run",
+            tracing.root_of(run.trace_id, run.job_id),
+            started_ns,
+            kind=tracing.Kind.CONSUMER,
+            span_id=tracing.run_of(run.trace_id, run.job_id, run.attempt).span_id,
+            attributes={
+                "holdgate.job_id": run.job_id,
+                "holdgate.attempt": run.attempt,
+                "holdgate.pool": self._me.pool,
+                "holdgate.worker": self._me.worker,
+                "holdgate.outcome": str(result.outcome),
+            },
+            code=None if result.outcome is RunOutcome.SUCCEEDED else str(result.outcome),
+        )
 
     def _free_slot(self, execution: Execution) -> None:
         straggler = execution.still_running
@@ -361,6 +399,7 @@ def _job_for_handler(delivery: Delivery, permit: Permit, payload: Any, lease: Le
         principals=record.principals,
         attempt=permit.attempt,
         trace_id=record.trace_id,
+        permit_id=permit.permit_id,
         constraints=permit.constraints,
         deadline_ms=deadline_ms,
         cancelled=lease.stop,

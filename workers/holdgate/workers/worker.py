@@ -8,14 +8,16 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, TypeVar
 
-import prometheus_client
 import uvloop
 
 from holdgate.kernel import limits
 from holdgate.kernel.clock import Clock, SystemClock
+from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.probes import Probes
+from holdgate.kernel.readiness import Readiness
 from holdgate.scan.forms import SECRET_BYTES_MIN
 from holdgate.workers import runlog
 from holdgate.workers.beats import Heart, Introduction
@@ -102,14 +104,19 @@ class Worker:
         runlog.install()
         door = Door(_own_secrets(chosen), os.urandom)
         runlog.guard(door.line)
-        session, close = await _assemble(self._handlers, chosen, door)
-        try:
-            await session.start()
-            _notify_ready()
-            await (stop or asyncio.Event()).wait()
-        finally:
-            await session.drain()
-            await close()
+        readiness = Readiness("worker")
+        async with _probes(chosen, readiness):
+            session, close = await _assemble(self._handlers, chosen, door)
+            readiness.add(*session.checks)
+            try:
+                await session.start()
+                await readiness.start()
+                _notify_ready()
+                await (stop or asyncio.Event()).wait()
+            finally:
+                readiness.stopping()
+                await session.drain()
+                await close()
         return session.busy
 
     async def _run_until_signalled(self, settings: WorkerSettings) -> None:
@@ -118,14 +125,28 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        if settings.metrics_listen is not None:
-            host, _, port = settings.metrics_listen.rpartition(":")
-            prometheus_client.start_http_server(int(port), host.strip("[]"))
         if await self.serve(settings, stop=stop):
             # A handler that takes no notice would keep the interpreter alive for ever; its result is reported already.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)
+
+
+@contextlib.asynccontextmanager
+async def _probes(settings: WorkerSettings, readiness: Readiness) -> AsyncIterator[None]:
+    """Metrics and probes for the block, where they are wanted; InvalidInput when the address is taken."""
+    probes = Probes(readiness)
+    if settings.metrics_listen is not None:
+        host, _, port = settings.metrics_listen.rpartition(":")
+        try:
+            await probes.start(host.strip("[]"), int(port))
+        except OSError as error:
+            raise InvalidInput(f"cannot listen on `{settings.metrics_listen}`: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        await readiness.stop()
+        await probes.stop()
 
 
 async def _assemble(handlers: Handlers, settings: WorkerSettings, door: Door) -> tuple[Session, Callable[[], Any]]:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler import lifecycle, logs
 from holdgate.scheduler.errors import Misconfigured
-from holdgate.scheduler.lifecycle import Runtime, nats_connection
+from holdgate.scheduler.lifecycle import Runtime, nats_check, nats_connection
 from holdgate.scheduler.settings import (
     ApiSettings,
     AuditorSettings,
@@ -112,6 +112,7 @@ async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[No
             _require_listed(signer, source.trust.kernel, "kernel")
         shadow = BundleShadow(shadow_store(nc), source, clock)
         service = KernelService(nc, source, signer, clock, replica_id=f"kernel-{os.getpid()}", shadow=shadow)
+        runtime.readiness.add(nats_check(nc))
         async with _started(source), _started(shadow), _started(service):
             yield
 
@@ -129,8 +130,8 @@ async def api(runtime: Runtime, settings: ApiSettings) -> AsyncIterator[None]:
     async with nats_connection(settings, runtime) as nc, redis_connection(settings) as scripts:
         durability = await check_durability(scripts, settings)
         async with (
-            api_deps(settings, nc, scripts, signer, trust, durability) as deps,
-            serving(create_site(deps, settings), settings, runtime),
+            api_deps(settings, nc, scripts, signer, trust, durability, runtime.leaving.is_set) as deps,
+            serving(create_site(deps, settings), settings, runtime, on_leave=deps.events.dismiss),
         ):
             yield
 

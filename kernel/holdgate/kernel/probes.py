@@ -1,0 +1,112 @@
+"""`/metrics`, `/healthz` and `/readyz` of a process, on a port of their own.
+
+What always holds: nothing here waits for another part, so that it is answered while Redis or NATS hang; connections are
+few, each carries one request and is closed within a time limit, so that whoever reaches the port cannot use up the
+process; nothing but these three pages is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from http import HTTPStatus
+
+import prometheus_client
+from prometheus_client.exposition import choose_encoder
+
+from holdgate.kernel.readiness import Readiness, Report, Standing
+
+CONNECTIONS_MAX = 32
+REQUEST_S_MAX = 5.0
+HEAD_BYTES_MAX = 8 * 1024
+JSON_TYPE = "application/json"
+RETRY_AFTER_S = 1
+
+
+class Probes:
+    """Serves the three pages of one process."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+        self._server: asyncio.Server | None = None
+        self._open = 0
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; OSError when the address is taken."""
+        self._server = await asyncio.start_server(
+            self._serve, host, port, limit=HEAD_BYTES_MAX, reuse_address=True, backlog=CONNECTIONS_MAX
+        )
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        if self._server is None:
+            raise RuntimeError("not started")
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """Listen no more; idempotent."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._open >= CONNECTIONS_MAX:
+            writer.transport.abort()
+            return
+        self._open += 1
+        try:
+            async with asyncio.timeout(REQUEST_S_MAX):
+                writer.write(self._reply((await reader.readuntil(b"\r\n\r\n")).decode("latin-1")))
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            writer.transport.abort()
+        finally:
+            self._open -= 1
+
+    def _reply(self, head: str) -> bytes:
+        method, _, rest = head.partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        if method not in ("GET", "HEAD"):
+            return _response(HTTPStatus.METHOD_NOT_ALLOWED, JSON_TYPE, b"{}")
+        match path:
+            case "/healthz":
+                status, kind, body = HTTPStatus.OK, JSON_TYPE, self._health()
+            case "/readyz":
+                status, kind, body = HTTPStatus.OK, JSON_TYPE, self._shown(report := self._readiness.report())
+                if report.standing is Standing.NOT_READY:
+                    status = HTTPStatus.SERVICE_UNAVAILABLE
+            case "/metrics" | "/":
+                encode, kind = choose_encoder(_header(head, "accept"))
+                status, body = HTTPStatus.OK, encode(prometheus_client.REGISTRY)
+            case _:
+                status, kind, body = HTTPStatus.NOT_FOUND, JSON_TYPE, b"{}"
+        return _response(status, kind, body, is_head=method == "HEAD")
+
+    def _health(self) -> bytes:
+        return _json({"status": "ok", "process": self._readiness.name})
+
+    def _shown(self, report: Report) -> bytes:
+        return _json({"status": report.standing, "process": self._readiness.name, "checks": report.checks})
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()  # noqa: TID251  for people and probes; nothing of it is hashed or signed
+
+
+def _header(head: str, name: str) -> str:
+    for line in head.split("\r\n")[1:]:
+        found, _, value = line.partition(":")
+        if found.strip().lower() == name:
+            return value.strip()
+    return ""
+
+
+def _response(status: HTTPStatus, kind: str, body: bytes, *, is_head: bool = False) -> bytes:
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}", f"Content-Type: {kind}", f"Content-Length: {len(body)}"]
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        lines.append(f"Retry-After: {RETRY_AFTER_S}")
+    lines += ["Cache-Control: no-store", "Connection: close", "", ""]
+    return "\r\n".join(lines).encode("latin-1") + (b"" if is_head else body)
