@@ -150,7 +150,7 @@ async def elsewhere(tmp_path: Path, system: ApiWorld) -> AsyncIterator[str]:
     listen = f"localhost:{free_port()}"
     settings = system.settings.model_copy(update={"api_listen": listen})
     assert isinstance(settings, ApiSettings)
-    async with serving(Starlette(routes=[Route("/", attack)]), settings, Runtime("elsewhere")):
+    async with serving(Starlette(routes=[Route("/", attack)]), settings, Runtime("elsewhere"), on_leave=lambda: None):
         yield f"http://{listen}"
 
 

@@ -56,6 +56,7 @@ class ApiWorld:
     source: BundleActivator
     kernel: KernelService
     settings: ApiSettings
+    runtime: Runtime
     clients: list[httpx.AsyncClient] = field(default_factory=list)
 
     def client(self, who: str | None = "agent", **headers: str) -> httpx.AsyncClient:
@@ -113,10 +114,14 @@ async def running_api(
         stack.push_async_callback(source.stop)
         stack.push_async_callback(shadow.stop)
         stack.push_async_callback(kernel.stop)
-        deps = await stack.enter_async_context(api_deps(config, nc, scripts, signer, trust, "strict"))
-        await stack.enter_async_context(serving(create_site(deps, config), config, runtime))
+        deps = await stack.enter_async_context(
+            api_deps(config, nc, scripts, signer, trust, "strict", runtime.leaving.is_set)
+        )
+        await stack.enter_async_context(
+            serving(create_site(deps, config), config, runtime, on_leave=deps.events.dismiss)
+        )
         url = f"http://{config.api_listen}"
-        world = ApiWorld(url, keys, deps, nc, scripts, made, source, kernel, config)
+        world = ApiWorld(url, keys, deps, nc, scripts, made, source, kernel, config, runtime)
         await _ready(world)
         try:
             yield world

@@ -93,6 +93,8 @@ class Deps:
     limits: ApiLimits = ApiLimits()
     durability: str = "strict"
     version: str = ""
+    is_leaving: Callable[[], bool] = lambda: False
+    """Whether the process was asked to end: it still answers, and says that others should be asked."""
     extras: Mapping[str, Any] = field(default_factory=dict)
     """Further plain values for `/status`."""
     description: bytes = b"{}"

@@ -25,6 +25,8 @@ from holdgate.scheduler.api.body import Receive
 log = structlog.get_logger("holdgate.api")
 
 LOOK_AGAIN_S = 1.0
+RECONNECT = b"retry: 500\n\n"
+"""To a stream that ends although there is more to tell: when to open it again (HTML standard, section 9.2.6)."""
 EVERY_JOB = ""
 """Watched instead of a job: a hint of any job of the tenant wakes the watch."""
 Key = tuple[str, str]
@@ -66,6 +68,7 @@ class EventHub:
         self._room = InFlight(total_max=waiters_max, tenant_max=max(1, waiters_max // 2), code="too_many_waiters")
         self._watches: dict[Key, set[Watch]] = {}
         self._subscription: Subscription | None = None
+        self._is_dismissing = False
         self._tasks = TaskSet(_on_failure)
 
     async def start(self) -> None:
@@ -73,12 +76,17 @@ class EventHub:
         if self._subscription is None:
             self._subscription = await self._nc.subscribe(subjects.event("*"), cb=self._on_hint)
 
-    async def stop(self) -> None:
-        """Wake everybody and unsubscribe; idempotent."""
-        subscription, self._subscription = self._subscription, None
+    def dismiss(self) -> None:
+        """Tell who waits now, and who comes from now on, how it is, and let them go: they ask again, elsewhere."""
+        self._is_dismissing = True
         for watches in self._watches.values():
             for watch in watches:
                 watch.leave()
+
+    async def stop(self) -> None:
+        """Let everybody go and unsubscribe; idempotent."""
+        subscription, self._subscription = self._subscription, None
+        self.dismiss()
         await self._tasks.close()
         if subscription is not None and not self._nc.is_closed:
             await subscription.unsubscribe()
@@ -98,7 +106,7 @@ class EventHub:
         """A watch on one job, or `EVERY_JOB`, for the block; Problem `too_many_waiters` when there is no room."""
         with self._room.hold(tenant):
             watch = Watch()
-            watch.gone = self._subscription is None
+            watch.gone = self._is_dismissing or self._subscription is None
             self._watches.setdefault((tenant, job_id), set()).add(watch)
             metrics.WAITERS.inc()
             client = self._tasks.start(_leave_with_client(watch, receive), "until-client-gone")

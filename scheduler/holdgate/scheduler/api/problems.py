@@ -139,6 +139,7 @@ KINDS: Mapping[str, Kind] = {
     "state_unavailable": Kind(503, "The state store is away", 2),
     "log_unavailable": Kind(503, "The job log is away; send again with the same idempotency key", 2),
     "unavailable": Kind(503, "A part of the system is away", 2),
+    "draining": Kind(503, "This process ends; another one answers", 1),
     "keys_unavailable": Kind(503, "The file of API keys does not load", 5),
     "overloaded": Kind(503, "Too many requests are under way", 1),
     "too_many_waiters": Kind(429, "Too many long polls are under way", 5),

@@ -50,7 +50,13 @@ from holdgate.scheduler.state.workers import Workers
 
 @contextlib.asynccontextmanager
 async def api_deps(
-    settings: ApiSettings, nc: Nats, scripts: Scripts, signer: Signer, trust: RootFile, durability: str
+    settings: ApiSettings,
+    nc: Nats,
+    scripts: Scripts,
+    signer: Signer,
+    trust: RootFile,
+    durability: str,
+    is_leaving: Callable[[], bool],
 ) -> AsyncIterator[Deps]:
     """Started parts, stopped at the end of the block."""
     clock = SystemClock()
@@ -70,7 +76,7 @@ async def api_deps(
     await events.start()
     await stamping.start()
     try:
-        yield _deps(_Around(settings, nc, scripts, durability, measure, scanner), parts, bundles, events)
+        yield _deps(_Around(settings, nc, scripts, durability, measure, scanner, is_leaving), parts, bundles, events)
     finally:
         await stamping.stop()
         await events.stop()
@@ -89,6 +95,7 @@ class _Around:
     durability: str
     measure: Measure
     scanner: Scanner
+    is_leaving: Callable[[], bool]
 
 
 def _deps(around: _Around, parts: GateParts, bundles: PublishedBundles, events: EventHub) -> Deps:
@@ -130,6 +137,7 @@ def _deps(around: _Around, parts: GateParts, bundles: PublishedBundles, events: 
         limits=ApiLimits(body_bytes_max=settings.body_bytes_max),
         durability=around.durability,
         version=version("holdgate"),
+        is_leaving=around.is_leaving,
     )
 
 

@@ -1,12 +1,16 @@
-"""Serves the API: uvicorn inside our own event loop and under our own signals."""
+"""Serves the API: uvicorn inside our own event loop and under our own signals.
+
+What always holds: from the moment that the process leaves every reply closes its connection, so that none is idle, and
+none carries a request, when the listener closes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from typing import Any, TypeAlias
 
 import uvicorn
 
@@ -18,6 +22,11 @@ from holdgate.scheduler.settings import ApiSettings
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
 """Longer than the idle time of the usual proxies in front, so that it is they who close."""
+
+
+Message: TypeAlias = MutableMapping[str, Any]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+CLOSE = (b"connection", b"close")
 
 
 class _Server(uvicorn.Server):
@@ -37,12 +46,17 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any, settings: ApiSettings, runtime: Runtime) -> AsyncIterator[None]:
-    """Serve `app` for the block; requests under way may end. Misconfigured when the address is taken."""
+async def serving(
+    app: Any, settings: ApiSettings, runtime: Runtime, *, on_leave: Callable[[], None]
+) -> AsyncIterator[None]:
+    """Serve `app` for the block; requests under way may end. Misconfigured when the address is taken.
+
+    `on_leave` is called when the process begins to leave: what lasts has to end then.
+    """
     listener = _listener(settings.api_listen)
     proxies = [part.strip() for part in settings.trusted_proxies.split(",") if part.strip()]
     config = uvicorn.Config(
-        app,
+        _Closing(app, runtime.leaving.is_set),
         http="httptools",
         ws="none",
         lifespan="off",
@@ -59,13 +73,38 @@ async def serving(app: Any, settings: ApiSettings, runtime: Runtime) -> AsyncIte
     server = _Server(config)
     tasks = TaskSet(runtime.fail)
     task = tasks.start(server.serve(sockets=[listener]), "http")
+    tasks.start(_on_leave(runtime, on_leave), "leave")
     try:
         await server.listening.wait()
         yield
     finally:
+        on_leave()
         server.should_exit = True
         await asyncio.gather(task, return_exceptions=True)
         await tasks.close()
+
+
+async def _on_leave(runtime: Runtime, on_leave: Callable[[], None]) -> None:
+    await runtime.leaving.wait()
+    on_leave()
+
+
+class _Closing:
+    """The application, whose replies end their connections once `is_leaving`."""
+
+    def __init__(self, app: Any, is_leaving: Callable[[], bool]) -> None:
+        self._app = app
+        self._is_leaving = is_leaving
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Send) -> None:
+        """Answer one request."""
+
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._is_leaving():
+                message = {**message, "headers": [*message.get("headers", ()), CLOSE]}
+            await send(message)
+
+        await self._app(scope, receive, closing)
 
 
 def _listener(address: str) -> socket.socket:

@@ -22,14 +22,14 @@ SYSTEM: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", f"{API}/readyz", "getReadiness", "Requests can be served", system.readyz, "system", None, reply="Ready",
-        errors=("unavailable",),
+        errors=("unavailable", "draining"),
     ),
     Operation(
         "GET", "/healthz", "getHealthAtRoot", "The process answers", system.healthz, "system", None, reply="Health",
     ),
     Operation(
         "GET", "/readyz", "getReadinessAtRoot", "Requests can be served", system.readyz, "system", None, reply="Ready",
-        errors=("unavailable",),
+        errors=("unavailable", "draining"),
     ),
     Operation(
         "GET", "/openapi.json", "getDescription", "This description", system.description, "system", None,

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.api.calls import Call, Reply, Write
-from holdgate.scheduler.api.events import EVERY_JOB, LOOK_AGAIN_S
+from holdgate.scheduler.api.events import EVERY_JOB, LOOK_AGAIN_S, RECONNECT
 from holdgate.scheduler.api.routes.stream import EVENT_HEADERS, KEEPALIVE_S
 from holdgate.scheduler.api.still import may_still
 from holdgate.scheduler.state.approvals import Approvals, HeldChange
@@ -54,6 +54,7 @@ async def _follow(call: Call, changes: _Changes, write: Write) -> None:
                 await write(b": still here\n\n")
             await asyncio.sleep(LOOK_APART_S)
             await watch.changed(LOOK_AGAIN_S - LOOK_APART_S)
+    await write(RECONNECT)
 
 
 class _Changes:

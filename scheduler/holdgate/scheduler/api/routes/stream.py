@@ -7,7 +7,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from holdgate.scheduler.api.calls import CSP_NOTHING, SECURITY_HEADERS, Call, Reply, Write
-from holdgate.scheduler.api.events import LOOK_AGAIN_S
+from holdgate.scheduler.api.events import LOOK_AGAIN_S, RECONNECT
 from holdgate.scheduler.api.routes.jobs import output_of, require_job
 from holdgate.scheduler.api.shapes import job_row
 from holdgate.scheduler.api.still import may_still
@@ -47,6 +47,7 @@ async def _follow(call: Call, view: JobView, write: Write) -> None:
             if view.state in TERMINAL:
                 return
             await watch.changed(LOOK_AGAIN_S)
+    await write(RECONNECT)
 
 
 def _event(view: JobView, output: dict[str, Any] | None) -> bytes:

@@ -24,8 +24,10 @@ async def readyz(call: Call) -> Reply:
     """`GET /readyz`: requests can be served
 
     Without a kernel the API still serves what needs none, so a kernel that went away makes it `degraded`; one that was
-    never heard, or a store that is away, makes it not ready.
+    never heard, or a store that is away, makes it not ready. One that was asked to end is not ready, though it answers.
     """
+    if call.deps.is_leaving():
+        raise Problem("draining", "this process ends; ask another one", extra={"checks": {"process": "draining"}})
     checks = await check_all(call.deps)
     wrong = {name for name, said in checks.items() if said != "ok"}
     if wrong - {"kernel"} or call.deps.kernel.snapshot is None:
