@@ -24,7 +24,7 @@ def _ignore(_value: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One attempt of one job.
+    """One attempt of one job, under the permit `permit_id`.
 
     `payload` is the JSON value that was submitted (None when there was none); a handler that wants it typed takes it as
     its second argument. `constraints` are those of the permit: run time and output size are enforced by the worker,
@@ -43,6 +43,7 @@ class Job:
     principals: tuple[str, ...] = ()
     attempt: int = 1
     trace_id: str = ""
+    permit_id: str = ""
     constraints: Constraints = NO_CONSTRAINTS
     deadline_ms: int | None = None
     cancelled: Cancellation = field(default_factory=Cancellation, compare=False)
