@@ -23,7 +23,12 @@ class SystemClock:
 
     def now_ms(self) -> int:
         """Milliseconds since the Unix epoch."""
-        return time.time_ns() // 1_000_000  # noqa: TID251  this is the one place that reads the clock
+        return wall_ns() // 1_000_000
+
+
+def wall_ns() -> int:
+    """Nanoseconds since the Unix epoch: for spans, which nothing is decided by."""
+    return time.time_ns()  # noqa: TID251  this is the one place that reads the clock
 
 
 @lru_cache(maxsize=256)

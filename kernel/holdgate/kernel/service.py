@@ -19,10 +19,11 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
-from holdgate.kernel import calls, limits, metrics, subjects, wire
+from holdgate.kernel import calls, limits, metrics, subjects, tracing, wire
 from holdgate.kernel.calls import Request, SnapshotInfo
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import PermitReply, answer_permit
+from holdgate.kernel.draining import drain
 from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.kernel.evaluate import evaluate
 from holdgate.kernel.ids import Digest
@@ -37,7 +38,6 @@ log = structlog.get_logger("holdgate.kernel")
 
 ANNOUNCE_S = 2.0
 START_S = 5.0
-STOP_S = 2.0
 LIVE = frozenset({Phase.SUBMIT, Phase.DISPATCH})
 """Phases in which something comes of a decision."""
 Item = dict[str, Any]
@@ -96,12 +96,7 @@ class KernelService:
     async def stop(self) -> None:
         """Answer what was received, then end."""
         subscriptions, self._subscriptions = self._subscriptions, []
-        for subscription in subscriptions:
-            try:
-                async with asyncio.timeout(STOP_S):
-                    await subscription.drain()  # type: ignore[no-untyped-call]  # nats-py is half typed
-            except (NatsError, TimeoutError) as error:
-                log.warning("a subscription did not drain", action="kernel.stop", error=str(error))
+        await asyncio.gather(*(drain(subscription) for subscription in subscriptions))
         await self._tasks.close()
 
     async def announce(self) -> None:
@@ -184,10 +179,12 @@ class KernelService:
         counted: Counter[Verdict] = Counter()
 
         def one(item: bytes) -> Item:
+            started_ns = tracing.start()
             job = calls.unpack_job(item)
             decision = self._evaluate(active, reason, job, request, now_ms)
             self._offer(job, decision)
             counted[decision.verdict] += 1
+            _trace("kernel.decide", job, decision, started_ns)
             return decision.as_dict()
 
         items = [_guarded(one, item) for item in request.items]
@@ -204,6 +201,7 @@ class KernelService:
         verdicts: Counter[Verdict] = Counter()
 
         def one(item: bytes) -> Item:
+            started_ns = tracing.start()
             asked = calls.unpack_permit_request(item)
             decision = self._evaluate(active, reason, asked.job, request, now_ms)
             self._offer(asked.job, decision)
@@ -213,6 +211,7 @@ class KernelService:
             else:
                 reply = answer_permit(asked, decision, active.trust, self._signer, now_ms)
             results[_result(reply)] += 1
+            _trace("kernel.permit", asked.job, decision, started_ns, reply.refusal)
             return calls.permit_reply_dict(reply)
 
         items = [_guarded(one, item) for item in request.items]
@@ -330,6 +329,15 @@ def _guarded(answer: Callable[[bytes], Item], item: bytes) -> Item:
         metrics.KERNEL_ERRORS.labels(calls.INTERNAL).inc()
         log.error("an item failed", action="kernel.answer", error=_where(error))  # noqa: TRY400  see _where
         return _error(calls.INTERNAL, "the kernel failed on this item")
+
+
+def _trace(name: str, job: Job, decision: Decision, started_ns: int, refusal: str | None = None) -> None:
+    if not started_ns or decision.phase not in LIVE:
+        return
+    told = {"holdgate.job_id": job.job_id, "holdgate.phase": str(decision.phase)}
+    told |= {"holdgate.tenant": job.tenant, "holdgate.verdict": str(decision.verdict)}
+    above = tracing.root_of(job.trace_id, job.job_id)
+    tracing.record(name, above, started_ns, kind=tracing.Kind.SERVER, attributes=told, code=refusal)
 
 
 def _where(error: BaseException) -> str:

@@ -24,6 +24,7 @@ import structlog
 import uvloop
 from nats.aio.client import Client as Nats
 
+from holdgate.kernel import tracing
 from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.kernel.probes import Probes
 from holdgate.kernel.readiness import Check, Readiness
@@ -98,8 +99,9 @@ async def serve(name: str, settings: Process, build: Build) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, runtime.leave)
     try:
-        async with _probes(settings, runtime):
-            return await _live(build(runtime), settings, runtime)
+        with tracing.exporting(settings.collector(), name):
+            async with _probes(settings, runtime):
+                return await _live(build(runtime), settings, runtime)
     except (Misconfigured, InvalidInput) as error:
         log.error(str(error), action="start_refused", code=error.code)  # noqa: TRY400  a sentence for the operator
         return REFUSED

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from holdgate.kernel import limits
 from holdgate.kernel.filemodes import is_private
+from holdgate.kernel.tracing import Collector
 from holdgate.scheduler.errors import Misconfigured
 
 PREFIX = "HOLDGATE_"
@@ -55,9 +56,23 @@ class Process(BaseSettings):
         None, description="`host:port` on which this process shows its own metrics; `holdgate up` collects them itself"
     )
     stop_timeout_s: float = Field(8.0, gt=0, le=600, description="how long work under way may take to end at a stop")
+    otlp_endpoint: Url | None = Field(
+        None, description="OpenTelemetry collector that spans go to over OTLP/HTTP; needs `holdgate[tracing]`"
+    )
+    otlp_headers_file: Path | None = Field(
+        None, description="headers that the collector asks for, `Name: value` a line, mode 0600"
+    )
+    trace_ratio: float = Field(1.0, ge=0, le=1, description="share of traces that is kept, the same ones everywhere")
     drain_s: float = Field(
         0.0, ge=0, le=600, description="how long to go on after a stop was asked for, while `/readyz` says so already"
     )
+
+    def collector(self) -> Collector | None:
+        """Where spans go; Misconfigured when the file of headers is missing or others may read it."""
+        if self.otlp_endpoint is None:
+            return None
+        headers = () if self.otlp_headers_file is None else read_secrets(self.otlp_headers_file)
+        return Collector(self.otlp_endpoint, headers, self.trace_ratio)
 
     def nats_password(self) -> SecretStr | None:
         """The password, read now; Misconfigured when its file is missing or others may read it."""
@@ -80,8 +95,19 @@ class Signing(Process):
 class Stateful(Trusting):
     """A process that uses Redis."""
 
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis, without a password")
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        description="Redis, without a password; `redis+sentinel://host:port,host:port/service/0`,"
+        " `redis+cluster://host:port,host:port`",
+    )
     redis_password_file: Path | None = Field(None, description="file with its password, mode 0600")
+    redis_replicas: int | None = Field(
+        None,
+        ge=0,
+        le=8,
+        description="how many replicas of Redis must have a change before anybody is told of it; none: 1 with Sentinel,"
+        " or else 0",
+    )
     nats_monitor_url: str | None = Field(
         None, description="HTTP monitoring of NATS, where its durability is checked at start"
     )

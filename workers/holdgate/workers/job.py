@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from holdgate.kernel import limits
+from holdgate.kernel import limits, tracing
 from holdgate.kernel.records import NO_CONSTRAINTS, Constraints
 from holdgate.workers.artifacts import ArtifactBox
 from holdgate.workers.cancellation import Cancellation
@@ -53,6 +53,11 @@ class Job:
     _artifacts: ArtifactBox = field(
         default_factory=lambda: ArtifactBox(limits.BODY_BYTES_DEFAULT), repr=False, compare=False
     )
+
+    @property
+    def traceparent(self) -> str:
+        """W3C Trace Context of this run, for what the handler calls; empty where the job has no trace."""
+        return tracing.run_of(self.trace_id, self.job_id, self.attempt).header() if self.trace_id else ""
 
     @property
     def advisory(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from holdgate.kernel import wire
+from holdgate.kernel import tracing, wire
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.workers.artifacts import RunArtifact
@@ -90,6 +90,7 @@ class RunIdentity:
     attempt: int
     token: str
     permit_id: str
+    trace_id: str = ""
 
 
 def message_of(
@@ -125,6 +126,8 @@ def _message_of(identity: RunIdentity, result: RunResult, worker: str, pool: str
         "Holdgate-Token": identity.token,
         "Holdgate-Outcome": str(result.outcome),
     }
+    if identity.trace_id:
+        headers[tracing.TRACEPARENT] = tracing.run_of(identity.trace_id, identity.job_id, identity.attempt).header()
     body: Mapping[str, Any] = {
         "tenant": identity.tenant,
         "job_id": identity.job_id,

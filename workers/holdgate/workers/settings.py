@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.filemodes import is_private
 from holdgate.kernel.ids import ActorId, Entropy
+from holdgate.kernel.tracing import Collector
 from holdgate.workers.votes import PinnedApprover
 
 PREFIX = "HOLDGATE_"
@@ -41,6 +42,16 @@ class WorkerSettings(BaseSettings):
         description="`host:port` on which this process shows its own metrics; `holdgate up` collects them itself",
     )
     stop_timeout_s: float = Field(8.0, gt=0, le=600, description="how long work under way may take to end at a stop")
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?$",
+        max_length=512,
+        description="OpenTelemetry collector that spans go to over OTLP/HTTP; needs `holdgate[tracing]`",
+    )
+    otlp_headers_file: Path | None = Field(
+        None, description="headers that the collector asks for, `Name: value` a line, mode 0600"
+    )
+    trace_ratio: float = Field(1.0, ge=0, le=1, description="share of traces that is kept, the same ones everywhere")
     kernel_keys_file: Path | None = Field(
         None,
         description='file of the pinned public keys: `{"kernel_keys": [...], "dispatcher_keys": [...], '
@@ -67,6 +78,13 @@ class WorkerSettings(BaseSettings):
         None,
         description="file that says where the secrets are that jobs may name, and which topics may have each",
     )
+
+    def collector(self) -> Collector | None:
+        """Where spans go; InvalidInput when the file of headers is missing or others may read it."""
+        if self.otlp_endpoint is None:
+            return None
+        headers = () if self.otlp_headers_file is None else _read_secret_lines(self.otlp_headers_file)
+        return Collector(self.otlp_endpoint, headers, self.trace_ratio)
 
     def nats_password(self) -> SecretStr | None:
         """The password, read now; InvalidInput when its file is missing or others may read it."""
@@ -147,17 +165,21 @@ def credentials_directory() -> str | None:
 
 
 def _read_secret(file: Path) -> SecretStr:
+    return SecretStr(_read_secret_lines(file)[0].decode("utf-8", "replace"))
+
+
+def _read_secret_lines(file: Path) -> tuple[bytes, ...]:
     try:
         with file.open("rb") as opened:
             is_shared = not is_private(os.fstat(opened.fileno()), os.geteuid())
-            line = opened.read(SECRET_BYTES_MAX).decode("utf-8", "replace").partition("\n")[0].strip()
+            lines = tuple(line.strip() for line in opened.read(SECRET_BYTES_MAX).splitlines() if line.strip())
     except OSError as error:
         raise InvalidInput(f"cannot read `{file}`: {error.strerror}") from error
     if is_shared:
         raise InvalidInput(f"others may read `{file}`; run `chmod 600 {file}`")
-    if not line:
+    if not lines:
         raise InvalidInput(f"`{file}` is empty")
-    return SecretStr(line)
+    return lines
 
 
 def _public_key(text: str) -> bytes:

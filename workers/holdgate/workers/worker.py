@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from holdgate.kernel import limits
+from holdgate.kernel import limits, tracing
 from holdgate.kernel.clock import Clock, SystemClock
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.probes import Probes
@@ -125,7 +125,9 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        if await self.serve(settings, stop=stop):
+        with tracing.exporting(settings.collector(), "worker"):
+            stuck = await self.serve(settings, stop=stop)
+        if stuck:
             # A handler that takes no notice would keep the interpreter alive for ever; its result is reported already.
             sys.stdout.flush()
             sys.stderr.flush()
@@ -217,9 +219,10 @@ def _secret_sources(settings: WorkerSettings) -> SecretSources:
 
 def _own_secrets(settings: WorkerSettings) -> tuple[bytes, ...]:
     """What this process knows besides, and no output may hold; a password that is too short cannot be looked for."""
-    password = settings.nats_password()
-    own = b"" if password is None else password.get_secret_value().encode()
-    return (own,) if len(own) >= SECRET_BYTES_MIN else ()
+    password, collector = settings.nats_password(), settings.collector()
+    own = [] if password is None else [password.get_secret_value().encode()]
+    own += [] if collector is None else collector.secrets()
+    return tuple(secret for secret in own if len(secret) >= SECRET_BYTES_MIN)
 
 
 def _notify_ready() -> None:

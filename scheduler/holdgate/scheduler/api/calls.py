@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from pydantic_core import to_json
 
+from holdgate.kernel import tracing
 from holdgate.kernel.canonical import Json
 from holdgate.kernel.ids import Entropy
 from holdgate.scheduler.api.body import Receive
@@ -32,7 +32,44 @@ _JSON_HEADERS: tuple[Header, ...] = ((b"content-type", JSON_TYPE.encode()), CSP_
 _PROBLEM_HEADERS: tuple[Header, ...] = ((b"content-type", PROBLEM_TYPE.encode()), CSP_NOTHING, *SECURITY_HEADERS)
 Write = Callable[[bytes], Awaitable[None]]
 Stream = Callable[[Write], Awaitable[None]]
-_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?\Z")
+
+
+@dataclass(slots=True)
+class RequestTrace:
+    """The span of one request. `parent`: the caller's span in its trace, or a trace of our own."""
+
+    parent: tracing.Context
+    span_id: str | None = None
+    job_id: str | None = None
+    link: tracing.Context | None = None
+
+    def brings(self, job_id: str) -> None:
+        """Of this request comes the job: everything that is done for it hangs below this span."""
+        self.job_id, self.span_id = job_id, tracing.root_of(self.parent.trace_id, job_id).span_id
+
+    def speaks_of(self, job_id: str, trace_id: str) -> None:
+        """This request is about a job of another trace."""
+        self.job_id, self.link = job_id, tracing.root_of(trace_id, job_id)
+
+    def end(self, operation: Operation, status: int, started_ns: int) -> None:
+        """The request was answered."""
+        told: dict[str, tracing.Value] = {
+            "http.request.method": operation.method,
+            "http.route": operation.path,
+            "http.response.status_code": status,
+        }
+        if self.job_id is not None:
+            told["holdgate.job_id"] = self.job_id
+        tracing.record(
+            f"{operation.method} {operation.path}",
+            self.parent,
+            started_ns,
+            kind=tracing.Kind.SERVER,
+            span_id=self.span_id,
+            attributes=told,
+            code=str(status) if status >= 500 else None,
+            link=self.link,
+        )
 
 
 @dataclass(slots=True)
@@ -45,12 +82,17 @@ class Call:
     deps: Deps
     scope: Mapping[str, Any]
     receive: Receive
-    trace_id: str
+    trace: RequestTrace
     caller: Principal | None
     body: bytes = b""
     json: Json = None
     path: Mapping[str, str] = field(default_factory=dict)
     query: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that this request belongs to."""
+        return self.trace.parent.trace_id
 
     @property
     def principal(self) -> Principal:
@@ -182,11 +224,11 @@ def query_of(raw: bytes, allowed: frozenset[str]) -> dict[str, str]:
     return query
 
 
-def trace_id_of(headers: list[Header], entropy: Entropy) -> str:
-    """The trace of W3C `traceparent` where it is valid, else a new one: 32 hex digits."""
+def trace_of(headers: list[Header], entropy: Entropy) -> RequestTrace:
+    """Below the span of W3C `traceparent` where that is valid, else in a trace of its own."""
     for name, value in headers:
         if name == b"traceparent":
-            match = _TRACEPARENT.match(value)
-            if match and match[1] != b"0" * 32 and not value.startswith(b"ff"):
-                return match[1].decode()
-    return entropy(16).hex()
+            parent = tracing.parse_traceparent(value)
+            if parent is not None:
+                return RequestTrace(parent)
+    return RequestTrace(tracing.Context(entropy(16).hex()))

@@ -16,12 +16,23 @@ from typing import Any
 
 import structlog
 
+from holdgate.kernel import tracing
 from holdgate.kernel.errors import HoldgateError
 from holdgate.scheduler.api import metrics
 from holdgate.scheduler.api.admit import InFlight
 from holdgate.scheduler.api.auth import KeyRefused, authenticate
 from holdgate.scheduler.api.body import Disconnected, Receive, check_declared, parse_body, read_body
-from holdgate.scheduler.api.calls import Call, Header, Later, Operation, Reply, query_of, reply_problem, trace_id_of
+from holdgate.scheduler.api.calls import (
+    Call,
+    Header,
+    Later,
+    Operation,
+    Reply,
+    RequestTrace,
+    query_of,
+    reply_problem,
+    trace_of,
+)
 from holdgate.scheduler.api.deps import Deps
 from holdgate.scheduler.api.inside import principal_inside
 from holdgate.scheduler.api.problems import Problem, invalid, problem_of
@@ -50,22 +61,24 @@ class Endpoint:
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers: list[Header] = scope["headers"]
-        trace_id = trace_id_of(headers, os.urandom)
-        started, status = perf_counter(), 500
+        trace = trace_of(headers, os.urandom)
+        started, status, started_ns = perf_counter(), 500, tracing.start()
         try:
-            reply = await self._answered(scope, receive, headers, trace_id)
+            reply = await self._answered(scope, receive, headers, trace)
             status = reply.status
             await send_reply(send, reply)
         except Disconnected:
             status = CLIENT_GONE
         finally:
             self._observer.observe(status, started)
+            trace.end(self.operation, status, started_ns)
 
     async def _answered(
-        self, scope: Mapping[str, Any], receive: Receive, headers: list[Header], trace_id: str
+        self, scope: Mapping[str, Any], receive: Receive, headers: list[Header], trace: RequestTrace
     ) -> Reply:
+        trace_id = trace.parent.trace_id
         try:
-            return await self._reply(scope, receive, headers, trace_id)
+            return await self._reply(scope, receive, headers, trace)
         except HoldgateError as error:
             return self._problem(error, trace_id)
         except Disconnected:
@@ -74,13 +87,15 @@ class Endpoint:
             self._log_failure(error, trace_id)
             return reply_problem(Problem("internal_error"), trace_id)
 
-    async def _reply(self, scope: Mapping[str, Any], receive: Receive, headers: list[Header], trace_id: str) -> Reply:
+    async def _reply(
+        self, scope: Mapping[str, Any], receive: Receive, headers: list[Header], trace: RequestTrace
+    ) -> Reply:
         caller = None if self.operation.roles is None else await self._caller(scope, headers)
         tenant = caller.tenant if caller else ""
         self._in_flight.enter(tenant)
         try:
             query = query_of(scope["query_string"], self._allowed)
-            call = Call(self._deps, scope, receive, trace_id, caller, query=query)
+            call = Call(self._deps, scope, receive, trace, caller, query=query)
             call.path = scope.get("path_params", NO_PATH)
             if self._takes_body:
                 await self._take_body(call, headers)

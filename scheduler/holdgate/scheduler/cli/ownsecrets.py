@@ -50,6 +50,8 @@ def _of_the_process(settings: ApiSettings | OutputGateSettings) -> Iterator[tupl
     for name, password in (("nats", settings.nats_password()), ("redis", settings.redis_password())):
         if password is not None:
             yield name, _bytes(password)
+    collector = settings.collector()
+    yield from (("otlp", secret) for secret in (() if collector is None else collector.secrets()))
     if isinstance(settings, OutputGateSettings):
         yield "fingerprint", read_secrets(settings.fingerprint_key_file)[0]
         return

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from holdgate.kernel import limits
+from holdgate.kernel import limits, tracing
 from holdgate.kernel.client import KernelClient, is_without_policy
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import effective_verdict, required_approvals
@@ -85,10 +85,12 @@ class SubmitGate:
         KernelUnavailable: nothing was stored. StateUnavailable, LogUnavailable: the same request may be sent again.
         IdempotencyConflict, QueueFull: nothing was stored.
         """
+        started_ns = tracing.start()
         try:
             decision = await self.kernel.decide(job, Phase.SUBMIT)
         except KernelUnavailable:
             return await self._without_kernel(job, idempotency)
+        _trace("decide", job, started_ns)
         match effective_verdict(decision):
             case Verdict.DENY | Verdict.THROTTLE:
                 return await self._deny(job, decision, idempotency)
@@ -142,7 +144,9 @@ class SubmitGate:
         submission = self._submission(stored, decision, outcome, idempotency, throttles)
         if grant is not None:
             submission = replace(submission, grant=grant)
+        started_ns = tracing.start()
         result = await self.jobs.accept(submission, self.clock.now_ms())
+        _trace("accept", job, started_ns)
         match result.kind:
             case AcceptKind.ACCEPTED:
                 return await self._logged(submission, result)
@@ -197,6 +201,7 @@ class SubmitGate:
 
     async def _logged(self, submission: Submission, result: AcceptResult) -> Submitted:
         job, state = submission.job, result.state or submission.initial
+        started_ns = tracing.start()
         await self.job_log.publish(
             Envelope(
                 job=job,
@@ -208,6 +213,7 @@ class SubmitGate:
                 packed=submission.packed,
             )
         )
+        _trace("publish", job, started_ns)
         _COUNTERS[state].inc()
         if submission.initial is State.HELD and state is not State.HELD:
             metrics.GRANTS_USED.inc()
@@ -285,6 +291,11 @@ class SubmitGate:
 def submit_fails_open(trust: Trust | None, now_ms: int) -> bool:
     """Whether the root in force lets jobs in without a decision: it says so, and it has not expired."""
     return trust is not None and trust.fail_modes.submit_open and now_ms < trust.expires_ms
+
+
+def _trace(name: str, job: Job, started_ns: int) -> None:
+    if started_ns:
+        tracing.record(name, tracing.root_of(job.trace_id, job.job_id), started_ns, kind=tracing.Kind.CLIENT)
 
 
 def _initial(job: Job, outcome: Outcome, now_ms: int) -> State:

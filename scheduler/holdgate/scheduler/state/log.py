@@ -25,7 +25,7 @@ from nats.js.api import (
 from nats.js.client import JetStreamContext
 from nats.js.object_store import ObjectStore
 
-from holdgate.kernel import limits, subjects
+from holdgate.kernel import limits, subjects, tracing
 from holdgate.kernel.batching import BatchPublisher, Publication
 from holdgate.kernel.canonical import digest_bytes
 from holdgate.kernel.errors import Forged, InvalidInput, Unavailable
@@ -136,7 +136,10 @@ class JobLog:
     async def publish(self, envelope: Envelope) -> None:
         """On disk in JetStream when it returns; LogUnavailable otherwise (a repeat is safe)."""
         job = envelope.job
-        publication = Publication(subjects.job(job.tenant), envelope.pack(), job.job_id)
+        headers = {}
+        if tracing.is_on():
+            headers[tracing.TRACEPARENT] = tracing.root_of(job.trace_id, job.job_id).header()
+        publication = Publication(subjects.job(job.tenant), envelope.pack(), job.job_id, headers)
         try:
             await self._publisher.publish(publication)
         except Unavailable as error:

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from holdgate.scheduler.api.admit import InFlight
-from holdgate.scheduler.api.calls import query_of, trace_id_of
+from holdgate.scheduler.api.calls import query_of, trace_of
 from holdgate.scheduler.api.openapi import openapi
 from holdgate.scheduler.api.operations import OPERATIONS
 from holdgate.scheduler.api.paging import LIMIT_DEFAULT, SEQ, cursor_of, page_of
@@ -57,7 +57,9 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
     ],
 )
 def test_a_valid_trace_is_kept_and_any_other_replaced(header: str, expected: str | None) -> None:
-    assert trace_id_of([(b"traceparent", header.encode())], entropy) == (expected or "07" * 16)
+    trace = trace_of([(b"traceparent", header.encode())], entropy)
+    assert trace.parent.trace_id == (expected or "07" * 16)
+    assert (trace.parent.span_id is None) == (expected is None)
 
 
 @pytest.mark.parametrize("raw", [b"b=1", b"a=1&a=2", b"a=%00", b"a=%ff", b"a=" + b"x" * 5000, b"\xff=1"])

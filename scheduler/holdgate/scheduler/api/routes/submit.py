@@ -35,7 +35,7 @@ async def submit_job(call: Call) -> Reply:
     if dry_run:
         decision = await call.deps.submit_gate.preview(job)
         return reply_json({"dry_run": True, "decision": decision.as_dict(), "trace_id": call.trace_id})
-    return answer(await call.deps.submit_gate.submit(job, idempotency_of(call, form)))
+    return _brought(call, await call.deps.submit_gate.submit(job, idempotency_of(call, form)))
 
 
 async def remediate_job(call: Call) -> Reply:
@@ -45,7 +45,8 @@ async def remediate_job(call: Call) -> Reply:
     remediation = _chosen(view.decision, body.get("remediation_id"))
     payload = await _payload_again(call, view, body)
     job = await _remedied(call, view.job, remediation, payload, body)
-    return answer(await call.deps.submit_gate.submit(job, idempotency_of(call, {**body, "of": view.job.job_id})))
+    submitted = await call.deps.submit_gate.submit(job, idempotency_of(call, {**body, "of": view.job.job_id}))
+    return _brought(call, submitted)
 
 
 async def job_of(call: Call, form: JobForm) -> Job:
@@ -88,6 +89,14 @@ def idempotency_of(call: Call, form: Mapping[str, Any]) -> Idempotency | None:
             "Idempotency-Key", f"1 to {limits.IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters are expected"
         )
     return Idempotency(key=digest([call.principal.actor, key]), fingerprint=digest(dict(form)))
+
+
+def _brought(call: Call, submitted: Submitted) -> Reply:
+    if submitted.replayed:
+        call.trace.speaks_of(submitted.job_id, submitted.trace_id)
+    else:
+        call.trace.brings(submitted.job_id)
+    return answer(submitted)
 
 
 def answer(submitted: Submitted) -> Reply:

@@ -22,6 +22,7 @@ from typing import Protocol
 
 import structlog
 
+from holdgate.kernel import tracing
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import PermitReply, PermitRequest
@@ -82,6 +83,7 @@ class DispatchGate:
 
     async def pass_through(self, picked: Sequence[Picked], asker: Asker) -> Passage:
         """Hand over what may run; everything else is put where it belongs. StateUnavailable: leases sort it out."""
+        started_ns = tracing.start()
         loaded = await self._load(picked)
         if not loaded:
             return Passage(())
@@ -96,6 +98,8 @@ class DispatchGate:
             return Passage(())
         found = sort(loaded, replies, self.clock.now_ms())
         handovers, unapproved = await self._start(found.permitted, asker)
+        if started_ns:
+            _trace(handovers, asker, started_ns)
         denied: list[Job] = []
         held: list[Job] = []
         try:
@@ -230,6 +234,18 @@ class DispatchGate:
                 for tenant, items in by_tenant.items()
             )
         )
+
+
+def _trace(handovers: Iterable[Handover], asker: Asker, started_ns: int) -> None:
+    for handover in handovers:
+        job = handover.job
+        above = tracing.root_of(job.trace_id, job.job_id)
+        if handover.attempt == 1:
+            accepted_ns = job.created_ms * 1_000_000
+            tracing.record("queue", above, accepted_ns, kind=tracing.Kind.CONSUMER, ended_ns=started_ns)
+        told: dict[str, tracing.Value] = {"holdgate.attempt": handover.attempt}
+        told |= {"holdgate.pool": asker.pool, "holdgate.worker": asker.worker}
+        tracing.record("dispatch", above, started_ns, kind=tracing.Kind.PRODUCER, attributes=told)
 
 
 def _was_held(item: Picked) -> bool:

@@ -7,11 +7,11 @@ verdict is under; a scan that failed is no verdict; an output that cannot be sca
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nats.aio.msg import Msg
 
-from holdgate.kernel import limits
+from holdgate.kernel import limits, tracing
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.detectors import DetectorSet
 from holdgate.kernel.errors import HoldgateError, Unavailable
@@ -46,6 +46,7 @@ class Item:
     raw: Msg
     message: ResultMessage
     facts: RunningFacts
+    received_ns: int = field(default_factory=tracing.start)
 
 
 @dataclass(frozen=True, slots=True)

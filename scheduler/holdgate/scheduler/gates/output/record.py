@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from holdgate.kernel import tracing
 from holdgate.kernel.detectors import PREFIX
 from holdgate.kernel.output import OutputDecision
 from holdgate.kernel.records import Severity
@@ -18,6 +19,7 @@ from holdgate.scan.output import UNSCANNABLE, FindingKind
 from holdgate.scheduler.gates.output import metrics, verdicts
 from holdgate.scheduler.gates.output.inspecting import Decided
 from holdgate.scheduler.gates.output.questions import Question, verdicts_by_question
+from holdgate.scheduler.state.transitions import State
 
 _SEVERITIES = [str(severity) for severity in Severity]
 _SHADOW = "shadow"
@@ -50,6 +52,24 @@ def verdict_record(decided: Decided, verdict: OutputVerdict, reason: str, now_ms
         "decided_ms": now_ms,
         **_told(decided),
     }
+
+
+def trace(decided: Decided, verdict: str, state: State | None) -> None:
+    """A span below the run that the output is of, as its worker says: nothing is decided by that."""
+    item = decided.inspected.item
+    if not item.received_ns:
+        return
+    above = tracing.parse_traceparent((item.raw.headers or {}).get(tracing.TRACEPARENT, "").encode())
+    if above is None:
+        return
+    told: dict[str, tracing.Value] = {
+        "holdgate.job_id": item.message.job_id,
+        "holdgate.attempt": item.message.attempt,
+        "holdgate.verdict": verdict,
+        "holdgate.findings": decided.inspected.inspection.total,
+        "holdgate.state": str(state or ""),
+    }
+    tracing.record("output", above, item.received_ns, kind=tracing.Kind.CONSUMER, attributes=told)
 
 
 def event_details(decided: Decided) -> dict[str, Any]:

@@ -65,6 +65,7 @@ class OutputGateConfig:
     `batches`: judged at once, one while another waits for Redis and the kernel. `large_max`: large outputs under way at
     once, a half of them of one tenant; `large_bytes_max`: held at once, under way or waiting for it, before no more is
     read. `fetch_bytes_max`: of a request for results. `put_off_s`: first delay before another try.
+    `stop_s`: how long what is here may take to be judged at a stop.
     """
 
     scan: ScanSettings = field(default_factory=ScanSettings)
@@ -77,6 +78,7 @@ class OutputGateConfig:
     put_off_s: float = 0.5
     put_off_s_max: float = 30.0
     pause_s: float = 1.0
+    stop_s: float = 2.0
 
 
 class OutputGateService:
@@ -120,7 +122,9 @@ class OutputGateService:
             clock=clock,
             entropy=entropy,
         )
-        self._tasks = TaskSet(self._on_failure)
+        self._reading = TaskSet(self._on_failure)
+        self._judging = TaskSet(self._on_failure)
+        self._keeping = TaskSet(self._on_failure)
         self._batches = asyncio.Semaphore(config.batches)
         self._large = FairTurns(config.large_max, each=config.large_max // 2)
         self._running = False
@@ -131,17 +135,30 @@ class OutputGateService:
             await asyncio.to_thread(self.scanners.check)
             self._running = True
             metrics.UP.inc()
-            self._tasks.start(self._run(), "output-gate")
-            self._tasks.start(self._held.keep(), "keep-large-outputs")
+            self._reading.start(self._run(), "output-gate")
+            self._keeping.start(self._held.keep(), "keep-large-outputs")
 
     async def stop(self) -> None:
-        """End; what was not judged comes again, here or at another gate. Idempotent."""
+        """Read no more, judge what is here; what is not judged in time goes to another gate at once. Idempotent."""
         if self._running:
             self._running = False
             metrics.UP.dec()
-        await self._tasks.close()
-        await self._reader.unbind()
+        await self._reader.close()
+        await self._reading.close()
+        await self._judging.wait(self.config.stop_s)
+        left = self._held.raws()
+        await self._judging.close()
+        await self._keeping.close()
+        await self._give_back(left)
         await self.scanners.close()
+
+    async def _give_back(self, raws: Sequence[Msg]) -> None:
+        try:
+            for raw in raws:
+                if not raw.is_acked:
+                    await raw.nak()
+        except nats.errors.Error as error:  # they come again, only later
+            log.warning("results are not given back", action="result_not_kept", error=type(error).__name__)
 
     async def run_once(self) -> int:
         """Judge one batch, large outputs included; how many messages it had. LogUnavailable when none can be read."""
@@ -165,7 +182,7 @@ class OutputGateService:
                 self._batches.release()
                 raise
             else:
-                self._tasks.start(self._take_batch(messages), "batch")
+                self._judging.start(self._take_batch(messages), "batch")
 
     async def _take_batch(self, messages: Sequence[Msg]) -> None:
         try:
@@ -173,7 +190,7 @@ class OutputGateService:
         finally:
             self._batches.release()
         for work in works:
-            self._tasks.start(work, "large-output")
+            self._judging.start(work, "large-output")
 
     async def _take(self, messages: Sequence[Msg]) -> list[Coroutine[Any, Any, None]]:
         """Judge the small ones; returns the work that judges the large ones, each for itself."""
@@ -301,6 +318,7 @@ class OutputGateService:
             return
         if answer.kind is FinishKind.FINISHED:
             record.count(decided, str(request.verdict["verdict"]))
+            record.trace(decided, str(request.verdict["verdict"]), answer.state)
             if answer.state is not None:
                 shared.JOBS.labels(str(answer.state)).inc()
             await self._hint(tenant, answer)
