@@ -4,17 +4,15 @@
 
 Topics are `job.torture.<anything>`; the payload says how the run goes: `{"run": "slow", "seconds": 2}`.
 What always holds: a run's first line is on disk before the run does anything, so a run that nobody wrote down did not
-happen. The secrets that some runs return are made when they run and open nothing.
+happen. The secrets that some runs return open nothing: they are planted (`planted`), or made when they run.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 import secrets
-import string
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -23,10 +21,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdgate.kernel.clock import SystemClock
+from holdgate.scheduler.torture.planted import Planted
 from holdgate.workers import Job, Worker
 
 JOURNALS = "TORTURE_JOURNALS"
 """The variable that names the folder of the journals."""
+SEED = "TORTURE_SEED"
+"""The variable with the seed of what is planted; 0 without it."""
 LARGE_BYTES = 400_000
 STEP_S = 0.05
 worker = Worker()
@@ -41,10 +42,13 @@ class Run(StrEnum):
     FLAKY = "flaky"
     """Fails in its first `failures` attempts."""
     FAIL = "fail"
+    """Fails, with the planted token in its error."""
     LEAK = "leak"
-    """Returns an access token: redacted."""
+    """Returns and logs the planted token: redacted."""
     KEY = "key"
-    """Returns a private key: quarantined."""
+    """Returns a private key: quarantined, and may be released."""
+    PLANTED_KEY = "planted-key"
+    """Returns the planted private key: quarantined for good."""
     LARGE = "large"
     """Returns more than travels inline."""
 
@@ -132,11 +136,14 @@ async def _go(job: Job, payload: Payload) -> dict[str, Any]:
                 raise RuntimeError("this attempt fails")
             return {}
         case Run.FAIL:
-            raise RuntimeError("every attempt fails")
+            raise RuntimeError(f"every attempt fails, this one with {_planted().token}")
         case Run.LEAK:
-            return {"text": f"cloning with token {_token()} from the build server"}
+            job.log(f"the token is {_planted().token}")
+            return {"text": f"cloning with token {_planted().token} from the build server"}
         case Run.KEY:
-            return {"file": _private_key()}
+            return {"file": Planted.of(secrets.randbits(64)).key}
+        case Run.PLANTED_KEY:
+            return {"file": _planted().key}
         case Run.LARGE:
             return {"blob": "lorem ipsum " * (LARGE_BYTES // 12)}
 
@@ -149,13 +156,5 @@ async def _slow(job: Job, seconds: float) -> dict[str, Any]:
     return {"slept_s": seconds}
 
 
-def _token() -> str:
-    alphabet = string.ascii_letters + string.digits
-    return "ghp_" + "".join(secrets.choice(alphabet) for _ in range(36))
-
-
-def _private_key() -> str:
-    body = base64.b64encode(secrets.token_bytes(1200)).decode()
-    lines = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
-    kind = "RSA PRIVATE" + " KEY"
-    return f"-----BEGIN {kind}-----\n{lines}\n-----END {kind}-----\n"
+def _planted() -> Planted:
+    return Planted.of(int(os.environ.get(SEED, "0")))  # noqa: TID251  no setting of a worker, and named for none
