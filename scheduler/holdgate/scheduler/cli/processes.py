@@ -36,6 +36,7 @@ from holdgate.scheduler.settings import (
 if TYPE_CHECKING:
     from holdgate.bundles.rootfile import RootFile
     from holdgate.kernel.permits import Keyring, Signer
+    from holdgate.scheduler.state.address import RedisAddress
     from holdgate.scheduler.state.connection import Scripts
 
 Settings = TypeVar("Settings", bound=Process)
@@ -95,6 +96,7 @@ async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[No
     from holdgate.bundles.stampstore import StampStore
     from holdgate.bundles.store import BundleStore, shadow_store
     from holdgate.kernel.service import KernelService
+    from holdgate.scheduler.cli.checks import disk_check, policy_checks
 
     clock = SystemClock()
     signer = _signer(settings)
@@ -112,7 +114,9 @@ async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[No
             _require_listed(signer, source.trust.kernel, "kernel")
         shadow = BundleShadow(shadow_store(nc), source, clock)
         service = KernelService(nc, source, signer, clock, replica_id=f"kernel-{os.getpid()}", shadow=shadow)
-        runtime.readiness.add(nats_check(nc))
+        runtime.readiness.add(
+            nats_check(nc), *policy_checks(source, clock), disk_check(settings.kernel_dir, is_needed=False)
+        )
         async with _started(source), _started(shadow), _started(service):
             yield
 
@@ -130,7 +134,7 @@ async def api(runtime: Runtime, settings: ApiSettings) -> AsyncIterator[None]:
     async with nats_connection(settings, runtime) as nc, redis_connection(settings) as scripts:
         durability = await check_durability(scripts, settings)
         async with (
-            api_deps(settings, nc, scripts, signer, trust, durability, runtime.leaving.is_set) as deps,
+            api_deps(settings, nc, scripts, signer, trust, durability, runtime) as deps,
             serving(create_site(deps, settings), settings, runtime, on_leave=deps.events.dismiss),
         ):
             yield
@@ -140,6 +144,7 @@ async def api(runtime: Runtime, settings: ApiSettings) -> AsyncIterator[None]:
 async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIterator[None]:
     """Everything that moves jobs between the gates."""
     from holdgate.kernel.client import KernelClient
+    from holdgate.scheduler.cli.checks import jetstream_check, kernel_check, redis_check
     from holdgate.scheduler.dispatch.config import DispatchConfig
     from holdgate.scheduler.dispatch.parts import FailOpen
     from holdgate.scheduler.dispatch.service import DispatcherService
@@ -164,7 +169,8 @@ async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIte
             ),
             fail_open=FailOpen(root, signer),
         )
-        async with _started(client), _notifier(scripts, settings), _started(service):
+        runtime.readiness.add(nats_check(nc), redis_check(scripts), jetstream_check(nc), kernel_check(client))
+        async with _started(client), _notifier(scripts, settings), _started(service), _present(runtime, scripts):
             yield
 
 
@@ -185,6 +191,7 @@ async def _notifier(scripts: Scripts, settings: DispatcherSettings) -> AsyncIter
 async def output_gate(runtime: Runtime, settings: OutputGateSettings) -> AsyncIterator[None]:
     """Scans results and decides what may be read."""
     from holdgate.kernel.client import KernelClient
+    from holdgate.scheduler.cli.checks import jetstream_check, kernel_check, redis_check
     from holdgate.scheduler.cli.ownsecrets import own_secrets
     from holdgate.scheduler.gates.output.scanners import ScanSettings
     from holdgate.scheduler.gates.output.service import OutputGateConfig, OutputGateService
@@ -210,10 +217,11 @@ async def output_gate(runtime: Runtime, settings: OutputGateSettings) -> AsyncIt
             kernel=client,
             store=PayloadStore(nc),
             quarantine_key=trust.quarantine_key,
-            config=OutputGateConfig(scan=scan),
+            config=OutputGateConfig(scan=scan, stop_s=settings.stop_timeout_s / 2),
             clock=clock,
         )
-        async with _started(client), _started(service):
+        runtime.readiness.add(nats_check(nc), redis_check(scripts), jetstream_check(nc), kernel_check(client))
+        async with _started(client), _started(service), _present(runtime, scripts):
             yield
 
 
@@ -221,6 +229,7 @@ async def output_gate(runtime: Runtime, settings: OutputGateSettings) -> AsyncIt
 async def auditor(runtime: Runtime, settings: AuditorSettings) -> AsyncIterator[None]:
     """Archives and seals the audit log."""
     from holdgate.scheduler.audit.service import AuditConfig, AuditorService
+    from holdgate.scheduler.cli.checks import disk_check, redis_check
 
     signer = _signer(settings)
     _require_listed(signer, _in_force(_root(settings)).auditor, "auditor")
@@ -234,8 +243,19 @@ async def auditor(runtime: Runtime, settings: AuditorSettings) -> AsyncIterator[
             config=AuditConfig(seal_after_s=settings.audit_seal_s),
             on_failure=runtime.fail,
         )
-        async with _started(service):
+        runtime.readiness.add(redis_check(scripts), disk_check(settings.audit_dir, is_needed=True))
+        async with _started(service), _present(runtime, scripts):
             yield
+
+
+@contextlib.asynccontextmanager
+async def _present(runtime: Runtime, scripts: Scripts) -> AsyncIterator[None]:
+    """The process says in Redis that it is there, for the block."""
+    from holdgate.scheduler.cli.checks import present
+    from holdgate.scheduler.state.presence import Presences
+
+    async with present(runtime.readiness, Presences(scripts, SystemClock())):
+        yield
 
 
 COMPOSITIONS: dict[str, tuple[type[Process], Compose]] = {
@@ -247,20 +267,29 @@ COMPOSITIONS: dict[str, tuple[type[Process], Compose]] = {
 }
 
 
+def redis_address(settings: Stateful) -> RedisAddress:
+    """Where Redis is, and how this process comes in; Misconfigured."""
+    from dataclasses import replace
+
+    from holdgate.scheduler.state.address import Kind, RedisAddress
+
+    address = RedisAddress.parse(settings.redis_url)
+    replicas = settings.redis_replicas
+    if replicas is None:
+        replicas = 1 if address.kind is Kind.SENTINEL else 0
+    password = settings.redis_password()
+    return replace(address, password=password or address.password, replicas=replicas)
+
+
 @contextlib.asynccontextmanager
 async def redis_connection(settings: Stateful) -> AsyncIterator[Scripts]:
     """Redis with all scripts loaded; tried for a while, because servers may start at the same time as this process."""
-    from urllib.parse import urlsplit, urlunsplit
-
     from holdgate.scheduler.errors import StateUnavailable
     from holdgate.scheduler.state.connection import connect_redis
 
-    parts = urlsplit(settings.redis_url)
-    password = settings.redis_password()
-    if password is not None:
-        parts = parts._replace(netloc=f":{password.get_secret_value()}@{parts.netloc.rpartition('@')[2]}")
+    address = redis_address(settings)
     scripts = await lifecycle.retried(
-        lambda: connect_redis(urlunsplit(parts)), StateUnavailable, timeout_s=lifecycle.START_TIMEOUT_S
+        lambda: connect_redis(address), StateUnavailable, timeout_s=lifecycle.START_TIMEOUT_S
     )
     try:
         yield scripts
