@@ -36,6 +36,8 @@ RESULT = "holdgate.result"
 """`holdgate.result.<pool>.<worker>`: into the stream RESULTS."""
 JOB = "holdgate.job"
 """`holdgate.job.<tenant>`: into the stream JOBS."""
+ENDING = "holdgate.ended"
+"""`holdgate.ended.<tenant>`: into the stream ENDED."""
 EVENT = "holdgate.event"
 """`holdgate.event.<tenant>`: a job changed its state (core NATS, only a hint): long polls and SSE look again."""
 DISPATCHER_QUEUE = "dispatcher"
@@ -47,6 +49,8 @@ WORKER_USER = "worker-"
 
 STREAM_JOBS = "JOBS"
 STREAM_RESULTS = "RESULTS"
+STREAM_ENDED = "ENDED"
+"""How jobs ended: what JOBS brings back after a loss of the state, less this, is what has to run."""
 CONSUMER_INTAKE = "intake"
 CONSUMER_RESULT_WATCH = "result-watch"
 CONSUMER_OUTPUT_GATE = "output-gate"
@@ -112,6 +116,11 @@ def result(pool: str, worker: str) -> str:
 def job(tenant: str) -> str:
     """Subject of the log of accepted jobs of `tenant`."""
     return f"{JOB}.{tenant}"
+
+
+def ending(tenant: str) -> str:
+    """Subject of the log of ended jobs of `tenant`."""
+    return f"{ENDING}.{tenant}"
 
 
 def event(tenant: str) -> str:

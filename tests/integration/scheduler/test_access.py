@@ -27,7 +27,7 @@ from support.waiting import eventually
 POOLS = ("default", "other")
 REFUSAL_S = 2.0
 BUCKETS = {bucket: f"KV_{bucket}" for bucket in (subjects.BUCKET_POLICY, subjects.BUCKET_SHADOW, subjects.BUCKET_STAMP)}
-STREAMS = ("JOBS", "RESULTS", *BUCKETS.values(), "OBJ_holdgate-payloads")
+STREAMS = ("JOBS", "ENDED", "RESULTS", *BUCKETS.values(), "OBJ_holdgate-payloads")
 FORGED = wire.pack({"replica": "k1", "epoch_ms": 1, "event": {}})
 
 
@@ -360,7 +360,7 @@ async def test_setup_makes_everything_and_a_second_time_changes_nothing(url: str
         await ensure_all(operator.nc, replicas=1)
         names = {info.config.name for info in await operator.nc.jetstream().streams_info()}
         buckets = {"KV_holdgate-policy", "KV_holdgate-shadow", "KV_holdgate-stamp", "OBJ_holdgate-payloads"}
-        assert names == {"JOBS", "RESULTS", *buckets}
+        assert names == {"JOBS", "ENDED", "RESULTS", *buckets}
         consumers = {info.name for info in await operator.nc.jetstream().consumers_info("RESULTS")}
         assert consumers == {"output-gate", "result-watch"}
 

@@ -104,7 +104,7 @@ class StreamSettings:
 
 
 async def ensure_streams(nc: Nats, settings: StreamSettings | None = None) -> None:
-    """Create or update the streams JOBS and RESULTS, their consumers and the payload bucket. Idempotent.
+    """Create or update the streams JOBS, ENDED and RESULTS, their consumers and the payload bucket. Idempotent.
 
     LogUnavailable when JetStream does not answer or refuses.
     """
@@ -113,6 +113,8 @@ async def ensure_streams(nc: Nats, settings: StreamSettings | None = None) -> No
     try:
         for name, subject, max_age_s in (
             (subjects.STREAM_JOBS, f"{subjects.JOB}.*", settings.jobs_max_age_s),
+            # A job's end is kept for as long as the job after it: what is in JOBS and ended is in here.
+            (subjects.STREAM_ENDED, f"{subjects.ENDING}.*", settings.jobs_max_age_s),
             (subjects.STREAM_RESULTS, f"{subjects.RESULT}.*.*", settings.results_max_age_s),
         ):
             await _ensure_stream(js, _stream_config(name, subject, max_age_s, settings))
