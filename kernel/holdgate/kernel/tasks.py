@@ -36,10 +36,18 @@ class TaskSet:
                 task.cancel()
             await asyncio.wait(set(self._tasks), timeout=CANCEL_AGAIN_S)
 
+    async def wait(self, timeout_s: float) -> None:
+        """Let what runs, and what that starts here, come to its end; return after `timeout_s` at the latest."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._tasks:
+                    await asyncio.wait(set(self._tasks))
+        except TimeoutError:
+            return
+
     async def drain(self, timeout_s: float) -> None:
         """Let what runs come to its end, at most `timeout_s`; cancel the rest."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=timeout_s)
+        await self.wait(timeout_s)
         await self.close()
 
     def _done(self, task: asyncio.Task[Any]) -> None:

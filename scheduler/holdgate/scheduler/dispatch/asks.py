@@ -21,6 +21,7 @@ from nats.aio.subscription import Subscription
 
 from holdgate.kernel import limits, subjects, topics, wire
 from holdgate.kernel.clock import Clock
+from holdgate.kernel.draining import drain
 from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.kernel.ids import JobId, Tenant, WorkerId
 from holdgate.kernel.records import Job
@@ -208,7 +209,7 @@ class AskDesk:
         self._is_stopping = True
         subscription, self._subscription = self._subscription, None
         if subscription is not None and not self._nc.is_closed:
-            await subscription.unsubscribe()
+            await drain(subscription)
         for pool in self._pools:
             while self._board.waiting and self._wake_one(pool):
                 pass
@@ -242,7 +243,10 @@ class AskDesk:
         if not may_answer_worker(message, self._config.inboxes):
             metrics.DUTY_FAILURES.labels("asks").inc()
             return
-        if len(self._tasks) >= ASKS_MAX or self._is_stopping:
+        if self._is_stopping:
+            await self._reply(message, {"jobs": []})  # the next ask goes to another dispatcher
+            return
+        if len(self._tasks) >= ASKS_MAX:
             await self._reply(message, {"error": "busy", "retry_ms": BUSY_RETRY_MS})
             return
         self._tasks.start(self._answer(message), "ask")

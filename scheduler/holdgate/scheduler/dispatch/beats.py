@@ -20,6 +20,7 @@ from nats.aio.subscription import Subscription
 
 from holdgate.kernel import limits, subjects, wire
 from holdgate.kernel.clock import Clock
+from holdgate.kernel.draining import drain
 from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.kernel.ids import JOB_ID, NAME, JobId, LeaseToken, Tenant, WorkerId
 from holdgate.scheduler import metrics
@@ -100,7 +101,7 @@ class BeatDesk:
         """Hear no more; idempotent."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None and not self._nc.is_closed:
-            await subscription.unsubscribe()
+            await drain(subscription)
 
     async def answer(self, beat: Beat) -> dict[str, Any]:
         """Renew what is still held. StateUnavailable: nothing may have been renewed; the worker beats again."""

@@ -1,11 +1,13 @@
 """A duty of a service: `run_once` again and again, one failure never the last run.
 
-Every duty can be driven by tests through its `run_once`; `Periodic` only repeats it.
+Every duty can be driven by tests through its `run_once`; `Periodic` and `Steady` only repeat it. What always holds: one
+that is told to `end` begins no more runs, and ends the one that is under way.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -19,21 +21,27 @@ PAUSE_AFTER_FAILURE_S = 1.0
 
 
 class Periodic:
-    """Calls `run_once` every `interval_s`, sooner after `nudge`. Run it as a task; cancel it to end it."""
+    """Calls `run_once` every `interval_s`, sooner after `nudge`. Run it as a task, until `end`."""
 
     def __init__(self, name: str, run_once: Callable[[], Awaitable[object]], interval_s: float) -> None:
         self.name = name
         self._run_once = run_once
         self._interval_s = interval_s
         self._nudged = asyncio.Event()
+        self._is_ending = False
+
+    def end(self) -> None:
+        """Run no more."""
+        self._is_ending = True
+        self._nudged.set()
 
     def nudge(self) -> None:
         """Run again at once; several nudges before that are one."""
         self._nudged.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
-        while True:
+        """Until `end`, or cancelled."""
+        while not self._is_ending:
             self._nudged.clear()
             pause_s = self._interval_s if await run_safely(self.name, self._run_once) else PAUSE_AFTER_FAILURE_S
             try:
@@ -43,11 +51,26 @@ class Periodic:
                 continue
 
 
-async def run_forever(name: str, run_once: Callable[[], Awaitable[object]]) -> None:
-    """Call `run_once`, which itself waits for work, until cancelled."""
-    while True:
-        if not await run_safely(name, run_once):
-            await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+class Steady:
+    """Calls `run_once`, which itself waits for work. Run it as a task, until `end`."""
+
+    def __init__(self, name: str, run_once: Callable[[], Awaitable[object]]) -> None:
+        self.name = name
+        self._run_once = run_once
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Run no more."""
+        self._ending.set()
+
+    async def run(self) -> None:
+        """Until `end`, or cancelled."""
+        while not self._ending.is_set():
+            if await run_safely(self.name, self._run_once):
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE_AFTER_FAILURE_S):
+                    await self._ending.wait()
 
 
 async def run_safely(name: str, run_once: Callable[[], Awaitable[object]]) -> bool:

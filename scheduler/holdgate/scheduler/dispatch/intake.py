@@ -64,8 +64,8 @@ class Intake:
         return sum(done)
 
     async def stop(self) -> None:
-        """Let go of the consumer; idempotent."""
-        await self._reader.unbind()
+        """Take no more; what came goes to others at once. Idempotent."""
+        await self._reader.close()
 
     async def _refuse(self, message: Msg, code: str) -> None:
         """No code of ours wrote it, and no later read will make it an envelope. The stream keeps it for an inquiry."""

@@ -63,8 +63,8 @@ class ResultWatch:
         return sum(kind is FinishKind.FINISHED for kind in kinds)
 
     async def stop(self) -> None:
-        """Let go of the consumer; idempotent."""
-        await self._reader.unbind()
+        """Take no more; what came goes to others at once. Idempotent."""
+        await self._reader.close()
 
 
 async def _settle(messages: Sequence[Msg]) -> None:

@@ -21,6 +21,7 @@ after a restart, does not pick up.
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import structlog
@@ -37,13 +38,16 @@ from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.config import DispatchConfig
-from holdgate.scheduler.dispatch.duty import Periodic, run_forever
+from holdgate.scheduler.dispatch.duty import Periodic, Steady
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.dispatch.parts import FailOpen, Parts, Stores
 from holdgate.scheduler.dispatch.sampling import INTERVAL_S as SAMPLE_INTERVAL_S
 from holdgate.scheduler.state.connection import Scripts
 
 log = structlog.get_logger(__name__)
+
+RUN_END_S = 2.0
+"""For a run of a duty that is under way at a stop: one batch, or one look over all tenants."""
 
 
 class DispatcherService:
@@ -84,7 +88,14 @@ class DispatcherService:
         self._granting = Periodic("grants", self.grants.run_once, config.redecide_interval_s)
         self._scanning = Periodic("scan", self.scan.run_once, config.scan_interval_s)
         self._tasks = TaskSet(_duty_ended)
-        self._periodic = (self._redeciding, self._granting, self._scanning, *self._others(config))
+        self._duties: tuple[Periodic | Steady, ...] = (
+            self._redeciding,
+            self._granting,
+            self._scanning,
+            *self._others(config),
+            Steady("intake", self.intake.run_once),
+            Steady("result_watch", self.result_watch.run_once),
+        )
         self._wakes: Subscription | None = None
 
     def _others(self, config: DispatchConfig) -> tuple[Periodic, ...]:
@@ -107,24 +118,23 @@ class DispatcherService:
         await self.beats.start()
         await self.asks.start()
         await self.policy_events.start()
-        for duty in self._periodic:
+        for duty in self._duties:
             self._tasks.start(duty.run(), duty.name)
-        self._tasks.start(run_forever("intake", self.intake.run_once), "intake")
-        self._tasks.start(run_forever("result_watch", self.result_watch.run_once), "result_watch")
         log.info("dispatcher started", action="started")
 
     async def stop(self) -> None:
-        """Answer open asks, end all duties; idempotent. Leases and reservations end by themselves."""
-        await self.asks.stop()
-        await self.beats.stop()
-        await self._tasks.close()
+        """Answer open asks and let every duty end its run; what it took and did not do goes to other dispatchers.
+
+        Idempotent. Leases and reservations end by themselves.
+        """
+        for duty in self._duties:
+            duty.end()
+        await asyncio.gather(self.asks.stop(), self.beats.stop(), self.intake.stop(), self.result_watch.stop())
+        await self._tasks.drain(RUN_END_S)
         await self.policy_events.stop()
         wakes, self._wakes = self._wakes, None
-        if not self._nc.is_closed:
-            if wakes is not None:
-                await wakes.unsubscribe()
-            await self.intake.stop()
-            await self.result_watch.stop()
+        if wakes is not None and not self._nc.is_closed:
+            await wakes.unsubscribe()
         await self._job_log.close()
 
     async def _on_wake(self, message: Msg) -> None:

@@ -18,6 +18,7 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from holdgate.kernel.draining import drain
 from holdgate.scheduler.errors import LogUnavailable
 
 BATCH = 256
@@ -64,11 +65,15 @@ class PullReader:
         self._wanted = 0
         self._heard_s = 0.0
         self._failure: str | None = None
+        self._closes = 0
 
     async def fetch(self) -> list[Msg]:
-        """At least one message as soon as there is one, at most `batch`; [] after `wait_s` without. LogUnavailable."""
-        deadline_s = time.monotonic() + self._wait_s
-        while not self._arrived:
+        """At least one message as soon as there is one, at most `batch`; [] after `wait_s` without. LogUnavailable.
+
+        [] at once when the reader closes.
+        """
+        deadline_s, closes = time.monotonic() + self._wait_s, self._closes
+        while not self._arrived and closes == self._closes:
             await self._ask()
             remaining_s = deadline_s - time.monotonic()
             if remaining_s <= 0:
@@ -79,11 +84,27 @@ class PullReader:
                     await self._something.wait()
             except TimeoutError:
                 continue
+        if closes != self._closes:
+            return []
         return [self._arrived.popleft() for _ in range(min(self._batch, len(self._arrived)))]
 
     def arrived(self) -> tuple[Msg, ...]:
         """What the next `fetch` gives."""
         return tuple(self._arrived)
+
+    async def close(self) -> None:
+        """End the `fetch` under way; what came, or was on its way, goes back at once for another reader. Idempotent."""
+        self._closes += 1
+        self._something.set()
+        subscription = self._subscription
+        if subscription is not None:
+            await drain(subscription)
+            self._subscription = None
+        try:
+            while self._arrived:
+                await self._arrived.popleft().nak()
+        except nats.errors.Error:
+            self._arrived.clear()  # the connection is gone: they come again by themselves
 
     async def unbind(self) -> None:
         """Let go of the subscription; what it held comes again at once. The next `fetch` binds anew. Idempotent."""

@@ -91,6 +91,39 @@ async def test_what_arrived_and_was_not_fetched_goes_back_at_once(nc: Nats, stre
     await second.unbind()
 
 
+async def test_a_reader_that_closes_gives_back_what_came_and_what_is_on_its_way(nc: Nats, stream: str) -> None:
+    """Or each restart of a process would hold up a few hundred jobs until their acknowledgement time is over."""
+    first, second = (PullReader(nc, stream, "reader", batch=200, wait_s=20) for _ in range(2))
+    fetching = asyncio.create_task(first.fetch())
+    await asyncio.sleep(0)
+    await publish(nc, 0, 1)
+    (message,) = await fetching
+    await message.ack()
+    await publish(nc, 1, 199)  # asked for by the first reader; some reached it, some did not
+    waiting = asyncio.create_task(first.fetch())
+    await first.close()
+    taken = [] if waiting.cancel() else waiting.result()
+    for message in taken:
+        await message.ack()
+    seen = {int(message.data) for message in taken}
+    seen |= set(await read(second, 199 - len(seen)))
+    assert seen == set(range(1, 200))
+    await second.close()
+
+
+async def test_a_reader_that_closes_ends_the_fetch_under_way(nc: Nats, stream: str) -> None:
+    """And reads again when it is asked again."""
+    reader = PullReader(nc, stream, "reader", wait_s=20)
+    waiting = asyncio.create_task(reader.fetch())
+    await asyncio.sleep(0)
+    await reader.close()
+    async with asyncio.timeout(5):
+        assert await waiting == []
+    await publish(nc, 0, 3)
+    assert await read(reader, 3) == [0, 1, 2]
+    await reader.close()
+
+
 async def test_a_missing_consumer_is_an_error_and_not_silence(nc: Nats, stream: str) -> None:
     reader = PullReader(nc, stream, "nobody", wait_s=0.5)
     with pytest.raises(LogUnavailable):

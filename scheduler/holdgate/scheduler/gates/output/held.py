@@ -64,6 +64,10 @@ class HeldResults:
                 del self._bytes[held.tenant]
             self._changed.set()
 
+    def raws(self) -> tuple[Msg, ...]:
+        """Those that are not judged yet."""
+        return tuple(held.raw for held in self._held.values())
+
     async def room(self) -> None:
         """Until more may be read."""
         while self._bytes.total() >= self._bytes_max:
