@@ -14,21 +14,22 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import nats
+import nats.errors
 import structlog
 import uvloop
 from nats.aio.client import Client as Nats
 
+from holdgate.kernel import login as login_
 from holdgate.kernel import tracing
 from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.kernel.probes import Probes
 from holdgate.kernel.readiness import Check, Readiness
-from holdgate.kernel.subjects import inbox
+from holdgate.kernel.tls import Plaintext, verify_private
 from holdgate.scheduler import settings as settings_
 from holdgate.scheduler.errors import Misconfigured
 from holdgate.scheduler.settings import Process
@@ -179,7 +180,8 @@ async def nats_connection(settings: Process, runtime: Runtime) -> AsyncIterator[
 
 async def connect_nats(settings: Process, runtime: Runtime) -> Nats:
     """Connect as this process's user, whose inbox nobody else may read."""
-    password = settings.nats_password()
+    verify_private_links(settings.nats_url.split(","), settings.plaintext)
+    login = settings.nats_login()
 
     async def on_error(error: Exception) -> None:
         log.warning("nats reported an error", action="nats_error", error=type(error).__name__, detail=str(error)[:200])
@@ -191,15 +193,11 @@ async def connect_nats(settings: Process, runtime: Runtime) -> Nats:
     async def on_reconnected() -> None:
         log.info("connected to nats again", action="nats_reconnected")
 
-    options: dict[str, object] = {}
-    if settings.nats_user:
-        options = {"user": settings.nats_user, "inbox_prefix": inbox(settings.nats_user)}
-        if password is not None:
-            options["password"] = password.get_secret_value()
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
-            return await nats.connect(
-                servers=[url.strip() for url in settings.nats_url.split(",")],
+            return await login_.connect(
+                settings.nats_url,
+                login,
                 name=f"holdgate-{runtime.name}",
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.25,
@@ -211,7 +209,6 @@ async def connect_nats(settings: Process, runtime: Runtime) -> Nats:
                 error_cb=on_error,
                 disconnected_cb=on_disconnected,
                 reconnected_cb=on_reconnected,
-                **options,
             )
     except (nats.errors.Error, OSError, TimeoutError) as error:
         raise Misconfigured(f"cannot connect to NATS at {settings.nats_url}: {type(error).__name__}") from error
@@ -224,6 +221,15 @@ def nats_check(nc: Nats) -> Check:
         return None if nc.is_connected else "not connected"
 
     return Check("nats", look)
+
+
+def verify_private_links(urls: Sequence[str], plaintext: Plaintext) -> None:
+    """Say in the log where a connection can be read on its way; InvalidInput where that is not allowed."""
+    for host in verify_private(urls, plaintext):
+        log.warning(
+            "a connection without TLS leaves this machine: whoever is on its way reads and changes it",
+            action="plaintext", host=host,
+        )  # fmt: skip
 
 
 async def retried(work: Callable[[], Awaitable[T]], error: type[Exception], *, timeout_s: float) -> T:

@@ -17,6 +17,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from holdgate.kernel import limits
 from holdgate.kernel.filemodes import is_private
+from holdgate.kernel.login import Login
+from holdgate.kernel.nkeys import Nkey
+from holdgate.kernel.tls import Plaintext, TlsFiles, is_secure
 from holdgate.kernel.tracing import Collector
 from holdgate.scheduler.errors import Misconfigured
 
@@ -47,7 +50,19 @@ class Process(BaseSettings):
 
     nats_url: str = Field("nats://127.0.0.1:4222", description="NATS servers, comma separated, without a password")
     nats_user: str = Field("", description="user of this process at NATS")
+    nats_nkey_file: Path | None = Field(
+        None, description="file with its seed (`SU…`), mode 0600; goes before a password"
+    )
     nats_password_file: Path | None = Field(None, description="file with its password, mode 0600")
+    nats_ca_file: Path | None = Field(
+        None, description="authorities of NATS's certificates for `tls://`, PEM; none: those that this machine trusts"
+    )
+    nats_cert_file: Path | None = Field(None, description="certificate of this process, where NATS asks for one, PEM")
+    nats_cert_key_file: Path | None = Field(None, description="its private key, PEM, mode 0600")
+    plaintext: Plaintext = Field(
+        "loopback",
+        description="`loopback`: no connection without TLS leaves this machine; `allow`: any may, with a warning",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="`auto`: JSON, but text where standard error is a terminal"
@@ -77,6 +92,24 @@ class Process(BaseSettings):
     def nats_password(self) -> SecretStr | None:
         """The password, read now; Misconfigured when its file is missing or others may read it."""
         return None if self.nats_password_file is None else read_secret(self.nats_password_file)
+
+    def nats_seed(self) -> SecretStr | None:
+        """The seed of its nkey, read now; Misconfigured as for the password."""
+        return None if self.nats_nkey_file is None else read_secret(self.nats_nkey_file)
+
+    def nats_login(self) -> Login:
+        """Who this process is at NATS, and its TLS; Misconfigured, InvalidInput when a file cannot be used."""
+        urls = self.nats_url.split(",")
+        seed, password = self.nats_seed(), self.nats_password()
+        files = TlsFiles(self.nats_ca_file, self.nats_cert_file, _private(self.nats_cert_key_file))
+        if self.nats_ca_file is not None and not all(map(is_secure, urls)):
+            raise Misconfigured("`HOLDGATE_NATS_CA_FILE` is set, and `HOLDGATE_NATS_URL` asks for no TLS: say `tls://`")
+        return Login(
+            self.nats_user,
+            None if password is None else password.get_secret_value(),
+            None if seed is None else Nkey.parse(seed.get_secret_value()),
+            files.context() if any(map(is_secure, urls)) else None,
+        )
 
 
 class Trusting(Process):
@@ -258,6 +291,13 @@ def read_secrets(file: Path) -> tuple[bytes, ...]:
     if not lines:
         raise Misconfigured(f"`{file}` is empty")
     return lines
+
+
+def _private(file: Path | None) -> Path | None:
+    """`file`, which its owner alone can read."""
+    if file is not None:
+        read_secrets(file)
+    return file
 
 
 def refuse_unknown() -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-import nats
 import nats.errors
 import structlog
 from nats.aio.client import Client as Nats
 
+from holdgate.kernel import login as login_
 from holdgate.kernel.errors import Unavailable
-from holdgate.kernel.subjects import inbox
+from holdgate.kernel.tls import verify_private
 from holdgate.workers.settings import WorkerSettings
 
 _log = structlog.get_logger("holdgate.worker")
@@ -33,10 +32,17 @@ async def connect(settings: WorkerSettings, *, name: str) -> Nats:
     async def on_reconnected() -> None:
         _log.info("connected to nats again", action="nats_reconnected", connection=name)
 
+    for host in verify_private(settings.nats_url.split(","), settings.plaintext):
+        _log.warning(
+            "a connection without TLS leaves this machine: whoever is on its way reads and changes it",
+            action="plaintext", host=host, connection=name,
+        )  # fmt: skip
+    login = settings.nats_login()
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
-            return await nats.connect(
-                servers=[url.strip() for url in settings.nats_url.split(",")],
+            return await login_.connect(
+                settings.nats_url,
+                login,
                 name=f"holdgate-worker {name}",
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.25,
@@ -47,15 +53,6 @@ async def connect(settings: WorkerSettings, *, name: str) -> Nats:
                 error_cb=on_error,
                 disconnected_cb=on_disconnected,
                 reconnected_cb=on_reconnected,
-                **_credentials(settings),
             )
     except (nats.errors.Error, OSError, TimeoutError) as error:
         raise Unavailable(f"cannot connect to NATS: {type(error).__name__}") from error
-
-
-def _credentials(settings: WorkerSettings) -> dict[str, Any]:
-    if not settings.nats_user:
-        return {}
-    password = settings.nats_password()
-    options: dict[str, Any] = {"user": settings.nats_user, "inbox_prefix": inbox(settings.nats_user)}
-    return options if password is None else {**options, "password": password.get_secret_value()}

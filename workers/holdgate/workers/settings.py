@@ -17,6 +17,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.filemodes import is_private
 from holdgate.kernel.ids import ActorId, Entropy
+from holdgate.kernel.login import Login
+from holdgate.kernel.nkeys import Nkey
+from holdgate.kernel.tls import Plaintext, TlsFiles, is_secure
 from holdgate.kernel.tracing import Collector
 from holdgate.workers.votes import PinnedApprover
 
@@ -31,7 +34,19 @@ class WorkerSettings(BaseSettings):
 
     nats_url: str = Field("nats://127.0.0.1:4222", description="NATS servers, comma separated, without a password")
     nats_user: str = Field("", description="user of this process at NATS")
+    nats_nkey_file: Path | None = Field(
+        None, description="file with its seed (`SU…`), mode 0600; goes before a password"
+    )
     nats_password_file: Path | None = Field(None, description="file with its password, mode 0600")
+    nats_ca_file: Path | None = Field(
+        None, description="authorities of NATS's certificates for `tls://`, PEM; none: those that this machine trusts"
+    )
+    nats_cert_file: Path | None = Field(None, description="certificate of this process, where NATS asks for one, PEM")
+    nats_cert_key_file: Path | None = Field(None, description="its private key, PEM, mode 0600")
+    plaintext: Plaintext = Field(
+        "loopback",
+        description="`loopback`: no connection without TLS leaves this machine; `allow`: any may, with a warning",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="`auto`: JSON, but text where standard error is a terminal"
@@ -89,6 +104,26 @@ class WorkerSettings(BaseSettings):
     def nats_password(self) -> SecretStr | None:
         """The password, read now; InvalidInput when its file is missing or others may read it."""
         return None if self.nats_password_file is None else _read_secret(self.nats_password_file)
+
+    def nats_seed(self) -> SecretStr | None:
+        """The seed of its nkey, read now; InvalidInput as for the password."""
+        return None if self.nats_nkey_file is None else _read_secret(self.nats_nkey_file)
+
+    def nats_login(self) -> Login:
+        """Who this worker is at NATS, and its TLS; InvalidInput when a file cannot be used."""
+        urls = self.nats_url.split(",")
+        seed, password = self.nats_seed(), self.nats_password()
+        if self.nats_cert_key_file is not None:
+            _read_secret(self.nats_cert_key_file)
+        files = TlsFiles(self.nats_ca_file, self.nats_cert_file, self.nats_cert_key_file)
+        if self.nats_ca_file is not None and not all(map(is_secure, urls)):
+            raise InvalidInput("`HOLDGATE_NATS_CA_FILE` is set, and `HOLDGATE_NATS_URL` asks for no TLS: say `tls://`")
+        return Login(
+            self.nats_user,
+            None if password is None else password.get_secret_value(),
+            None if seed is None else Nkey.parse(seed.get_secret_value()),
+            files.context() if any(map(is_secure, urls)) else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

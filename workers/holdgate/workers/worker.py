@@ -219,8 +219,9 @@ def _secret_sources(settings: WorkerSettings) -> SecretSources:
 
 def _own_secrets(settings: WorkerSettings) -> tuple[bytes, ...]:
     """What this process knows besides, and no output may hold; a password that is too short cannot be looked for."""
-    password, collector = settings.nats_password(), settings.collector()
-    own = [] if password is None else [password.get_secret_value().encode()]
+    collector = settings.collector()
+    read = (settings.nats_password(), settings.nats_seed())
+    own = [secret.get_secret_value().encode() for secret in read if secret is not None]
     own += [] if collector is None else collector.secrets()
     return tuple(secret for secret in own if len(secret) >= SECRET_BYTES_MIN)
 

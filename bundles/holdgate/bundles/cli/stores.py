@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
 import httpx
-import nats
 import typer
 from nats.errors import Error as NatsError
 
@@ -33,7 +32,9 @@ from holdgate.bundles.store import BundleStore
 from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.clock import Clock, SystemClock
 from holdgate.kernel.errors import InvalidInput, MalformedJson
-from holdgate.kernel.subjects import inbox
+from holdgate.kernel.login import Login, connect
+from holdgate.kernel.nkeys import Nkey
+from holdgate.kernel.tls import TlsFiles, is_secure
 
 T = TypeVar("T")
 CONNECT_TIMEOUT_S = 5
@@ -147,8 +148,7 @@ class NatsPublished:
     """In the store itself, checked here."""
 
     url: str
-    user: str | None
-    password: str | None
+    login: Login
     trust: Root
     clock: Clock
 
@@ -175,7 +175,7 @@ class NatsPublished:
         return reviewed.as_dict()
 
     def publish(self, name: str, data: bytes, accept: Accept) -> dict[str, Any]:  # noqa: ARG002  the name is in the file
-        publisher = f"{NATS_PUBLISHER}{self.user or ''}"
+        publisher = f"{NATS_PUBLISHER}{self.login.user}"
         now_ms = self.clock.now_ms()
         done = self._with(
             lambda store: publishing.publish(
@@ -190,12 +190,7 @@ class NatsPublished:
     async def _connected(self, work: Callable[[BundleStore], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                connection = await nats.connect(
-                    servers=self.url.split(","),
-                    max_reconnect_attempts=1,
-                    reconnect_time_wait=0.1,
-                    **_credentials(self.user, self.password),
-                )
+                connection = await connect(self.url, self.login, max_reconnect_attempts=1, reconnect_time_wait=0.1)
         except (NatsError, OSError, TimeoutError) as error:
             raise StoreUnavailable(f"cannot reach `{self.url}`: start it, or check --nats and its user") from error
         try:
@@ -241,6 +236,13 @@ def _published(  # noqa: PLR0913  options of commands
     nats_password_file: Annotated[
         Path | None, typer.Option(envvar="HOLDGATE_NATS_PASSWORD_FILE", help="Holds that user's password")
     ] = None,
+    nats_nkey_file: Annotated[
+        Path | None,
+        typer.Option(envvar="HOLDGATE_NATS_NKEY_FILE", help="Holds that user's nkey"),
+    ] = None,
+    nats_ca_file: Annotated[
+        Path | None, typer.Option(envvar="HOLDGATE_NATS_CA_FILE", help="Authorities of NATS's certificates")
+    ] = None,
     root: Annotated[
         Path | None, typer.Option("--root", envvar="HOLDGATE_ROOT_FILE", help="The signed trust root; --nats needs it")
     ] = None,
@@ -268,8 +270,13 @@ def _published(  # noqa: PLR0913  options of commands
         raise typer.BadParameter("say where the bundles are: --api URL, or --nats URL", param_hint="--api")
     if trust is None:
         raise typer.BadParameter("--nats needs --root and --pins", param_hint="--root")
-    password = None if nats_password_file is None else first_line(nats_password_file)
-    return NatsPublished(nats_url, nats_user, password, trust, clock)
+    login = Login(
+        nats_user or "",
+        None if nats_password_file is None else first_line(nats_password_file),
+        None if nats_nkey_file is None else Nkey.parse(first_line(nats_nkey_file)),
+        TlsFiles(nats_ca_file).context() if any(map(is_secure, nats_url.split(","))) else None,
+    )
+    return NatsPublished(nats_url, login, trust, clock)
 
 
 def _is_typed(context: typer.Context, name: str) -> bool:
@@ -284,12 +291,6 @@ def api_key_of(file: Path | None, key: str | None) -> str:
     if not found:
         raise typer.BadParameter("the API wants a key: --api-key-file FILE, or HOLDGATE_API_KEY", param_hint="--api")
     return found
-
-
-def _credentials(user: str | None, password: str | None) -> dict[str, Any]:
-    """Options of a connection; a user's replies come to an inbox that nobody else may read."""
-    options: dict[str, Any] = {} if user is None else {"user": user, "inbox_prefix": inbox(user)}
-    return options if password is None else {**options, "password": password}
 
 
 def _bounded(reply: httpx.Response) -> bytes:

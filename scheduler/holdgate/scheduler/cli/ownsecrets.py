@@ -47,7 +47,8 @@ def _of_the_operator(file: Path | None) -> Iterator[bytes]:
 
 
 def _of_the_process(settings: ApiSettings | OutputGateSettings) -> Iterator[tuple[str, bytes]]:
-    for name, password in (("nats", settings.nats_password()), ("redis", settings.redis_password())):
+    secrets = {"nats": settings.nats_password(), "nkey": settings.nats_seed(), "redis": settings.redis_password()}
+    for name, password in secrets.items():
         if password is not None:
             yield name, _bytes(password)
     collector = settings.collector()
