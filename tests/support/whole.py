@@ -47,13 +47,13 @@ class Whole:
 
 
 @contextlib.contextmanager
-def running_whole(folder: Path) -> Iterator[Whole]:
-    """`holdgate up` until the end of the block."""
+def running_whole(folder: Path, *options: str) -> Iterator[Whole]:
+    """`holdgate up`, with further `options`, until the end of the block."""
     ready_file, log = folder / "ready.json", folder / "up.log"
     arguments = ["--dir", str(folder / "data"), "--port", "0", "--metrics-port", "0", "--ready-file", str(ready_file)]
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [sys.executable, "-m", "holdgate.scheduler.cli", "up", *arguments], stdout=output, stderr=output
+            [sys.executable, "-m", "holdgate.scheduler.cli", "up", *arguments, *options], stdout=output, stderr=output
         )
     try:
         eventually_sync(lambda: ready_file.exists() or child.poll() is not None, START_TIMEOUT_S)

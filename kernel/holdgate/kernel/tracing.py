@@ -6,11 +6,11 @@ of `ATTRIBUTES`, never a payload, a prompt, a label or an output; what goes wron
 A trace is known by the `trace_id` of its job (W3C Trace Context). Spans that others hang below have ids that follow
 from the job, so that each process knows its parent without being told: no record has to carry more than it does.
 
-    POST /jobs ─┬─ decide, kernel.decide     (`root_of(job)`; below the span of the caller, where it has one)
-                ├─ accept, publish
-                ├─ queue                     (waiting, from acceptance to the first hand-off)
-                ├─ dispatch, kernel.permit
-                └─ run ── output             (`run_of(job, attempt)`)
+    POST /api/v1/jobs ─┬─ decide, kernel.decide     (`root_of(job)`; below the span of the caller, where it has one)
+                       ├─ accept, publish
+                       ├─ queue                     (waiting, from acceptance to the first hand-off)
+                       ├─ dispatch, kernel.permit
+                       └─ run ── output             (`run_of(job, attempt)`)
 """
 
 from __future__ import annotations

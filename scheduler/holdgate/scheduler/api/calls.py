@@ -52,7 +52,9 @@ class RequestTrace:
         self.job_id, self.link = job_id, tracing.root_of(trace_id, job_id)
 
     def end(self, operation: Operation, status: int, started_ns: int) -> None:
-        """The request was answered."""
+        """The request was answered. What needs no key, as probes do, is no part of anybody's work."""
+        if not started_ns or operation.roles is None:
+            return
         told: dict[str, tracing.Value] = {
             "http.request.method": operation.method,
             "http.route": operation.path,

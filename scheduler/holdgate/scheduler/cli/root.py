@@ -86,6 +86,7 @@ def up(
     ready_file: Annotated[Path | None, typer.Option(help="Written once everything answers")] = None,
     restart: Annotated[bool, typer.Option(help="Start a process that died again")] = True,
     workers: Annotated[int, typer.Option(min=0, max=64, help="Demo workers")] = 1,
+    otlp_endpoint: Annotated[str | None, typer.Option(help="OpenTelemetry collector that spans go to")] = None,
 ) -> None:
     """Run the whole system on this machine: NATS, Redis, every process, a demo worker."""
     import asyncio
@@ -98,7 +99,7 @@ def up(
     from holdgate.scheduler.up.system import Options, run_up
 
     logs.configure("up", level="info")
-    options = Options(directory, port, metrics_port, ready_file, restart, workers)
+    options = Options(directory, port, metrics_port, ready_file, restart, workers, otlp_endpoint=otlp_endpoint)
     try:
         code = asyncio.run(run_up(options))
     except HoldgateError as error:

@@ -53,6 +53,7 @@ class Options:
     restart: bool = True
     workers: int = 1
     quiet: bool = False
+    otlp_endpoint: str | None = None
 
 
 @dataclass
@@ -141,8 +142,12 @@ async def _first(work: asyncio.Future[None], stopping: asyncio.Event) -> bool:
 
 
 async def _bring_up(options: Options, home: Home, supervisor: Supervisor, ready: Ready) -> None:
+    tracing = {} if options.otlp_endpoint is None else {"otlp_endpoint": options.otlp_endpoint}
+
     def environment(settings: dict[str, str]) -> dict[str, str]:
-        return child_environment(settings, metrics_dir=home.metrics_dir, notify=supervisor.notify_address)
+        return child_environment(
+            {**tracing, **settings}, metrics_dir=home.metrics_dir, notify=supervisor.notify_address
+        )
 
     supervisor.prepare(environment({}), home.log_file("forker"))
     from holdgate.scheduler.up.provision import provision  # while the forker loads the same libraries
@@ -183,13 +188,15 @@ async def _prepare_streams(provisioned: Provisioned, ports: Ports) -> None:
 
 
 def _ports(options: Options) -> Ports:
-    free = free_ports(5)
+    names = plan.process_names(options.workers)
+    free = free_ports(5 + len(names))
     return Ports(
         api=_port(options.port, API_PORT, free[0], "--port"),
         metrics=_port(options.metrics_port, METRICS_PORT, free[1], "--metrics-port"),
         nats=free[2],
         nats_monitor=free[3],
         redis=free[4],
+        probes=dict(zip(names, free[5:], strict=True)),
     )
 
 
