@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKS := requirements/build.txt requirements/dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up drill test lint format bench docs wheel lock clean
+.PHONY: help setup demo up drill test lint format bench docs chart wheel lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ docs: setup ## the pages that are made from the code
 	@$(BIN)/holdgate settings --markdown > docs/reference/settings.md
 	@$(BIN)/python docs/pages.py
 	@$(BIN)/python docs/pages.py
+
+chart: setup ## what the Helm chart renders to (needs helm)
+	@$(BIN)/python deploy/helm/chart.py
 
 wheel: setup ## dist/holdgate-….whl
 	@rm -rf dist && $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
