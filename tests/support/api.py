@@ -114,12 +114,11 @@ async def running_api(
         stack.push_async_callback(source.stop)
         stack.push_async_callback(shadow.stop)
         stack.push_async_callback(kernel.stop)
-        deps = await stack.enter_async_context(
-            api_deps(config, nc, scripts, signer, trust, "strict", runtime.leaving.is_set)
-        )
+        deps = await stack.enter_async_context(api_deps(config, nc, scripts, signer, trust, "strict", runtime))
         await stack.enter_async_context(
             serving(create_site(deps, config), config, runtime, on_leave=deps.events.dismiss)
         )
+        await runtime.readiness.start()
         url = f"http://{config.api_listen}"
         world = ApiWorld(url, keys, deps, nc, scripts, made, source, kernel, config, runtime)
         await _ready(world)

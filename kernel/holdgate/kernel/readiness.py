@@ -21,6 +21,8 @@ from holdgate.kernel.tasks import TaskSet
 log = structlog.get_logger("holdgate.readiness")
 
 INTERVAL_S = 1.0
+AGAIN_S = 0.2
+"""Sooner while something is not well: it is waited for."""
 LOOK_S_MAX = 1.0
 """A part that takes longer to say that it is there is not there."""
 OK = "ok"
@@ -109,7 +111,7 @@ class Readiness:
 
     async def _look_always(self) -> None:
         while True:
-            await asyncio.sleep(INTERVAL_S)
+            await asyncio.sleep(INTERVAL_S if self.report().standing is Standing.READY else AGAIN_S)
             await self.look()
 
     def _measure(self) -> None:

@@ -18,6 +18,7 @@ from holdgate.kernel.records import Outcome
 from holdgate.scheduler.api.app import create_app
 from holdgate.scheduler.api.deps import ApiLimits
 from support.api import ApiWorld, running_api
+from support.waiting import eventually
 
 
 async def answer(api: ApiWorld, limits: ApiLimits, *messages: dict[str, Any]) -> tuple[int, bytes]:
@@ -78,9 +79,12 @@ async def test_with_redis_away_nothing_is_accepted_and_the_answer_says_so(api: A
     reply = await api.submit()
     assert (reply.status_code, reply.json()["code"]) == (503, "state_unavailable")
     assert int(reply.headers["retry-after"]) >= 1
-    ready = await api.client(None).get("/readyz")
-    assert ready.status_code == 503
-    assert ready.json()["checks"]["redis"] != "ok"
+
+    async def is_told() -> bool:
+        ready = await api.client(None).get("/readyz")
+        return ready.status_code == 503 and ready.json()["checks"]["redis"] != "ok"
+
+    assert await eventually(is_told)
 
 
 async def test_with_the_log_away_the_job_is_not_acknowledged_and_sending_again_is_safe(api: ApiWorld) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from holdgate.kernel import limits
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
+from holdgate.kernel.readiness import Report, Standing
 from holdgate.kernel.trust import Trust
 from holdgate.scheduler.api.bundles import BundleShelf
 from holdgate.scheduler.api.candidates import Candidates
@@ -36,9 +37,6 @@ from holdgate.scheduler.state.log import PayloadStore
 from holdgate.scheduler.state.similar import SimilarJobs
 from holdgate.scheduler.state.stats import Stats
 from holdgate.scheduler.state.workers import Workers
-
-Probe = Callable[[], Awaitable[str | None]]
-"""A health check: None when all is well, else what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +86,8 @@ class Deps:
     clock: Clock
     trust: Callable[[], Trust | None]
     hints: Hints
-    probes: Mapping[str, Probe] = field(default_factory=dict)
-    """Checks of `/readyz` beside the API's own, by name: `redis`, `nats`."""
+    readiness: Callable[[], Report] = lambda: Report(Standing.NOT_READY, {})
+    """What `/readyz` says."""
     limits: ApiLimits = ApiLimits()
     durability: str = "strict"
     version: str = ""

@@ -16,19 +16,27 @@ from holdgate.bundles.store import BundleStore, shadow_store
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.permits import Keyring, Signer
+from holdgate.kernel.readiness import Check
 from holdgate.scan import Scanner
 from holdgate.scan.known import KnownDigests, KnownSecrets
-from holdgate.scheduler.api.deps import ApiLimits, Deps, Probe
+from holdgate.scheduler.api.deps import ApiLimits, Deps
 from holdgate.scheduler.api.events import EventHub
 from holdgate.scheduler.api.replaying import Replays
 from holdgate.scheduler.api.ruletexts import RuleTexts
 from holdgate.scheduler.api.stamping import Stamping
 from holdgate.scheduler.cli.apigates import GateParts, Gates, Stores
 from holdgate.scheduler.cli.candidates import StoredCandidates
+from holdgate.scheduler.cli.checks import (
+    heard_check,
+    jetstream_check,
+    kernel_check,
+    neighbour_check,
+    present,
+    redis_check,
+)
 from holdgate.scheduler.cli.ownsecrets import own_secrets
 from holdgate.scheduler.cli.shelf import PublishedBundles
 from holdgate.scheduler.dispatch.hints import Hints
-from holdgate.scheduler.errors import StateUnavailable
 from holdgate.scheduler.gates.masking import Masking
 from holdgate.scheduler.gates.measure import Measure
 from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSettings
@@ -37,10 +45,12 @@ from holdgate.scheduler.identity.keys import KEY_PREFIX, KEY_REST, key_sha256, r
 from holdgate.scheduler.identity.principals import ApiKeys
 from holdgate.scheduler.identity.sessions import Sessions
 from holdgate.scheduler.identity.tokens import TokenKeys
+from holdgate.scheduler.lifecycle import Runtime, nats_check
 from holdgate.scheduler.settings import ApiSettings
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.entry import StateLimits
+from holdgate.scheduler.state.presence import Presences
 from holdgate.scheduler.state.recorded import RecordedDecisions
 from holdgate.scheduler.state.sessions import LiveSessions
 from holdgate.scheduler.state.similar import SimilarJobs
@@ -56,7 +66,7 @@ async def api_deps(
     signer: Signer,
     trust: RootFile,
     durability: str,
-    is_leaving: Callable[[], bool],
+    runtime: Runtime,
 ) -> AsyncIterator[Deps]:
     """Started parts, stopped at the end of the block."""
     clock = SystemClock()
@@ -75,8 +85,11 @@ async def api_deps(
     await kernel.start()
     await events.start()
     await stamping.start()
+    presences = Presences(scripts, clock)
+    runtime.readiness.add(*_checks(nc, scripts, parts, presences))
     try:
-        yield _deps(_Around(settings, nc, scripts, durability, measure, scanner, is_leaving), parts, bundles, events)
+        async with present(runtime.readiness, presences):
+            yield _deps(_Around(settings, nc, scripts, durability, measure, scanner, runtime), parts, bundles, events)
     finally:
         await stamping.stop()
         await events.stop()
@@ -95,7 +108,7 @@ class _Around:
     durability: str
     measure: Measure
     scanner: Scanner
-    is_leaving: Callable[[], bool]
+    runtime: Runtime
 
 
 def _deps(around: _Around, parts: GateParts, bundles: PublishedBundles, events: EventHub) -> Deps:
@@ -133,11 +146,11 @@ def _deps(around: _Around, parts: GateParts, bundles: PublishedBundles, events: 
         clock=clock,
         trust=parts.trust,
         hints=parts.hints,
-        probes={"redis": _redis_probe(scripts), "nats": _nats_probe(nc)},
+        readiness=around.runtime.readiness.report,
         limits=ApiLimits(body_bytes_max=settings.body_bytes_max),
         durability=around.durability,
         version=version("holdgate"),
-        is_leaving=around.is_leaving,
+        is_leaving=around.runtime.leaving.is_set,
     )
 
 
@@ -149,19 +162,20 @@ def _api_keyring(trust: RootFile) -> Callable[[], Keyring | None]:
     return keyring
 
 
-def _redis_probe(scripts: Scripts) -> Probe:
-    async def probe() -> str | None:
-        try:
-            await scripts.command("PING")
-        except StateUnavailable as error:
-            return str(error)
-        return None
+def _checks(nc: Nats, scripts: Scripts, parts: GateParts, presences: Presences) -> tuple[Check, ...]:
+    """Without the needed ones nothing can be answered here; without the others some calls are, and `/readyz` says
+    `degraded`: to take every API out of a load balancer would not bring a kernel back."""
 
-    return probe
+    async def keys() -> str | None:
+        return None if parts.keys.failure is None else "the file of API keys does not load"
 
-
-def _nats_probe(nc: Nats) -> Probe:
-    async def probe() -> str | None:
-        return None if nc.is_connected else "not connected"
-
-    return probe
+    neighbours = (neighbour_check(presences, kind) for kind in ("dispatcher", "output-gate", "auditor"))
+    return (
+        Check("keys", keys),
+        redis_check(scripts),
+        nats_check(nc),
+        jetstream_check(nc),
+        heard_check(parts.kernel),
+        kernel_check(parts.kernel),
+        *neighbours,
+    )

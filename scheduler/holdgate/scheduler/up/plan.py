@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from holdgate.scheduler.up.access import DEMO_POOL, worker_user
 from holdgate.scheduler.up.home import FINGERPRINT, REDIS, Home
@@ -31,6 +31,16 @@ class Ports:
     nats: int
     nats_monitor: int
     redis: int
+    probes: Mapping[str, int] = field(default_factory=dict)
+    """Of each process, by its name: its metrics, `/healthz` and `/readyz`."""
+
+
+PROCESSES = ("kernel", "api", "dispatcher", "output-gate", "auditor")
+
+
+def process_names(workers: int) -> tuple[str, ...]:
+    """The processes of Holdgate, with so many workers."""
+    return (*PROCESSES, *(f"worker-{number}" for number in range(1, workers + 1)))
 
 
 Environment = Callable[[dict[str, str]], dict[str, str]]
@@ -74,9 +84,13 @@ def process_specs(
     for name, settings in own.items():
         key = {} if name in keys else {"key_file": str(home.key_file(name))}
         user = {"nats_user": name, "nats_password_file": str(home.password_file(name))}
-        env = environment({**shared, **trusting, **key, **user, **settings})
+        env = environment({**shared, **trusting, **key, **user, **_probes(ports, name), **settings})
         specs.append(Spec(name, name, (name,), home.log_file(name), env))
-    return [*specs, *(_worker(home, shared, number, environment) for number in range(1, workers + 1))]
+    return [*specs, *(_worker(home, shared, number, ports, environment) for number in range(1, workers + 1))]
+
+
+def _probes(ports: Ports, name: str) -> dict[str, str]:
+    return {"metrics_listen": f"{HOST}:{ports.probes[name]}"} if name in ports.probes else {}
 
 
 def _opening(home: Home) -> dict[str, str]:
@@ -85,8 +99,8 @@ def _opening(home: Home) -> dict[str, str]:
     return {"quarantine_key_file": str(file)} if file.exists() else {}
 
 
-def _worker(home: Home, shared: dict[str, str], number: int, environment: Environment) -> Spec:
-    user = worker_user(DEMO_POOL)
+def _worker(home: Home, shared: dict[str, str], number: int, ports: Ports, environment: Environment) -> Spec:
+    user, name = worker_user(DEMO_POOL), f"worker-{number}"
     settings = {
         **shared,
         "nats_user": user,
@@ -94,6 +108,6 @@ def _worker(home: Home, shared: dict[str, str], number: int, environment: Enviro
         "kernel_keys_file": str(home.worker_keys_file),
         "pool": DEMO_POOL,
         "worker_name": f"demo-{number}",
+        **_probes(ports, name),
     }
-    name = f"worker-{number}"
     return Spec(name, "worker", ("worker", "run", DEMO_WORKER), home.log_file(name), environment(settings))

@@ -26,6 +26,7 @@ class Ready:
         self.notes: list[str] = []
         self._written = False
         self._control = ""
+        self._probes: dict[str, str] = {}
 
     def fill(self, provisioned: Provisioned, ports: Ports) -> None:
         """What does not change while the system runs. URLs of the servers are those of an operator, with passwords."""
@@ -34,6 +35,7 @@ class Ready:
         from holdgate.scheduler.up.provision import TENANT
 
         self.metrics_port = ports.metrics
+        self._probes = {name: f"http://{HOST}:{port}" for name, port in ports.probes.items()}
         api = f"http://{HOST}:{ports.api}"
         self.document = {
             "api": api,
@@ -57,7 +59,8 @@ class Ready:
         if not self._written:
             return
         self.document["pids"] = {kind: list(listed) for kind, listed in pids.items()}
-        _replace(self._state_file, {**self.document, "control": self._control, "supervisor": os.getpid()})
+        own = {"control": self._control, "supervisor": os.getpid(), "probes": self._probes}
+        _replace(self._state_file, {**self.document, **own})
         if self._file is not None:
             _replace(self._file, self.document)
 

@@ -39,6 +39,8 @@ log = structlog.get_logger("holdgate.up")
 API_PORT = 8081
 METRICS_PORT = 9090
 ANSWER_TIMEOUT_S = 20.0
+SETTLE_S = 3.0
+"""In which processes that started together have heard of each other."""
 POLL_S = 0.01
 
 
@@ -162,6 +164,8 @@ async def _bring_up(options: Options, home: Home, supervisor: Supervisor, ready:
     children = [await supervisor.start(spec) for spec in specs]
     await supervisor.wait_ready(children)
     await _until(lambda: _answers(ports.api), "the API is not ready")
+    with contextlib.suppress(ServerUnusable):  # without a policy, say, it is up all the same
+        await _until(lambda: _answers(ports.api, b'"status":"ready"'), "not everything is well", SETTLE_S)
     ready.fill(provisioned, ports)
     ready.notes = _notes(options, ports)
 
@@ -220,8 +224,8 @@ def _port(asked: int | None, usual: int, free: int, option: str) -> int:
     return asked
 
 
-async def _until(holds: Any, why: str) -> None:
-    deadline = time.monotonic() + ANSWER_TIMEOUT_S
+async def _until(holds: Any, why: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+    deadline = time.monotonic() + timeout_s
     while True:
         answer = holds()
         if await answer if asyncio.iscoroutine(answer) else answer:
@@ -231,17 +235,17 @@ async def _until(holds: Any, why: str) -> None:
         await asyncio.sleep(POLL_S)
 
 
-async def _answers(port: int) -> bool:
-    """Whether `/readyz` says 200."""
+async def _answers(port: int, holds: bytes = b"") -> bool:
+    """Whether `/readyz` says 200 and, in its body, `holds`."""
     try:
         async with asyncio.timeout(2.0):
             reader, writer = await asyncio.open_connection(HOST, port)
             writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            status = await reader.readline()
+            status, rest = await reader.readline(), await reader.read()
             writer.close()
     except (OSError, TimeoutError):
         return False
-    return b" 200 " in status
+    return b" 200 " in status and holds in rest
 
 
 @contextlib.contextmanager
