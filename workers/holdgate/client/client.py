@@ -196,7 +196,8 @@ class Client:
         with Client(api_key=key) as client:
             print(client.submit("job.demo.read", prompt="status").result(timeout_s=30).value)
 
-    What is not given is read from `HOLDGATE_API_URL`, `HOLDGATE_API_KEY`, `HOLDGATE_API_TENANT`.
+    `url` may list several, comma separated: when one goes away, the next one is asked. What is not given is read from
+    `HOLDGATE_API_URL`, `HOLDGATE_API_KEY`, `HOLDGATE_API_TENANT`.
     """
 
     def __init__(

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel
 
+from holdgate.client.addresses import Addresses
 from holdgate.client.errors import Unavailable
 from holdgate.client.exchange import Lost, Operation, Pause, Reply, Request, Retries, refusal_of
 from holdgate.client.models import ApprovalChange, JobInfo
@@ -36,6 +37,7 @@ class PlainTransport:
 
     def __init__(self, settings: ClientSettings) -> None:
         self.operations = _operations(settings)
+        self._addresses = Addresses(settings.api_url)
         self._http = httpx.Client(**_options(settings))
 
     def close(self) -> None:
@@ -58,10 +60,14 @@ class PlainTransport:
             return value
 
     def _send(self, request: Request) -> Reply | Lost:
+        url = self._addresses.now
         try:
-            return _reply(self._http.request(**_arguments(request)))
+            reply = _reply(self._http.request(**_arguments(request, url)))
         except httpx.TransportError as error:
+            self._addresses.leave(url)
             return _lost(error)
+        _look(reply, url, self._addresses)
+        return reply
 
     def events(self, job_id: str) -> Iterator[JobInfo]:
         """The job at each change until it has ended; opens the stream again when it breaks."""
@@ -82,9 +88,9 @@ class PlainTransport:
         """What the events tell. When it breaks, `look` tries for as long as is allowed, then says what is wrong."""
         told_last = None
         while True:
-            reader = EventReader(event, kind)
+            reader, url = EventReader(event, kind), self._addresses.now
             try:
-                with self._http.stream(**_arguments(request(told_last)), timeout=STREAM_QUIET_S) as response:
+                with self._http.stream(**_arguments(request(told_last), url), timeout=STREAM_QUIET_S) as response:
                     if response.status_code != httpx.codes.OK:
                         response.read()
                         raise refusal_of(_reply(response))
@@ -93,7 +99,10 @@ class PlainTransport:
                             told_last = reader.last_id
                             yield told
             except (httpx.TransportError, Unavailable):
+                self._addresses.leave(url)
                 self.drive(look())
+            else:
+                self._addresses.leave(url)  # it let go of us, perhaps because it ends
             time.sleep(REOPEN_S)
 
 
@@ -102,6 +111,7 @@ class AwaitedTransport:
 
     def __init__(self, settings: ClientSettings) -> None:
         self.operations = _operations(settings)
+        self._addresses = Addresses(settings.api_url)
         self._http = httpx.AsyncClient(**_options(settings))
 
     async def close(self) -> None:
@@ -124,10 +134,14 @@ class AwaitedTransport:
             return value
 
     async def _send(self, request: Request) -> Reply | Lost:
+        url = self._addresses.now
         try:
-            return _reply(await self._http.request(**_arguments(request)))
+            reply = _reply(await self._http.request(**_arguments(request, url)))
         except httpx.TransportError as error:
+            self._addresses.leave(url)
             return _lost(error)
+        _look(reply, url, self._addresses)
+        return reply
 
     async def events(self, job_id: str) -> AsyncIterator[JobInfo]:
         """The job at each change until it has ended; opens the stream again when it breaks."""
@@ -149,9 +163,9 @@ class AwaitedTransport:
         """What the events tell. When it breaks, `look` tries for as long as is allowed, then says what is wrong."""
         told_last = None
         while True:
-            reader = EventReader(event, kind)
+            reader, url = EventReader(event, kind), self._addresses.now
             try:
-                async with self._http.stream(**_arguments(request(told_last)), timeout=STREAM_QUIET_S) as response:
+                async with self._http.stream(**_arguments(request(told_last), url), timeout=STREAM_QUIET_S) as response:
                     if response.status_code != httpx.codes.OK:
                         await response.aread()
                         raise refusal_of(_reply(response))
@@ -160,7 +174,10 @@ class AwaitedTransport:
                             told_last = reader.last_id
                             yield told
             except (httpx.TransportError, Unavailable):
+                self._addresses.leave(url)
                 await self.drive(look())
+            else:
+                self._addresses.leave(url)  # it let go of us, perhaps because it ends
             await asyncio.sleep(REOPEN_S)
 
 
@@ -174,14 +191,14 @@ def _options(settings: ClientSettings) -> dict[str, Any]:
     if settings.api_tenant is not None:
         headers["X-Tenant-ID"] = settings.api_tenant
     # Redirects are not followed: they would carry the key to another host.
-    return {"base_url": settings.api_url, "headers": headers, "follow_redirects": False}
+    return {"headers": headers, "follow_redirects": False}
 
 
-def _arguments(request: Request) -> dict[str, Any]:
+def _arguments(request: Request, url: str) -> dict[str, Any]:
     headers = dict(request.headers)
     arguments: dict[str, Any] = {
         "method": request.method,
-        "url": request.path,
+        "url": url + request.path,
         "params": dict(request.query),
         "headers": headers,
     }
@@ -195,6 +212,12 @@ def _arguments(request: Request) -> dict[str, Any]:
 
 def _reply(response: httpx.Response) -> Reply:
     return Reply(response.status_code, response.headers, response.content)
+
+
+def _look(reply: Reply, url: str, addresses: Addresses) -> None:
+    """An API that says it is not able goes to the end of the line."""
+    if reply.status == httpx.codes.SERVICE_UNAVAILABLE:
+        addresses.leave(url)
 
 
 def _lost(error: httpx.TransportError) -> Lost:

@@ -8,6 +8,7 @@ rather than being sealed over; one auditor writes to a directory. Killed at any 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 from collections.abc import Callable
@@ -34,6 +35,8 @@ BATCH = 512
 BATCHES_MAX = 64
 """Of one tenant in one run: the others wait for it."""
 LOCK_FILE = ".lock"
+RUN_END_S = 2.0
+"""For the tenant whose events are being archived at a stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +71,21 @@ class AuditorService:
         self._archives: dict[Tenant, TenantArchive] = {}
         self._tasks = TaskSet(on_failure or _ended)
         self._lock: int | None = None
+        self._ending = asyncio.Event()
 
     async def start(self) -> None:
         """Take the directory and begin; ArchiveInUse when another auditor has it."""
         self.open()
+        self._ending.clear()
         self._tasks.start(self._run(), "auditor")
 
     async def stop(self) -> None:
-        """End; what is not sealed yet is sealed by the next auditor. Idempotent."""
-        await self._tasks.close()
+        """End the run under way; what is not sealed yet is sealed by the next auditor. Idempotent.
+
+        The directory is let go of only behind that: a thread may still write there.
+        """
+        self._ending.set()
+        await self._tasks.drain(RUN_END_S)
         self.close()
 
     def open(self) -> None:
@@ -101,6 +110,8 @@ class AuditorService:
         """How many events were archived. A tenant that fails does not keep the others waiting."""
         archived, lag = 0, 0
         for tenant in await self._jobs.tenants():
+            if self._ending.is_set():
+                break
             if NAME.match(tenant) is None:
                 raise ArchiveBroken("a tenant's name cannot be a directory")
             try:
@@ -124,13 +135,15 @@ class AuditorService:
         return sealed
 
     async def _run(self) -> None:
-        while True:
+        while not self._ending.is_set():
             try:
                 await self.run_once()
             except HoldgateError as error:
                 metrics.AUDIT_FAILURES.labels("state_unavailable").inc()
                 log.warning("audit events cannot be read", action="audit_failed", code=error.code)
-            await asyncio.sleep(self._config.interval_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._config.interval_s):
+                    await self._ending.wait()
 
     async def _archive(self, tenant: Tenant) -> int:
         archive = self._archives.get(tenant)
