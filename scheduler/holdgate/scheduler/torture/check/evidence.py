@@ -22,26 +22,21 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a handler, as the worker's own journal tells: with the permit that the worker verified.
+    """One run of a handler, as the worker's own journal tells; `permit_id` is of the permit that the worker verified.
 
-    `started_ms` and `ended_ms` are the worker's clock; None: no end was written, so the worker died in it. `outcome`
-    is `returned`, or the name of what was raised.
+    Times are the worker's clock. `ended_ms` None: no end was written, so the worker died in it, or still runs. `how`:
+    `returned`, `raised`, `cancelled`.
     """
 
-    worker: str
     tenant: str
     job_id: str
     attempt: int
     topic: str
     permit_id: str
-    permit_job_id: str
-    permit_worker: str
-    permit_attempt: int
-    issued_ms: int
-    expires_ms: int
+    pid: int
     started_ms: int
     ended_ms: int | None = None
-    outcome: str | None = None
+    how: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +50,12 @@ class LoggedJob:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A record in the stream ENDED."""
+    """A record in the stream ENDED: an end, or one that was undone. `seq`: of the audit event that says it."""
 
     seq: int
     tenant: str
     job_id: str
     state: str
-    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
