@@ -96,6 +96,26 @@ async def test_a_job_that_does_not_end_in_time_is_given_back_and_the_worker_ends
     assert time.monotonic() - began < STOP_TIMEOUT_S + 4
 
 
+async def test_a_second_signal_stops_what_runs_and_gives_it_back_at_once(
+    handover: Handover, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Whoever asks twice does not want to wait, and the job is not to wait for the end of its lease either."""
+    process = start({**environment, "HOLDGATE_STOP_TIMEOUT_S": "120"})
+    try:
+        await handover.known_worker()
+        await run_until_started(handover, "job.test.never", tmp_path)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)  # the same signal twice may be seen as one
+        result = await handover.result()
+        assert (result["outcome"], result["code"], result["retryable"]) == ("failed", "worker_stopped", True)
+        assert await ends(process, 15) == 0
+        assert time.monotonic() - began < 20
+    finally:
+        process.kill()
+        process.wait()
+
+
 async def test_a_killed_worker_takes_its_processes_with_it(
     handover: Handover, child: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:

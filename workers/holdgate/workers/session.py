@@ -119,6 +119,7 @@ class Session:
         self._changed = asyncio.Event()
         self._reports = Reports(nc, heart.introduction, leases, clock, self._notify_soon)
         self._draining = asyncio.Event()
+        self._is_hurried = False
         self._busy = 0
         self._asked = 0
         self._backoff_s = 0.0
@@ -149,15 +150,26 @@ class Session:
         self._coordination.start(self._ask_for_work(), "ask-for-work")
         _log.info("worker is ready", action="worker_ready", worker=self._me.worker, pool=self._me.pool)
 
+    def hurry(self) -> None:
+        """Stop what runs now instead of letting it end. That is still reported, so that others try it at once."""
+        self._is_hurried = True
+        self._changed.set()
+
     async def drain(self) -> None:
         """Ask for nothing more, let runs end within the drain time, stop the rest, report all, close. Idempotent."""
         _log.info("worker drains", action="worker_drain", worker=self._me.worker, running=self._busy)
         self._draining.set()
         self._changed.set()
         drain_s = self._limits.stop_s * DRAIN_SHARE
-        if not await _until(self._is_idle, self._changed, drain_s):
+        await _until(lambda: self._is_idle() or self._is_hurried, self._changed, drain_s)
+        if not self._is_idle():
             self._leases.stop_all(StopReason.SHUTDOWN)
-            await _until(self._is_idle, self._changed, self._limits.stop_s - drain_s)
+            # Hurried, open asks are not waited for: what they bring finds nobody, and goes to others at once.
+            await _until(
+                lambda: not len(self._runs) if self._is_hurried else self._is_idle(),
+                self._changed,
+                self._limits.stop_s - drain_s,
+            )
         self._reports.give_up()
         await self._line.stop()
         for tasks in (self._coordination, self._asks, self._runs):

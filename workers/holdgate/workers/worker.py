@@ -49,6 +49,7 @@ class Worker:
 
     def __init__(self, pool: str | None = None, *, concurrency: int | None = None, name: str | None = None) -> None:
         self._handlers = Handlers()
+        self._session: Session | None = None
         self._overrides = {"pool": pool, "worker_concurrency": concurrency, "worker_name": name}
 
     def job(
@@ -93,7 +94,7 @@ class Worker:
         return WorkerSettings(**chosen)
 
     def run(self, settings: WorkerSettings | None = None) -> None:
-        """Work until SIGTERM or SIGINT, then drain. Blocks."""
+        """Work until SIGTERM or SIGINT, then drain; a second one stops what still runs. Blocks."""
         uvloop.run(self._run_until_signalled(settings or self.settings()))
 
     async def serve(self, settings: WorkerSettings | None = None, *, stop: asyncio.Event | None = None) -> int:
@@ -107,6 +108,7 @@ class Worker:
         readiness = Readiness("worker")
         async with _probes(chosen, readiness):
             session, close = await _assemble(self._handlers, chosen, door)
+            self._session = session
             readiness.add(*session.checks)
             try:
                 await session.start()
@@ -124,7 +126,7 @@ class Worker:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, self._on_signal, stop)
         with tracing.exporting(settings.collector(), "worker"):
             stuck = await self.serve(settings, stop=stop)
         if stuck:
@@ -132,6 +134,11 @@ class Worker:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)
+
+    def _on_signal(self, stop: asyncio.Event) -> None:
+        if stop.is_set() and self._session is not None:
+            self._session.hurry()
+        stop.set()
 
 
 @contextlib.asynccontextmanager
