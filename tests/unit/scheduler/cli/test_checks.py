@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 import threading
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from holdgate.scheduler.cli.checks import disk_check
 
 async def test_a_folder_that_takes_a_block_is_well_and_nothing_stays_in_it(tmp_path: Path) -> None:
     assert await disk_check(tmp_path, is_needed=True).look() is None
-    assert os.listdir(tmp_path) == []
+    assert await asyncio.to_thread(lambda: list(tmp_path.iterdir())) == []
 
 
 async def test_a_folder_that_cannot_be_written_says_why(tmp_path: Path) -> None:
