@@ -40,7 +40,10 @@ labels:
 {{- end }}
 
 {{- define "holdgate.natsMonitorUrl" -}}
-{{- if .Values.nats.bundled }}http://{{ include "holdgate.name" . }}-nats:8222{{ else }}{{ .Values.nats.monitorUrl }}{{ end -}}
+{{- if .Values.nats.bundled -}}
+{{- $name := include "holdgate.name" . -}}
+{{- range $i := until 3 }}{{ if $i }},{{ end }}http://{{ $name }}-nats-{{ $i }}.{{ $name }}-nats:8222{{ end -}}
+{{- else }}{{ .Values.nats.monitorUrl }}{{ end -}}
 {{- end }}
 
 {{- define "holdgate.redisUrl" -}}
@@ -52,4 +55,15 @@ labels:
 {{- else -}}
 {{ required "redis.url: where Redis is, since it is not bundled" .Values.redis.url }}
 {{- end -}}
+{{- end }}
+
+{{/* Said when the chart is rendered, and not by pods that do not start. */}}
+{{- define "holdgate.plaintext" -}}
+{{- $open := list -}}
+{{- range $url := splitList "," (include "holdgate.natsUrl" .) }}{{ if not (hasPrefix "tls://" $url) }}{{ $open = append $open "NATS" }}{{ end }}{{ end -}}
+{{- if not (hasPrefix "rediss" (include "holdgate.redisUrl" .)) }}{{ $open = append $open "Redis" }}{{ end -}}
+{{- if and $open (ne .Values.plaintext "allow") -}}
+{{- fail (printf "no TLS to %s: name a tlsSecret and addresses of tls:// and rediss://, or say `plaintext: allow` where nobody else is on the network" (uniq $open | join " and ")) -}}
+{{- end -}}
+{{ .Values.plaintext }}
 {{- end }}

@@ -106,6 +106,7 @@ containers:
     imagePullPolicy: {{ $.Values.image.pullPolicy }}
     args: {{ toJson .args }}
     env:
+      {{- include "holdgate.env" (list "HOLDGATE_PLAINTEXT" (include "holdgate.plaintext" $)) | nindent 6 }}
       {{- with .nats }}
       {{- include "holdgate.natsEnv" (list $ .) | nindent 6 }}
       {{- end }}
@@ -123,6 +124,10 @@ containers:
       {{- include "holdgate.env" (list "HOLDGATE_LOG_FORMAT" "json") | nindent 6 }}
       {{- include "holdgate.env" (list "HOLDGATE_METRICS_LISTEN" "0.0.0.0:9090") | nindent 6 }}
       {{- include "holdgate.env" (list "HOLDGATE_STOP_TIMEOUT_S" $stop) | nindent 6 }}
+      {{- with $.Values.tracing.endpoint }}
+      {{- include "holdgate.env" (list "HOLDGATE_OTLP_ENDPOINT" .) | nindent 6 }}
+      {{- include "holdgate.env" (list "HOLDGATE_TRACE_RATIO" $.Values.tracing.ratio) | nindent 6 }}
+      {{- end }}
       {{- if ne .component "worker" }}
       {{- include "holdgate.env" (list "HOLDGATE_DRAIN_S" $.Values.drainSeconds) | nindent 6 }}
       {{- end }}
