@@ -142,7 +142,7 @@ class Stateful(Trusting):
         " or else 0",
     )
     nats_monitor_url: str | None = Field(
-        None, description="HTTP monitoring of NATS, where its durability is checked at start"
+        None, description="HTTP monitoring of the NATS servers, comma separated, where their durability is checked at start"
     )
     durability: Literal["strict", "relaxed"] = Field(
         "strict",

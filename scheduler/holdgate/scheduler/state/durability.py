@@ -27,11 +27,12 @@ async def verify_durability(scripts: Scripts, nats_monitor_url: str | None, *, p
     """What is less durable than `strict`, in words, for log and metric.
 
     Under STRICT: DurabilityMismatch naming every difference. JetStream's part is checked where `nats_monitor_url`
-    (such as `http://127.0.0.1:8222`) is known; LogUnavailable when that does not answer.
+    (such as `http://127.0.0.1:8222`) is known, at each of several servers that answers, comma separated: one that is
+    down keeps nobody from starting. LogUnavailable when none answers.
     """
     found = await _redis_differences(scripts)
     if nats_monitor_url is not None:
-        found += await _nats_differences(nats_monitor_url)
+        found += await _any_nats_differences(nats_monitor_url.split(","))
     if found and profile is Profile.STRICT:
         raise DurabilityMismatch(
             f"not as durable as `strict`: {'; '.join(found)}; change the servers, or declare `relaxed`"
@@ -52,6 +53,23 @@ async def _redis_differences(scripts: Scripts) -> list[str]:
 def _config_value(reply: Any) -> str:
     values = list(reply.values()) if isinstance(reply, dict) else reply[1::2]
     return bytes(values[0]).decode() if values else "unknown"
+
+
+async def _any_nats_differences(monitor_urls: list[str]) -> list[str]:
+    asked = [_nats_differences(url.strip()) for url in monitor_urls]
+    replies = await asyncio.gather(*asked, return_exceptions=True)
+    told: list[str] = []
+    away: list[LogUnavailable] = []
+    for reply in replies:
+        if isinstance(reply, LogUnavailable):
+            away.append(reply)
+        elif isinstance(reply, BaseException):
+            raise reply
+        else:
+            told += [difference for difference in reply if difference not in told]
+    if len(away) == len(replies):
+        raise away[0]
+    return told
 
 
 async def _nats_differences(monitor_url: str) -> list[str]:

@@ -1,0 +1,290 @@
+"""The process between members: passes on every connection to a server, and breaks those that it is told to.
+
+    python -m holdgate.scheduler.torture.cluster.proxy       (its standard input is a socket to the harness)
+
+Who connects is told by the operating system: the process that holds the other end. So one address serves everybody, and
+servers may tell it to each other, as Sentinel and NATS do. What always holds: bytes arrive in order and unaltered or
+the connection ends; the process ends when the harness does.
+
+    ← {"fronts": [[member, listen_port, port], …]}   {"pids": {member: pid}}   {"ends": [a, b], "weather": {…}}
+    → {"done": true}                                  to each of them
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from collections import deque
+from dataclasses import dataclass
+from random import Random  # noqa: TID251  seeded by the harness
+from typing import Any, cast
+
+import uvloop
+
+from holdgate.kernel.tasks import TaskSet
+from holdgate.scheduler.torture.cluster.links import CLIENT
+from holdgate.scheduler.torture.cluster.peers import pid_of_peer
+from holdgate.scheduler.up.children import PACKET_BYTES_MAX
+
+HOST = "127.0.0.1"
+WAITING_BYTES_MAX = 4 * 1024 * 1024
+"""Of one direction; then the sender is made to wait, as by a full window."""
+RESEND_S = 0.2
+"""What a lost segment costs at first; twice as much each time that it is lost again."""
+RESENDS_MAX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """How it is between two members now."""
+
+    cut: str = ""
+    delay_ms: float = 0.0
+    jitter_ms: float = 0.0
+    loss: float = 0.0
+
+
+CLEAR = Weather()
+
+
+class Sky:
+    """The weather between any two, who is which process, and every connection that is open."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+        self.names: dict[int, str] = {}
+        self.connections: set[Connection] = set()
+        self._weather: dict[frozenset[str], Weather] = {}
+
+    def between(self, ends: frozenset[str]) -> Weather:
+        """The weather there."""
+        return self._weather.get(ends, CLEAR)
+
+    def set(self, ends: frozenset[str], weather: Weather) -> None:
+        """It changes: now, for open connections too."""
+        if weather == CLEAR:
+            self._weather.pop(ends, None)
+        else:
+            self._weather[ends] = weather
+        for connection in [each for each in self.connections if each.ends == ends]:
+            connection.on_weather(weather)
+
+
+class Connection:
+    """One connection of a client, and the one to the server that it is passed on to."""
+
+    def __init__(self, sky: Sky, pid: int | None, server: str) -> None:
+        self._sky = sky
+        self._pid = pid
+        self._server = server
+        self.here = End(self)
+        self.there = End(self)
+        self.here.other, self.there.other = self.there, self.here
+        sky.connections.add(self)
+
+    @property
+    def ends(self) -> frozenset[str]:
+        """Who it connects; a process that is no member is CLIENT."""
+        return frozenset((self._sky.names.get(self._pid or 0, CLIENT), self._server))
+
+    @property
+    def weather(self) -> Weather:
+        """Between its ends, now."""
+        return self._sky.between(self.ends)
+
+    @property
+    def rng(self) -> Random:
+        """Chance."""
+        return self._sky.rng
+
+    def on_weather(self, weather: Weather) -> None:
+        """It changed."""
+        if weather.cut == "reset":
+            self.abort()
+        elif not weather.cut:
+            self.here.flush()
+            self.there.flush()
+
+    def forget(self) -> None:
+        """It is over."""
+        self._sky.connections.discard(self)
+
+    def abort(self) -> None:
+        """Both ends are told that it broke off."""
+        self.forget()
+        for end in (self.here, self.there):
+            end.abort()
+
+
+class End(asyncio.Protocol):
+    """One of the two; what it gets, it sends from the other when that is due."""
+
+    other: End
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[tuple[float, bytes | None]] = deque()
+        """What is to be sent from here, and when; None: the connection breaks off."""
+        self._waiting_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_ending = False
+        self._is_lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self._connection.weather.cut == "reset":
+            self._connection.abort()
+        else:
+            self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        self.other.send(data)
+
+    def eof_received(self) -> bool:
+        self.other.end()
+        return True
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._transport = None
+        self._is_lost = True
+        if self.other._is_lost:
+            self._connection.forget()
+        else:
+            self.other.end()
+
+    def pause_writing(self) -> None:
+        self.other.hold(is_held=True)
+
+    def resume_writing(self) -> None:
+        self.other.hold(is_held=False)
+
+    def hold(self, *, is_held: bool) -> None:
+        """Whether to read on."""
+        if self._transport is not None and not self._transport.is_closing():
+            if is_held:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def send(self, data: bytes) -> None:
+        """As the weather has it."""
+        weather = self._connection.weather
+        if weather == CLEAR and not self._waiting and self._transport is not None:
+            self._transport.write(data)
+            return
+        self._waiting.append((self._due(weather), data))
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > WAITING_BYTES_MAX:
+            self.other.hold(is_held=True)
+        self.flush()
+
+    def end(self) -> None:
+        """Nothing more comes; what waits is sent first."""
+        self._is_ending = True
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is due; come back for the rest."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._transport is None or self._connection.weather.cut:
+            return
+        now = asyncio.get_running_loop().time()
+        while self._waiting and self._waiting[0][0] <= now:
+            _, data = self._waiting.popleft()
+            if data is None:
+                self._connection.abort()
+                return
+            self._waiting_bytes -= len(data)
+            self._transport.write(data)
+        if self._waiting:
+            self._timer = asyncio.get_running_loop().call_at(self._waiting[0][0], self.flush)
+            return
+        self.other.hold(is_held=False)
+        if self._is_ending:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Break off: what waits is lost."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._waiting.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _due(self, weather: Weather) -> float:
+        """When a segment that is sent now arrives, never before one that was sent earlier."""
+        rng = self._connection.rng
+        later_s = (weather.delay_ms + rng.random() * weather.jitter_ms) / 1000
+        resends = 0
+        while weather.loss and rng.random() < weather.loss:
+            later_s += RESEND_S * 2**resends
+            resends += 1
+            if resends > RESENDS_MAX:
+                self._waiting.append((asyncio.get_running_loop().time() + later_s, None))
+                break
+        due = asyncio.get_running_loop().time() + later_s
+        return max(due, self._waiting[-1][0]) if self._waiting else due
+
+
+async def _serve(channel: socket.socket) -> None:
+    sky = Sky(Random(0))  # noqa: S311  the weather is no secret
+    tasks = TaskSet(lambda name, error: print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr))
+    reader = asyncio.get_running_loop()
+    channel.setblocking(False)
+    while packet := await reader.sock_recv(channel, PACKET_BYTES_MAX):
+        message = json.loads(packet)
+        match message:
+            case {"fronts": list(fronts)}:
+                for member, listen, port in fronts:
+                    await _listen(sky, tasks, member, listen, port)
+            case {"pids": dict(pids)}:
+                sky.names = {pid: member for member, pid in pids.items()}
+            case {"ends": [str(one), str(other)], "weather": dict(weather)}:
+                sky.set(frozenset((one, other)), Weather(**weather))
+            case _:
+                raise ValueError("a message that this process does not know")
+        await reader.sock_sendall(channel, b'{"done":true}')
+    await tasks.close()
+
+
+async def _listen(sky: Sky, tasks: TaskSet, member: str, listen: int, port: int) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def pass_on(connection: Connection) -> None:
+        try:
+            await loop.create_connection(lambda: connection.there, HOST, port)
+        except OSError:
+            connection.abort()
+
+    def accept() -> asyncio.Protocol:
+        return Accepting(sky, member, lambda connection: tasks.start(pass_on(connection), member))
+
+    await loop.create_server(accept, HOST, listen, backlog=512)
+
+
+class Accepting(asyncio.Protocol):
+    """A fresh connection: finds out whose it is, then hands it over."""
+
+    def __init__(self, sky: Sky, member: str, start: Any) -> None:
+        self._sky = sky
+        self._member = member
+        self._start = start
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        host, port = transport.get_extra_info("peername")
+        own_host, own_port = transport.get_extra_info("sockname")
+        pid = pid_of_peer((host, port), (own_host, own_port), self._sky.names)
+        connection = Connection(self._sky, pid, self._member)
+        cast(asyncio.Transport, transport).set_protocol(connection.here)
+        connection.here.connection_made(transport)
+        self._start(connection)
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=0) as _channel:
+        uvloop.run(_serve(_channel))
