@@ -1,12 +1,16 @@
-"""One job through the state, step by step."""
+"""One job through the state, step by step, whatever Redis consists of."""
 
 from __future__ import annotations
+
+import pytest
 
 from holdgate.scheduler.state.backlog import StartKind
 from holdgate.scheduler.state.entry import AcceptKind
 from holdgate.scheduler.state.results import FinishingClaim, FinishKind
 from holdgate.scheduler.state.transitions import State
 from support.state import TENANT, World, make_job
+
+pytestmark = pytest.mark.parametrize("scripts", ["single", "sentinel", "cluster"], indirect=True)
 
 
 async def test_a_job_goes_through_every_step_to_a_readable_result(world: World) -> None:
