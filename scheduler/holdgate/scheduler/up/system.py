@@ -163,9 +163,9 @@ async def _bring_up(options: Options, home: Home, supervisor: Supervisor, ready:
     )
     children = [await supervisor.start(spec) for spec in specs]
     await supervisor.wait_ready(children)
-    await _until(lambda: _answers(ports.api), "the API is not ready")
+    await _until(lambda: answers(ports.api), "the API is not ready")
     with contextlib.suppress(ServerUnusable):  # without a policy, say, it is up all the same
-        await _until(lambda: _answers(ports.api, b'"status":"ready"'), "not everything is well", SETTLE_S)
+        await _until(lambda: answers(ports.api, b'"status":"ready"'), "not everything is well", SETTLE_S)
     ready.fill(provisioned, ports)
     ready.notes = _notes(options, ports)
 
@@ -235,7 +235,7 @@ async def _until(holds: Any, why: str, timeout_s: float = ANSWER_TIMEOUT_S) -> N
         await asyncio.sleep(POLL_S)
 
 
-async def _answers(port: int, holds: bytes = b"") -> bool:
+async def answers(port: int, holds: bytes = b"") -> bool:
     """Whether `/readyz` says 200 and, in its body, `holds`."""
     try:
         async with asyncio.timeout(2.0):
