@@ -15,6 +15,7 @@ from holdgate.scheduler.state.approvals import Approvals, VoteRequest, VoteResul
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.backlog import Backlog, Picked, StartRequest, StartResult
 from holdgate.scheduler.state.connection import Scripts
+from holdgate.scheduler.state.endings import Ending, Endings
 from holdgate.scheduler.state.entry import AcceptResult, Idempotency, StateLimits, Submission
 from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.leases import Leases
@@ -92,6 +93,15 @@ def make_admission(job: Job, outcome: Outcome = Outcome.ACCEPTED) -> Signed:
         ),
         API,
     )
+
+
+async def tell_log(scripts: Scripts, tenant: Tenant = TENANT, owner: str = "test") -> list[Ending]:
+    """All that ended since, as a dispatcher tells the log of it."""
+    endings, told = Endings(scripts, owner), []
+    while some := await endings.take(tenant):
+        await endings.note_logged(tenant, some)
+        told += some
+    return told
 
 
 @dataclass

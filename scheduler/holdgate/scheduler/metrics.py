@@ -29,6 +29,12 @@ LEASES_EXPIRED = Counter("holdgate_leases_expired_total", "Leases that ended wit
 OUTBOX_REPUBLISHED = Counter("holdgate_outbox_republished_total", "Accepted jobs whose publish was made up for")
 INTAKE_RESTORED = Counter("holdgate_intake_restored_total", "Jobs put back into Redis from the log")
 INTAKE_REFUSED = Counter("holdgate_intake_refused_total", "Messages in the log of jobs that are no envelopes")
+ENDINGS_LOGGED = Counter("holdgate_endings_logged_total", "Ended jobs that the log was told of")
+ENDINGS_WAITING = Gauge(
+    "holdgate_endings_waiting",
+    "Ended jobs that the log is not told of yet: a loss of Redis now may run them again",
+    multiprocess_mode="livemax",
+)
 FORGOTTEN = Counter("holdgate_jobs_forgotten_total", "Ended jobs deleted after their retention")
 QUARANTINE_EXPIRED = Counter(
     "holdgate_quarantine_expired_total", "Sealed outputs destroyed since nobody decided about them in time"
@@ -86,6 +92,9 @@ DUTIES = (
     "policy_events",
     "stamp",
     "sample",
+    "endings",
+    "reconcile",
+    "watch",
 )
 AUDIT_REASONS = ("audit_gap", "archive_broken", "state_unavailable", "os_error")
 

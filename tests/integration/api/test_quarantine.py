@@ -27,6 +27,7 @@ from support.api import ApiWorld, running_api
 from support.holding import add_person
 from support.running import TENANT, Runner
 from support.sealing import GRAVE, LOW, SECRET, Sealed
+from support.state import tell_log
 from support.waiting import eventually
 
 
@@ -343,10 +344,12 @@ async def test_what_is_forgotten_takes_its_sealed_bytes_with_it(sealed: Sealed) 
     waiting = await sealed.make()
     items, jobs = sealed.api.deps.quarantine.items, sealed.api.deps.jobs
     far_ms = sealed.api.deps.clock.now_ms() + 1000
+    await tell_log(sealed.api.scripts, TENANT)
     # What waits for people is not forgotten before its own time, however long ago its job ended.
     assert await jobs.forget(TENANT, ended_before_ms=far_ms, denied_before_ms=0) == 1
     expired = await items.expire(TENANT, sealed_before_ms=far_ms, now_ms=far_ms, limit=2)
     assert expired == [large, voted], "the oldest, and no more than asked for"
+    await tell_log(sealed.api.scripts, TENANT)
     assert await jobs.forget(TENANT, ended_before_ms=far_ms + 1, denied_before_ms=0) == 2
     for job_id in (small, large, voted):
         assert await items.get(TENANT, JobId(job_id)) is None

@@ -9,6 +9,7 @@ from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.state.connection import key
 from support.api import ApiWorld
 from support.held import ahead, held, rule, use_rules
+from support.state import tell_log
 
 TENANT = Tenant("default")
 
@@ -52,6 +53,7 @@ async def test_a_forgotten_job_is_left_out(api: ApiWorld) -> None:
     gone, shown = await held(api), await held(api)
     await decide(api, gone, "reject")
     await api.deps.jobs.mark_logged(TENANT, [gone["job_id"]])
+    await tell_log(api.scripts, TENANT)
     now_ms = api.deps.clock.now_ms() + 1
     assert await api.deps.jobs.forget(TENANT, ended_before_ms=now_ms, denied_before_ms=now_ms) == 1
     assert await similar(api, shown) == []
@@ -62,6 +64,7 @@ async def test_of_jobs_that_are_all_forgotten_nothing_is_kept(api: ApiWorld) -> 
     where = await _similar_keys(api)
     await decide(api, gone, "reject")
     await api.deps.jobs.mark_logged(TENANT, [gone["job_id"]])
+    await tell_log(api.scripts, TENANT)
     now_ms = api.deps.clock.now_ms() + 1
     await api.deps.jobs.forget(TENANT, ended_before_ms=now_ms, denied_before_ms=now_ms)
     assert len(where) == 1

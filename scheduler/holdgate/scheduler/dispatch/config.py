@@ -32,6 +32,7 @@ class DispatchConfig:
     retention_s: int = 7 * 24 * 3600
     quarantine_keep_s: int = limits.QUARANTINE_KEEP_S
     retention_interval_s: float = 60.0
+    endings_interval_s: float = 0.25
     inboxes: tuple[str, ...] = (subjects.INBOX, subjects.inbox(subjects.OPERATOR_USER))
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from nats.aio.client import Client as Nats
 from holdgate.kernel import subjects
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.ids import Entropy
+from holdgate.kernel.ids import Entropy, new_token
 from holdgate.kernel.permits import Signer
 from holdgate.scheduler.dispatch.asks import AskDesk
 from holdgate.scheduler.dispatch.beats import BeatDesk
@@ -33,10 +33,12 @@ from holdgate.scheduler.dispatch.scan import Scan
 from holdgate.scheduler.dispatch.sealed_expiry import SealedExpiry
 from holdgate.scheduler.gates.dispatch import DispatchGate
 from holdgate.scheduler.gates.trust import TrustInForce
+from holdgate.scheduler.recovery.telling import Telling
 from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.backlog import Backlog
 from holdgate.scheduler.state.connection import Scripts
+from holdgate.scheduler.state.endings import EndingLog, Endings
 from holdgate.scheduler.state.grants import Grants
 from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.leases import Leases
@@ -210,6 +212,11 @@ class Parts:
         return LostResults(
             self.nc, jobs=self.stores.jobs, results=self.stores.results, hints=self.hints, clock=self.clock
         )
+
+    def telling(self) -> Telling:
+        """How jobs ended, into the log."""
+        endings = Endings(self.scripts, new_token(self.entropy))
+        return Telling(jobs=self.stores.jobs, endings=endings, ending_log=EndingLog(self.nc))
 
     def sampler(self) -> Sampler:
         """How much waits and runs."""

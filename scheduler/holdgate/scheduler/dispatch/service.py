@@ -13,6 +13,7 @@
     doomed        sealed bytes that nobody may open any more are deleted
     lost-results  finishing jobs whose result is in no log any more
     policy-events what kernels accept and refuse comes into the audit trail
+    endings       how jobs ended comes into the log
     sample        how many jobs wait and run, how the kernels are, for the overview
 
 What always holds: this process decides nothing. Killed at any moment it leaves nothing that another one, or itself
@@ -78,6 +79,7 @@ class DispatcherService:
         self.doomed = parts.doomed()
         self.sealed_expiry = parts.sealed_expiry()
         self.lost_results = parts.lost_results()
+        self.telling = parts.telling()
         self.redecider = parts.redecider()
         self.grants = parts.grants()
         self.escalator = parts.escalator()
@@ -108,6 +110,7 @@ class DispatcherService:
             Periodic("doomed", self.doomed.run_once, config.retention_interval_s),
             Periodic("lost_results", self.lost_results.run_once, config.retention_interval_s),
             self.policy_events.duty,
+            Periodic("endings", self.telling.run_once, config.endings_interval_s),
             Periodic("sample", self.sampler.run_once, SAMPLE_INTERVAL_S),
         )
 
@@ -136,6 +139,7 @@ class DispatcherService:
         if wakes is not None and not self._nc.is_closed:
             await wakes.unsubscribe()
         await self._job_log.close()
+        await self.telling.stop()
 
     async def _on_wake(self, message: Msg) -> None:
         pool = message.subject.rpartition(".")[2]

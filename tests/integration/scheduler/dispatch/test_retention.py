@@ -26,7 +26,7 @@ from holdgate.scheduler.state.results import RESULT_LOST
 from holdgate.scheduler.state.transitions import State
 from support.dispatching import Stage
 from support.invariants import dump, verify
-from support.state import TENANT, World, make_decision, make_job
+from support.state import TENANT, World, make_decision, make_job, tell_log
 from support.waiting import Eventually
 
 DAY_MS = 24 * 3600 * 1000
@@ -54,6 +54,7 @@ async def test_ended_jobs_are_forgotten_after_their_time_and_nothing_of_them_sta
     held = await world.held()
     await world.vote(held)
     retention = Retention(world.jobs, clock=Clock(world), keep_s=7 * 24 * 3600)
+    await tell_log(world.scripts)
     world.pass_ms(DAY_MS)
     assert await retention.run_once() == 0
     world.pass_ms(1000)
@@ -85,6 +86,8 @@ async def test_an_ended_job_that_the_log_may_still_bring_is_kept(world: World) -
     assert await retention.run_once() == 0
     await world.backlog.enqueue(TENANT, [job.job_id], world.now_ms)
     assert await world.state(job.job_id) is State.CANCELLED
+    assert await retention.run_once() == 0, "the log does not know that it ended"
+    await tell_log(world.scripts)
     assert await retention.run_once() == 1
 
 
@@ -184,6 +187,7 @@ async def test_a_sealed_output_waits_as_long_as_it_may_whatever_the_retention_of
     """Then it is destroyed, in one write with its event; its record stays as long as that of a job that ends now."""
     job_id, released = await _sealed(world), await _ended(world)
     retention, expiry = Retention(world.jobs, clock=Clock(world), keep_s=60), _expiry(world, keep_s=30 * 24 * 3600)
+    await tell_log(world.scripts)
     world.pass_ms(29 * DAY_MS)
     assert (await expiry.run_once(), await retention.run_once()) == (0, 1)
     assert await world.jobs.get(TENANT, released) is None
@@ -203,6 +207,8 @@ async def test_a_sealed_output_waits_as_long_as_it_may_whatever_the_retention_of
     assert [event.type for event in events][-1] == "quarantine.expired"
     assert events[-1].details["sealed_digest"] == item.digest
     verify(await dump(world.scripts, TENANT))
+    (told,) = await tell_log(world.scripts)
+    assert (told.job_id, told.sealed_status) == (job_id, "expired")
     world.pass_ms(60_001)
     assert await retention.run_once() == 1
     assert await world.quarantine.get(TENANT, job_id) is None
@@ -228,6 +234,7 @@ async def test_what_people_decided_does_not_expire(world: World) -> None:
     world.pass_ms(60_001)
     assert await _expiry(world, keep_s=60).run_once() == 0
     assert (await world.quarantine.require(TENANT, job_id)).status is SealedStatus.DESTROYED
+    assert [told.sealed_status for told in await tell_log(world.scripts)] == ["destroyed"]
     assert await Retention(world.jobs, clock=Clock(world), keep_s=60).run_once() == 1
 
 

@@ -10,8 +10,8 @@ for _, id in ipairs(call('ZRANGEBYSCORE', due, '-inf', '(' .. ARGV[1], 'LIMIT', 
   local j = call('HMGET', job_key(id), 'state', 'who')
   if s[1] and not s[3] and j[1] == 'quarantined' then
     unseal(id, 'expired', now, '', s[2])
-    audit('quarantine.expired', now, id, j[2], 'quarantined', 'quarantined',
-      pack_details({sealed_digest = cmsgpack.unpack(s[1]).sealed_digest, sealed_ms = tonumber(s[4])}))
+    tell_log(id, audit('quarantine.expired', now, id, j[2], 'quarantined', 'quarantined',
+      pack_details({sealed_digest = cmsgpack.unpack(s[1]).sealed_digest, sealed_ms = tonumber(s[4])})))
     call('ZADD', ended_in('quarantined'), now, id)
     expired[#expired + 1] = id
   end

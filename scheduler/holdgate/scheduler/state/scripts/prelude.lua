@@ -24,7 +24,7 @@ local function notice_of(kind)
   })[kind]
 end
 
--- Appends to the audit stream with the next seq, and to the job's own timeline; and, of a job that is or was held, to
+-- Appends to the audit stream with the next seq, which it gives, and to the job's own timeline; and, of a job that is or was held, to
 -- the newest changes, for those who look at the list of held jobs; and what people are told of, to the notices.
 local CHANGES_KEPT = 1024
 local function audit(kind, now, id, who, before, after, details)
@@ -44,6 +44,7 @@ local function audit(kind, now, id, who, before, after, details)
         'n', notice, 't', kind, 'at', now, 'j', id, 'w', who, 'd', details)
     end
   end
+  return seq
 end
 
 -- Details of an event that a script makes itself, as `kernel.wire.pack` would: what has no version is not read.
@@ -83,6 +84,9 @@ local function unhold(id)
   call('ZREM', P .. ':deferred', id)
 end
 
+-- The log of endings must hear what became of a job, with the event that says it. Until it did, it is written down here.
+local function tell_log(id, seq) call('ZADD', P .. ':unlogged', int(seq), id) end
+
 -- Changes the state: check, index, record, audit. `before` is '' for a job that enters.
 local function move(id, before, after, now, who, details, ...)
   if not ALLOWED[before .. '>' .. after] then
@@ -95,7 +99,9 @@ local function move(id, before, after, now, who, details, ...)
   if ENDED[after] then call('ZADD', ended_in(after), now, id) end
   call('HSET', job_key(id), 'state', after, 'updated', now, ...)
   if ENDED[after] then count(now, 'ended:' .. after) elseif after == 'running' then count(now, 'started') end
-  audit('job.' .. after, now, id, who, before, after, details)
+  local seq = audit('job.' .. after, now, id, who, before, after, details)
+  -- Not of one that is refused at the door: the log of jobs does not have it. An end that is undone is told as well.
+  if before ~= '' and (ENDED[after] or ENDED[before]) then tell_log(id, seq) end
 end
 
 -- A sealed output waits for nobody any more: its bytes go, and what was proposed instead of them; its record stays.

@@ -33,9 +33,10 @@ audit('quarantine.vote', now, id, j[2], 'quarantined', 'quarantined', ARGV[9])
 if ARGV[7] == '0' then return {'pending'} end
 local status = act == 'release' and 'released' or 'destroyed'
 unseal(id, status, now, ARGV[3], s[2])
-audit('quarantine.' .. status, now, id, j[2], 'quarantined', 'quarantined', ARGV[9])
+local seq = audit('quarantine.' .. status, now, id, j[2], 'quarantined', 'quarantined', ARGV[9])
 if status == 'destroyed' then
   call('ZADD', ended_in('quarantined'), now, id)
+  tell_log(id, seq)
   return {'destroyed'}
 end
 call('DEL', P .. ':result:' .. id)

@@ -1,0 +1,174 @@
+"""How jobs ended, as the log keeps it: enough to bring an ended job back as it ended, and never what no gate let out.
+
+What always holds: of a job that is in the log, every end is written down in the script that ends it, and told to the
+log a moment later; so is an end that was undone. The newest is the one with the highest `seq`: that of the audit event
+that says it, never the place in the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from nats.aio.client import Client as Nats
+
+from holdgate.kernel import subjects
+from holdgate.kernel.batching import BatchPublisher, Publication
+from holdgate.kernel.errors import InvalidInput, Unavailable
+from holdgate.kernel.ids import JOB_ID, NAME, JobId, Tenant
+from holdgate.kernel.wire import pack, unpack
+from holdgate.scheduler.errors import LogUnavailable
+from holdgate.scheduler.state.connection import Arg, Scripts, key
+from holdgate.scheduler.state.transitions import TERMINAL, State
+
+CLAIM_MS = 5_000
+BATCH = 256
+BATCH_BYTES_MAX = 8 * 1024 * 1024
+SEALED_FIELDS = ("sealed", "ref", "verdict", "at", "attempt", "status", "resolved", "by")
+"""In the order of `take_unlogged.lua`. Votes are not among them: after a loss they are cast again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What became of a job: its end, or, where `state` is not terminal, that an operator undid it.
+
+    `result` and `sealed`: the fields of what is stored, by name.
+    """
+
+    tenant: Tenant
+    job_id: JobId
+    seq: int
+    state: State
+    attempt: int
+    attempts_max: int
+    code: str
+    changed_ms: int
+    ended_ms: int
+    result: dict[str, bytes] = field(default_factory=dict)
+    sealed: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is an end, and not the undoing of one."""
+        return self.state in TERMINAL
+
+    @property
+    def sealed_status(self) -> str:
+        """What people or time did with the sealed output; "" while nothing."""
+        return self.sealed.get("status", b"").decode()
+
+    def pack(self) -> bytes:
+        """Bytes for the log."""
+        return pack(
+            {
+                "tenant": self.tenant,
+                "job_id": self.job_id,
+                "seq": self.seq,
+                "state": str(self.state),
+                "attempt": self.attempt,
+                "attempts_max": self.attempts_max,
+                "code": self.code,
+                "changed_ms": self.changed_ms,
+                "ended_ms": self.ended_ms,
+                "result": self.result,
+                "sealed": self.sealed,
+            }
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """The ending in `data`; InvalidInput when it is none."""
+        record = unpack(data)
+        try:
+            ending = cls(**{**record, "state": State(record["state"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput("not the ending of a job") from error
+        numbers = (ending.seq, ending.attempt, ending.attempts_max, ending.changed_ms, ending.ended_ms)
+        if not all(type(number) is int and number >= 0 for number in numbers) or not isinstance(ending.code, str):
+            raise InvalidInput("not the ending of a job")
+        if not (_is_name(ending.tenant, NAME) and _is_name(ending.job_id, JOB_ID)):
+            raise InvalidInput("not the ending of a job")
+        if not (_is_fields(ending.result) and _is_fields(ending.sealed)):
+            raise InvalidInput("not the ending of a job")
+        return ending
+
+
+class Endings:
+    """What the log is to be told of."""
+
+    def __init__(self, scripts: Scripts, owner: str) -> None:
+        self._scripts = scripts
+        self._owner = owner
+
+    async def waiting(self, tenants: Sequence[Tenant]) -> dict[Tenant, int]:
+        """How many wait to be told, of each tenant that has any."""
+        counts = await self._scripts.commands([("ZCARD", key(tenant, "unlogged")) for tenant in tenants])
+        return {tenant: int(count) for tenant, count in zip(tenants, counts, strict=True) if count}
+
+    async def take(self, tenant: Tenant, limit: int = BATCH) -> list[Ending]:
+        """The first of them; [] also while another dispatcher does it."""
+        rows = await self._scripts.run("take_unlogged", tenant, (self._owner, CLAIM_MS, limit, BATCH_BYTES_MAX))
+        return [_ending(tenant, *row) for row in rows]
+
+    async def note_logged(self, tenant: Tenant, endings: Sequence[Ending]) -> int:
+        """They are in the log; how many are told of by that."""
+        args: list[Arg] = [part for ending in endings for part in (ending.job_id, ending.seq)]
+        return int(await self._scripts.run("note_logged", tenant, args)) if args else 0
+
+
+class EndingLog:
+    """Publishes endings; what is waiting leaves as one atomic batch."""
+
+    def __init__(self, nc: Nats, *, timeout_s: float = 5.0) -> None:
+        self._publisher = BatchPublisher(nc, timeout_s=timeout_s)
+
+    async def publish(self, endings: Sequence[Ending]) -> list[Ending]:
+        """Those that are on disk in JetStream when it returns. LogUnavailable when none is."""
+        outcomes = await asyncio.gather(*map(self._one, endings), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, Unavailable):
+                raise outcome
+        told = [ending for ending, outcome in zip(endings, outcomes, strict=True) if outcome is None]
+        if endings and not told:
+            raise LogUnavailable(str(outcomes[0]))
+        return told
+
+    async def close(self) -> None:
+        """Stop; idempotent."""
+        await self._publisher.close()
+
+    async def _one(self, ending: Ending) -> None:
+        # The id keeps two dispatchers from filling the log; nothing rests on it.
+        message_id = f"{ending.job_id}:{ending.attempt}:{ending.state}:{ending.seq}"
+        await self._publisher.publish(Publication(subjects.ending(ending.tenant), ending.pack(), message_id))
+
+
+def _ending(
+    tenant: Tenant, job_id: bytes, seq: bytes, job: list[Any], result: list[bytes], sealed: list[Any]
+) -> Ending:
+    state, attempt, attempts_max, code, updated, ended = job
+    return Ending(
+        tenant=tenant,
+        job_id=JobId(job_id.decode()),
+        seq=int(float(seq)),
+        state=State(state.decode()),
+        attempt=int(attempt),
+        attempts_max=int(attempts_max),
+        code=(code or b"").decode(),
+        changed_ms=int(updated),
+        ended_ms=int(ended or updated),
+        result={name.decode(): value for name, value in zip(result[::2], result[1::2], strict=True)},
+        sealed={name: value for name, value in zip(SEALED_FIELDS, sealed, strict=False) if value is not None},
+    )
+
+
+def _is_name(value: Any, pattern: Any) -> bool:
+    return isinstance(value, str) and pattern.match(value) is not None
+
+
+def _is_fields(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(part, bytes) for name, part in value.items()
+    )

@@ -1,0 +1,12 @@
+-- The log knows how these jobs ended. One that changed since is told of again.
+-- KEYS: slot. ARGV: pairs: id, seq that was told
+-- From, to: any. Events: none. Returns: how many are told of
+local told = 0
+for i = 1, #ARGV, 2 do
+  local seq = call('ZSCORE', P .. ':unlogged', ARGV[i])
+  if seq and tonumber(seq) == tonumber(ARGV[i + 1]) then
+    call('ZREM', P .. ':unlogged', ARGV[i])
+    told = told + 1
+  end
+end
+return told
