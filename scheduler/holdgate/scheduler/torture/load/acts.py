@@ -23,7 +23,7 @@ from holdgate.scheduler.torture.load.voice import Voice
 
 STALE_S = 3.0
 """How long a vote waits after a look, for something to change in between."""
-BUNDLES = f"/api/v1/policy/bundles/{policy.NAME}"
+BUNDLES = "/api/v1/policy/bundles"
 
 
 @dataclass
@@ -175,12 +175,10 @@ class Acts:
 
     async def publish(self, tenant: str) -> None:
         """The next version of the bundle, with the same rules: held jobs become stale."""
-        del tenant  # bundles are the installation's
-        author = self.voices["author"]
-        found = await author.request("bundle", Request("GET", BUNDLES))
-        version = _version_in(found) + 1
-        data = await asyncio.to_thread(policy.signed_bundle, version, self.author)
-        request = Request("PUT", BUNDLES, query={"accept_widening": "true"}, body=data, headers=_BUNDLE)
+        author, path = self.voice(tenant, "author"), f"{BUNDLES}/{policy.name_of(tenant)}"
+        version = _version_in(await author.request("bundle", Request("GET", path))) + 1
+        data = await asyncio.to_thread(policy.signed_bundle, tenant, version, self.author)
+        request = Request("PUT", path, query={"accept_widening": "true"}, body=data, headers=_BUNDLE)
         await author.request("publish", request, version=version)
 
 

@@ -53,7 +53,7 @@ KINDS: tuple[JobKind, ...] = (
     JobKind("delayed", 4, run_in_s=3.0),
     JobKind("delayed-and-cancelled", 2, run_in_s=4.0, after=After.CANCEL),
     JobKind("cancelled", 4, payload={"run": "slow", "seconds": 2.0}, after=After.CANCEL),
-    JobKind("deadline", 2, run_in_s=60.0, deadline_in_s=2.0),
+    JobKind("deadline", 2, "job.torture.held", deadline_in_s=2.0),
     JobKind("sent-again", 4, after=After.RESUBMIT),
     JobKind("sent-otherwise", 1, after=After.CONFLICT),
     JobKind("retried", 4, payload={"run": "flaky"}, max_attempts=3),

@@ -34,7 +34,7 @@ RETRY_S = 20.0
 SETTLE_PAUSE_S = 0.5
 PREFIXES = ("", "other-")
 """How the names of the keys of each tenant begin."""
-CALLERS = ("agent", "agent2", "lead", "approver", "approver2", "operator", "auditor")
+CALLERS = ("agent", "agent2", "lead", "approver", "approver2", "operator", "auditor", "author")
 SUBMITTERS = ("agent", "agent2", "lead")
 OPEN_STATES = ("accepted", "held", "scheduled", "queued", "running", "finishing")
 
@@ -68,15 +68,15 @@ class Load:
             for who in CALLERS
             if f"{prefix}{who}" in facts.keys
         }
-        self._voices["author"] = Voice(self._line, "author", facts.tenants[0], facts.keys["author"], retry_s=retry_s)
         self._submitting = Submitting(known, self._chance, clock)
         self._acts = Acts(self._voices, prefixes, known, self._chance, load_signer(facts.author_key_file))
         self._tasks = TaskSet(self._on_failure)
         self.failures: list[BaseException] = []
 
     async def publish(self) -> None:
-        """The first version of the bundle, or the next: before `run`, for nothing is allowed without it."""
-        await self._acts.publish(self.tenants[0])
+        """The first version of each tenant's bundle, or the next: before `run`, for nothing is allowed without it."""
+        for tenant in self.tenants:
+            await self._acts.publish(tenant)
 
     async def run(self, until: asyncio.Event) -> None:
         """Until `until` is set; then waits for the operations that are open and returns."""
@@ -92,7 +92,7 @@ class Load:
             self._start(self._next())
             if now_s >= publish_s:
                 publish_s += PUBLISH_EVERY_S
-                self._start(self._acts.publish(self.tenants[0]))
+                self._start(self._acts.publish(self._chance.choice(self.tenants)))
         await self._drain()
         self._line.record("load", Kind.NOTE, {"operations": beats, "left_out": self.left_out})
 
