@@ -20,7 +20,7 @@ class Kind(StrEnum):
     REQUEST = "request"
     """A client is about to send: `call` (a number of its own), `op`, and what was asked."""
     REPLY = "reply"
-    """The answer to `call`: `status`, `body`."""
+    """The answer to `call`: `http` (its status), and what is kept of its body."""
     UNKNOWN = "unknown"
     """No answer to `call`: it may have happened or not. `reason`."""
     SEEN = "seen"

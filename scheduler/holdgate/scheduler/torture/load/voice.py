@@ -142,7 +142,7 @@ class Voice:
 def told_of(response: httpx.Response, planted: Planted) -> dict[str, Any]:
     """What the history keeps of a reply: enough for every rule, and bounded."""
     body = response.content
-    told: dict[str, Any] = {"status": response.status_code}
+    told: dict[str, Any] = {"http": response.status_code}
     if retry_after := response.headers.get("retry-after"):
         told["retry_after"] = retry_after
     try:
