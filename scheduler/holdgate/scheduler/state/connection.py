@@ -27,7 +27,7 @@ __all__ = ["INDEX", "Arg", "Call", "Scripts", "connect_redis", "key"]
 
 INDEX = "hg:{index}"
 """What is not of one tenant: the lists of tenants and workers. Its own slot; scripts do not touch it."""
-KEYLESS = frozenset(("CONFIG", "DBSIZE", "FLUSHALL", "FLUSHDB", "INFO", "KEYS", "PING", "ROLE", "SCRIPT"))
+KEYLESS = frozenset(("CONFIG", "DBSIZE", "FLUSHALL", "FLUSHDB", "INFO", "PING", "ROLE", "SCRIPT"))
 """Commands of a server and not of a key. `command` asks one primary, `everywhere` each."""
 SCRIPTS = "scripts"
 PRELUDE = "prelude.lua"

@@ -29,7 +29,7 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSet
 
 @pytest.fixture
 async def scripts(request: pytest.FixtureRequest) -> AsyncIterator[Scripts]:
-    """The scripts, connected to this test's database; `indirect` for other ways to set Redis up, where it is emptied."""
+    """The scripts, connected to this test's database; `indirect` for other ways to set Redis up."""
     kind = getattr(request, "param", "single")
     if kind == "single":
         connected = await connect_redis(request.getfixturevalue("redis_url"))

@@ -54,5 +54,5 @@ async def test_walks_go_everywhere(scripts: Scripts) -> None:
         missing -= {event.type for event in await walk.events()}
         if not missing:
             return
-        await scripts.command("FLUSHDB")
+        await scripts.everywhere("FLUSHDB")
     raise AssertionError(f"never seen: {missing}")
