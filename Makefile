@@ -31,6 +31,7 @@ drill: setup ## the drill of an operator, against the system of `make up`
 
 test: setup ## every test, against real NATS, real Redis and a real Chromium
 	@sh deploy/browser.sh
+	@sh deploy/promtool.sh
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: setup ## ruff, mypy --strict, import-linter
