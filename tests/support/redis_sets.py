@@ -12,7 +12,9 @@ from typing import Any
 
 import redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
+from redis.crc import key_slot
 
+from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.up.children import free_ports, is_free, spawn, stop
 from holdgate.scheduler.up.servers import RedisConfig, find_redis_server, redis_server, write_private
 from support.waiting import eventually_sync
@@ -40,6 +42,16 @@ class RedisSet:
         """Its reply to one command."""
         with contextlib.closing(self.client(port)) as client:
             return client.execute_command(*call)  # type: ignore[no-untyped-call]
+
+    def tenant_of(self, port: int) -> Tenant:
+        """A tenant whose state lies at that node of a cluster."""
+        shares = [
+            range(int(first), int(last) + 1)
+            for first, last, primary, *_ in self.ask(port, "CLUSTER", "SLOTS")
+            if int(primary[1]) == port
+        ]
+        tenants = (f"t{number}" for number in range(1000))
+        return next(Tenant(name) for name in tenants if any(key_slot(name.encode()) in share for share in shares))
 
     def kill(self, port: int) -> None:
         """SIGKILL to one server or sentinel."""
@@ -76,24 +88,28 @@ def sentinel_set(folder: Path, *, replicas: int = 1) -> Iterator[RedisSet]:
 
 
 @contextlib.contextmanager
-def cluster_set(folder: Path) -> Iterator[RedisSet]:
-    """Three primaries that share the slots evenly."""
-    servers = _ports_with_bus()
+def cluster_set(folder: Path, *, replicas: int = 0) -> Iterator[RedisSet]:
+    """Three primaries that share the slots evenly; replicas follow the first one."""
+    servers = _ports_with_bus(NODES + replicas)
     password = secrets.token_hex(8)
     hosts = ",".join(f"{HOST}:{port}" for port in servers)
     running = RedisSet(f"redis+cluster://:{password}@{hosts}", password)
     try:
         for port in servers:
-            lines = ("cluster-enabled yes", f"cluster-config-file nodes-{port}.conf", "cluster-node-timeout 2000",
+            lines = ("cluster-enabled yes", f"cluster-config-file nodes-{port}.conf", "cluster-node-timeout 600",
                      f"masterauth {password}")  # fmt: skip
             running.servers[port] = _server(folder, port, password, lines)
-        for number, port in enumerate(servers):
+        for number, port in enumerate(servers[:NODES]):
             share = range(SLOTS * number // NODES, SLOTS * (number + 1) // NODES)
             running.ask(port, "CLUSTER", "ADDSLOTS", *share)
             running.ask(port, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for port in servers[1:]:
             running.ask(servers[0], "CLUSTER", "MEET", HOST, port)
         eventually_sync(lambda: all(_is_whole(running, port) for port in servers), 20)
+        name = running.ask(servers[0], "CLUSTER", "MYID")
+        for port in servers[NODES:]:
+            running.ask(port, "CLUSTER", "REPLICATE", name)
+        eventually_sync(lambda: len(running.ask(servers[0], "ROLE")[2]) == replicas)
         yield running
     finally:
         running.stop()
@@ -131,12 +147,12 @@ def _sentinel_texts(servers: list[int], sentinels: list[int], password: str) -> 
     return texts
 
 
-def _ports_with_bus() -> list[int]:
+def _ports_with_bus(count: int) -> list[int]:
     """Nodes talk to each other on the port 10,000 above."""
     found: list[int] = []
-    while len(found) < NODES:
-        found += [port for port in free_ports(NODES) if port < 55_000 and is_free(port + 10_000)]
-    return found[:NODES]
+    while len(found) < count:
+        found += [port for port in free_ports(count) if port < 55_000 and is_free(port + 10_000)]
+    return found[:count]
 
 
 def _is_whole(running: RedisSet, port: int) -> bool:
