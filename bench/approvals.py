@@ -152,7 +152,7 @@ def _worker(system: System) -> Iterator[None]:
     home, user = Home(system.folder), worker_user(DEMO_POOL)
     settings = {
         "NATS_USER": user,
-        "NATS_PASSWORD_FILE": str(home.password_file(user)),
+        "NATS_NKEY_FILE": str(home.nkey_file(user)),
         "KERNEL_KEYS_FILE": str(home.worker_keys_file),
         "POOL": DEMO_POOL,
         "WORKER_NAME": "bench",

@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import nats
 import yaml
 from nats.aio.client import Client as Nats
 
@@ -27,7 +26,10 @@ from holdgate.bundles.root import AuthorKey, Pins, Root, RootKeys
 from holdgate.bundles.store import BundleStore
 from holdgate.bundles.trusted import TrustedSet
 from holdgate.kernel import subjects, wire
+from holdgate.kernel.login import Login, connect
 from holdgate.kernel.permits import Signer
+from holdgate.kernel.subjects import OPERATOR_USER
+from holdgate.scheduler.up.credentials import nkey_of
 from holdgate.scheduler.up.home import Home
 
 RULES = 1_000
@@ -75,7 +77,7 @@ async def _publish_to_active(system: System, rounds: int = ROUNDS) -> dict[str, 
     """From handing a bundle of 50 rules to the store until the last kernel announced it."""
     home = Home(system.folder)
     author = load_signer(home.key_file("author"))
-    nc = await nats.connect(system.ready["nats"], inbox_prefix=subjects.inbox(subjects.OPERATOR_USER).encode())
+    nc = await connect(system.ready["nats"], Login(OPERATOR_USER, nkey=nkey_of(home, OPERATOR_USER)))
     try:
         announced = _Announced()
         await nc.subscribe(subjects.POLICY_SNAPSHOT, cb=announced.hear)
@@ -152,7 +154,7 @@ def _another_kernel(system: System, number: int) -> Iterator[None]:
     root = load_public(home.key_file("root"))
     settings = {
         "NATS_USER": "kernel",
-        "NATS_PASSWORD_FILE": str(home.password_file("kernel")),
+        "NATS_NKEY_FILE": str(home.nkey_file("kernel")),
         "ROOT_FILE": str(home.root_file),
         "ROOT_PINS": str(Pins(frozenset({root.fingerprint}), 1)),
         "KEY_FILE": str(home.key_file("kernel")),

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psutil
 
@@ -92,8 +91,7 @@ def running(*options: str) -> Iterator[System]:
 @contextmanager
 def beside(system: System, name: str, command: Sequence[str], settings: Mapping[str, str]) -> Iterator[None]:
     """One more process of `holdgate`, with the connection of `system` and `settings`, logging to `name`.log there."""
-    address = urlsplit(system.ready["nats"])
-    given = {"NATS_URL": f"nats://{address.hostname}:{address.port}", **settings}
+    given = {"NATS_URL": system.ready["nats"], **settings}
     environment = {**os.environ, **{f"HOLDGATE_{setting}": value for setting, value in given.items()}}
     with (system.folder / f"{name}.log").open("wb") as log:
         whole = [sys.executable, "-m", "holdgate.scheduler.cli", *command]

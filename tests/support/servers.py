@@ -15,8 +15,9 @@ from pathlib import Path
 import redis
 
 from holdgate.scheduler.errors import ServerUnusable
+from holdgate.scheduler.up.accounts import NatsAccount, NatsUser
 from holdgate.scheduler.up.children import free_ports, stop
-from holdgate.scheduler.up.servers import NatsConfig, NatsUser, RedisConfig, nats_server, redis_server
+from holdgate.scheduler.up.servers import NatsConfig, RedisConfig, nats_server, redis_server
 
 ACCOUNTS = 1024
 DATABASES = 1024
@@ -71,7 +72,7 @@ def _start(folder: Path, stack: contextlib.ExitStack) -> Servers:
 
 def configs(folder: Path) -> tuple[NatsConfig, RedisConfig]:
     """Configurations on free ports with data in `folder`."""
-    accounts: dict[str, tuple[NatsUser, ...]] = {
+    accounts: dict[str, NatsAccount | tuple[NatsUser, ...]] = {
         f"T{number}": (NatsUser(f"t{number}", PASSWORD),) for number in range(ACCOUNTS)
     }
     nats_port, monitor_port, redis_port = free_ports(3)

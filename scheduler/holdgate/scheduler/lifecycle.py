@@ -28,7 +28,7 @@ from holdgate.kernel import login as login_
 from holdgate.kernel import tracing
 from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.kernel.probes import Probes
-from holdgate.kernel.readiness import Check, Readiness
+from holdgate.kernel.readiness import Readiness
 from holdgate.kernel.tls import Plaintext, verify_private
 from holdgate.scheduler import settings as settings_
 from holdgate.scheduler.errors import Misconfigured
@@ -214,22 +214,14 @@ async def connect_nats(settings: Process, runtime: Runtime) -> Nats:
         raise Misconfigured(f"cannot connect to NATS at {settings.nats_url}: {type(error).__name__}") from error
 
 
-def nats_check(nc: Nats) -> Check:
-    """Whether there is a connection."""
-
-    async def look() -> str | None:
-        return None if nc.is_connected else "not connected"
-
-    return Check("nats", look)
-
-
 def verify_private_links(urls: Sequence[str], plaintext: Plaintext) -> None:
     """Say in the log where a connection can be read on its way; InvalidInput where that is not allowed."""
     for host in verify_private(urls, plaintext):
         log.warning(
             "a connection without TLS leaves this machine: whoever is on its way reads and changes it",
-            action="plaintext", host=host,
-        )  # fmt: skip
+            action="plaintext",
+            host=host,
+        )
 
 
 async def retried(work: Callable[[], Awaitable[T]], error: type[Exception], *, timeout_s: float) -> T:

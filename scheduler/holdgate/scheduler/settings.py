@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import ssl
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -133,7 +134,15 @@ class Stateful(Trusting):
         description="Redis, without a password; `redis+sentinel://host:port,host:port/service/0`,"
         " `redis+cluster://host:port,host:port`",
     )
+    redis_user: str = Field("", description="user of this process at Redis; none: Redis's own `default`")
     redis_password_file: Path | None = Field(None, description="file with its password, mode 0600")
+    redis_sentinel_password_file: Path | None = Field(None, description="file with the sentinels' password, mode 0600")
+    redis_ca_file: Path | None = Field(
+        None,
+        description="authorities of Redis's certificates for `rediss://`, PEM; none: those that this machine trusts",
+    )
+    redis_cert_file: Path | None = Field(None, description="certificate of this process, where Redis asks for one, PEM")
+    redis_key_file: Path | None = Field(None, description="its private key, PEM, mode 0600")
     redis_replicas: int | None = Field(
         None,
         ge=0,
@@ -142,7 +151,8 @@ class Stateful(Trusting):
         " or else 0",
     )
     nats_monitor_url: str | None = Field(
-        None, description="HTTP monitoring of the NATS servers, comma separated, where their durability is checked at start"
+        None,
+        description="HTTP monitoring of the NATS servers, comma separated, where their durability is checked at start",
     )
     durability: Literal["strict", "relaxed"] = Field(
         "strict",
@@ -152,6 +162,17 @@ class Stateful(Trusting):
     def redis_password(self) -> SecretStr | None:
         """The password, read now; Misconfigured when its file is missing or others may read it."""
         return None if self.redis_password_file is None else read_secret(self.redis_password_file)
+
+    def redis_tls(self) -> ssl.SSLContext | None:
+        """For `rediss:`; Misconfigured, InvalidInput when a file cannot be used."""
+        files = TlsFiles(self.redis_ca_file, self.redis_cert_file, _private(self.redis_key_file))
+        if is_secure(self.redis_url):
+            return files.context()
+        if self.redis_ca_file is not None:
+            raise Misconfigured(
+                "`HOLDGATE_REDIS_CA_FILE` is set, and `HOLDGATE_REDIS_URL` asks for no TLS: `rediss://`"
+            )
+        return None
 
 
 class Quarantining(Stateful):

@@ -52,7 +52,7 @@ async def test_a_live_api_key_is_refused_by_every_call_that_takes_a_job(
 
 
 async def test_a_password_of_the_platform_is_refused_in_base64_too(api: ApiWorld) -> None:
-    password = api.provisioned.passwords["redis"]
+    password = api.provisioned.passwords["redis-api"]
     assert await refused(api, "/api/v1/jobs", {**JOB, "prompt": base64.b64encode(password.encode()).decode()})
     assert await refused(api, "/api/v1/jobs", {**JOB, "labels": {"note": password}})
 

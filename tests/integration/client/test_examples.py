@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -61,14 +60,10 @@ def test_each_worker_can_be_loaded(name: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_ten_line_worker_serves_jobs_of_its_pool(whole: Whole, client: Client, tmp_path: Path) -> None:
-    nats = urlsplit(whole.ready["nats"])
-    password = tmp_path / "password"
-    password.write_text(nats.password or "")
-    password.chmod(0o600)
     settings = {
-        "HOLDGATE_NATS_URL": f"nats://{nats.hostname}:{nats.port}",
-        "HOLDGATE_NATS_USER": nats.username or "",
-        "HOLDGATE_NATS_PASSWORD_FILE": str(password),
+        "HOLDGATE_NATS_URL": whole.ready["nats"],
+        "HOLDGATE_NATS_USER": whole.ready["nats_user"],
+        "HOLDGATE_NATS_NKEY_FILE": whole.ready["nats_nkey_file"],
         "HOLDGATE_KERNEL_KEYS_FILE": str(whole.folder / "worker-keys.json"),
     }
     command = [sys.executable, "-m", "holdgate.scheduler.cli", "worker", "run", "worker:worker"]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import nats
 import nats.errors
@@ -16,11 +17,16 @@ from nats.js.errors import APIError
 from holdgate.bundles.stampstore import StampStore
 from holdgate.bundles.store import STREAM, SUBJECT_PREFIX, BundleStore, shadow_store
 from holdgate.kernel import subjects, wire
+from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.login import Login, connect
+from holdgate.kernel.nkeys import Nkey
 from holdgate.scheduler.state.log import PayloadStore
-from holdgate.scheduler.up.access import ACCESS, OPERATOR, nats_user, worker_access, worker_user
+from holdgate.scheduler.up.access import ACCESS, OPERATOR, worker_user
 from holdgate.scheduler.up.children import free_port, stop
-from holdgate.scheduler.up.servers import NatsConfig, nats_server
+from holdgate.scheduler.up.credentials import add_pool
+from holdgate.scheduler.up.provision import Provisioned, provision
+from holdgate.scheduler.up.servers import nats_server
 from holdgate.scheduler.up.setup import ensure_all
 from support.waiting import eventually
 
@@ -28,18 +34,25 @@ POOLS = ("default", "other")
 REFUSAL_S = 2.0
 BUCKETS = {bucket: f"KV_{bucket}" for bucket in (subjects.BUCKET_POLICY, subjects.BUCKET_SHADOW, subjects.BUCKET_STAMP)}
 STREAMS = ("JOBS", "ENDED", "RESULTS", *BUCKETS.values(), "OBJ_holdgate-payloads")
+LOGINS: dict[str, Login] = {}
 FORGED = wire.pack({"replica": "k1", "epoch_ms": 1, "event": {}})
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with the users of a `holdgate up`; each user's password is its name."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Provisioned:
+    """What `holdgate up` makes, and a second pool."""
+    made = provision(tmp_path_factory.mktemp("home") / "data", SystemClock())
+    add_pool(made.home, "other", None)
+    return made
+
+
+@pytest.fixture(scope="module")
+def url(made: Provisioned, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with that configuration."""
     folder = tmp_path_factory.mktemp("nats")
-    users = [nats_user(name, name, access) for name, access in ACCESS.items()]
-    users += [nats_user(worker_user(pool), worker_user(pool), worker_access(pool)) for pool in POOLS]
-    users.append(nats_user(OPERATOR, OPERATOR, None))
-    config = NatsConfig(free_port(), folder / "data", {"HOLDGATE": tuple(users)})
+    config = replace(made.nats_config(free_port(), 0), data_dir=folder / "data")
     child = nats_server(config, folder / "nats.conf").start(folder / "log")
+    LOGINS.update({user: made.login(user) for user in (*ACCESS, OPERATOR, *map(worker_user, POOLS))})
     yield config.url
     stop(child)
 
@@ -77,9 +90,7 @@ async def connected(url: str, user: str) -> AsyncIterator[Connected]:
     async def on_error(error: Exception) -> None:
         refused.append(str(error))
 
-    nc = await nats.connect(
-        url, user=user, password=user, inbox_prefix=subjects.inbox(user).encode(), error_cb=on_error
-    )
+    nc = await connect(url, LOGINS[user], error_cb=on_error)
     try:
         yield Connected(nc, refused)
     finally:
@@ -365,8 +376,9 @@ async def test_setup_makes_everything_and_a_second_time_changes_nothing(url: str
         assert consumers == {"output-gate", "result-watch"}
 
 
-async def test_a_wrong_password_is_refused(url: str) -> None:
+@pytest.mark.parametrize("login", [Login(), Login("kernel", "guess"), Login("kernel", nkey=Nkey.generate())])
+async def test_whoever_has_no_key_of_a_user_is_refused(url: str, login: Login) -> None:
     """Loopback is no excuse."""
     with pytest.raises(nats.errors.Error):
         async with asyncio.timeout(5):
-            await nats.connect(url, user="kernel", password="guess", max_reconnect_attempts=1, reconnect_time_wait=0.05)
+            await connect(url, login, max_reconnect_attempts=1, reconnect_time_wait=0.05)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler import lifecycle, logs
 from holdgate.scheduler.errors import Misconfigured
-from holdgate.scheduler.lifecycle import Runtime, nats_check, nats_connection
+from holdgate.scheduler.lifecycle import Runtime, nats_connection
 from holdgate.scheduler.settings import (
     ApiSettings,
     AuditorSettings,
@@ -29,6 +29,7 @@ from holdgate.scheduler.settings import (
     Signing,
     Stateful,
     Trusting,
+    read_secret,
     read_secrets,
     refuse_unknown,
 )
@@ -96,7 +97,7 @@ async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[No
     from holdgate.bundles.stampstore import StampStore
     from holdgate.bundles.store import BundleStore, shadow_store
     from holdgate.kernel.service import KernelService
-    from holdgate.scheduler.cli.checks import disk_check, policy_checks
+    from holdgate.scheduler.cli.checks import disk_check, nats_check, policy_checks
 
     clock = SystemClock()
     signer = _signer(settings)
@@ -144,7 +145,7 @@ async def api(runtime: Runtime, settings: ApiSettings) -> AsyncIterator[None]:
 async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIterator[None]:
     """Everything that moves jobs between the gates."""
     from holdgate.kernel.client import KernelClient
-    from holdgate.scheduler.cli.checks import jetstream_check, kernel_check, redis_check
+    from holdgate.scheduler.cli.checks import jetstream_check, kernel_check, nats_check, redis_check
     from holdgate.scheduler.dispatch.config import DispatchConfig
     from holdgate.scheduler.dispatch.parts import FailOpen
     from holdgate.scheduler.dispatch.service import DispatcherService
@@ -191,7 +192,7 @@ async def _notifier(scripts: Scripts, settings: DispatcherSettings) -> AsyncIter
 async def output_gate(runtime: Runtime, settings: OutputGateSettings) -> AsyncIterator[None]:
     """Scans results and decides what may be read."""
     from holdgate.kernel.client import KernelClient
-    from holdgate.scheduler.cli.checks import jetstream_check, kernel_check, redis_check
+    from holdgate.scheduler.cli.checks import jetstream_check, kernel_check, nats_check, redis_check
     from holdgate.scheduler.cli.ownsecrets import own_secrets
     from holdgate.scheduler.gates.output.scanners import ScanSettings
     from holdgate.scheduler.gates.output.service import OutputGateConfig, OutputGateService
@@ -277,8 +278,17 @@ def redis_address(settings: Stateful) -> RedisAddress:
     replicas = settings.redis_replicas
     if replicas is None:
         replicas = 1 if address.kind is Kind.SENTINEL else 0
-    password = settings.redis_password()
-    return replace(address, password=password or address.password, replicas=replicas)
+    monitors = (settings.nats_monitor_url or "").split(",")
+    lifecycle.verify_private_links([settings.redis_url, *monitors], settings.plaintext)
+    password, sentinel = settings.redis_password(), settings.redis_sentinel_password_file
+    return replace(
+        address,
+        user=settings.redis_user or address.user,
+        password=password or address.password,
+        sentinel_password=None if sentinel is None else read_secret(sentinel),
+        tls=settings.redis_tls(),
+        replicas=replicas,
+    )
 
 
 @contextlib.asynccontextmanager

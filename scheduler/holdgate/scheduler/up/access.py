@@ -4,20 +4,34 @@ What always holds: a worker may publish its own pool's asks, beats and results, 
 its pool's control messages; nobody but `operator` may create or delete streams; replies are read by whoever asked only,
 because every user has an inbox of its own. Answers go to inboxes of those who may ask: nobody may publish to whatever
 subject a request names.
+
+Each pool's workers live in an account of their own, where there is no stream. Asks and beats are heard from there, and
+answers to them asked into it; results go the other way, and JetStream's acknowledgement comes back into the workers'
+account: whatever subject a worker names for it, it is one of theirs.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from holdgate.bundles.buckets import prefix_of, stream_of
 from holdgate.kernel import subjects
-from holdgate.scheduler.up.servers import NatsUser
+from holdgate.scheduler.up.accounts import NatsAccount, NatsUser, Shared
 
 OPERATOR = subjects.OPERATOR_USER
 """Everything: creates streams, publishes the first bundle, repairs."""
 PROCESSES = ("kernel", "api", "dispatcher", "output-gate", "auditor")
+ACCOUNT = "HOLDGATE"
+"""Of everybody but workers, and of all streams."""
 DEMO_POOL = "default"
+POOL = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
+CONNECTIONS_MAX = 2048
+"""Of the workers of one pool: they cannot use up the server's for the others."""
+SUBSCRIPTIONS_MAX = 65_536
+ANSWER_S = 5
+"""How long the server remembers whom an answer with jobs was for, to say that nobody took it."""
 _PAYLOAD_STREAM = f"OBJ_{subjects.BUCKET_PAYLOADS}"
 
 
@@ -34,11 +48,58 @@ def worker_user(pool: str) -> str:
     return f"{subjects.WORKER_USER}{pool}"
 
 
-def nats_user(name: str, password: str, access: Access | None) -> NatsUser:
-    """A user for the server's configuration; None: everything."""
+def nats_user(name: str, nkeys: tuple[str, ...], access: Access | None) -> NatsUser:
+    """A user for the server's configuration, who has one of these keys; None: everything."""
     if access is None:
-        return NatsUser(name, password)
-    return NatsUser(name, password, access.publish, (*access.subscribe, f"{subjects.inbox(name)}.>"))
+        return NatsUser(name, nkeys=nkeys)
+    return NatsUser(name, "", access.publish, (*access.subscribe, f"{subjects.inbox(name)}.>"), nkeys)
+
+
+def accounts(nkeys: Mapping[str, tuple[str, ...]]) -> dict[str, NatsAccount]:
+    """All accounts for the users in `nkeys`: their public keys by name."""
+    pools = sorted(name.removeprefix(subjects.WORKER_USER) for name in nkeys if name.startswith(subjects.WORKER_USER))
+    users = [nats_user(name, nkeys[name], access) for name, access in ACCESS.items()]
+    return {
+        ACCOUNT: NatsAccount(
+            (*users, nats_user(OPERATOR, nkeys[OPERATOR], None)),
+            exports=tuple(each for pool in pools for each in _to_workers(pool, worker_account(pool))),
+            imports=tuple(each for pool in pools for each in _from_workers(pool, worker_account(pool))),
+        ),
+        **{worker_account(pool): _workers(pool, nkeys[worker_user(pool)]) for pool in pools},
+    }
+
+
+def worker_account(pool: str) -> str:
+    """The account of the workers of `pool`."""
+    return f"WORKERS-{pool}"
+
+
+def _workers(pool: str, nkeys: tuple[str, ...]) -> NatsAccount:
+    return NatsAccount(
+        (nats_user(worker_user(pool), nkeys, worker_access(pool)),),
+        jetstream=False,
+        exports=_from_workers(pool, ACCOUNT),
+        imports=_to_workers(pool, ACCOUNT),
+        connections_max=CONNECTIONS_MAX,
+        subscriptions_max=SUBSCRIPTIONS_MAX,
+    )
+
+
+def _from_workers(pool: str, account: str) -> tuple[Shared, ...]:
+    """What others hear of a pool's workers, and where they answer. `account`: the other side's."""
+    return (
+        Shared("stream", subjects.ask(pool, "*"), account),
+        Shared("stream", subjects.beat(pool, "*"), account),
+        Shared("service", f"{subjects.inbox(worker_user(pool))}.>", account, ANSWER_S),
+    )
+
+
+def _to_workers(pool: str, account: str) -> tuple[Shared, ...]:
+    """What a pool's workers hear of others, and where they leave results."""
+    return (
+        Shared("stream", subjects.control(pool, "*"), account),
+        Shared("service", subjects.result(pool, "*"), account),
+    )
 
 
 def worker_access(pool: str) -> Access:

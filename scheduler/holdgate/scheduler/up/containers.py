@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from holdgate.scheduler.up.provision import Provisioned
-from holdgate.scheduler.up.servers import write_private
+from holdgate.scheduler.up.redisusers import users_text
+from holdgate.scheduler.up.servers import rewrite_private, write_private
 
 DATA = Path("/data")
 """Where the images of NATS and Redis keep theirs."""
@@ -18,15 +19,22 @@ ANY_HOST = "0.0.0.0"  # noqa: S104  inside a container; compose.yaml publishes n
 NATS_PORT = 4222
 MONITOR_PORT = 8222
 REDIS_PORT = 6379
+REDIS_USERS = Path("/run/secrets/redis-users")
+"""Where compose.yaml mounts `redis.users`."""
 
 
 def write_container_files(provisioned: Provisioned) -> Path:
     """`nats.conf`, `redis.conf`, and the file for `docker compose --env-file`, which is returned."""
     home = provisioned.home
     nats = replace(provisioned.nats_config(NATS_PORT, MONITOR_PORT), host=ANY_HOST, data_dir=DATA)
-    redis = replace(provisioned.redis_config(REDIS_PORT), host=ANY_HOST, data_dir=DATA)
-    write_private(home.path / "nats.conf", nats.text())
-    write_private(home.path / "redis.conf", redis.text())
+    users = provisioned.redis_config(REDIS_PORT)
+    redis = replace(users, host=ANY_HOST, data_dir=DATA, users_file=REDIS_USERS)
+    for name, text in {
+        "nats.conf": nats.text(),
+        "redis.conf": redis.text(),
+        "redis.users": users_text(redis.users),
+    }.items():
+        rewrite_private(home.path / name, text)
     environment = home.path / "compose.env"
     lines = {
         "HOLDGATE_DIR": str(home.path),

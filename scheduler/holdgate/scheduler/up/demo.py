@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from holdgate.kernel.clock import Clock, SystemClock, rfc3339
+from holdgate.kernel.login import Login
 from holdgate.scheduler.errors import ServerUnusable
 from holdgate.scheduler.up import scenes
+from holdgate.scheduler.up.access import OPERATOR
 from holdgate.scheduler.up.caller import Caller, counter, until
 from holdgate.scheduler.up.children import spawn, stop
 from holdgate.scheduler.up.control import holding
+from holdgate.scheduler.up.credentials import nkey_of
 from holdgate.scheduler.up.home import Home
 from holdgate.scheduler.up.scenes import People
 from holdgate.scheduler.up.steps import Step, run_steps
@@ -183,14 +186,16 @@ class _Waiting:
 def _altered(stage: Stage) -> str:
     """The dispatcher is stopped; its place is taken; afterwards the real one runs the real job."""
     agent, ready = stage.people.agent, stage.ready
-    dispatcher_password = stage.home.password_file("dispatcher").read_text().strip()
     with holding(stage.control, "dispatcher") as pids:
         scenes.end(pids)
         _, job = agent.submit("job.demo.read", prompt="status")
-        code = hand_over_altered(
-            Wires(ready["nats"], "dispatcher", dispatcher_password), job["job_id"], ready["tenant"]
-        )
+        code = hand_over_altered(_wires(stage), job["job_id"], ready["tenant"])
     return f"refused: {code}; unaltered: {agent.ended(job['job_id'])['state']}"
+
+
+def _wires(stage: Stage) -> Wires:
+    operator, dispatcher = (Login(name, nkey=nkey_of(stage.home, name)) for name in (OPERATOR, "dispatcher"))
+    return Wires(stage.ready["nats"], operator, dispatcher)
 
 
 def _fail_open(stage: Stage) -> str:

@@ -7,7 +7,7 @@ DIR/                 0700
   keys.json          the keys themselves, for the owner of the directory
   webhooks.json      where notices go, if the operator wrote one
   keys/              Ed25519 and X25519 private keys, 0600
-  secrets/           passwords, one file each, 0600
+  secrets/           seeds of NATS users and passwords, one file each, 0600; in `.pub` what servers know of them
   bundles/           the starter bundle, built and signed
   nats/ redis/ kernel/ audit/    data that must survive
   run/               configuration of the servers, metrics; made again at each start
@@ -20,8 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REDIS = "redis"
+"""The operator's password of Redis. Those of processes: see `redis_secret`."""
 FINGERPRINT = "fingerprint"
 """Names of files in `secrets/` that are no user's of NATS."""
+
+
+def redis_secret(process: str) -> str:
+    """Name of the file of a process's password of Redis."""
+    return f"{REDIS}-{process}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,14 @@ class Home:
     def password_file(self, name: str) -> Path:
         """A password."""
         return self.path / "secrets" / name
+
+    def nkey_file(self, user: str) -> Path:
+        """The seed of a user of NATS. Where its holder took it elsewhere there is none."""
+        return self.path / "secrets" / f"{user}.nkey"
+
+    def public_file(self, user: str) -> Path:
+        """What servers take from a user, newest first: public keys for NATS, digests of passwords for Redis."""
+        return self.path / "secrets" / f"{user}.pub"
 
     def log_file(self, name: str) -> Path:
         """What a process wrote to its standard error."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from holdgate.scheduler.up.access import DEMO_POOL, worker_user
-from holdgate.scheduler.up.home import FINGERPRINT, REDIS, Home
+from holdgate.scheduler.up.home import FINGERPRINT, Home, redis_secret
+from holdgate.scheduler.up.redisusers import REDIS_ACCESS
 from holdgate.scheduler.up.supervise import Spec
 
 DEMO_WORKER = "holdgate.workers.demo:worker"
@@ -59,7 +60,6 @@ def process_specs(
     trusting = {"root_file": str(home.root_file), "root_pins": pins}
     stateful = {
         "redis_url": f"redis://{HOST}:{ports.redis}/0",
-        "redis_password_file": str(home.password_file(REDIS)),
         "nats_monitor_url": f"http://{HOST}:{ports.nats_monitor}",
     }
     own = {
@@ -83,10 +83,18 @@ def process_specs(
     specs = []
     for name, settings in own.items():
         key = {} if name in keys else {"key_file": str(home.key_file(name))}
-        user = {"nats_user": name, "nats_password_file": str(home.password_file(name))}
+        user = _user(home, name)
         env = environment({**shared, **trusting, **key, **user, **_probes(ports, name), **settings})
         specs.append(Spec(name, name, (name,), home.log_file(name), env))
     return [*specs, *(_worker(home, shared, number, ports, environment) for number in range(1, workers + 1))]
+
+
+def _user(home: Home, name: str) -> dict[str, str]:
+    """Who a process is to the servers."""
+    found = {"nats_user": name, "nats_nkey_file": str(home.nkey_file(name))}
+    if name in REDIS_ACCESS:
+        found |= {"redis_user": name, "redis_password_file": str(home.password_file(redis_secret(name)))}
+    return found
 
 
 def _probes(ports: Ports, name: str) -> dict[str, str]:
@@ -103,8 +111,7 @@ def _worker(home: Home, shared: dict[str, str], number: int, ports: Ports, envir
     user, name = worker_user(DEMO_POOL), f"worker-{number}"
     settings = {
         **shared,
-        "nats_user": user,
-        "nats_password_file": str(home.password_file(user)),
+        **_user(home, user),
         "kernel_keys_file": str(home.worker_keys_file),
         "pool": DEMO_POOL,
         "worker_name": f"demo-{number}",

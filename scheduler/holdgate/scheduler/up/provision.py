@@ -22,18 +22,27 @@ from holdgate.bundles.keys import generate, generate_quarantine, load_quarantine
 from holdgate.bundles.root import AuthorKey, Pins, Root, RootKeys
 from holdgate.kernel.clock import Clock, rfc3339
 from holdgate.kernel.ids import Entropy
+from holdgate.kernel.login import Login
 from holdgate.kernel.permits import Signer
 from holdgate.kernel.standing import BREAK_GLASS_ROLE, ESCALATION_ROLE
 from holdgate.scheduler.identity.keys import issue_key, key_sha256, read_keys
-from holdgate.scheduler.up.access import ACCESS, DEMO_POOL, OPERATOR, worker_access, worker_user
-from holdgate.scheduler.up.access import nats_user as user_of
-from holdgate.scheduler.up.home import FINGERPRINT, REDIS, Home
-from holdgate.scheduler.up.servers import NatsConfig, NatsUser, RedisConfig, write_private
+from holdgate.scheduler.up.access import ACCESS, DEMO_POOL, OPERATOR, accounts, worker_user
+from holdgate.scheduler.up.credentials import (
+    ensure_nkey,
+    ensure_password,
+    nats_users,
+    nkey_of,
+    nkeys,
+    redis_users,
+    secret_in,
+)
+from holdgate.scheduler.up.home import FINGERPRINT, REDIS, Home, redis_secret
+from holdgate.scheduler.up.redisusers import REDIS_ACCESS
+from holdgate.scheduler.up.servers import NatsConfig, RedisConfig, write_private
 
 log = structlog.get_logger("holdgate.up")
 
 TENANT = "default"
-ACCOUNT = "HOLDGATE"
 SIGNING_KEYS = ("root", "author", "api", "kernel", "dispatcher", "auditor")
 ROOT_LIFETIME_S = 365 * 24 * 3600
 ROOT_RENEW_BEFORE_S = 30 * 24 * 3600
@@ -73,26 +82,22 @@ class Provisioned:
     """API keys by name."""
     root_pins: str
     passwords: Mapping[str, str]
-    """Of NATS users, and of Redis under `redis`."""
+    """Of users of Redis, `redis` for an operator's, `redis-…` for that of a process."""
     starter: bytes
     """The starter bundle, built and signed."""
 
-    def nats_users(self) -> tuple[NatsUser, ...]:
-        """The users of the embedded NATS."""
-        users = [user_of(name, self.passwords[name], access) for name, access in ACCESS.items()]
-        pool = worker_user(DEMO_POOL)
-        users.append(user_of(pool, self.passwords[pool], worker_access(DEMO_POOL)))
-        users.append(user_of(OPERATOR, self.passwords[OPERATOR], None))
-        return tuple(users)
+    def login(self, user: str) -> Login:
+        """`user` at NATS, whose seed lies here."""
+        return Login(user, nkey=nkey_of(self.home, user))
 
     def nats_config(self, port: int, monitor_port: int) -> NatsConfig:
-        """Configuration of the embedded NATS."""
-        accounts = {ACCOUNT: self.nats_users()}
-        return NatsConfig(port, self.home.path / "nats", accounts, monitor_port=monitor_port)
+        """Configuration of NATS, with the users that the directory has now."""
+        shared = accounts(nats_users(self.home))
+        return NatsConfig(port, self.home.path / "nats", shared, monitor_port=monitor_port)
 
     def redis_config(self, port: int) -> RedisConfig:
-        """Configuration of the embedded Redis."""
-        return RedisConfig(port, self.home.path / "redis", self.passwords[REDIS])
+        """Configuration of Redis, with the users that the directory has now."""
+        return RedisConfig(port, self.home.path / "redis", self.passwords[REDIS], users=redis_users(self.home))
 
 
 def provision(path: Path, clock: Clock, *, entropy: Entropy = os.urandom) -> Provisioned:
@@ -103,12 +108,15 @@ def provision(path: Path, clock: Clock, *, entropy: Entropy = os.urandom) -> Pro
     home.path.chmod(0o700)
     signers = {name: _signer(home.key_file(name), name, entropy) for name in SIGNING_KEYS}
     quarantine = _quarantine(home, entropy)
-    users = (*ACCESS, worker_user(DEMO_POOL), OPERATOR, REDIS, FINGERPRINT)
-    passwords = {name: _password(home.password_file(name), entropy) for name in users}
+    for user in (*ACCESS, worker_user(DEMO_POOL), OPERATOR):
+        ensure_nkey(home, user, entropy)
+    passwords = {name: ensure_password(home, name, entropy) for name in (REDIS, *map(redis_secret, REDIS_ACCESS))}
+    fingerprint = secret_in(home.password_file(FINGERPRINT), entropy)
     _root(home, signers, quarantine, clock)
     _worker_keys(home, signers)
     keys = _api_keys(home, entropy)
-    write_private(home.known_secrets_file, "".join(f"{secret}\n" for secret in (*passwords.values(), *keys.values())))
+    known = (*(key.seed for key in nkeys(home)), *passwords.values(), fingerprint, *keys.values())
+    write_private(home.known_secrets_file, "".join(f"{secret}\n" for secret in known))
     pins = Pins(frozenset({signers["root"].name}), 1)
     return Provisioned(home, keys, str(pins), passwords, _starter(home, signers["author"]))
 
@@ -123,12 +131,6 @@ def _quarantine(home: Home, entropy: Entropy) -> bytes | None:
     if file.exists():
         return bytes(load_quarantine(file).public_key)
     return None if home.root_file.exists() else generate_quarantine(file, entropy=entropy)
-
-
-def _password(file: Path, entropy: Entropy) -> str:
-    if not file.exists():
-        write_private(file, entropy(24).hex() + "\n")
-    return file.read_text().strip()
 
 
 def _root(home: Home, signers: Mapping[str, Signer], quarantine: bytes | None, clock: Clock) -> None:

@@ -29,9 +29,8 @@ class Ready:
         self._probes: dict[str, str] = {}
 
     def fill(self, provisioned: Provisioned, ports: Ports) -> None:
-        """What does not change while the system runs. URLs of the servers are those of an operator, with passwords."""
+        """What does not change while the system runs. Servers as an operator sees them, Redis with the password."""
         from holdgate.scheduler.up.access import OPERATOR
-        from holdgate.scheduler.up.home import REDIS
         from holdgate.scheduler.up.provision import TENANT
 
         self.metrics_port = ports.metrics
@@ -41,8 +40,10 @@ class Ready:
             "api": api,
             "metrics": f"http://{HOST}:{ports.metrics}/metrics",
             "console": f"{api}/",
-            "nats": f"nats://{OPERATOR}:{provisioned.passwords[OPERATOR]}@{HOST}:{ports.nats}",
-            "redis": f"redis://:{provisioned.passwords[REDIS]}@{HOST}:{ports.redis}/0",
+            "nats": f"nats://{HOST}:{ports.nats}",
+            "nats_user": OPERATOR,
+            "nats_nkey_file": str(provisioned.home.nkey_file(OPERATOR)),
+            "redis": provisioned.redis_config(ports.redis).url,
             "tenant": TENANT,
             "keys": dict(provisioned.keys),
             "pids": {},

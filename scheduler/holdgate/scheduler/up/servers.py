@@ -6,35 +6,34 @@ configuration files are readable by their owner only. The text is made without I
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sysconfig
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from holdgate.kernel import limits
+from holdgate.kernel.subjects import OPERATOR_USER
+from holdgate.kernel.tls import TlsFiles
 from holdgate.scheduler.errors import ServerUnusable
+from holdgate.scheduler.up.accounts import NatsAccount, NatsUser, ServerTls, quoted
 from holdgate.scheduler.up.children import spawn, stop
+from holdgate.scheduler.up.redisusers import RedisUser, users_text
 
 NATS_OLDEST = (2, 12)
 """Atomic batch publishing came with this release."""
 REDIS_OLDEST = (6, 2)
 START_TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class NatsUser:
-    """A name, a password and the subjects it may use; None: every subject of its account."""
-
-    name: str
-    password: str
-    publish: tuple[str, ...] | None = None
-    subscribe: tuple[str, ...] | None = None
+CONNECTIONS_MAX = 4096
+"""At one server: a thousand processes, and a bound on what a stranger can open before saying who they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,8 @@ class NatsRoutes:
     advertise: str
     client_advertise: str
 
-    def lines(self, host: str) -> list[str]:
-        """Their part of the configuration file."""
+    def lines(self, host: str, tls: ServerTls | None = None) -> list[str]:
+        """Their part of the configuration file. With `tls` both ends of a route show a certificate."""
         login = f"{self.user.name}:{self.user.password}"
         return [
             f'client_advertise: "{self.client_advertise}"',
@@ -59,19 +58,20 @@ class NatsRoutes:
             f'  name: "{self.cluster}"',
             f'  listen: "{host}:{self.port}"',
             f'  advertise: "{self.advertise}"',
-            f"  authorization: {{user: {_quoted(self.user.name)}, password: {_quoted(self.user.password)}}}",
-            f"  routes: [{', '.join(_quoted(f'nats-route://{login}@{address}') for address in self.others)}]",
+            *([f"  tls: {tls.nats(clients=True)}"] if tls else []),
+            f"  authorization: {{user: {quoted(self.user.name)}, password: {quoted(self.user.password)}}}",
+            f"  routes: [{', '.join(quoted(f'nats-route://{login}@{address}') for address in self.others)}]",
             "}",
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class NatsConfig:
-    """One server. `accounts` by name; each has its own subjects and its own JetStream."""
+    """One server. `accounts` by name; users alone stand for an account that has JetStream and shares nothing."""
 
     port: int
     data_dir: Path
-    accounts: dict[str, tuple[NatsUser, ...]]
+    accounts: Mapping[str, NatsAccount | tuple[NatsUser, ...]]
     monitor_port: int | None = None
     name: str = "holdgate"
     host: str = "127.0.0.1"
@@ -80,41 +80,45 @@ class NatsConfig:
     routes: NatsRoutes | None = None
     system: NatsUser | None = None
     """Who may speak to the system account: such as to have the cluster choose another leader."""
+    tls: ServerTls | None = None
+    """Clients, routes and the monitoring speak TLS and nothing else."""
 
     @property
     def url(self) -> str:
         """Where clients connect, without a user."""
-        return f"nats://{self.host}:{self.port}"
+        return f"{'tls' if self.tls else 'nats'}://{self.host}:{self.port}"
 
     def text(self) -> str:
         """The configuration file."""
+        web = "https" if self.tls else "http"
         lines = [
             f'server_name: "{self.name}"',
             f'listen: "{self.host}:{self.port}"',
-            *([f'http: "{self.host}:{self.monitor_port}"'] if self.monitor_port else []),
+            *([f'{web}: "{self.host}:{self.monitor_port}"'] if self.monitor_port else []),
+            *([f"tls: {self.tls.nats(clients=self.tls.clients)}"] if self.tls else []),
+            f"max_connections: {CONNECTIONS_MAX}",
             f"max_payload: {limits.ENVELOPE_BYTES_MAX}",
             "max_pending: 67108864",
             "write_deadline: '10s'",
             "jetstream {",
-            f"  store_dir: {_quoted(str(self.data_dir))}",
+            f"  store_dir: {quoted(str(self.data_dir))}",
             f"  sync_interval: {'always' if self.strict else '2m'}",
             "  max_file_store: 1TB",
             "}",
-            *(self.routes.lines(self.host) if self.routes else []),
+            *(self.routes.lines(self.host, self.tls) if self.routes else []),
             *(["system_account: SYS"] if self.system else []),
             "accounts {",
-            *([f"  SYS {{users: [{_user(self.system)}]}}"] if self.system else []),
+            *(NatsAccount((self.system,), jetstream=False).lines("SYS") if self.system else []),
         ]
-        for account, users in self.accounts.items():
-            lines += [f"  {account} {{", "    jetstream: enabled", "    users: ["]
-            lines += [f"      {_user(user)}" for user in users]
-            lines += ["    ]", "  }"]
+        for name, given in self.accounts.items():
+            account = given if isinstance(given, NatsAccount) else NatsAccount(given)
+            lines += account.lines(name)
         return "\n".join([*lines, "}", ""])
 
 
 @dataclass(frozen=True, slots=True)
 class RedisConfig:
-    """One server."""
+    """One server. With `users` the password is that of `OPERATOR`, and without a user nobody comes in."""
 
     port: int
     data_dir: Path
@@ -124,21 +128,26 @@ class RedisConfig:
     strict: bool = True
     more: tuple[str, ...] = ()
     """Further lines: of a replica, of a node of a cluster."""
+    users: tuple[RedisUser, ...] = ()
+    users_file: Path | None = None
+    """Where they lie, for the server; None: beside its configuration."""
+    tls: ServerTls | None = None
 
     @property
     def url(self) -> str:
-        """Where clients connect, with the password."""
-        return f"redis://:{self.password}@{self.host}:{self.port}/0"
+        """Where an operator connects, with the password."""
+        scheme, user = "rediss" if self.tls else "redis", OPERATOR_USER if self.users else ""
+        return f"{scheme}://{user}:{self.password}@{self.host}:{self.port}/0"
 
     def text(self) -> str:
         """The configuration file."""
         return "\n".join(
             [
                 f"bind {self.host}",
-                f"port {self.port}",
+                *(self.tls.redis(self.port) if self.tls else [f"port {self.port}"]),
                 "protected-mode yes",
-                f"requirepass {self.password}",
-                f"dir {_quoted(str(self.data_dir))}",
+                *([f"aclfile {quoted(str(self.users_file))}"] if self.users else [f"requirepass {self.password}"]),
+                f"dir {quoted(str(self.data_dir))}",
                 f"databases {self.databases}",
                 "appendonly yes",
                 f"appendfsync {'always' if self.strict else 'everysec'}",
@@ -147,6 +156,9 @@ class RedisConfig:
                 'save ""',
                 "maxmemory-policy noeviction",
                 "tcp-keepalive 60",
+                f"maxclients {CONNECTIONS_MAX}",
+                # Who asks for more than it reads is cut off before it costs everybody the server.
+                "client-output-buffer-limit normal 256mb 128mb 60",
                 "daemonize no",
                 *self.more,
                 "",
@@ -187,6 +199,9 @@ def redis_server(config: RedisConfig, file: Path) -> Server:
     """Writes `file` (mode 0600) and the data folder; ServerUnusable when there is no binary."""
     binary = find_redis_server()
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if config.users:
+        config = replace(config, users_file=config.users_file or file.with_suffix(".users"))
+        write_private(cast(Path, config.users_file), users_text(config.users))
     write_private(file, config.text())
     return Server("redis-server", (str(binary), str(file)), lambda: _redis_answers(config))
 
@@ -229,6 +244,15 @@ def write_private(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8")
 
 
+def rewrite_private(file: Path, text: str) -> None:
+    """As `write_private`, but the file stays the same one: a container that mounts it sees the new text."""
+    if file.exists():
+        file.chmod(0o600)
+        file.write_text(text, encoding="utf-8")
+    else:
+        write_private(file, text)
+
+
 def _require_version(binary: str, pattern: str, oldest: tuple[int, int]) -> None:
     shown = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
     match = re.search(pattern, shown)
@@ -237,42 +261,25 @@ def _require_version(binary: str, pattern: str, oldest: tuple[int, int]) -> None
         raise ServerUnusable(f"`{binary}` is not version {wanted} or later: {shown.strip()[:80]}")
 
 
-def _user(user: NatsUser) -> str:
-    parts = [f"user: {_quoted(user.name)}", f"password: {_quoted(user.password)}"]
-    permissions = []
-    if user.publish is not None:
-        permissions.append(f"publish: {{allow: [{_subjects(user.publish)}]}}")
-    if user.subscribe is not None:
-        permissions.append(f"subscribe: {{allow: [{_subjects(user.subscribe)}]}}")
-    if permissions:
-        parts.append(f"permissions: {{{', '.join(permissions)}}}")
-    return "{" + ", ".join(parts) + "}"
-
-
-def _subjects(subjects: tuple[str, ...]) -> str:
-    return ", ".join(map(_quoted, subjects))
-
-
-def _quoted(text: str) -> str:
-    if '"' in text or "\\" in text or "\n" in text:
-        raise ServerUnusable("a name or folder may not hold quotes, backslashes or line ends")
-    return f'"{text}"'
-
-
 def _nats_answers(host: str, port: int) -> bool:
     return _exchange(host, port, b"").startswith(b"INFO ")
 
 
 def _redis_answers(config: RedisConfig) -> bool:
-    greeting = f"AUTH {config.password}\r\nPING\r\n".encode()
-    return b"+PONG" in _exchange(config.host, config.port, greeting, until=b"PONG")
+    user = f"{OPERATOR_USER} " if config.users else ""
+    greeting = f"AUTH {user}{config.password}\r\nPING\r\n".encode()
+    tls = None if config.tls is None else TlsFiles(config.tls.ca, config.tls.cert, config.tls.key).context()
+    return b"+PONG" in _exchange(config.host, config.port, greeting, until=b"PONG", tls=tls)
 
 
-def _exchange(host: str, port: int, request: bytes, until: bytes = b"\r\n") -> bytes:
+def _exchange(host: str, port: int, request: bytes, until: bytes = b"\r\n", tls: ssl.SSLContext | None = None) -> bytes:
     """What the server says, as far as `until`; empty when it does not answer yet."""
     reply = b""
     try:
-        with socket.create_connection((host, port), timeout=1.0) as connection:
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(socket.create_connection((host, port), timeout=1.0))
+            if tls is not None:
+                connection = stack.enter_context(tls.wrap_socket(connection, server_hostname=host))
             connection.sendall(request)
             while until not in reply and (part := connection.recv(4096)):
                 reply += part

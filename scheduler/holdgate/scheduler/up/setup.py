@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import nats
 import structlog
 from nats.aio.client import Client as Nats
 
@@ -13,24 +12,24 @@ from holdgate.bundles.rootfile import load_root
 from holdgate.bundles.stampstore import StampStore
 from holdgate.bundles.store import BundleStore, shadow_store
 from holdgate.kernel.clock import SystemClock
-from holdgate.kernel.subjects import inbox
+from holdgate.kernel.login import connect
 from holdgate.scheduler.state.log import StreamSettings, ensure_streams
+from holdgate.scheduler.up.access import OPERATOR
 from holdgate.scheduler.up.provision import Provisioned
 
 log = structlog.get_logger("holdgate.up")
 
 
-async def prepare(urls: str | list[str], user: tuple[str, str], provisioned: Provisioned, *, replicas: int = 1) -> None:
-    """Create what is missing, publish the starter bundle. Idempotent."""
-    name, password = user
-    nc = await nats.connect(urls, user=name, password=password, inbox_prefix=inbox(name).encode())
+async def prepare(urls: str | list[str], provisioned: Provisioned, *, replicas: int = 1) -> None:
+    """Create what is missing, publish the starter bundle; as the operator. Idempotent."""
+    nc = await connect(urls, provisioned.login(OPERATOR))
     try:
         store = await ensure_all(nc, replicas=replicas)
         now_ms = SystemClock().now_ms()
         root = load_root(provisioned.home.root_file, Pins.parse(provisioned.root_pins), now_ms)
         try:
             await publish(
-                store, provisioned.starter, root, now_ms, accept=Accept.FIRST, publisher=f"{NATS_PUBLISHER}{name}"
+                store, provisioned.starter, root, now_ms, accept=Accept.FIRST, publisher=f"{NATS_PUBLISHER}{OPERATOR}"
             )
         except BundleOutdated as error:
             # What is published is the same or newer: an author has moved on from the starter bundle.

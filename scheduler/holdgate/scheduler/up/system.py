@@ -184,11 +184,9 @@ async def _start_servers(provisioned: Provisioned, ports: Ports, supervisor: Sup
 
 async def _prepare_streams(provisioned: Provisioned, ports: Ports) -> None:
     """Streams, consumers, buckets, and the starter bundle where it is newer than what is published."""
-    from holdgate.scheduler.up.access import OPERATOR
     from holdgate.scheduler.up.setup import prepare
 
-    user = (OPERATOR, provisioned.passwords[OPERATOR])
-    await prepare(f"nats://{HOST}:{ports.nats}", user, provisioned)
+    await prepare(f"nats://{HOST}:{ports.nats}", provisioned)
 
 
 def _ports(options: Options) -> Ports:

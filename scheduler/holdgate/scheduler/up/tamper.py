@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-import nats
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
@@ -18,6 +17,7 @@ from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.custody import PermitRequest
 from holdgate.kernel.ids import LeaseToken, WorkerId, new_token
+from holdgate.kernel.login import Login, connect
 from holdgate.kernel.records import Job
 from holdgate.scheduler.gates.dispatch import Handover
 from holdgate.scheduler.state.log import Envelope
@@ -31,9 +31,8 @@ class Wires:
     """NATS as the operator sees it, and the user whose place is taken."""
 
     url: str
-    """With the operator's user and password."""
-    user: str
-    password: str
+    operator: Login
+    taken: Login
 
 
 def hand_over_altered(wires: Wires, job_id: str, tenant: str) -> str:
@@ -42,11 +41,8 @@ def hand_over_altered(wires: Wires, job_id: str, tenant: str) -> str:
 
 
 async def _hand_over_altered(wires: Wires, job_id: str, tenant: str) -> str:
-    operator = await nats.connect(wires.url, inbox_prefix=subjects.inbox("operator").encode())
-    server = operator.connected_url.netloc.rpartition("@")[2] if operator.connected_url else ""
-    dispatcher = await nats.connect(
-        f"nats://{server}", user=wires.user, password=wires.password, inbox_prefix=subjects.inbox(wires.user).encode()
-    )
+    operator = await connect(wires.url, wires.operator)
+    dispatcher = await connect(wires.url, wires.taken)
     kernel = KernelClient(dispatcher, clock=SystemClock())
     await kernel.start()
     try:

@@ -44,14 +44,15 @@ def test_passwords_keys_and_what_the_operator_names_are_known_each_once(made: Pr
     known = own_secrets(
         api(
             made,
-            nats_password_file=home.password_file("api"),
-            redis_password_file=home.password_file("redis"),
+            nats_nkey_file=home.nkey_file("api"),
+            redis_password_file=home.password_file("redis-api"),
             quarantine_key_file=home.key_file("quarantine"),
             known_secrets_file=home.known_secrets_file,
         )
     )
     seeds = [json.loads(home.key_file(name).read_bytes())["seed"] for name in ("api", "quarantine")]
-    expected = {bytes.fromhex(seed) for seed in seeds} | {made.passwords["api"].encode()}
+    expected = {bytes.fromhex(seed) for seed in seeds} | {made.passwords["redis-api"].encode()}
+    expected |= {made.home.nkey_file(user).read_bytes().strip() for user in ("api", "worker-default", "operator")}
     assert expected <= set(known)
     assert {key.encode() for key in made.keys.values()} <= set(known)
     assert len(known) == len(set(known))

@@ -18,6 +18,7 @@ from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.standing import roles_asked
 from holdgate.scheduler.identity.keys import key_sha256, read_keys
 from holdgate.scheduler.up import plan
+from holdgate.scheduler.up.credentials import nkeys
 from holdgate.scheduler.up.plan import Ports
 from holdgate.scheduler.up.provision import (
     CALLERS,
@@ -181,13 +182,15 @@ def test_each_process_gets_its_own_key_its_own_user_and_no_secret_in_its_environ
     made = provision(tmp_path / "d", CLOCK)
     specs = plan.process_specs(made.home, made.root_pins, Ports(1, 2, 3, 4, 5), 2, lambda settings: settings)
     assert [spec.kind for spec in specs].count("worker") == 2
-    secrets = {*made.passwords.values(), *made.keys.values()}
+    secrets = {*made.passwords.values(), *made.keys.values(), *(key.seed for key in nkeys(made.home))}
     users, keys = [], []
     for spec in specs:
         assert not secrets & set(spec.env.values())
         users.append(spec.env["nats_user"])
         keys.append(spec.env.get("key_file"))
-        assert spec.env["nats_password_file"].endswith(f"secrets/{spec.env['nats_user']}")
+        assert spec.env["nats_nkey_file"].endswith(f"secrets/{spec.env['nats_user']}.nkey")
+        if "redis_url" in spec.env:
+            assert spec.env["redis_password_file"].endswith(f"secrets/redis-{spec.env['redis_user']}")
     held = [key for key in keys if key is not None]
     assert len(held) == len(set(held)) == 4
     assert sorted(set(users)) == ["api", "auditor", "dispatcher", "kernel", "output-gate", "worker-default"]

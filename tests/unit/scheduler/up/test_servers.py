@@ -9,7 +9,8 @@ import pytest
 
 from holdgate.scheduler.errors import ServerUnusable
 from holdgate.scheduler.up import servers
-from holdgate.scheduler.up.servers import NatsConfig, NatsUser, RedisConfig, write_private
+from holdgate.scheduler.up.accounts import NatsUser
+from holdgate.scheduler.up.servers import NatsConfig, RedisConfig, write_private
 
 
 def test_nats_listens_on_loopback_and_writes_before_it_confirms() -> None:

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdgate.scheduler.torture.cluster.topology import RedisShape, Topology, kind_of
+from holdgate.scheduler.up.access import OPERATOR
+from holdgate.scheduler.up.accounts import NatsUser
 from holdgate.scheduler.up.plan import HOST
-from holdgate.scheduler.up.servers import NatsConfig, NatsRoutes, NatsUser, RedisConfig
+from holdgate.scheduler.up.redisusers import RedisUser
+from holdgate.scheduler.up.servers import NatsConfig, NatsRoutes, RedisConfig
 
 SERVICE = "holdgate"
 """What Sentinel calls the primary."""
@@ -19,8 +22,9 @@ DOWN_AFTER_MS = 1500
 FAILOVER_TIMEOUT_MS = 6000
 NODE_TIMEOUT_MS = 2000
 BUS = 10_000
-"""Redis Cluster nodes speak to each other on their port and so much, unless they say otherwise."""
-PORTS_A_SERVER = 6
+"""Redis Cluster nodes speak to each other on their port and so much."""
+PORTS_OF_NODES = range(51_000, 55_536)
+"""Plus BUS they are ports, and none that a system gives to whoever asks for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +54,17 @@ class Layout:
     def of(cls, topology: Topology, free: Iterator[int]) -> Layout:
         """With ports out of `free`."""
 
-        def place() -> Place:
+        def place(name: str) -> Place:
             port, peers, monitor = next(free), next(free), next(free)
+            if topology.redis is RedisShape.CLUSTER and kind_of(name) == "redis":
+                port = next(each for each in free if each in PORTS_OF_NODES)
+                peers = port + BUS
             if not topology.proxied:
                 return Place(port, peers, monitor, port, peers)
             return Place(port, peers, monitor, next(free), next(free))
 
         names = (*topology.servers(), *(name for name in topology.processes() if kind_of(name) == "api"))
-        return cls(topology, {name: place() for name in names})
+        return cls(topology, {name: place(name) for name in names})
 
     def named(self, kind: str) -> list[str]:
         """Members of `kind` that have ports."""
@@ -132,12 +139,13 @@ class Layout:
             system=system,
         )
 
-    def redis_config(self, name: str, data: Path, password: str) -> RedisConfig:
+    def redis_config(self, name: str, data: Path, password: str, users: tuple[RedisUser, ...]) -> RedisConfig:
         """Of one data node, as it begins: Redis itself writes down what it becomes."""
         place = self.places[name]
         more: list[str] = []
         if self.topology.redis is RedisShape.SENTINEL:
             more = [
+                f"masteruser {OPERATOR}",
                 f"masterauth {password}",
                 f"replica-announce-ip {HOST}",
                 f"replica-announce-port {place.front}",
@@ -151,13 +159,14 @@ class Layout:
         elif self.topology.redis is RedisShape.CLUSTER:
             more = [
                 "cluster-enabled yes",
+                f"masteruser {OPERATOR}",
                 f"masterauth {password}",
                 f"cluster-node-timeout {NODE_TIMEOUT_MS}",
                 f"cluster-announce-ip {HOST}",
                 f"cluster-announce-port {place.front}",
                 f"cluster-announce-bus-port {place.peers_front}",
             ]
-        return RedisConfig(place.port, data / name, password, more=tuple(more))
+        return RedisConfig(place.port, data / name, password, more=tuple(more), users=users)
 
     def sentinel_text(self, name: str, data: Path, password: str) -> str:
         """Configuration of a sentinel, as it begins."""
@@ -172,6 +181,7 @@ class Layout:
                 f"sentinel announce-ip {HOST}",
                 f"sentinel announce-port {place.front}",
                 f"sentinel monitor {SERVICE} {HOST} {primary.front} 2",
+                f"sentinel auth-user {SERVICE} {OPERATOR}",
                 f"sentinel auth-pass {SERVICE} {password}",
                 f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}",
                 f"sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT_MS}",

@@ -13,6 +13,7 @@ import redis.exceptions
 from holdgate.scheduler.errors import ServerUnusable
 from holdgate.scheduler.torture.cluster.layout import SERVICE, Layout
 from holdgate.scheduler.torture.cluster.topology import RedisShape
+from holdgate.scheduler.up.access import OPERATOR
 from holdgate.scheduler.up.plan import HOST
 
 SLOTS = 16384
@@ -26,6 +27,7 @@ def client(port: int, password: str | None) -> redis.asyncio.Redis:
     return redis.asyncio.Redis(
         host=HOST,
         port=port,
+        username=None if password is None else OPERATOR,
         password=password,
         socket_timeout=CALL_TIMEOUT_S,
         socket_connect_timeout=CALL_TIMEOUT_S,
@@ -34,16 +36,20 @@ def client(port: int, password: str | None) -> redis.asyncio.Redis:
 
 
 async def join(layout: Layout, password: str) -> None:
-    """Until the servers are what the topology says; ServerUnusable when they do not become it."""
+    """Until the data nodes are what the topology says; ServerUnusable when they do not become it."""
     match layout.topology.redis:
         case RedisShape.SINGLE:
             return
         case RedisShape.SENTINEL:
             await _until(lambda: _follows(layout, password), "the replica does not follow")
-            await _until(lambda: _agree(layout), "the sentinels do not know each other")
         case RedisShape.CLUSTER:
             await _share_slots(layout, password)
             await _until(lambda: _is_whole(layout, password), "the cluster of Redis is not whole")
+
+
+async def agree(layout: Layout) -> None:
+    """Until the sentinels, if there are any, know each other and the replicas."""
+    await _until(lambda: _agree(layout), "the sentinels do not know each other")
 
 
 async def primary_of(layout: Layout, password: str) -> str | None:
@@ -119,14 +125,8 @@ async def _ordered(layout: Layout, name: str, password: str, call: Sequence[str]
 
 async def _is_whole(layout: Layout, password: str) -> bool:
     for name in layout.named("redis"):
-        info = await _asked(layout.places[name].port, password, "CLUSTER", "INFO")
-        text = str(info)
-        nodes = f"cluster_known_nodes:{len(layout.named('redis'))}"
-        if "cluster_state:ok" not in text.replace("'", "") and not (
-            isinstance(info, dict) and info.get("cluster_state") == "ok"
-        ):
-            return False
-        if isinstance(info, str) and nodes not in info:
+        info = str(await _asked(layout.places[name].port, password, "CLUSTER", "INFO"))
+        if "cluster_state:ok" not in info or f"cluster_known_nodes:{len(layout.named('redis'))}" not in info:
             return False
     return True
 

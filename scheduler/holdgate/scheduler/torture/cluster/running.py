@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import nats
 from nats.aio.client import Client as Nats
 
-from holdgate.kernel.subjects import inbox
+from holdgate.kernel.login import Login, connect
 from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler.errors import StateUnavailable
 from holdgate.scheduler.torture.cluster import redisup, starting
@@ -65,15 +64,17 @@ class Cluster:
     def redis_urls(self) -> Mapping[str, str]:
         """Each data node, past every proxy, with the password."""
         names = self.layout.named("redis")
-        return {name: f"redis://:{self.redis_password}@{HOST}:{self.layout.places[name].port}/0" for name in names}
+        return {
+            name: f"redis://{OPERATOR}:{self.redis_password}@{HOST}:{self.layout.places[name].port}/0" for name in names
+        }
 
     async def operator(self) -> Nats:
         """A connection of its own to NATS, past every proxy, that may do everything. Close it."""
-        return await self._nats(OPERATOR, self.provisioned.passwords[OPERATOR])
+        return await self._nats(self.provisioned.login(OPERATOR))
 
     async def system(self) -> Nats:
         """A connection to the system account of NATS. Close it."""
-        return await self._nats(self.credentials.system.name, self.credentials.system.password)
+        return await self._nats(Login(self.credentials.system.name, self.credentials.system.password))
 
     async def redis_primary(self) -> str:
         """Name of the member that takes writes now; the first of several masters. StateUnavailable when none does."""
@@ -82,28 +83,22 @@ class Cluster:
             raise StateUnavailable("no Redis is primary now")
         return found
 
-    async def _nats(self, user: str, password: str) -> Nats:
+    async def _nats(self, login: Login) -> Nats:
         ports = [self.layout.places[name].port for name in self.layout.named("nats")]
-        return await nats.connect(
-            [f"nats://{HOST}:{port}" for port in ports],
-            user=user,
-            password=password,
-            inbox_prefix=inbox(user).encode(),
-            connect_timeout=2,
-            max_reconnect_attempts=10,
-        )
+        urls = [f"nats://{HOST}:{port}" for port in ports]
+        return await connect(urls, login, connect_timeout=2, max_reconnect_attempts=10)
 
 
 @contextlib.asynccontextmanager
 async def running_cluster(
-    topology: Topology, folder: Path, *, on_event: OnEvent | None = None, policy: Path = starting.POLICY
+    topology: Topology, folder: Path, *, on_event: OnEvent | None = None
 ) -> AsyncIterator[Cluster]:
     """A cluster that answers, until the end of the block; what it left lies in `folder`. Call it in the main thread.
 
-    `on_event` hears of each start and end of a member; `policy`: the folder of the first bundle.
+    `on_event` hears of each start and end of a member. The starter bundle is in force.
     """
     folder = folder.absolute()  # noqa: ASYNC240  at start
-    provisioned = starting.with_policy(provision(folder, starting.CLOCK), policy)
+    provisioned = provision(folder, starting.CLOCK)
     keys = starting.issue_keys(provisioned)
     _make_folders(provisioned.home, folder / "journals")
     layout = Layout.of(topology, starting.ports())

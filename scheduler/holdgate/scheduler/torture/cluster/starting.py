@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import nats.errors
 
-from holdgate.bundles import format as bundle_format
-from holdgate.bundles.keys import load_signer
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import Unavailable
 from holdgate.scheduler.errors import ServerUnusable
 from holdgate.scheduler.identity.keys import issue_key
 from holdgate.scheduler.settings import child_environment
 from holdgate.scheduler.torture.cluster import redisup
-from holdgate.scheduler.torture.cluster.layout import PORTS_A_SERVER, Layout
+from holdgate.scheduler.torture.cluster.layout import Layout
 from holdgate.scheduler.torture.cluster.member import Member
 from holdgate.scheduler.torture.cluster.proxied import ProxyProcess
 from holdgate.scheduler.torture.cluster.specs import cluster_specs
 from holdgate.scheduler.torture.cluster.topology import kind_of
-from holdgate.scheduler.up.access import OPERATOR
+from holdgate.scheduler.up.accounts import NatsUser
 from holdgate.scheduler.up.children import free_ports
+from holdgate.scheduler.up.credentials import redis_users
 from holdgate.scheduler.up.home import REDIS
-from holdgate.scheduler.up.provision import CALLERS, TENANT, Provisioned
-from holdgate.scheduler.up.servers import NatsUser, Server, find_redis_server, nats_server, redis_server, write_private
+from holdgate.scheduler.up.provision import APPROVER_ROLES, CALLERS, TENANT, Caller, Provisioned
+from holdgate.scheduler.up.servers import Server, find_redis_server, nats_server, redis_server, write_private
 from holdgate.scheduler.up.setup import prepare
 from holdgate.scheduler.up.supervise import Spec, Supervisor
 from holdgate.scheduler.up.system import answers
@@ -38,7 +36,9 @@ from holdgate.scheduler.up.system import answers
 OTHER_TENANT = "other"
 OTHER = "other-"
 """Begin of the names of the other tenant's keys."""
-POLICY = Path(__file__).parents[1] / "policy"
+PORTS = 400
+LEAD = Caller("lead", "human", ("agent", *APPROVER_ROLES))
+"""May release what others submit, and tries to release what it submitted itself."""
 STREAMS_TIMEOUT_S = 30.0
 READY_TIMEOUT_S = 20.0
 RETRY_S = 0.2
@@ -59,27 +59,23 @@ def new_credentials() -> Credentials:
 
 def ports() -> Iterator[int]:
     """Free ones, all found at once so that they differ."""
-    return itertools.chain.from_iterable(iter([free_ports(PORTS_A_SERVER * 12)]))
+    return iter(free_ports(PORTS))
 
 
 def issue_keys(provisioned: Provisioned) -> dict[str, str]:
-    """Those of `holdgate up`, and the same for another tenant."""
+    """Those of `holdgate up` and LEAD, and the same for another tenant."""
     keys = dict(provisioned.keys)
-    for name, caller in CALLERS.items():
-        keys[OTHER + name], _ = issue_key(
-            provisioned.home.api_keys_file,
-            tenant=OTHER_TENANT,
-            actor=OTHER + caller.actor,
-            actor_type=caller.actor_type,
-            roles=caller.roles,
-        )
+    wanted = [(TENANT, "", {"lead": LEAD}), (OTHER_TENANT, OTHER, {**CALLERS, "lead": LEAD})]
+    for tenant, prefix, callers in wanted:
+        for name, caller in callers.items():
+            keys[prefix + name], _ = issue_key(
+                provisioned.home.api_keys_file,
+                tenant=tenant,
+                actor=prefix + caller.actor,
+                actor_type=caller.actor_type,
+                roles=caller.roles,
+            )
     return keys
-
-
-def with_policy(provisioned: Provisioned, policy: Path) -> Provisioned:
-    """The bundle in `policy` instead of the starter."""
-    author = load_signer(provisioned.home.key_file("author"))
-    return replace(provisioned, starter=bundle_format.sign_bundle(bundle_format.build_bundle(policy), author))
 
 
 @dataclass
@@ -102,18 +98,20 @@ class Starter:
 
     async def servers(self) -> None:
         """NATS and Redis answer, and are what the topology says."""
-        started = [await self._server(name) for name in self.layout.topology.servers()]
-        await asyncio.gather(*(member.wait_there() for member in started))
+        stores = [name for name in self.layout.topology.servers() if kind_of(name) != "sentinel"]
+        await self._start(stores)
         await redisup.join(self.layout, self.provisioned.passwords[REDIS])
+        # A sentinel that finds the replica at its first look need not wait ten seconds for the second one.
+        await self._start(self.layout.named("sentinel"))
+        await redisup.agree(self.layout)
 
     async def streams(self) -> None:
         """Streams, buckets and the bundle. JetStream of a cluster takes a while until it has chosen who leads."""
         urls = [f"nats://127.0.0.1:{self.layout.places[name].port}" for name in self.layout.named("nats")]
-        user = (OPERATOR, self.provisioned.passwords[OPERATOR])
         deadline = time.monotonic() + STREAMS_TIMEOUT_S
         while True:
             try:
-                await prepare(urls, user, self.provisioned, replicas=min(3, self.layout.topology.nats))
+                await prepare(urls, self.provisioned, replicas=min(3, self.layout.topology.nats))
             except (Unavailable, nats.errors.Error, OSError, TimeoutError) as error:
                 if time.monotonic() > deadline:
                     raise ServerUnusable(f"the streams cannot be made: {type(error).__name__}: {error}") from error
@@ -139,6 +137,10 @@ class Starter:
                 raise ServerUnusable("an API is not ready")
             await asyncio.sleep(RETRY_S / 2)
 
+    async def _start(self, names: Sequence[str]) -> None:
+        started = [await self._server(name) for name in names]
+        await asyncio.gather(*(member.wait_there() for member in started))
+
     async def _server(self, name: str) -> Member:
         server = self._configured(name)
         spec = Spec(name, name, server.argv, self.provisioned.home.log_file(name), program=True)
@@ -157,7 +159,9 @@ class Starter:
                 own = self.layout.nats_config(name, base, self.credentials.route, self.credentials.system)
                 return nats_server(own, file)
             case "redis":
-                return redis_server(self.layout.redis_config(name, home.path / "redis", password), file)
+                return redis_server(
+                    self.layout.redis_config(name, home.path / "redis", password, redis_users(home)), file
+                )
             case _:
                 data = home.path / "redis"
                 (data / name).mkdir(mode=0o700, parents=True, exist_ok=True)

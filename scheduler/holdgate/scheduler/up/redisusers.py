@@ -1,0 +1,88 @@
+"""Who may do what in Redis: a user for each kind of process, with the commands that it sends and no others.
+
+What always holds: nobody but the operator can configure the server, look at other connections, list or drop what is
+there, or touch a key that is none of Holdgate's; the server's own user `default` is off; what lies in the server's
+file are digests of passwords. Whoever may run scripts may do in them what stands here, and no more: Redis checks each
+command of a script against the user that sent it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+KEYS = "hg:*"
+CONNECTING = ("hello", "ping", "select", "client|setname", "role", "wait", "cluster|info", "cluster|slots")
+"""What a connection of ours says: who the server is, and that replicas have what was written."""
+CHECKING = ("config|get",)
+"""What the start looks at: whether the server keeps what it confirms."""
+LOADING = ("script|exists", "script|load")
+SCRIPTS = (*LOADING, "eval", "evalsha")
+READING = (
+    *("get", "hexists", "hget", "hgetall", "hmget", "hstrlen", "lindex", "llen", "lrange", "pttl", "scard", "smembers"),
+    *("srandmember", "xrange", "xrevrange", "zcard", "zmscore", "zrange", "zrangebyscore", "zrevrange"),
+    *("zrevrangebylex", "zscore"),
+)
+WRITING = (
+    *("del", "expire", "hdel", "hincrby", "hset", "hsetnx", "incr", "pexpire", "pexpireat", "rpush", "sadd", "set"),
+    *("spop", "srem", "unlink", "xadd", "zadd", "zpopmin", "zrem", "zremrangebylex", "zremrangebyrank"),
+    "zremrangebyscore",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAccess:
+    """Commands, `name` or `name|subcommand`, and patterns of keys."""
+
+    commands: tuple[str, ...]
+    keys: tuple[str, ...] = (KEYS,)
+
+
+_STATE = RedisAccess((*CONNECTING, *CHECKING, *SCRIPTS, *READING, *WRITING))
+
+REDIS_ACCESS: dict[str, RedisAccess] = {
+    "api": _STATE,
+    "dispatcher": _STATE,
+    "output-gate": _STATE,
+    # Reads the trail of each tenant and takes away what it has archived. It loads scripts, as all do, and runs none.
+    "auditor": RedisAccess(
+        (*CONNECTING, *CHECKING, *LOADING, "get", "smembers", "xrange", "xrevrange", "xtrim"),
+        ("hg:*:audit", "hg:*:seq", "hg:{index}:*"),
+    ),
+}
+"""By kind of process. Kernels and workers have no user: they never speak to Redis."""
+REPLICA = RedisAccess(("psync", "replconf", "ping"), ())
+"""What a replica says to its primary; see `masteruser`."""
+
+
+HEALTH = "health"
+"""Who may ask whether the server answers, and nothing else: without a password, so that no probe needs to hold one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUser:
+    """`digests`: SHA-256 of each password that is taken, hex. `access` None: everything."""
+
+    name: str
+    digests: tuple[str, ...]
+    access: RedisAccess | None
+
+    def line(self) -> str:
+        """Its line in the server's file of users."""
+        rules = ["allkeys", "allchannels", "+@all"]
+        if self.access is not None:
+            rules = ["resetkeys", *(f"~{pattern}" for pattern in self.access.keys), "resetchannels", "-@all"]
+            rules += [f"+{command}" for command in self.access.commands]
+        return " ".join(["user", self.name, "on", *(f"#{digest}" for digest in self.digests), *rules])
+
+
+def digest_of(password: str) -> str:
+    """What the server keeps of a password."""
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def users_text(users: tuple[RedisUser, ...]) -> str:
+    """The server's file of users (`aclfile`)."""
+    others = [f"user {HEALTH} on nopass resetkeys resetchannels -@all +ping"]
+    others += ["user default off resetpass resetkeys resetchannels -@all", ""]
+    return "\n".join([*(user.line() for user in users), *others])
