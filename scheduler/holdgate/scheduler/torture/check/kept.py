@@ -1,0 +1,87 @@
+"""Invariant 2: what was answered 202 is there, once, and ended or waits for people or its time."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+
+from holdgate.scheduler.state.transitions import TERMINAL, State
+from holdgate.scheduler.torture.check.case import Case
+from holdgate.scheduler.torture.check.trail import told
+from holdgate.scheduler.torture.check.violation import Violation
+
+MAY_REST = TERMINAL | {State.HELD, State.SCHEDULED}
+
+
+def kept(case: Case) -> Iterator[Violation]:
+    """No bend excuses a job that is lost."""
+    seen: set[str] = set()
+    for call in case.accepted():
+        job_id, tenant = call.job_id, call.tenant
+        found = case.evidence.dumps.get(tenant)
+        if job_id in seen or found is None:
+            continue
+        seen.add(job_id)
+        evidence = (*case.calls_about(job_id), *map(told, case.events_of(tenant, job_id)))
+        if job_id not in found.jobs:
+            yield Violation("lost_job", 2, f"{job_id} was answered 202 and is not there", job_id, tenant, evidence)
+        elif case.evidence.settled and found.state(job_id) not in MAY_REST:
+            message = f"{job_id} is still `{found.state(job_id)}` when nothing is under way any more"
+            yield Violation("not_ended", 2, message, job_id, tenant, evidence)
+
+
+def once(case: Case) -> Iterator[Violation]:
+    """One idempotency key is one job, whatever was sent how often; replies and the store agree on it."""
+    ids: dict[tuple[str, str], set[str]] = defaultdict(set)
+    asked: dict[tuple[str, str], list[str]] = defaultdict(list)
+    times: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for call in case.calls:
+        if call.op == "submit" and "key" in call.asked:
+            key = (call.tenant, str(call.asked["key"]))
+            asked[key].append(str(call))
+            times[key] += [call.asked_ms, call.replied_ms or call.asked_ms]
+            if call.http == 202:
+                ids[key].add(call.job_id)
+    for tenant, found in case.evidence.dumps.items():
+        for job_id, record in found.jobs.items():
+            if (marker := _marker(record.get("payload"))) is not None and (tenant, marker) in asked:
+                ids[tenant, marker].add(job_id)
+    for key, made in ids.items():
+        if len(made) > 1 and not case.excuses.lost(min(times[key]), max(times[key])):
+            message = f"the key `{key[1]}` made {len(made)} jobs: {', '.join(sorted(made))}"
+            yield Violation("key_made_two", 3, message, min(made), key[0], tuple(asked[key]))
+
+
+def logged(case: Case) -> Iterator[Violation]:
+    """A 202 says that the job is in JetStream, too; and every end of such a job is told to ENDED as it is."""
+    evidence = case.evidence
+    if evidence.logged is not None:
+        there = {(item.tenant, item.job_id) for item in evidence.logged}
+        for call in case.accepted():
+            if (call.tenant, call.job_id) not in there:
+                message = f"{call.job_id} was answered 202 and is not in the log"
+                yield Violation("not_logged", 2, message, call.job_id, call.tenant, case.calls_about(call.job_id))
+    if evidence.endings is None or not evidence.settled:
+        return
+    newest = {(item.tenant, item.job_id): item for item in sorted(evidence.endings, key=lambda item: item.seq)}
+    for tenant, found in evidence.dumps.items():
+        for job_id, record in found.jobs.items():
+            state = found.state(job_id)
+            # What was refused at the door never was in the log.
+            if state not in TERMINAL or not record.get("admission"):
+                continue
+            ending = newest.get((tenant, job_id))
+            if ending is None or ending.state != state:
+                message = f"{job_id} ended `{state}`; the log of ends says {ending.state if ending else 'nothing'}"
+                events = tuple(map(told, case.events_of(tenant, job_id)))
+                yield Violation("ending_differs", 2, message, job_id, tenant, events)
+
+
+def _marker(payload: bytes | None) -> str | None:
+    """What the load writes into each payload: its idempotency key."""
+    if not payload:
+        return None
+    value = json.loads(payload)
+    marker = value.get("marker") if isinstance(value, dict) else None
+    return marker if isinstance(marker, str) else None
