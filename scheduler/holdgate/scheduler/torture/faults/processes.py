@@ -1,0 +1,92 @@
+"""Processes that die, hang, or are started again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from random import Random  # noqa: TID251  a seeded one comes in as an argument
+
+from holdgate.scheduler.torture.bends import Bends
+from holdgate.scheduler.torture.cluster import Cluster, Member
+from holdgate.scheduler.torture.faults.fault import chosen
+
+
+class Kill:
+    """SIGKILL; healed by starting it again."""
+
+    bends: tuple[Bends, ...] = ()
+
+    def __init__(self, name: str, kinds: Collection[str]) -> None:
+        self.name = name
+        self._kinds = kinds
+        self._member: Member | None = None
+
+    async def inject(self, cluster: Cluster, rng: Random) -> str:
+        self._member = chosen(cluster, rng, self._kinds)
+        await self._member.kill()
+        return self._member.name
+
+    async def heal(self) -> None:
+        if self._member is not None:
+            await self._member.start()
+
+
+class Pause:
+    """SIGSTOP: connections stay open and nobody answers."""
+
+    bends: tuple[Bends, ...] = ()
+
+    def __init__(self, name: str, kinds: Collection[str]) -> None:
+        self.name = name
+        self._kinds = kinds
+        self._member: Member | None = None
+
+    async def inject(self, cluster: Cluster, rng: Random) -> str:
+        self._member = chosen(cluster, rng, self._kinds)
+        self._member.pause()
+        return self._member.name
+
+    async def heal(self) -> None:
+        if self._member is not None:
+            self._member.resume()
+
+
+class Restart:
+    """SIGTERM, and there again at once."""
+
+    bends: tuple[Bends, ...] = ()
+
+    def __init__(self, name: str, kinds: Collection[str]) -> None:
+        self.name = name
+        self._kinds = kinds
+        self._member: Member | None = None
+
+    async def inject(self, cluster: Cluster, rng: Random) -> str:
+        self._member = chosen(cluster, rng, self._kinds)
+        await self._member.stop()
+        await self._member.start()
+        return self._member.name
+
+    async def heal(self) -> None:
+        if self._member is not None:
+            await self._member.start()
+
+
+class AllAway:
+    """Every member of a kind is killed: what they do is not done by anybody."""
+
+    bends: tuple[Bends, ...] = ()
+
+    def __init__(self, name: str, kind: str) -> None:
+        self.name = name
+        self._kind = kind
+        self._members: list[Member] = []
+
+    async def inject(self, cluster: Cluster, _rng: Random) -> str:
+        self._members = [member for member in cluster.members.values() if member.kind == self._kind]
+        for member in self._members:
+            await member.kill()
+        return f"every {self._kind}"
+
+    async def heal(self) -> None:
+        for member in self._members:
+            await member.start()

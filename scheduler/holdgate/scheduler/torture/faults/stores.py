@@ -1,0 +1,210 @@
+"""Redis: failovers, with and without loss, and a log that is cut short."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from random import Random  # noqa: TID251  a seeded one comes in as an argument
+
+import redis.exceptions
+
+from holdgate.kernel.clock import SystemClock
+from holdgate.scheduler.errors import ServerUnusable, StateUnavailable
+from holdgate.scheduler.torture.bends import Bends, lost_writes
+from holdgate.scheduler.torture.cluster import Cluster, Link, Member
+from holdgate.scheduler.torture.cluster.layout import SERVICE
+from holdgate.scheduler.torture.cluster.redisup import client
+from holdgate.scheduler.torture.cluster.topology import RedisShape
+from holdgate.scheduler.torture.faults.fault import CannotBreak, chosen
+
+FAILOVER_TIMEOUT_S = 30.0
+POLL_S = 0.1
+STALE_S = 1.5
+"""How long the replica hears nothing before the primary dies. Less than what makes Sentinel refuse it."""
+MARGIN_MS = 200
+CLOCK = SystemClock()
+
+
+class OrderlyFailover:
+    """Sentinel is told to make the replica primary."""
+
+    name = "redis-failover"
+    bends: tuple[Bends, ...] = ()
+
+    async def inject(self, cluster: Cluster, rng: Random) -> str:
+        before = await _primary(cluster)
+        sentinel = chosen(cluster, rng, ("sentinel",))
+        connection = client(cluster.layout.places[sentinel.name].port, None)
+        try:
+            await connection.execute_command("SENTINEL", "FAILOVER", SERVICE)  # type: ignore[no-untyped-call]
+        except redis.exceptions.RedisError as error:
+            raise CannotBreak(f"Sentinel does not fail over now: {error}") from error
+        finally:
+            await connection.aclose()
+        return f"{before} → {await _other_primary(cluster, before)}"
+
+    async def heal(self) -> None:
+        return
+
+
+class KilledPrimary:
+    """The primary is killed; the sentinels choose the replica."""
+
+    name = "redis-kill-primary"
+    bends: tuple[Bends, ...] = ()
+
+    def __init__(self) -> None:
+        self._member: Member | None = None
+        self._cluster: Cluster | None = None
+
+    async def inject(self, cluster: Cluster, _rng: Random) -> str:
+        before = await _primary(cluster)
+        self._cluster, self._member = cluster, cluster.members[before]
+        await self._member.kill()
+        return f"{before} → {await _other_primary(cluster, before)}"
+
+    async def heal(self) -> None:
+        if self._member is not None:
+            await self._member.start()
+        if self._cluster is not None:
+            await replica_follows(self._cluster)
+
+
+class LosingFailover:
+    """The replica hears nothing for a while, then the primary dies: what was written in between is gone.
+
+    Where a replica has to confirm each write, nothing of it was told to anybody, and nothing is bent.
+    """
+
+    name = "redis-lost-writes"
+
+    def __init__(self) -> None:
+        self.bends: tuple[Bends, ...] = ()
+        self._link: Link | None = None
+        self._member: Member | None = None
+        self._cluster: Cluster | None = None
+
+    async def inject(self, cluster: Cluster, _rng: Random) -> str:
+        if not cluster.links:
+            raise CannotBreak("the cluster was started without proxies between its members")
+        before = await _primary(cluster)
+        others = [name for name in cluster.layout.named("redis") if name != before]
+        since_ms = CLOCK.now_ms()
+        self._cluster, self._member = cluster, cluster.members[before]
+        self._link = cluster.links[before, others[0]]
+        await self._link.cut(silently=True)
+        await asyncio.sleep(STALE_S)
+        await self._member.kill()
+        after = await _other_primary(cluster, before)
+        if cluster.topology.replicas_confirm == 0:
+            self.bends = (lost_writes(since_ms - MARGIN_MS, CLOCK.now_ms()),)
+        return f"{before} → {after}"
+
+    async def heal(self) -> None:
+        if self._link is not None:
+            await self._link.heal()
+        if self._member is not None:
+            await self._member.start()
+        if self._cluster is not None:
+            await replica_follows(self._cluster)
+
+
+class TruncatedLog:
+    """Redis dies, and its append-only file is shorter when it comes back: its last entries are gone."""
+
+    name = "redis-truncated-aof"
+
+    def __init__(self) -> None:
+        self.bends: tuple[Bends, ...] = ()
+        self._member: Member | None = None
+        self._cluster: Cluster | None = None
+
+    async def inject(self, cluster: Cluster, rng: Random) -> str:
+        self._cluster, self._member = cluster, cluster.members[await _primary(cluster)]
+        file = await asyncio.to_thread(_log_of, cluster, self._member.name)
+        since_ms, kept = CLOCK.now_ms(), (await asyncio.to_thread(file.stat)).st_size
+        await asyncio.sleep(0.5 + rng.random())
+        await self._member.kill()
+        gone = await asyncio.to_thread(_cut_to, file, max(0, kept - rng.randrange(1, 40)))
+        await self._member.start()
+        self.bends = (lost_writes(since_ms - MARGIN_MS, CLOCK.now_ms()),)
+        return f"{self._member.name}, {gone} bytes"
+
+    async def heal(self) -> None:
+        if self._member is not None:
+            await self._member.start()
+        if self._cluster is not None:
+            await replica_follows(self._cluster)
+
+
+def _log_of(cluster: Cluster, name: str) -> Path:
+    """The append-only file: one, or of Redis 7 the last increment."""
+    files = sorted(
+        (cluster.home.path / "redis" / name).rglob("appendonly*.aof*"), key=lambda file: file.stat().st_mtime
+    )
+    logs = [file for file in files if not file.name.endswith(".manifest")]
+    if not logs:
+        raise CannotBreak(f"{name} has no append-only file")
+    return logs[-1]
+
+
+def _cut_to(file: Path, size: int) -> int:
+    before = file.stat().st_size
+    os.truncate(file, min(size, before))
+    return before - file.stat().st_size
+
+
+async def _primary(cluster: Cluster) -> str:
+    """CannotBreak when there is none, or there is only one server that could be it."""
+    if cluster.topology.redis is RedisShape.CLUSTER:
+        raise CannotBreak("the nodes of this Redis Cluster have no replicas")
+    try:
+        return await cluster.redis_primary()
+    except StateUnavailable as error:
+        raise CannotBreak(str(error)) from error
+
+
+async def _other_primary(cluster: Cluster, before: str) -> str:
+    if cluster.topology.redis is not RedisShape.SENTINEL:
+        raise CannotBreak("without sentinels there is no failover")
+    deadline = time.monotonic() + FAILOVER_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            if (now := await cluster.redis_primary()) != before:
+                return now
+        except StateUnavailable:
+            pass
+        await asyncio.sleep(POLL_S)
+    raise ServerUnusable(f"nobody took over from {before} in {FAILOVER_TIMEOUT_S:.0f} s")
+
+
+async def replica_follows(cluster: Cluster) -> None:
+    """Until each data node but the primary follows it: a fault before that would lose more than it says."""
+    if cluster.topology.redis is not RedisShape.SENTINEL:
+        return
+    deadline = time.monotonic() + FAILOVER_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if await _follow(cluster):
+            return
+        await asyncio.sleep(POLL_S)
+    raise ServerUnusable(f"the replica does not follow after {FAILOVER_TIMEOUT_S:.0f} s")
+
+
+async def _follow(cluster: Cluster) -> bool:
+    try:
+        primary = await cluster.redis_primary()
+    except StateUnavailable:
+        return False
+    for name in cluster.layout.named("redis"):
+        connection = client(cluster.layout.places[name].port, cluster.redis_password)
+        try:
+            role = await connection.execute_command("ROLE")  # type: ignore[no-untyped-call]
+        except (redis.exceptions.RedisError, OSError):
+            return False
+        finally:
+            await connection.aclose()
+        if name != primary and not (role[0] == "slave" and role[3] == "connected"):
+            return False
+    return True
