@@ -30,6 +30,7 @@ from holdgate.scheduler.cli.checks import (
     heard_check,
     jetstream_check,
     kernel_check,
+    nats_check,
     neighbour_check,
     present,
     redis_check,
@@ -45,7 +46,7 @@ from holdgate.scheduler.identity.keys import KEY_PREFIX, KEY_REST, key_sha256, r
 from holdgate.scheduler.identity.principals import ApiKeys
 from holdgate.scheduler.identity.sessions import Sessions
 from holdgate.scheduler.identity.tokens import TokenKeys
-from holdgate.scheduler.lifecycle import Runtime, nats_check
+from holdgate.scheduler.lifecycle import Runtime
 from holdgate.scheduler.settings import ApiSettings
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.connection import Scripts
@@ -149,6 +150,7 @@ def _deps(around: _Around, parts: GateParts, bundles: PublishedBundles, events: 
         readiness=around.runtime.readiness.report,
         limits=ApiLimits(body_bytes_max=settings.body_bytes_max),
         durability=around.durability,
+        extras={"redis": {"kind": str(scripts.address.kind), "replicas_confirm": scripts.address.replicas}},
         version=version("holdgate"),
         is_leaving=around.runtime.leaving.is_set,
     )

@@ -321,20 +321,20 @@ async def check_durability(scripts: Scripts, settings: Stateful) -> str:
     """The profile in force; DurabilityMismatch when the servers are weaker than `strict` and that is declared."""
     import structlog
 
+    from holdgate.kernel.errors import Unavailable
     from holdgate.scheduler import metrics
-    from holdgate.scheduler.errors import LogUnavailable
     from holdgate.scheduler.state.durability import Profile, verify_durability
 
     profile = Profile(settings.durability)
     differences = await lifecycle.retried(
         lambda: verify_durability(scripts, settings.nats_monitor_url, profile=profile),
-        LogUnavailable,
+        Unavailable,
         timeout_s=lifecycle.START_TIMEOUT_S,
     )
     metrics.DURABILITY_RELAXED.set(1 if differences else 0)
     if differences:
         structlog.get_logger("holdgate.lifecycle").warning(
-            "durability is relaxed: a crash may lose what was acknowledged",
+            "durability is relaxed: a crash or a failover may lose what was acknowledged",
             action="durability_relaxed",
             differences=differences,
         )

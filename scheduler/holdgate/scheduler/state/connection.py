@@ -43,6 +43,11 @@ class Scripts:
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._sources.items()
         }
 
+    @property
+    def address(self) -> RedisAddress:
+        """Where Redis is."""
+        return self._fleet.address
+
     async def load(self) -> None:
         """Give every primary each script that it does not have."""
         known = await self.everywhere("SCRIPT", "EXISTS", *self._digests.values())

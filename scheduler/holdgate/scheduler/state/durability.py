@@ -9,11 +9,14 @@ from typing import Any
 
 import httpx
 
-from holdgate.scheduler.errors import DurabilityMismatch, LogUnavailable
+from holdgate.scheduler.errors import DurabilityMismatch, LogUnavailable, StateUnavailable
+from holdgate.scheduler.state.address import Endpoint, Kind
 from holdgate.scheduler.state.connection import Scripts
+from holdgate.scheduler.state.lanes import Wire, packed
 
 REDIS_STRICT = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 MONITOR_TIMEOUT_S = 5.0
+REPLICA_TIMEOUT_S = 1.0
 
 
 class Profile(StrEnum):
@@ -26,28 +29,66 @@ class Profile(StrEnum):
 async def verify_durability(scripts: Scripts, nats_monitor_url: str | None, *, profile: Profile) -> list[str]:
     """What is less durable than `strict`, in words, for log and metric.
 
-    Under STRICT: DurabilityMismatch naming every difference. JetStream's part is checked where `nats_monitor_url`
-    (such as `http://127.0.0.1:8222`) is known, at each of several servers that answers, comma separated: one that is
-    down keeps nobody from starting. LogUnavailable when none answers.
+    Under STRICT: DurabilityMismatch naming every difference, but for replicas that need not confirm: that is told only.
+    StateUnavailable when fewer replicas are there than must confirm. JetStream's part is checked where
+    `nats_monitor_url` (such as `http://127.0.0.1:8222`) is known, at each of several servers that answers, comma
+    separated: one that is down keeps nobody from starting. LogUnavailable when none answers.
     """
     found = await _redis_differences(scripts)
+    replicas = await _replicas(scripts)
+    found += await _differences_of(scripts, replicas)
     if nats_monitor_url is not None:
         found += await _any_nats_differences(nats_monitor_url.split(","))
     if found and profile is Profile.STRICT:
         raise DurabilityMismatch(
             f"not as durable as `strict`: {'; '.join(found)}; change the servers, or declare `relaxed`"
         )
+    address = scripts.address
+    if address.replicas == 0 and (replicas or address.kind is Kind.SENTINEL):
+        found.append(
+            "a failover of Redis may lose the last changes: none must be confirmed (`HOLDGATE_REDIS_REPLICAS`)"
+        )
     return found
 
 
 async def _redis_differences(scripts: Scripts) -> list[str]:
-    replies = await asyncio.gather(*(scripts.command("CONFIG", "GET", name) for name in REDIS_STRICT))
+    replies = await asyncio.gather(*(scripts.everywhere("CONFIG", "GET", name) for name in REDIS_STRICT))
     found = []
-    for (name, wanted), reply in zip(REDIS_STRICT.items(), replies, strict=True):
-        value = _config_value(reply)
-        if value != wanted:
-            found.append(f"Redis `{name}` is `{value}`, not `{wanted}`")
+    for (name, wanted), of_each in zip(REDIS_STRICT.items(), replies, strict=True):
+        values = sorted({_config_value(reply) for reply in of_each} - {wanted})
+        found += [f"Redis `{name}` is `{value}`, not `{wanted}`" for value in values]
     return found
+
+
+async def _replicas(scripts: Scripts) -> list[Endpoint]:
+    """Of all primaries; StateUnavailable when one has fewer than must confirm: it may have them soon."""
+    found = []
+    for _, _, replicas, *_ in await scripts.everywhere("ROLE"):
+        if len(replicas) < scripts.address.replicas:
+            raise StateUnavailable(
+                f"{scripts.address.replicas} replicas of the state store must confirm a change; it has {len(replicas)}"
+            )
+        found += [Endpoint(bytes(host).decode(), int(port)) for host, port, *_ in replicas]
+    return found
+
+
+async def _differences_of(scripts: Scripts, replicas: list[Endpoint]) -> list[str]:
+    """Those of replicas that can be asked: each may be the primary tomorrow."""
+    found = set()
+    for endpoint in replicas:
+        wire = Wire(endpoint, scripts.address, timeout_s=REPLICA_TIMEOUT_S)
+        try:
+            replies = await wire.exchange(
+                b"".join(packed(("CONFIG", "GET", name)) for name in REDIS_STRICT), len(REDIS_STRICT)
+            )
+        except StateUnavailable:
+            continue  # not in our sight, as behind a translation of addresses
+        finally:
+            await wire.drop()
+        for (name, wanted), reply in zip(REDIS_STRICT.items(), replies, strict=True):
+            if not isinstance(reply, Exception) and (value := _config_value(reply)) != wanted:
+                found.add(f"a replica's Redis `{name}` is `{value}`, not `{wanted}`")
+    return sorted(found)
 
 
 def _config_value(reply: Any) -> str:

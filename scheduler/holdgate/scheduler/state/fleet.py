@@ -39,7 +39,7 @@ class Fleet:
     """Sends each call to the primary of its key."""
 
     def __init__(self, address: RedisAddress, *, timeout_s: float) -> None:
-        self._address = address
+        self.address = address
         self._timeout_s = timeout_s
         self._topology: Topology = topology_of(address, timeout_s=timeout_s)
         self._layout = Layout(())
@@ -51,7 +51,7 @@ class Fleet:
     async def start(self) -> None:
         """Find the primaries, and keep looking where they may change; StateUnavailable when nobody knows them."""
         self._adopt(await self._topology.look())
-        if self._address.kind is not Kind.SINGLE:
+        if self.address.kind is not Kind.SINGLE:
             self._tasks.start(self._watch(), "redis-topology")
 
     async def close(self) -> None:
@@ -96,12 +96,12 @@ class Fleet:
         return next(turn)
 
     def _lanes_to(self, endpoint: Endpoint) -> tuple[Lane, ...]:
-        kind = self._address.kind
+        kind = self.address.kind
         number = CLUSTER_LANES if kind is Kind.CLUSTER else LANES
         return tuple(
             Lane(
-                Wire(endpoint, self._address, timeout_s=self._timeout_s, must_be_primary=kind is not Kind.SINGLE),
-                replicas=self._address.replicas,
+                Wire(endpoint, self.address, timeout_s=self._timeout_s, must_be_primary=kind is not Kind.SINGLE),
+                replicas=self.address.replicas,
                 on_trouble=self._is_troubled.set,
             )
             for _ in range(number)
