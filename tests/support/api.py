@@ -121,6 +121,8 @@ async def running_api(
         await stack.enter_async_context(
             serving(create_site(deps, config), config, runtime, on_leave=deps.events.dismiss)
         )
+        # Heard first, so that the first look finds everything well and nobody waits for the next.
+        await eventually(lambda: deps.kernel.snapshot is not None, 15, why="a kernel was heard")
         await runtime.readiness.start()
         url = f"http://{config.api_listen}"
         world = ApiWorld(url, keys, deps, nc, scripts, made, source, kernel, config, runtime)
