@@ -380,6 +380,24 @@ class ServerUnusable(Misconfigured):
     code = "server_unusable"
 
 
+class BackupBroken(HoldgateError):
+    """a backup cannot be made or used"""
+
+    code = "backup_broken"
+
+
+class BackupNewer(BackupBroken):
+    """a newer release wrote this backup"""
+
+    code = "record_newer"
+
+
+class TargetNotEmpty(HoldgateError):
+    """a backup is restored into empty servers and directories only"""
+
+    code = "target_not_empty"
+
+
 class StateBroken(HoldgateError):
     """the state store holds a record that cannot be read"""
 

@@ -264,6 +264,14 @@ class AuditorSettings(Stateful, Signing):
     audit_seal_s: float = Field(60.0, ge=0.1, le=3600, description="a segment is sealed at this age")
 
 
+class BackupSettings(Stateful):
+    """`holdgate backup` and `holdgate restore`, as a user who may do everything at both servers."""
+
+    root_pins: str = ""
+    audit_dir: Path | None = None
+    kernel_dir: Path | None = None
+
+
 class SetupSettings(Process):
     """`holdgate setup`, run once before the processes, as a NATS user who may create streams."""
 

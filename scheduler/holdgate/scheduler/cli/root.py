@@ -174,6 +174,39 @@ def provision(
     print(f"docker compose --env-file {environment} up")
 
 
+@app.command("backup")
+def backup(
+    words: Annotated[list[str], typer.Argument(metavar="FILE | verify FILE", help="A new file; or one to look at")],
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="A running `holdgate up` [what the settings HOLDGATE_… name]")
+    ] = None,
+    with_keys: Annotated[bool, typer.Option("--with-keys", help="Keys and passwords too, sealed: asks twice")] = False,
+    passphrase_file: Annotated[Path | None, typer.Option(help="File with the passphrase, mode 0600")] = None,
+) -> None:
+    """Write everything that a running system knows into one file, or check such a file."""
+    from holdgate.scheduler.cli import backups
+
+    raise typer.Exit(backups.backup(words, directory, with_keys, passphrase_file))
+
+
+@app.command("restore")
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `holdgate backup` wrote")],
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="For a `holdgate up`, new [servers that the settings HOLDGATE_… name]")
+    ] = None,
+    with_keys: Annotated[bool, typer.Option("--with-keys", help="Its keys and passwords too: asks")] = False,
+    passphrase_file: Annotated[Path | None, typer.Option(help="File with the passphrase, mode 0600")] = None,
+    replicas: Annotated[
+        int | None, typer.Option(min=1, max=5, help="Servers that each stream is on [as it was]")
+    ] = None,
+) -> None:
+    """Make a system of a backup: into servers and directories that hold nothing."""
+    from holdgate.scheduler.cli import backups
+
+    raise typer.Exit(backups.restore(file, directory, with_keys, passphrase_file, replicas))
+
+
 @app.command("setup")
 def setup() -> None:
     """Create the streams, consumers and buckets in NATS, once, before the processes start. Settings: HOLDGATE_…"""

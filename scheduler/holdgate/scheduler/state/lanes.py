@@ -58,6 +58,19 @@ class Wire:
                 raise StateUnavailable(f"the state store did not answer: {type(error).__name__}") from error
             raise
 
+    async def raw(self, packed: bytes) -> asyncio.StreamReader:
+        """Send `packed` and read what comes as it comes: a dump has no end that a reply has. Then only `drop`."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._connection.connect()  # type: ignore[no-untyped-call]  # the driver's own gap
+                await self._connection.send_packed_command(packed, check_health=False)
+        except redis.exceptions.RedisError as error:
+            raise StateUnavailable(f"the state store did not answer: {type(error).__name__}") from error
+        stream = self._connection._reader
+        if stream is None:
+            raise StateUnavailable("the state store closed the connection")
+        return stream
+
     async def drop(self) -> None:
         """Close the connection; the next exchange makes another. Idempotent."""
         with contextlib.suppress(redis.exceptions.RedisError, OSError):
