@@ -33,7 +33,7 @@ def _places(found: Dump, tenant: str) -> Iterator[Violation]:
         state, places = found.state(job_id), found.places.get(job_id, [])
         expected: list[str] = []
         if state in (State.QUEUED, State.SCHEDULED):
-            expected = ["due"] if state is State.SCHEDULED else [record["at"].decode()]
+            expected = ["due"] if state is State.SCHEDULED else [record.get("at", b"backlog").decode()]
         if places != expected:
             message = f"{job_id} is `{state}` and lies in {places}, not in {expected}: it is stranded or taken twice"
             yield Violation("place_differs", 2, message, job_id, tenant)
