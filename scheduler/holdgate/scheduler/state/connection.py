@@ -48,6 +48,11 @@ class Scripts:
         """Where Redis is."""
         return self._fleet.address
 
+    @property
+    def servings(self) -> int:
+        """Grows when a server may be another one than before, or began anew: what it has may be older."""
+        return self._fleet.servings
+
     async def load(self) -> None:
         """Give every primary each script that it does not have."""
         known = await self.everywhere("SCRIPT", "EXISTS", *self._digests.values())
@@ -77,8 +82,15 @@ class Scripts:
             raise _mapped(error, word) from error
 
     async def commands(self, calls: Sequence[Sequence[Arg]]) -> list[Any]:
-        """Replies of several commands, in order, all under way at once; no transaction."""
+        """Replies of several commands, all under way at once: no transaction, and done in any order."""
         return list(await asyncio.gather(*(self.command(*call) for call in calls)))
+
+    async def read_in_order(self, calls: Sequence[Call]) -> list[Any]:
+        """The same of commands that change nothing, of keys of one slot: each is done after the one before it."""
+        try:
+            return await self._fleet.read_in_order(_bytes(calls[0][1]), calls)
+        except redis.exceptions.ResponseError as error:
+            raise _mapped(error, str(calls[0][0])) from error
 
     async def everywhere(self, *args: Arg) -> list[Any]:
         """Replies of every primary to a command that is not of a key."""

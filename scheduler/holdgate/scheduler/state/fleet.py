@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import redis.exceptions
 import structlog
@@ -46,6 +46,8 @@ class Fleet:
         self._lanes: dict[Endpoint, tuple[Lane, ...]] = {}
         self._turns: dict[Endpoint, Iterator[Lane]] = {}
         self._is_troubled = asyncio.Event()
+        self.servings = 0
+        """Grows when a server may be another one than before, or began anew: what it has may be older."""
         self._tasks = TaskSet(self._watch_failed)
 
     async def start(self) -> None:
@@ -63,10 +65,21 @@ class Fleet:
 
     async def call(self, key: bytes, call: Call, *, reads: bool) -> Any:
         """The reply; errors of Redis as they are, those of a cluster that is being arranged as StateUnavailable."""
+        return await self._routed(key, lambda lane: lane.call(call, reads=reads))
+
+    async def read_in_order(self, key: bytes, calls: Sequence[Call]) -> list[Any]:
+        """The replies to calls that change nothing, each done after the one before it: they share a lane."""
+
+        async def over(lane: Lane) -> list[Any]:
+            return list(await asyncio.gather(*(lane.call(call, reads=True) for call in calls)))
+
+        return cast(list[Any], await self._routed(key, over))
+
+    async def _routed(self, key: bytes, work: Callable[[Lane], Awaitable[Any]]) -> Any:
         for _ in range(REDIRECTS_MAX):
             endpoint = self._layout.primary_of(key)
             try:
-                return await self.lane(endpoint).call(call, reads=reads)
+                return await work(self.lane(endpoint))
             except redis.exceptions.MovedError as error:
                 self._is_troubled.set()
                 self._moved(endpoint, error)
@@ -100,12 +113,21 @@ class Fleet:
         number = CLUSTER_LANES if kind is Kind.CLUSTER else LANES
         return tuple(
             Lane(
-                Wire(endpoint, self.address, timeout_s=self._timeout_s, must_be_primary=kind is not Kind.SINGLE),
+                Wire(
+                    endpoint,
+                    self.address,
+                    timeout_s=self._timeout_s,
+                    must_be_primary=kind is not Kind.SINGLE,
+                    on_reconnect=self._count_serving,
+                ),
                 replicas=self.address.replicas,
                 on_trouble=self._is_troubled.set,
             )
             for _ in range(number)
         )
+
+    def _count_serving(self) -> None:
+        self.servings += 1
 
     async def _watch(self) -> None:
         while True:
@@ -131,6 +153,8 @@ class Fleet:
                 action="redis_primaries",
                 primaries=[f"{host}:{port}" for host, port in layout.primaries],
             )
+        if self._layout.primaries:
+            self._count_serving()
         self._layout = layout
         for endpoint in [endpoint for endpoint in self._lanes if endpoint not in layout.primaries]:
             del self._turns[endpoint]

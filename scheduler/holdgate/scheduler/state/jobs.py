@@ -188,8 +188,9 @@ class Jobs:
 
     async def result(self, tenant: Tenant, job_id: JobId) -> ResultView | None:
         """What may be read; None before the verdict and where there is no result."""
-        state, fields = await self._scripts.commands(
-            [("HGET", key(tenant, "job", job_id), "state"), ("HGETALL", key(tenant, "result", job_id))]
+        # The state last, or a result might be shown with a state from before its verdict.
+        fields, state = await self._scripts.read_in_order(
+            [("HGETALL", key(tenant, "result", job_id)), ("HGET", key(tenant, "job", job_id), "state")]
         )
         if state is None or not fields:
             return None
