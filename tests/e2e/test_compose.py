@@ -88,7 +88,7 @@ def test_every_file_exists_after_provisioning_and_belongs_to_its_owner_only(docu
 
 
 def test_no_service_mounts_a_key_of_another(document: dict[str, Any]) -> None:
-    """One private key, one NATS user each; the root's and the author's keys are mounted nowhere."""
+    """One private key, one user of NATS and one of Redis each; the root's and the author's keys are mounted nowhere."""
     holders: dict[str, list[str]] = {}
     for name, service in document["services"].items():
         for secret in service["secrets"]:
@@ -98,8 +98,11 @@ def test_no_service_mounts_a_key_of_another(document: dict[str, Any]) -> None:
             assert len(names) == 1, file
         assert not file.endswith(("root.key", "author.key", "quarantine.key"))
     for name in ("kernel", "api", "dispatcher", "output-gate", "auditor"):
-        (user,) = [file for file in holders if file.endswith(f"secrets/{name}")]
+        (user,) = [file for file in holders if file.endswith(f"secrets/{name}.nkey")]
         assert holders[user] == [name]
+        state = [file for file in holders if file.endswith(f"secrets/redis-{name}")]
+        assert [holders[file] for file in state] == ([] if name == "kernel" else [[name]])
+    assert not [file for file in holders if file.endswith("secrets/redis")]
 
 
 @pytest.mark.parametrize("name", PROCESS_NAMES)

@@ -19,7 +19,22 @@ CHECKING = ("config|get",)
 LOADING = ("script|exists", "script|load")
 SCRIPTS = (*LOADING, "eval", "evalsha")
 READING = (
-    *("get", "hexists", "hget", "hgetall", "hmget", "hstrlen", "lindex", "llen", "lrange", "pttl", "scard", "smembers"),
+    *(
+        "exists",
+        "get",
+        "hexists",
+        "hget",
+        "hgetall",
+        "hmget",
+        "hscan",
+        "hstrlen",
+        "lindex",
+        "llen",
+        "lrange",
+        "pttl",
+        "scard",
+        "smembers",
+    ),
     *("srandmember", "xrange", "xrevrange", "zcard", "zmscore", "zrange", "zrangebyscore", "zrevrange"),
     *("zrevrangebylex", "zscore"),
 )
@@ -44,9 +59,10 @@ REDIS_ACCESS: dict[str, RedisAccess] = {
     "api": _STATE,
     "dispatcher": _STATE,
     "output-gate": _STATE,
-    # Reads the trail of each tenant and takes away what it has archived. It loads scripts, as all do, and runs none.
+    # Reads the trail of each tenant and takes away what it has archived; says that it is there. It loads scripts, as
+    # all do, and runs none.
     "auditor": RedisAccess(
-        (*CONNECTING, *CHECKING, *LOADING, "get", "smembers", "xrange", "xrevrange", "xtrim"),
+        (*CONNECTING, *CHECKING, *LOADING, "get", "hdel", "hset", "smembers", "xrange", "xrevrange", "xtrim"),
         ("hg:*:audit", "hg:*:seq", "hg:{index}:*"),
     ),
 }

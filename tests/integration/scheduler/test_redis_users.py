@@ -1,0 +1,201 @@
+"""Users of Redis, tried against a real server: each process has what it sends, and nothing that it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import redis
+import redis.exceptions
+
+from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.ids import Tenant
+from holdgate.scheduler.errors import StateBroken
+from holdgate.scheduler.state.connection import connect_redis, key
+from holdgate.scheduler.up.children import free_port, stop
+from holdgate.scheduler.up.home import redis_secret
+from holdgate.scheduler.up.provision import Provisioned, provision
+from holdgate.scheduler.up.redisusers import HEALTH, READING, REDIS_ACCESS, WRITING, digest_of
+from holdgate.scheduler.up.servers import RedisConfig, redis_server
+
+SOURCES = Path(str(resources.files("holdgate.scheduler")))
+STATEFUL = ("api", "dispatcher", "output-gate")
+REFUSED = r"(?i)no permissions|unknown command|can't run this command|can't access|no perm"
+SECRET = "hg:{acme}:job:job_1"
+FOREIGN = (
+    *(
+        "CONFIG SET appendfsync no",
+        "CONFIG REWRITE",
+        "CONFIG RESETSTAT",
+        "DEBUG SLEEP 0",
+        "FLUSHALL",
+        "FLUSHDB",
+        "KEYS *",
+    ),
+    *(
+        "SCAN 0",
+        "DBSIZE",
+        "SHUTDOWN NOSAVE",
+        "ACL LIST",
+        "ACL WHOAMI",
+        "ACL SETUSER x on",
+        "CLIENT LIST",
+        "CLIENT PAUSE 1",
+    ),
+    *("CLIENT KILL ID 1", "MONITOR", "REPLICAOF NO ONE", "SLAVEOF NO ONE", "PSYNC ? -1", "MIGRATE h 1 hg:x 0 1"),
+    *("DUMP hg:x", "RESTORE hg:x 0 x", "SCRIPT FLUSH", "SCRIPT KILL", "MODULE LIST", "SAVE", "BGSAVE", "BGREWRITEAOF"),
+    *("SWAPDB 0 1", "RENAME hg:x hg:y", "COPY hg:x hg:y", "MOVE hg:x 1", "OBJECT ENCODING hg:x", "RANDOMKEY", "INFO"),
+    *("SUBSCRIBE x", "PUBLISH x y", "CLUSTER RESET", "CLUSTER FAILOVER", "FAILOVER", "LATENCY DOCTOR", "SLOWLOG GET"),
+    *("MEMORY STATS", "WAITAOF 1 0 0", "FUNCTION LIST", "SENTINEL MASTERS"),
+)
+"""Some are of newer servers: there, too, nobody may."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Provisioned:
+    return provision(tmp_path_factory.mktemp("home") / "data", SystemClock())
+
+
+@pytest.fixture(scope="module")
+def server(made: Provisioned, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisConfig]:
+    """Redis with the users that `holdgate up` gives it."""
+    folder = tmp_path_factory.mktemp("redis")
+    config = replace(made.redis_config(free_port()), data_dir=folder / "data")
+    child = redis_server(config, folder / "redis.conf").start(folder / "log")
+    yield config
+    stop(child)
+
+
+@contextlib.contextmanager
+def connected(server: RedisConfig, user: str | None, password: str | None) -> Iterator[redis.Redis]:
+    with contextlib.closing(
+        redis.Redis(host=server.host, port=server.port, username=user, password=password)
+    ) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def as_process(server: RedisConfig, made: Provisioned, name: str) -> Iterator[redis.Redis]:
+    with connected(server, name, made.passwords[redis_secret(name)]) as client:
+        yield client
+
+
+def commands_in(folder: Path) -> set[str]:
+    """Commands that scripts there call, and that Python there sends."""
+    found: set[str] = set()
+    for file in folder.rglob("*.lua"):
+        found |= set(re.findall(r"\bcall\('([A-Z]+)'", file.read_text("utf-8")))
+    for file in folder.rglob("*.py"):
+        text = file.read_text("utf-8")
+        if ".command(" in text or ".commands(" in text or ".run(" in text:
+            found |= set(re.findall(r"[(\[]\s*\"([A-Z]{3,})\",\s", text))
+    return {name.lower() for name in found}
+
+
+def test_processes_may_send_just_what_the_code_sends(server: RedisConfig, made: Provisioned) -> None:
+    """No command is missing, none is left over: a script with a new one needs its line here."""
+    with connected(server, "operator", server.password) as operator:
+        known = {str(name).lower() for name in operator.command()}
+    folders = ("state", "dispatch", "gates", "audit", "recovery", "identity", "notify", "api", "cli")
+    sent = set().union(*(commands_in(SOURCES / folder) for folder in folders)) & known
+    sent -= {"script", "eval", "evalsha", "cluster", "config", "role", "wait", "ping", "xtrim", "sentinel"}
+    assert sent == {*READING, *WRITING}
+
+
+@pytest.mark.parametrize("name", REDIS_ACCESS)
+def test_no_process_may_configure_list_drop_or_listen(server: RedisConfig, made: Provisioned, name: str) -> None:
+    """Not even with commands that only look."""
+    with as_process(server, made, name) as client:
+        for command in FOREIGN:
+            with pytest.raises(redis.exceptions.ResponseError, match=REFUSED):
+                client.execute_command(*command.split())
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_a_script_may_do_no_more_than_who_sent_it(server: RedisConfig, made: Provisioned, name: str) -> None:
+    with as_process(server, made, name) as client:
+        for inside in ("redis.call('FLUSHALL')", "redis.call('SET', 'other', '1')", "redis.call('KEYS', '*')"):
+            with pytest.raises(redis.exceptions.ResponseError, match=REFUSED):
+                client.eval(inside, 0)
+
+
+@pytest.mark.parametrize("name", REDIS_ACCESS)
+def test_keys_of_others_are_out_of_reach(server: RedisConfig, made: Provisioned, name: str) -> None:
+    with as_process(server, made, name) as client:
+        for command in ("GET other", "HGETALL hh:{acme}:job", "SMEMBERS *"):
+            if command.split()[0].lower() in REDIS_ACCESS[name].commands:
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    client.execute_command(*command.split())
+
+
+def test_the_auditor_reads_trails_and_runs_nothing(server: RedisConfig, made: Provisioned) -> None:
+    with as_process(server, made, "api") as api, as_process(server, made, "auditor") as auditor:
+        api.hset(SECRET, "payload", "x")
+        api.xadd("hg:{acme}:audit", {"e": "1"})
+        api.sadd("hg:{index}:tenants", "acme")
+        assert auditor.smembers("hg:{index}:tenants") == {b"acme"}
+        assert len(auditor.xrange("hg:{acme}:audit")) == 1
+        for refused in (
+            lambda: auditor.hgetall(SECRET),
+            lambda: auditor.hset(SECRET, "payload", "y"),
+            lambda: auditor.eval("return 1", 0),
+            lambda: auditor.evalsha("0" * 40, 0),
+            lambda: auditor.xadd("hg:{acme}:audit", {"e": "forged"}),
+            lambda: auditor.delete("hg:{acme}:audit"),
+            lambda: auditor.srem("hg:{index}:tenants", "acme"),
+            lambda: auditor.incr("hg:{acme}:seq"),
+        ):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                refused()
+        assert auditor.xtrim("hg:{acme}:audit", minid="9999999999999-0", approximate=False) == 1
+
+
+def test_nobody_comes_in_without_a_user(server: RedisConfig, made: Provisioned) -> None:
+    """The server's own `default` is off, passwords belong to their users, and who only looks after it may ask PING."""
+    strangers = [
+        (None, None),
+        ("default", None),
+        ("default", server.password),
+        ("api", server.password),
+        ("kernel", "x"),
+    ]
+    strangers.append(("api", made.passwords[redis_secret("dispatcher")]))
+    for user, password in strangers:
+        with connected(server, user, password) as client, pytest.raises(redis.exceptions.RedisError):
+            client.ping()
+    with connected(server, HEALTH, "-") as probe:
+        assert probe.ping()
+        for command in ("GET hg:x", "CONFIG GET *", "INFO", "EVAL x 0"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                probe.execute_command(*command.split())
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+async def test_a_process_connects_loads_its_scripts_and_runs_them(
+    server: RedisConfig, made: Provisioned, name: str
+) -> None:
+    """And what was refused meanwhile is nothing that it wanted."""
+    password = made.passwords[redis_secret(name)]
+    with connected(server, "operator", server.password) as operator:
+        operator.acl_log_reset()
+        scripts = await connect_redis(f"redis://{name}:{password}@{server.host}:{server.port}/0")
+        try:
+            await scripts.run("append", Tenant("trail"), ("test", 1, b"\x80"))
+            assert int(await scripts.command("GET", key(Tenant("trail"), "seq"))) >= 1
+            with pytest.raises(StateBroken):
+                await scripts.command("GET", "other")
+        finally:
+            await scripts.close()
+        assert [entry["object"] for entry in operator.acl_log()] == ["other"]
+
+
+def test_the_servers_file_holds_digests_and_no_password(server: RedisConfig, made: Provisioned) -> None:
+    texts = "".join(file.read_text() for file in server.data_dir.parent.glob("redis.*"))
+    for name, password in made.passwords.items():
+        assert password not in texts, name
+        assert digest_of(password) in texts, name
