@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
@@ -77,6 +78,17 @@ def connected(server: RedisConfig, user: str | None, password: str | None) -> It
         redis.Redis(host=server.host, port=server.port, username=user, password=password)
     ) as client:
         yield client
+
+
+def said(server: RedisConfig, user: str | None, password: str | None) -> bytes:
+    """What the server answers to a stranger's AUTH and PING. By hand: the driver tries again for seconds."""
+    words = " ".join(filter(None, ("AUTH", user, password))) if user else "PING"
+    reply = b""
+    with socket.create_connection((server.host, server.port), timeout=5) as connection:
+        connection.sendall(f"{words}\r\nPING\r\n".encode())
+        while reply.count(b"\r\n") < 2:
+            reply += connection.recv(4096)
+    return reply
 
 
 @contextlib.contextmanager
@@ -157,17 +169,11 @@ def test_the_auditor_reads_trails_and_runs_nothing(server: RedisConfig, made: Pr
 
 def test_nobody_comes_in_without_a_user(server: RedisConfig, made: Provisioned) -> None:
     """The server's own `default` is off, passwords belong to their users, and who only looks after it may ask PING."""
-    strangers = [
-        (None, None),
-        ("default", None),
-        ("default", server.password),
-        ("api", server.password),
-        ("kernel", "x"),
-    ]
-    strangers.append(("api", made.passwords[redis_secret("dispatcher")]))
+    others = made.passwords[redis_secret("dispatcher")]
+    strangers = [(None, None), ("default", None), ("default", server.password), ("kernel", "x"), ("api", others)]
     for user, password in strangers:
-        with connected(server, user, password) as client, pytest.raises(redis.exceptions.RedisError):
-            client.ping()
+        assert b"+PONG" not in said(server, user, password), user
+    assert b"+PONG" in said(server, "api", made.passwords[redis_secret("api")])
     with connected(server, HEALTH, "-") as probe:
         assert probe.ping()
         for command in ("GET hg:x", "CONFIG GET *", "INFO", "EVAL x 0"):
