@@ -26,8 +26,6 @@ from holdgate.workers import Job, Worker
 
 JOURNALS = "TORTURE_JOURNALS"
 """The variable that names the folder of the journals."""
-SEED = "TORTURE_SEED"
-"""The variable with the seed of what is planted; 0 without it."""
 LARGE_BYTES = 400_000
 STEP_S = 0.05
 worker = Worker()
@@ -98,11 +96,15 @@ def _journal() -> Journal:
     """Of this process: one that was forked has another."""
     pid = os.getpid()
     if pid not in _journals:
-        folder = os.environ.get(JOURNALS, "")  # noqa: TID251  no setting of a worker, and named for none
-        if not folder:
-            raise RuntimeError(f"set {JOURNALS} to the folder where runs are written down")
-        _journals[pid] = Journal(Path(folder))
+        _journals[pid] = Journal(_folder())
     return _journals[pid]
+
+
+def _folder() -> Path:
+    folder = os.environ.get(JOURNALS, "")  # noqa: TID251  no setting of a worker, and named for none
+    if not folder:
+        raise RuntimeError(f"set {JOURNALS} to the folder where runs are written down")
+    return Path(folder)
 
 
 @worker.job("job.torture.>")
@@ -157,4 +159,4 @@ async def _slow(job: Job, seconds: float) -> dict[str, Any]:
 
 
 def _planted() -> Planted:
-    return Planted.of(int(os.environ.get(SEED, "0")))  # noqa: TID251  no setting of a worker, and named for none
+    return Planted.in_folder(_folder())

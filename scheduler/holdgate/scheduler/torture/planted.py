@@ -9,7 +9,9 @@ import base64
 import hashlib
 import string
 from dataclasses import dataclass
+from pathlib import Path
 
+SEED_FILE = "seed"
 _LETTERS = string.ascii_letters + string.digits
 _LINE_CHARS = 64
 
@@ -30,6 +32,12 @@ class Planted:
         kind = "RSA PRIVATE" + " KEY"
         return cls(token, f"-----BEGIN {kind}-----\n{lines}\n-----END {kind}-----\n")
 
+    @classmethod
+    def in_folder(cls, folder: Path) -> Planted:
+        """Those that workers with their journals in `folder` are to plant; of seed 0 where nobody said which."""
+        file = folder / SEED_FILE
+        return cls.of(int(file.read_text()) if file.exists() else 0)
+
     def needles(self) -> tuple[bytes, ...]:
         """What to search for: parts that say enough, also where lines were broken, and the token in base64."""
         key_lines = self.key.splitlines()[1:3]
@@ -40,6 +48,12 @@ class Planted:
     def found_in(self, data: bytes) -> bool:
         """Whether any of it is in `data`."""
         return any(needle in data for needle in self.needles())
+
+
+def plant(folder: Path, seed: int) -> Planted:
+    """Tell the workers with their journals in `folder` what to plant."""
+    (folder / SEED_FILE).write_text(str(seed))
+    return Planted.of(seed)
 
 
 def _bytes(label: str, count: int) -> bytes:

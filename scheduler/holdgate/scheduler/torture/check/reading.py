@@ -8,15 +8,13 @@ from typing import Any
 
 from holdgate.scheduler.torture.history import Event, Kind
 
-OTHER = "other-"
-"""How the names of the second tenant's people begin: their actors are called as those of the first."""
 STATEFUL = frozenset({"get", "list", "submit", "cancel", "retry", "result"})
 """Calls whose replies say in which state a job is."""
 
 
 @dataclass(slots=True)
 class Call:
-    """One request, and the reply where one came. `asked`, `told`: the data of the two events."""
+    """One request, and the reply where one came. `who`: the actor of the key. `asked`, `told`: data of the events."""
 
     number: int
     who: str
@@ -36,11 +34,6 @@ class Call:
     def job_id(self) -> str:
         """The job that the call was about, or that it made; '' for none."""
         return str(self.asked.get("job_id") or self.told.get("job_id") or "")
-
-    @property
-    def actor(self) -> str:
-        """Whose key it was."""
-        return self.who.removeprefix(OTHER)
 
     def __str__(self) -> str:
         shown = ("key", "job_kind", "job_id", "act")

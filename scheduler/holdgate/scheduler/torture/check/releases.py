@@ -99,15 +99,15 @@ def answered(case: Case) -> Iterator[Violation]:
 def _vote(case: Case, call: Call) -> Iterator[Violation]:
     events = case.events_of(call.tenant, call.job_id)
     evidence = (str(call), *map(told, events))
-    mine = [event for event in events if event["type"] == "approval.vote" and is_same(event["approver"], call.actor)]
+    mine = [event for event in events if event["type"] == "approval.vote" and is_same(event["approver"], call.who)]
     if not mine:
-        message = f"{call.job_id}: the vote of `{call.actor}` counted and is not in the audit log"
+        message = f"{call.job_id}: the vote of `{call.who}` counted and is not in the audit log"
         yield Violation("vote_unrecorded", 8, message, call.job_id, call.tenant, evidence)
         return
-    if is_same(str(mine[0].get("actor")), call.actor):
+    if is_same(str(mine[0].get("actor")), call.who):
         message = f"{call.job_id}: the vote of its author counted"
         yield Violation("self_approval", 5, message, call.job_id, call.tenant, evidence)
     shown = (call.asked.get("job_hash"), call.asked.get("snapshot"))
     if shown not in {(event.get("job_hash"), event.get("snapshot")) for event in mine}:
-        message = f"{call.job_id}: `{call.actor}` voted on something else than what was recorded"
+        message = f"{call.job_id}: `{call.who}` voted on something else than what was recorded"
         yield Violation("approved_other", 5, message, call.job_id, call.tenant, evidence)
