@@ -31,7 +31,8 @@ log = structlog.get_logger("holdgate.up")
 FORKER = "holdgate.scheduler.cli.forker"
 """By name: what it forks are commands, which lie above this package."""
 BACKOFF_S = 0.2
-BACKOFF_S_MAX = 10.0
+BACKOFF_S_MAX = 3.0
+"""What kept it from starting may be over at any moment, and the system is to be back within five seconds."""
 DOUBLINGS_MAX = 16
 STEADY_S = 30.0
 """A child that lived this long failed anew, not still."""
@@ -175,6 +176,7 @@ class Supervisor:
             if child.pid == pid:
                 child.pid = None
                 child.code = code
+                child.ready.clear()
                 child.gone.set()
                 self._on_end(pid)
                 self._on_change()
