@@ -158,7 +158,8 @@ class PullReader:
             self._wanted = 0
             description = (message.headers or {}).get(DESCRIPTION, "")
             if status not in ENDED or description in GONE:
-                self._failure = f"{status} {description}".strip()
+                # Its first line: of an answer that nobody gave, the client takes the next header for more of it.
+                self._failure = f"{status} {description}".splitlines()[0].strip()
         self._something.set()
 
 
