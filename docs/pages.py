@@ -310,7 +310,8 @@ def _cell(text: str) -> str:
 
 
 def _metrics_of(module: ModuleType) -> list[MetricWrapperBase]:
-    return [value for value in vars(module).values() if isinstance(value, MetricWrapperBase)]
+    # Once each: a loop of the module leaves its variable behind.
+    return list(dict.fromkeys(value for value in vars(module).values() if isinstance(value, MetricWrapperBase)))
 
 
 def _row(metric: MetricWrapperBase) -> str:
