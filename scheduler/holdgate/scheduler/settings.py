@@ -163,6 +163,10 @@ class Stateful(Trusting):
         """The password, read now; Misconfigured when its file is missing or others may read it."""
         return None if self.redis_password_file is None else read_secret(self.redis_password_file)
 
+    def monitor_tls(self) -> ssl.SSLContext | None:
+        """For the monitoring of NATS over `https:`, which shows the certificate that NATS does."""
+        return None if self.nats_ca_file is None else TlsFiles(self.nats_ca_file).context()
+
     def redis_tls(self) -> ssl.SSLContext | None:
         """For `rediss:`; Misconfigured, InvalidInput when a file cannot be used."""
         files = TlsFiles(self.redis_ca_file, self.redis_cert_file, _private(self.redis_key_file))

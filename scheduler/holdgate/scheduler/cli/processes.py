@@ -279,7 +279,7 @@ def redis_address(settings: Stateful) -> RedisAddress:
     if replicas is None:
         replicas = 1 if address.kind is Kind.SENTINEL else 0
     monitors = (settings.nats_monitor_url or "").split(",")
-    lifecycle.verify_private_links([settings.redis_url, *monitors], settings.plaintext)
+    lifecycle.verify_private_links([settings.redis_url, *filter(None, monitors)], settings.plaintext)
     password, sentinel = settings.redis_password(), settings.redis_sentinel_password_file
     return replace(
         address,
@@ -327,7 +327,7 @@ async def check_durability(scripts: Scripts, settings: Stateful) -> str:
 
     profile = Profile(settings.durability)
     differences = await lifecycle.retried(
-        lambda: verify_durability(scripts, settings.nats_monitor_url, profile=profile),
+        lambda: verify_durability(scripts, settings.nats_monitor_url, profile=profile, tls=settings.monitor_tls()),
         Unavailable,
         timeout_s=lifecycle.START_TIMEOUT_S,
     )

@@ -26,19 +26,22 @@ class Profile(StrEnum):
     RELAXED = "relaxed"
 
 
-async def verify_durability(scripts: Scripts, nats_monitor_url: str | None, *, profile: Profile) -> list[str]:
+async def verify_durability(
+    scripts: Scripts, nats_monitor_url: str | None, *, profile: Profile, tls: ssl.SSLContext | None = None
+) -> list[str]:
     """What is less durable than `strict`, in words, for log and metric.
 
     Under STRICT: DurabilityMismatch naming every difference, but for replicas that need not confirm: that is told only.
     StateUnavailable when fewer replicas are there than must confirm. JetStream's part is checked where
     `nats_monitor_url` (such as `http://127.0.0.1:8222`) is known, at each of several servers that answers, comma
-    separated: one that is down keeps nobody from starting. LogUnavailable when none answers.
+    separated: one that is down keeps nobody from starting. LogUnavailable when none answers. `tls`: whom to believe of
+    `https:`; None: the authorities that this machine trusts.
     """
     found = await _redis_differences(scripts)
     replicas = await _replicas(scripts)
     found += await _differences_of(scripts, replicas)
     if nats_monitor_url is not None:
-        found += await _any_nats_differences(nats_monitor_url.split(","))
+        found += await _any_nats_differences(nats_monitor_url.split(","), tls)
     if found and profile is Profile.STRICT:
         raise DurabilityMismatch(
             f"not as durable as `strict`: {'; '.join(found)}; change the servers, or declare `relaxed`"
@@ -96,8 +99,8 @@ def _config_value(reply: Any) -> str:
     return bytes(values[0]).decode() if values else "unknown"
 
 
-async def _any_nats_differences(monitor_urls: list[str]) -> list[str]:
-    asked = [_nats_differences(url.strip()) for url in monitor_urls]
+async def _any_nats_differences(monitor_urls: list[str], tls: ssl.SSLContext | None) -> list[str]:
+    asked = [_nats_differences(url.strip(), tls) for url in monitor_urls]
     replies = await asyncio.gather(*asked, return_exceptions=True)
     told: list[str] = []
     away: list[LogUnavailable] = []
@@ -113,9 +116,10 @@ async def _any_nats_differences(monitor_urls: list[str]) -> list[str]:
     return told
 
 
-async def _nats_differences(monitor_url: str) -> list[str]:
+async def _nats_differences(monitor_url: str, tls: ssl.SSLContext | None) -> list[str]:
+    verify = tls or _tls(monitor_url)
     try:
-        async with httpx.AsyncClient(timeout=MONITOR_TIMEOUT_S, trust_env=False, verify=_tls(monitor_url)) as client:
+        async with httpx.AsyncClient(timeout=MONITOR_TIMEOUT_S, trust_env=False, verify=verify) as client:
             reply = await client.get(f"{monitor_url.rstrip('/')}/jsz")
             config = reply.raise_for_status().json().get("config") or {}
     except (httpx.HTTPError, ValueError) as error:
