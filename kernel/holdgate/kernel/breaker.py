@@ -4,6 +4,8 @@
                                            ▲                             │
                                            └────── the probe fails ──────┘
 
+A sign of life of the part makes open half-open before its time.
+
 What always holds: half-open lets exactly one call through, and nobody else until that one has ended; only the end of
 that one call ends the probe, not that of a call from before. A probe whose end was never heard of counts as lost after
 `open_ms`, so a cancelled caller cannot keep the breaker half-open for ever.
@@ -87,6 +89,11 @@ class Breaker:
         self._failures += 1
         if self._failures >= self._failures_max:
             self._opened_ms = now_ms
+
+    def heard(self, now_ms: int) -> None:
+        """The part showed a sign of life: an open breaker need not wait any longer to let a probe through."""
+        if self._opened_ms is not None:
+            self._opened_ms = min(self._opened_ms, now_ms - self._open_ms)
 
     def abandon(self, ticket: Ticket) -> None:
         """A call ended without saying anything about the part (it was cancelled); was it the probe, the next may be."""

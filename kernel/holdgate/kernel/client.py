@@ -94,6 +94,7 @@ class KernelClient:
         self._breaker = breaker or Breaker()
         self._cache = DecisionCache(clock)
         self._info: SnapshotInfo | None = None
+        self._is_answering = True
         self._callbacks: list[Callable[[SnapshotInfo], None]] = []
         self._subscription: Subscription | None = None
         self._tasks = TaskSet(self._failed)
@@ -133,6 +134,11 @@ class KernelClient:
         """Whether no kernel has announced itself for longer than it takes to lose a few announcements."""
         heard_ms = 0 if self._info is None else self._info.heard_ms
         return self._clock.now_ms() - heard_ms > SILENT_AFTER_S * 1000
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the last question was answered, or a kernel announced itself since."""
+        return self._is_answering
 
     @property
     def retry_after_s(self) -> int:
@@ -343,6 +349,7 @@ class KernelClient:
         return reply
 
     def _measure(self, *, is_up: bool) -> None:
+        self._is_answering = is_up
         metrics.KERNEL_UP.set(1 if is_up else 0)
         metrics.BREAKER_STATE.set(int(self.breaker_state))
 
@@ -359,6 +366,7 @@ class KernelClient:
             log.warning("not an announcement", action="kernel.snapshot", error=str(error))
             return
         before, self._info = self._info, info
+        self._breaker.heard(self._clock.now_ms())
         self._measure(is_up=self.breaker_state is BreakerState.CLOSED)
         self._cache.use(info.snapshot, info.reads)
         if before is None or before.snapshot != info.snapshot:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import structlog
 from prometheus_client import REGISTRY
 
@@ -135,3 +136,19 @@ async def test_a_failure_of_our_own_is_a_500_that_says_nothing_and_logs_no_text(
     assert "secret text" not in reply.text + repr(logs)
     failed = next(entry for entry in logs if entry["action"] == "request_failed")
     assert (failed["error"], failed["operation"]) == ("RuntimeError", "getStatus")
+
+
+async def test_a_kernel_that_cannot_be_asked_because_nats_is_away_is_told_as_nats_away(
+    api: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A code says which part: to look at the kernel would lead nowhere."""
+    await api.kernel.stop()
+    form = {"topic": "job.deploy.apply", "labels": {"env": "dev"}, "capability": "infra.write"}
+    reply = await api.client().post("/api/v1/jobs", json=form)
+    assert (reply.status_code, reply.json()["code"]) == (503, "kernel_unavailable")
+    readiness = api.runtime.readiness
+    monkeypatch.setattr(readiness, "_said", {**readiness.report().checks, "nats": "not connected"})
+    reply = await api.client().post("/api/v1/jobs", json=form)
+    assert (reply.status_code, reply.json()["code"]) == (503, "nats_unavailable")
+    assert int(reply.headers["retry-after"]) >= 1
+    await api.kernel.start()

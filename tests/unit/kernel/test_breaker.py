@@ -75,3 +75,21 @@ def test_half_open_lets_exactly_one_of_many_through() -> None:
     breaker = Breaker(failures_max=1, open_ms=10)
     breaker.record_failure(acquired(breaker, 0), 0)
     assert sum(breaker.try_acquire(10) is not None for _ in range(100)) == 1
+
+
+def test_a_sign_of_life_lets_a_probe_through_before_its_time() -> None:
+    """One, and it decides: a part that announces itself and answers nothing is not flooded."""
+    breaker = Breaker(failures_max=1, open_ms=5000)
+    breaker.record_failure(acquired(breaker, 0), 0)
+    assert breaker.try_acquire(100) is None
+    breaker.heard(100)
+    probe = acquired(breaker, 100)
+    assert breaker.try_acquire(100) is None
+    breaker.record_failure(probe, 110)
+    assert breaker.state(200) is BreakerState.OPEN
+
+
+def test_a_sign_of_life_says_nothing_to_a_closed_breaker() -> None:
+    breaker = Breaker(failures_max=1, open_ms=5000)
+    breaker.heard(100)
+    assert breaker.state(100) is BreakerState.CLOSED

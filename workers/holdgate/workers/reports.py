@@ -26,7 +26,7 @@ _log = structlog.get_logger("holdgate.worker")
 HEADER_BYTES_MAX = 2_048
 """Room for the headers of a result in what NATS carries."""
 RETRY_S_MIN = 0.1
-RETRY_S_MAX = 5.0
+RETRY_S_MAX = 2.0
 """Between tries while the log is away."""
 
 

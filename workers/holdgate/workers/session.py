@@ -51,7 +51,7 @@ ASK_WAIT_S = 2.0
 ASK_REPLY_MARGIN_S = 5.0
 """Beyond the wait: permits and starts may take this long, before the dispatcher is taken to be gone."""
 BACKOFF_S_MIN = 0.05
-BACKOFF_S_MAX = 5.0
+BACKOFF_S_MAX = 2.0
 """Between tries while the dispatcher or the log is away."""
 DRAIN_SHARE = 0.6
 """Of the time to stop in: for runs to end by themselves. The rest is for stopping the others, and for reports."""

@@ -17,7 +17,8 @@ from typing import Any
 import structlog
 
 from holdgate.kernel import tracing
-from holdgate.kernel.errors import HoldgateError
+from holdgate.kernel.errors import HoldgateError, KernelUnavailable
+from holdgate.kernel.readiness import OK
 from holdgate.scheduler.api import metrics
 from holdgate.scheduler.api.admit import InFlight
 from holdgate.scheduler.api.auth import KeyRefused, authenticate
@@ -134,6 +135,8 @@ class Endpoint:
 
     def _problem(self, error: HoldgateError, trace_id: str) -> Reply:
         problem = problem_of(error)
+        if isinstance(error, KernelUnavailable) and self._deps.readiness().checks.get("nats", OK) != OK:
+            problem = Problem("nats_unavailable")
         if problem.code == "internal_error":
             self._log_failure(error, trace_id)
         return reply_problem(problem, trace_id)

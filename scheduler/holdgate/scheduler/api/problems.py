@@ -135,6 +135,7 @@ KINDS: Mapping[str, Kind] = {
     "bundle_not_found": Kind(404, "There is no such bundle, or no such version"),
     # The system
     "kernel_unavailable": Kind(503, "The kernel gave no decision in time; nothing was stored", 2),
+    "nats_unavailable": Kind(503, "NATS is away, and with it every kernel; nothing was stored", 2),
     "no_policy": Kind(503, "No valid policy is in force; nothing was changed", 5),
     "state_unavailable": Kind(503, "The state store is away", 2),
     "log_unavailable": Kind(503, "The job log is away; send again with the same idempotency key", 2),

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from nats.aio.client import Client as Nats
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
 
 from holdgate.kernel.breaker import BreakerState
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.errors import Unavailable
+from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.ids import new_token
 from holdgate.kernel.readiness import OK, Check, Readiness
 
@@ -44,6 +45,23 @@ def redis_check(scripts: Scripts) -> Check:
     return Check("redis", look)
 
 
+def nats_check(nc: Nats) -> Check:
+    """Whether NATS answers: a connection may stand for half a minute after the server hung."""
+
+    async def look() -> str | None:
+        if not nc.is_connected:
+            return "not connected"
+        try:
+            await nc.request(JETSTREAM_INFO, timeout=ANSWER_S)
+        except NoRespondersError:
+            return None  # the server itself says that JetStream is off
+        except NatsError as error:
+            return f"no answer: {type(error).__name__}"
+        return None
+
+    return Check("nats", look)
+
+
 def jetstream_check(nc: Nats) -> Check:
     """Whether JetStream is there: a server whose disk is full turns it off and goes on without."""
 
@@ -53,6 +71,8 @@ def jetstream_check(nc: Nats) -> Check:
         try:
             reply = await nc.request(JETSTREAM_INFO, timeout=ANSWER_S)
             error = json.loads(reply.data).get("error")
+        except NoRespondersError:
+            return "JetStream is off"
         except (NatsError, ValueError, AttributeError) as failure:
             return f"no answer: {type(failure).__name__}"
         return None if error is None else f"JetStream error {error.get('err_code') or error.get('code')}"
@@ -73,7 +93,7 @@ def kernel_says(kernel: KernelClient) -> str | None:
     """What is wrong with the kernel, as its client knows."""
     if kernel.snapshot is None:
         return "no kernel was heard yet"
-    if kernel.breaker_state is not BreakerState.CLOSED or kernel.is_silent:
+    if kernel.breaker_state is not BreakerState.CLOSED or kernel.is_silent or not kernel.is_answering:
         return "no kernel answers"
     return None if kernel.snapshot.policy else "no valid policy: every decision is deny"
 
@@ -164,6 +184,6 @@ async def present(readiness: Readiness, presences: Presences) -> AsyncIterator[N
         yield
     finally:
         await readiness.stop()
-        with contextlib.suppress(Unavailable, TimeoutError):
+        with contextlib.suppress(HoldgateError, TimeoutError):
             async with asyncio.timeout(ANSWER_S):
                 await presences.leave(readiness.name, instance)

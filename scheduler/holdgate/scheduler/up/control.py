@@ -18,7 +18,7 @@ from holdgate.scheduler.up.supervise import Supervisor
 
 LINE_BYTES_MAX = 256
 TIMEOUT_S = 10.0
-KINDS = ("kernel", "api", "dispatcher", "output-gate", "auditor", "worker")
+KINDS = ("kernel", "api", "dispatcher", "output-gate", "auditor", "worker", "redis", "nats")
 
 
 @contextlib.asynccontextmanager

@@ -39,8 +39,8 @@ GRANTS: tuple[Operation, ...] = (
         "POST", f"{API}/grants/{{grant_id}}/approve", "approveGrant", "Give one's part of a grant, as it was shown",
         grants.approve_grant, "approvals", APPROVER, reply="Grant", request="GrantApprovalForm",
         errors=(
-            "grant_not_found", "grant_ended", "grant_stale", *_PART_ERRORS, "kernel_unavailable", "no_policy",
-            *STATE_ERRORS,
+            "grant_not_found", "grant_ended", "grant_stale", *_PART_ERRORS, "kernel_unavailable", "nats_unavailable",
+            "no_policy", *STATE_ERRORS,
         ),
     ),
     Operation(

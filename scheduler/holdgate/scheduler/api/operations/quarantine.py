@@ -58,7 +58,7 @@ QUARANTINE: tuple[Operation, ...] = (
         reply="QuarantineActed", request="QuarantineReleaseForm",
         errors=(
             *SEALED_ERRORS, "quarantine_sealed_elsewhere", "quarantine_unopenable", "quarantine_replacement_refused",
-            "kernel_unavailable", "log_unavailable",
+            "kernel_unavailable", "nats_unavailable", "log_unavailable",
         ), body_bytes_max=OPENED_BODY_BYTES_MAX,
     ),
     Operation(

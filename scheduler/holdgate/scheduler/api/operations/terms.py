@@ -96,6 +96,7 @@ SUBMIT_ERRORS = (
     "queue_full",
     "idempotency_conflict",
     "kernel_unavailable",
+    "nats_unavailable",
     "log_unavailable",
     *STATE_ERRORS,
 )
@@ -111,10 +112,11 @@ VOTE_ERRORS = (
     "approval_duplicate_vote",
     "approval_reason_required",
     "kernel_unavailable",
+    "nats_unavailable",
     "log_unavailable",
     *STATE_ERRORS,
 )
-KERNEL_ERRORS = ("kernel_unavailable",)
+KERNEL_ERRORS = ("kernel_unavailable", "nats_unavailable")
 STORE_ERRORS = ("unavailable",)
 REVIEW_ERRORS = (
     "policy_invalid",

@@ -64,7 +64,8 @@ class OutputGateConfig:
 
     `batches`: judged at once, one while another waits for Redis and the kernel. `large_max`: large outputs under way at
     once, a half of them of one tenant; `large_bytes_max`: held at once, under way or waiting for it, before no more is
-    read. `fetch_bytes_max`: of a request for results. `put_off_s`: first delay before another try.
+    read. `fetch_bytes_max`: of a request for results. `put_off_s`: first delay before another try, at most
+    `put_off_s_max`; at most `away_s_max` where a part was away, for that may be over at any moment.
     `stop_s`: how long what is here may take to be judged at a stop.
     """
 
@@ -77,6 +78,7 @@ class OutputGateConfig:
     fetch_bytes_max: int = 2 * limits.ENVELOPE_BYTES_MAX
     put_off_s: float = 0.5
     put_off_s_max: float = 30.0
+    away_s_max: float = 3.0
     pause_s: float = 1.0
     stop_s: float = 2.0
 
@@ -340,8 +342,9 @@ class OutputGateService:
         metrics.FAILURES.labels(reason if reason in metrics.FAILURE_REASONS else "internal_error").inc(len(raws))
         log.warning("outputs stay sealed", action="output_sealed", reason=reason, outputs=len(raws))
         await self._show_finishing(items, reason)
+        most_s = self.config.away_s_max if isinstance(error, Unavailable) else self.config.put_off_s_max
         for raw in raws:
-            await raw.nak(delay=min(self.config.put_off_s_max, self._delay_s(raw)))
+            await raw.nak(delay=min(most_s, self._delay_s(raw)))
 
     def _delay_s(self, raw: Msg) -> float:
         tries = min(int(raw.metadata.num_delivered or 1), 16)

@@ -1,0 +1,187 @@
+"""One row tried on a running system: what everybody is told while parts are away, and how it goes on after."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from holdgate.kernel.clock import Clock, rfc3339
+from holdgate.scheduler.up.caller import until
+from holdgate.scheduler.up.closed.rows import Row
+from holdgate.scheduler.up.closed.running import PATIENCE_S, Running
+
+DUE_MS = 800
+"""Ahead of which a job is scheduled that becomes ready while parts are away."""
+NOTICED_S_MAX = 12.0
+BACK_S_MAX = 30.0
+POLL_S = 0.05
+ENVIRONMENTS = ("staging", "dev", "test")
+
+
+@dataclass
+class Observation:
+    """What was seen. `noticed_ms`, `back_ms`: until `/readyz` said so, and from its end until a new job succeeded."""
+
+    name: str
+    post: str = ""
+    retry_after_s: int | None = None
+    get: str = ""
+    vote: str = ""
+    standing: str = ""
+    wrong: dict[str, str] = field(default_factory=dict)
+    failing: bool = False
+    runs: bool = False
+    stored: bool = False
+    later: str = ""
+    vote_after: str = ""
+    noticed_ms: int = 0
+    slowest_ms: int = 0
+    back_ms: int = 0
+
+    def differences(self, row: Row) -> list[str]:
+        """What is not as `row` says, as sentences."""
+        expected: dict[str, Any] = {
+            "post": row.post, "get": row.get, "vote": row.vote, "standing": row.standing, "runs": row.runs,
+            "later": "succeeded", "vote_after": "200" if row.vote != "200" else "409 approval_resolved",
+        }  # fmt: skip
+        if row.stored is not None:
+            expected["stored"] = row.stored
+        found = [
+            f"{name}: {getattr(self, name)!r}, not {value!r}"
+            for name, value in expected.items()
+            if getattr(self, name) != value
+        ]
+        found += [f"`{name}` of /readyz is ok" for name in row.wrong if name not in self.wrong]
+        if row.failing and not self.failing:
+            found.append(f"holdgate_check_failing of {row.failing} is not 1")
+        if self.post.startswith("503") and not self.retry_after_s:
+            found.append("no Retry-After")
+        if not self.back_ms:
+            found.append(f"not back after {BACK_S_MAX:g} s")
+        return found
+
+
+def observe(system: Running, row: Row, number: int, clock: Clock) -> Observation:
+    """Take the parts of `row` away and bring them back. NotHere; the system is as before in any case."""
+    seen = Observation(row.name)
+    held = _held(system)
+    with contextlib.ExitStack() as gone:
+        _, later = system.people.agent.submit("job.demo.read", run_at=rfc3339(clock.now_ms() + DUE_MS))
+        due_s = time.monotonic() + DUE_MS / 1000
+        for part in row.away:
+            gone.enter_context(part.gone(system))
+        runs, started_s = _runs(system), time.monotonic()
+        _look(system, row, seen, held, later["job_id"], number, started_s)
+        until(lambda: time.monotonic() > due_s + 0.5 and (not row.runs or _runs(system) > runs), 3.0)
+        seen.runs = _runs(system) > runs
+    _back(system, seen, held, later["job_id"])
+    return seen
+
+
+def _look(
+    system: Running, row: Row, seen: Observation, held: dict[str, Any], later: str, number: int, started_s: float
+) -> None:
+    """What everybody is told meanwhile. A submit first: some parts are missed only by who needs them."""
+    form = {
+        "topic": "job.deploy.apply",
+        "labels": {"env": ENVIRONMENTS[number % len(ENVIRONMENTS)]},  # not a decision that is still in the cache
+        "capability": "infra.write",
+    }
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(_asked, system, "POST", "/jobs", form)
+        until(lambda: _as_expected(system, row, seen), NOTICED_S_MAX)
+        seen.noticed_ms = _since_ms(started_s)
+        # Again: the first one may have met what was on the way.
+        post = pool.submit(_asked, system, "POST", "/jobs", form)
+        get = pool.submit(_asked, system, "GET", f"/jobs/{later}", None)
+        path = f"/approvals/{held['job_id']}/approve"
+        vote = pool.submit(_asked, system, "POST", path, held["vote"], who="approver")
+        answers = [asked.result() for asked in (first, post, get, vote)]
+    seen.post, seen.get, seen.vote = (answer.said for answer in answers[1:])
+    seen.retry_after_s = answers[1].retry_after_s
+    seen.slowest_ms = max(answer.taken_ms for answer in answers)
+    process, _, check = row.failing.partition("/")
+    seen.failing = f'holdgate_check_failing{{check="{check}",process="{process}"}} 1.0' in system.metrics()
+
+
+def _as_expected(system: Running, row: Row, seen: Observation) -> bool:
+    seen.standing, seen.wrong = system.ready()
+    return seen.standing == row.standing and set(row.wrong) <= set(seen.wrong)
+
+
+def _back(system: Running, seen: Observation, held: dict[str, Any], later: str) -> None:
+    started_s = time.monotonic()
+    until(lambda: system.ready()[0] != "not_ready" and _newest(system) is not None, BACK_S_MAX)
+    seen.stored = any(job > later for job in _newest(system) or [])
+    if until(lambda: _succeeds(system) and system.ready()[0] == "ready", BACK_S_MAX):
+        seen.back_ms = _since_ms(started_s)
+    seen.later = str(system.people.agent.ended(later, BACK_S_MAX)["state"])
+    path = f"/approvals/{held['job_id']}/approve"
+    seen.vote_after = _asked(system, "POST", path, held["vote"], who="approver").said
+
+
+def _held(system: Running) -> dict[str, Any]:
+    """A job that waits for people, and the vote that would release it."""
+    _, job = system.people.agent.post(
+        "/jobs", {"topic": "job.demo.write", "labels": {"size": "large"}, "capability": "demo.write"}
+    )
+    _, shown = system.people.approver.get(f"/approvals/{job['job_id']}")
+    vote = {"job_hash": shown["job_hash"], "snapshot": shown["snapshot"], "reason": "a row of the table"}
+    return {"job_id": job["job_id"], "vote": vote}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """`said`: status and code."""
+
+    said: str
+    retry_after_s: int | None
+    taken_ms: int
+
+
+def _asked(system: Running, method: str, path: str, body: Any, who: str = "agent") -> _Answer:
+    state, started_s = system.state, time.monotonic()
+    headers = {"X-API-Key": state["keys"][who]}
+    try:
+        reply = httpx.request(
+            method, f"{state['api']}/api/v1{path}", json=body, headers=headers, timeout=PATIENCE_S, trust_env=False
+        )
+    except httpx.HTTPError as error:
+        return _Answer(type(error).__name__, None, _since_ms(started_s))
+    code = reply.json().get("code") if reply.status_code >= 400 else None
+    after = reply.headers.get("retry-after")
+    shown = str(reply.status_code) if code is None else f"{reply.status_code} {code}"
+    return _Answer(shown, None if after is None else int(after), _since_ms(started_s))
+
+
+def _succeeds(system: Running) -> bool:
+    try:
+        status, job = system.people.agent.submit("job.demo.read", prompt="again")
+        return status == 202 and system.people.agent.ended(job["job_id"], BACK_S_MAX)["state"] == "succeeded"
+    except (httpx.HTTPError, KeyError):
+        return False
+
+
+def _newest(system: Running) -> list[str] | None:
+    """Ids of the newest jobs; None while they cannot be listed."""
+    try:
+        status, page = system.people.agent.get("/jobs?limit=10")
+    except httpx.HTTPError:
+        return None
+    return [item["job_id"] for item in page["items"]] if status == 200 else None
+
+
+def _runs(system: Running) -> int:
+    try:
+        return system.runs()
+    except httpx.HTTPError:
+        return 0
+
+
+def _since_ms(started_s: float) -> int:
+    return round((time.monotonic() - started_s) * 1000)
