@@ -195,11 +195,4 @@ class Reaper:
             return None
         if view is None or view.admission is None:
             return None
-        return Envelope(
-            job=view.job.with_payload(await self._state.jobs.payload(tenant, job_id)),
-            decision=view.decision,
-            admission=view.admission,
-            state=view.state,
-            accepted_ms=view.created_ms,
-            fail_open=view.fail_open,
-        )
+        return Envelope.of(view, await self._state.jobs.payload(tenant, job_id))

@@ -210,6 +210,7 @@ class SubmitGate:
                 state=state,
                 accepted_ms=job.created_ms,
                 fail_open=submission.fail_open,
+                idempotency=submission.idempotency,
                 packed=submission.packed,
             )
         )
@@ -275,17 +276,7 @@ class SubmitGate:
         )
 
     async def _envelope_of(self, view: JobView) -> Envelope:
-        if view.admission is None:
-            raise StateBroken("an accepted job has no admission")
-        payload = await self.jobs.payload(view.job.tenant, view.job.job_id)
-        return Envelope(
-            job=view.job.with_payload(payload),
-            decision=view.decision,
-            admission=view.admission,
-            state=view.state,
-            accepted_ms=view.created_ms,
-            fail_open=view.fail_open,
-        )
+        return Envelope.of(view, await self.jobs.payload(view.job.tenant, view.job.job_id))
 
 
 def submit_fails_open(trust: Trust | None, now_ms: int) -> bool:

@@ -13,6 +13,22 @@ from holdgate.kernel.wire import pack, unpack
 from holdgate.scheduler.errors import StateBroken
 
 
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A caller's key and the fingerprint of the body it came with."""
+
+    key: str
+    fingerprint: str
+
+
+def unpack_idempotency(data: bytes | None) -> Idempotency | None:
+    """As the record of its job keeps it: what `accept.lua` and `restore.lua` write."""
+    if data is None:
+        return None
+    fingerprint, _, name = data.decode().partition(" ")
+    return Idempotency(name, fingerprint)
+
+
 def pack_job(job: Job, *, keep_prompt: bool = True) -> bytes:
     """The record without its payload; a denied job's without its prompt too."""
     record = job.as_dict()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Self
 
 from nats.aio.client import Client as Nats
@@ -17,7 +18,7 @@ from nats.aio.client import Client as Nats
 from holdgate.kernel import subjects
 from holdgate.kernel.batching import BatchPublisher, Publication
 from holdgate.kernel.errors import InvalidInput, Unavailable
-from holdgate.kernel.ids import JOB_ID, NAME, JobId, Tenant
+from holdgate.kernel.ids import JOB_ID, NAME, SYSTEM, JobId, Tenant, new_token
 from holdgate.kernel.wire import pack, unpack
 from holdgate.scheduler.errors import LogUnavailable
 from holdgate.scheduler.state.connection import Arg, Scripts, key
@@ -95,6 +96,38 @@ class Ending:
         return ending
 
 
+class MarkKind(StrEnum):
+    """What else stands in the log of endings."""
+
+    BASELINE = "baseline"
+    """From here on it has the end of every job of the log that ended; those from before may lack one."""
+    LOSS = "loss"
+    """The state was lost, and jobs were let in anew: numbers of attempts that they had are used up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something about the log itself."""
+
+    kind: MarkKind
+    at_ms: int
+
+    def pack(self) -> bytes:
+        """Bytes for the log."""
+        return pack({"mark": str(self.kind), "at_ms": self.at_ms})
+
+
+def read_entry(data: bytes) -> Ending | Mark:
+    """What a message of the log of endings says; InvalidInput when it says nothing."""
+    record = unpack(data)
+    if "mark" not in record:
+        return Ending.unpack(data)
+    try:
+        return Mark(MarkKind(record["mark"]), int(record["at_ms"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput("not a mark of the log") from error
+
+
 class Endings:
     """What the log is to be told of."""
 
@@ -134,6 +167,14 @@ class EndingLog:
         if endings and not told:
             raise LogUnavailable(str(outcomes[0]))
         return told
+
+    async def mark(self, mark: Mark) -> None:
+        """On disk in JetStream when it returns; LogUnavailable."""
+        message_id = f"{mark.kind}:{mark.at_ms}:{new_token()}"
+        try:
+            await self._publisher.publish(Publication(subjects.ending(SYSTEM), mark.pack(), message_id))
+        except Unavailable as error:
+            raise LogUnavailable(str(error)) from error
 
     async def close(self) -> None:
         """Stop; idempotent."""

@@ -20,19 +20,14 @@ from holdgate.scheduler.state.approvals.demands import escalates_ms
 from holdgate.scheduler.state.approvals.shape import job_shape
 from holdgate.scheduler.state.backlog import BOOST_MS
 from holdgate.scheduler.state.connection import Arg, Scripts
+from holdgate.scheduler.state.encoding import Idempotency
 from holdgate.scheduler.state.grants import GrantUse, use_args
 from holdgate.scheduler.state.transitions import State
 
+__all__ = ["AcceptKind", "AcceptResult", "Idempotency", "StateLimits", "Submission", "attempts_max", "enter"]
+
 QUEUE_FULL_RETRY_MS = 5_000
 """When to try again: nobody knows when a full queue drains; a few seconds keep a client from hammering."""
-
-
-@dataclass(frozen=True, slots=True)
-class Idempotency:
-    """A caller's key and the fingerprint of the body it came with."""
-
-    key: str
-    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +146,17 @@ def _place_args(submission: Submission, now_ms: int) -> list[Arg]:
     return [
         job.pool,
         BOOST_MS[job.priority],
-        max(1, min(job.max_attempts, decision.constraints.max_attempts or job.max_attempts)),
+        attempts_max(job, decision),
         job.concurrency_key or "",
         job.deadline_ms or 0,
         max(now_ms, job.run_at_ms or 0),
         int(submission.fail_open),
     ]
+
+
+def attempts_max(job: Job, decision: Decision) -> int:
+    """How often it may be tried, as far as the decision that let it in says."""
+    return max(1, min(job.max_attempts, decision.constraints.max_attempts or job.max_attempts))
 
 
 def _bound_args(idempotency: Idempotency | None, limits: StateLimits) -> list[Arg]:

@@ -39,9 +39,17 @@ class Wire:
     """One connection, made when it is needed. `exchange` is called by one task at a time."""
 
     def __init__(
-        self, endpoint: Endpoint, address: RedisAddress, *, timeout_s: float, must_be_primary: bool = False
+        self,
+        endpoint: Endpoint,
+        address: RedisAddress,
+        *,
+        timeout_s: float,
+        must_be_primary: bool = False,
+        on_reconnect: Callable[[], None] = lambda: None,
     ) -> None:
         self.endpoint = endpoint
+        self._on_reconnect = on_reconnect
+        self._was_connected = False
         self._timeout_s = timeout_s
         self._must_be_primary = must_be_primary
         self._connection = _Connection(endpoint, address, timeout_s)
@@ -84,6 +92,9 @@ class Wire:
             await connection.connect()  # type: ignore[no-untyped-call]  # the driver's own gap
             if self._must_be_primary:
                 await self._verify_primary()
+            if self._was_connected:
+                self._on_reconnect()
+            self._was_connected = True
         await connection.send_packed_command(packed, check_health=False)
         return [await self._read() for _ in range(count)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import nats.errors
 import nats.js.errors
@@ -33,9 +34,11 @@ from holdgate.kernel.ids import Digest
 from holdgate.kernel.links import Signed
 from holdgate.kernel.records import Decision, Job
 from holdgate.kernel.wire import pack, unpack
-from holdgate.scheduler.errors import LogUnavailable, NotFound
+from holdgate.scheduler.errors import LogUnavailable, NotFound, StateBroken
 from holdgate.scheduler.state import encoding
+from holdgate.scheduler.state.encoding import Idempotency
 from holdgate.scheduler.state.transitions import State
+from holdgate.scheduler.state.views import JobView
 
 REDELIVERIES_MAX = -1
 """A result is never given up: past a maximum it would stay in the stream unseen."""
@@ -54,6 +57,8 @@ class Envelope:
     state: State
     accepted_ms: int
     fail_open: bool = False
+    idempotency: Idempotency | None = None
+    """The caller's key and what it was for: after a loss the same request is still the same job."""
     packed: encoding.Packed | None = None
     """Job, decision and admission where they are packed already."""
 
@@ -71,7 +76,25 @@ class Envelope:
                 "state": str(self.state),
                 "accepted_ms": self.accepted_ms,
                 "fail_open": self.fail_open,
+                "idempotency": None
+                if self.idempotency is None
+                else [self.idempotency.key, self.idempotency.fingerprint],
             }
+        )
+
+    @classmethod
+    def of(cls, view: JobView, payload: bytes | None) -> Envelope:
+        """Of a job that was let in, from what the state keeps of it. StateBroken where nobody signed for it."""
+        if view.admission is None:
+            raise StateBroken("an accepted job has no admission")
+        return cls(
+            job=view.job.with_payload(payload),
+            decision=view.decision,
+            admission=view.admission,
+            state=view.state,
+            accepted_ms=view.created_ms,
+            fail_open=view.fail_open,
+            idempotency=view.idempotency,
         )
 
     @classmethod
@@ -86,6 +109,7 @@ class Envelope:
                 state=State(record["state"]),
                 accepted_ms=int(record["accepted_ms"]),
                 fail_open=bool(record["fail_open"]),
+                idempotency=_idempotency(record.get("idempotency")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput("not an envelope of a job") from error
@@ -214,6 +238,16 @@ class PayloadStore:
         if self._bucket is None:
             self._bucket = await self._nc.jetstream().object_store(subjects.BUCKET_PAYLOADS)
         return self._bucket
+
+
+def _idempotency(value: Any) -> Idempotency | None:
+    """Of an envelope; one that was written before they had any has none."""
+    if value is None:
+        return None
+    name, fingerprint = value
+    if not (isinstance(name, str) and isinstance(fingerprint, str)):
+        raise TypeError
+    return Idempotency(name, fingerprint)
 
 
 async def _ensure_stream(js: JetStreamContext, config: StreamConfig) -> None:

@@ -36,6 +36,8 @@ VIEW_FIELDS = (
     "ended",
     "admission",
     "glass",
+    "skip",
+    "idem",
 )
 
 
@@ -66,6 +68,9 @@ class JobView:
     attempts_max: int = 1
     broke_glass: bool = False
     """Released by two people past the quorum of its rules."""
+    next_attempt: int = 1
+    """The number that its next start has; after a loss of the state some are left out."""
+    idempotency: encoding.Idempotency | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,8 @@ def job_view(fields: list[Any], outbox: bytes | None) -> JobView | None:
         ended_ms=_number(record["ended"]),
         admission=encoding.unpack_signed(record["admission"]) if record["admission"] else None,
         broke_glass=record["glass"] == b"1",
+        next_attempt=int(record["attempt"]) + int(record["skip"] or 0) + 1,
+        idempotency=encoding.unpack_idempotency(record["idem"]),
     )
 
 

@@ -268,7 +268,7 @@ class ApprovalGate:
             roles=approver.roles,
             approve=approve,
             reason=reason,
-            attempt=view.attempt + 1,
+            attempt=view.next_attempt,
             issued_ms=now_ms,
             expires_ms=_vote_expires_ms(approval, view.job, now_ms),
         )

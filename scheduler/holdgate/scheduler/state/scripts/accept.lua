@@ -94,6 +94,7 @@ also('ckey', ARGV[15], '')
 also('deadline', ARGV[16], '0')
 also('open', ARGV[18], '0')
 also('code', ARGV[27], '')
+if idem ~= '' and ARGV[22] ~= '0' then also('idem', ARGV[21] .. ' ' .. idem, nil) end
 if ARGV[6] == '1' then also('payload', ARGV[5], nil) end
 if initial == 'scheduled' then
   call('ZADD', P .. ':due', int(ready), id)

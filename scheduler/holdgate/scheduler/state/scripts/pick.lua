@@ -11,11 +11,11 @@ local popped = call('ZPOPMIN', P .. ':backlog:' .. pool, n)
 local answers = {}
 for i = 1, #popped, 2 do
   local id = popped[i]
-  local j = call('HMGET', job_key(id), 'job', 'payload', 'admission', 'decision', 'attempt', 'open')
+  local j = call('HMGET', job_key(id), 'job', 'payload', 'admission', 'decision', 'attempt', 'open', 'skip')
   call('ZADD', P .. ':picked', till, id)
   call('HSET', job_key(id), 'at', 'picked', 'reservation', reservation, 'score', popped[i + 1])
   local status = call('HGET', P .. ':approval:' .. id, 'status')
   local votes = status == 'released' and call('LRANGE', P .. ':votes:' .. id, 0, -1) or {}
-  answers[#answers + 1] = {id, j[1], j[2], j[3], j[4], int(tonumber(j[5]) + 1), j[6] or '0', status or '', votes}
+  answers[#answers + 1] = {id, j[1], j[2], j[3], j[4], int(tonumber(j[5]) + tonumber(j[7] or 0) + 1), j[6] or '0', status or '', votes}
 end
 return answers

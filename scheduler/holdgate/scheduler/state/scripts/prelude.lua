@@ -224,3 +224,41 @@ local function end_grant(id, status, now, by, details)
   call('HSET', key, 'status', status, 'ended', now, 'ended_by', by)
   audit('grant.' .. status, now, '', '', '', '', details)
 end
+
+-- Whether the state knows of what an ending in the log says: it is so, it was so, or what came of it is yet to be told.
+-- Gives nil where there is no such job.
+local function knows_ending(id, seq, state, attempt, status)
+  local j = call('HMGET', job_key(id), 'state', 'attempt', 'known')
+  if not j[1] then return nil end
+  seq = tonumber(seq)
+  if j[3] and tonumber(j[3]) >= seq then return true end
+  if not ENDED[state] and not ENDED[j[1]] then return true end
+  if j[1] == state and j[2] == attempt and (call('HGET', P .. ':sealed:' .. id, 'status') or '') == status then
+    return true
+  end
+  local untold = call('ZSCORE', P .. ':unlogged', id)
+  if untold and tonumber(untold) >= seq then return true end
+  for _, packed in ipairs(call('LRANGE', P .. ':timeline:' .. id, 0, -1)) do
+    if cmsgpack.unpack(packed)[1] == seq then return true end
+  end
+  return false
+end
+
+-- Stores what an ending says of a job's output, and puts the job where ended ones wait to be forgotten. `argv` from
+-- `at` on: how many fields of the result follow, those, how many of the sealed output, those.
+local function store_ending(id, state, ended, argv, at)
+  local result, sealed = P .. ':result:' .. id, P .. ':sealed:' .. id
+  call('DEL', result, sealed)
+  local fields = tonumber(argv[at])
+  if fields > 0 then call('HSET', result, unpack(argv, at + 1, at + 2 * fields)) end
+  at = at + 2 * fields + 1
+  fields = tonumber(argv[at])
+  if fields > 0 then call('HSET', sealed, unpack(argv, at + 1, at + 2 * fields)) end
+  local s = call('HMGET', sealed, 'status', 'ref', 'at')
+  local waits = state == 'quarantined' and not s[1] and ((s[2] and s[2] ~= '') or call('HSTRLEN', sealed, 'sealed') > 0)
+  if waits then
+    call('ZADD', P .. ':sealed_due', s[3] or ended, id)
+  else
+    call('ZADD', ended_in(state), ended, id)
+  end
+end

@@ -8,8 +8,9 @@
 -- Returns: 'started' | 'parked' | 'crowded' | 'lost' | 'expired' | 'approval_missing'
 local id, now = ARGV[1], ARGV[2]
 local j = call('HMGET', job_key(id), 'state', 'who', 'at', 'reservation', 'attempt', 'ckey', 'deadline', 'score', 'pool',
-  'hash', 'max')
-if j[1] ~= 'queued' or j[3] ~= 'picked' or j[4] ~= ARGV[3] or tonumber(ARGV[7]) ~= tonumber(j[5]) + 1 then
+  'hash', 'max', 'skip', 'base')
+local skip = tonumber(j[12] or 0)
+if j[1] ~= 'queued' or j[3] ~= 'picked' or j[4] ~= ARGV[3] or tonumber(ARGV[7]) ~= tonumber(j[5]) + skip + 1 then
   return 'lost'
 end
 local who, ckey = j[2], j[6]
@@ -53,8 +54,16 @@ call('ZADD', P .. ':leases', ARGV[8], id)
 if ARGV[15] ~= '' then call('RPUSH', P .. ':decisions:' .. id, ARGV[15]) end
 move(id, 'queued', 'running', now, who, ARGV[16], 'at', '', 'reservation', '', 'reason', '', 'attempt', ARGV[7],
   'token', ARGV[5], 'worker', ARGV[4], 'permit', ARGV[6], 'started', now, 'stop', ARGV[13], 'progress', '', 'topic', ARGV[17])
+-- Attempts that were left out after a loss of the state do not count.
+local base, attempts_max = tonumber(j[13] or 0) + skip, tonumber(j[11]) + skip
+if skip > 0 then
+  call('HDEL', job_key(id), 'skip')
+  call('HSET', job_key(id), 'base', int(base), 'max', int(attempts_max))
+end
 -- The decision of now may allow fewer attempts than the one that let the job in, never more.
-if ARGV[18] ~= '0' and tonumber(ARGV[18]) < tonumber(j[11]) then call('HSET', job_key(id), 'max', ARGV[18]) end
+if ARGV[18] ~= '0' and tonumber(ARGV[18]) + base < attempts_max then
+  call('HSET', job_key(id), 'max', int(tonumber(ARGV[18]) + base))
+end
 -- A job that entered or started without the kernel stays marked, whatever later starts are like.
 if ARGV[14] == '1' then call('HSET', job_key(id), 'open', '1') end
 return 'started'

@@ -10,6 +10,8 @@ from typing import Any
 from holdgate.scheduler.state.transitions import INITIAL, TRANSITIONS, State
 from holdgate.scheduler.torture.check.violation import Violation
 
+RESUMED, RESTORED = "audit.resumed", "job.restored"
+"""What a recovery says of itself: where numbers go on, and which job it brought back."""
 Fact = Mapping[str, Any]
 """One event as archived: `AuditEvent.as_dict()`."""
 
@@ -65,10 +67,11 @@ def _differs(one: Fact, other: Fact) -> bool:
 
 
 def gaps(trail: Trail) -> Iterator[Violation]:
-    """Numbers begin at 1 and none is left out."""
+    """Numbers begin at 1 and none is left out, but for those that the event behind them says are missing."""
     expected = 1
     for event in trail.events:
-        if event["seq"] != expected:
+        is_declared = event["type"] == RESUMED and event.get("after") == event["seq"] - 1
+        if event["seq"] != expected and not is_declared:
             message = f"events {expected} to {event['seq'] - 1} of `{trail.tenant}` are missing"
             yield Violation("audit_gap", 8, message, "", trail.tenant, (told(event),))
         expected = event["seq"] + 1
@@ -80,6 +83,9 @@ def chains(trail: Trail) -> Iterator[Violation]:
         last: str | None = None
         for event in filter(is_move, events):
             before, after = event.get("from"), State(event["to"])
+            if event["type"] == RESTORED and last not in _FINAL:
+                last = after  # after a loss: whatever it was here, it is what the log says
+                continue
             allowed = INITIAL if before is None else TRANSITIONS[State(before)]
             if before == last and after in allowed:
                 last = after

@@ -1,0 +1,116 @@
+"""Whether the state store has everything that was told: a quick look that each hand-over rests on.
+
+A store that was set back (emptied, an older file, a failover that lost writes) has jobs that wait and ended long ago.
+So nothing is handed over while that may be so. What always holds: a dispatcher that cannot tell is closed; it opens
+only when the store knows the newest job and the newest ending that the log has of every tenant, and when a look over
+everything came to its end since the store was last found set back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from holdgate.kernel import subjects
+from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.ids import JOB_ID, NAME, JobId, Tenant
+from holdgate.scheduler.recovery.parts import RecoveryParts
+from holdgate.scheduler.recovery.reading import Extent, extent_of, last_message, subjects_of
+from holdgate.scheduler.recovery.rebuild import MESSAGE_ID
+from holdgate.scheduler.state.connection import INDEX, Scripts
+from holdgate.scheduler.state.endings import Ending, read_entry
+from holdgate.scheduler.state.restoring import Known, Restoring
+
+WHOLE = f"{INDEX}:whole"
+"""When everything was last looked over; not there in a store that is empty, or was found set back."""
+LOG = f"{INDEX}:log"
+"""How far each stream went when the store last knew."""
+EPOCHS = tuple(f"hg:{{epoch-{number}}}:count" for number in range(16))
+"""Counters that every dispatcher counts up each second, in as many slots: of a cluster every primary has some."""
+LOGGED = (subjects.STREAM_JOBS, subjects.STREAM_ENDED)
+
+
+class Epochs:
+    """What this process has seen the counters at. Kept in memory: the store must not be asked about itself."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._seen: dict[str, int] = {}
+
+    async def count(self) -> bool:
+        """Count up; whether one went back since. StateUnavailable."""
+        counts = await self._scripts.commands([("INCR", name) for name in EPOCHS])
+        went_back = any(int(count) <= self._seen.get(name, 0) for name, count in zip(EPOCHS, counts, strict=True))
+        self._seen = {name: int(count) for name, count in zip(EPOCHS, counts, strict=True)}
+        return went_back
+
+
+async def is_sound(parts: RecoveryParts) -> bool:
+    """Whether the store knows the newest of what the log has. StateUnavailable, LogUnavailable."""
+    jobs, endings = await asyncio.gather(*(subjects_of(parts.nc, stream) for stream in LOGGED))
+    known = await asyncio.gather(
+        *(_knows_job(parts, subject) for subject in jobs), *(_knows_ending(parts, subject) for subject in endings)
+    )
+    return all(known)
+
+
+async def is_whole(scripts: Scripts) -> bool:
+    """Whether a look over everything came to its end, and nobody found the store set back since."""
+    return await scripts.command("GET", WHOLE) is not None
+
+
+async def say_whole(scripts: Scripts, now_ms: int) -> None:
+    """A look came to its end."""
+    await scripts.command("SET", WHOLE, now_ms)
+
+
+async def say_set_back(scripts: Scripts) -> None:
+    """Every dispatcher is to be closed."""
+    await scripts.command("DEL", WHOLE)
+
+
+async def note_extents(scripts: Scripts, extents: dict[str, Extent]) -> None:
+    """Remember how far the streams go."""
+    args = [part for name, extent in extents.items() for part in (name, f"{extent.last} {extent.created}")]
+    await scripts.command("HSET", LOG, *args)
+
+
+async def lost_streams(scripts: Scripts, extents: dict[str, Extent]) -> set[str]:
+    """Those that are others than the ones that the store remembers, or are shorter."""
+    lost = set()
+    for name, extent in extents.items():
+        noted = await scripts.command("HGET", LOG, name)
+        if noted is None:
+            continue
+        last, _, created = noted.decode().partition(" ")
+        if created != extent.created or int(last) > extent.last:
+            lost.add(name)
+    return lost
+
+
+async def extents_of(parts: RecoveryParts) -> dict[str, Extent]:
+    """Both streams as they are now. LogUnavailable."""
+    found = await asyncio.gather(*(extent_of(parts.nc, stream) for stream in LOGGED))
+    return dict(zip(LOGGED, found, strict=True))
+
+
+async def _knows_job(parts: RecoveryParts, subject: str) -> bool:
+    message = await last_message(parts.nc, subjects.STREAM_JOBS, subject)
+    if message is None or message.at_ms < parts.clock.now_ms() - parts.kept_s_min * 1000:
+        return True  # it may have ended, and be forgotten
+    tenant, job_id = subject.rpartition(".")[2], message.headers.get(MESSAGE_ID, "")
+    if not (NAME.match(tenant) and JOB_ID.match(job_id)):
+        return True  # no job: told by whoever reads everything
+    [found] = await Restoring(parts.scripts).look_jobs(Tenant(tenant), [JobId(job_id)])
+    return found.state is not None
+
+
+async def _knows_ending(parts: RecoveryParts, subject: str) -> bool:
+    message = await last_message(parts.nc, subjects.STREAM_ENDED, subject)
+    try:
+        entry = None if message is None else read_entry(message.data)
+    except InvalidInput:
+        return True
+    if not isinstance(entry, Ending):
+        return True
+    [known] = await Restoring(parts.scripts).look_endings(entry.tenant, [entry])
+    return known is Known.KNOWN or (known is Known.MISSING and parts.is_forgotten(entry, parts.clock.now_ms()))

@@ -1,0 +1,41 @@
+-- A job is where it was before it ended: it ends as the log says that it did; or is queued again, where an operator had
+-- undone its end.
+-- KEYS: slot. ARGV: 1 id, 2 now, 3 seq of the ending, 4 its state, 5 attempt, 6 status of the sealed output, 7 most attempts,
+--   8 code, 9 ended, 10 details, 11 how many fields of the result, pairs, how many of the sealed output, pairs
+-- From: any. To: any terminal one, queued. Events: job.restored.
+-- Returns: 'settled' | 'known' | 'missing'
+local id, now, to = ARGV[1], ARGV[2], ARGV[4]
+local knows = knows_ending(id, ARGV[3], to, ARGV[5], ARGV[6])
+call('HDEL', P .. ':endings', id)
+if knows == nil then return 'missing' end
+if knows then return 'known' end
+local j = call('HMGET', job_key(id), 'state', 'who', 'at', 'pool', 'ckey', 'boost')
+local state = j[1]
+if not ENDED[to] then to = 'queued' end
+if ENDED[state] then
+  call('ZREM', ended_in(state), id)
+  call('ZREM', P .. ':sealed_due', id)
+elseif state == 'running' then
+  release(id, j[5])
+else
+  leave(id, j[3], j[4], j[5])
+  if state == 'queued' then unpark(j[5]) end
+end
+call('ZREM', P .. ':state:' .. state, id)
+call('ZADD', P .. ':state:' .. to, 0, id)
+local record = {'state', to, 'updated', now, 'attempt', ARGV[5], 'max', ARGV[7], 'token', '', 'at', '', 'reservation', '',
+  'reason', '', 'known', ARGV[3]}
+call('HSET', job_key(id), unpack(record))
+if to == 'queued' then
+  call('HDEL', job_key(id), 'cancel', 'code', 'ended', 'progress', 'score')
+  call('DEL', P .. ':result:' .. id)
+  call('HSET', job_key(id), 'ready', now, 'at', place(id, j[4], j[6], now, now))
+else
+  close_approval(id, 'cancelled', now)
+  call('ZREM', P .. ':deadlines', id)
+  call('ZREM', P .. ':outbox', id)
+  call('HSET', job_key(id), 'code', ARGV[8], 'ended', ARGV[9])
+  store_ending(id, to, ARGV[9], ARGV, 11)
+end
+audit('job.restored', now, id, j[2], state, to, ARGV[10])
+return 'settled'

@@ -1,0 +1,253 @@
+"""Redis lost, or set back to an older copy: nothing answered 202 is lost, and nothing that ended runs again."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from nats.aio.client import Client as Nats
+
+from holdgate.kernel import subjects
+from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.ids import ActorId
+from holdgate.scheduler.recovery import Kind
+from holdgate.scheduler.recovery.rebuild import OUTCOME_UNKNOWN
+from holdgate.scheduler.recovery.soundness import is_whole
+from holdgate.scheduler.state.connection import Scripts, key
+from holdgate.scheduler.state.entry import AcceptKind, Idempotency
+from holdgate.scheduler.state.quarantine import Act, Released, SealedRequest, SealedStatus, SealedVote
+from holdgate.scheduler.state.transitions import State
+from support.invariants import dump, verify
+from support.losing import Copy, Keeper
+from support.state import TENANT, make_job
+
+KEY = Idempotency("order-7", "f" * 64)
+
+
+@pytest.fixture
+async def keeper(nc: Nats, scripts: Scripts, streams: None) -> Keeper:
+    """Nothing in it but what a first look leaves."""
+    keeper = Keeper(scripts, SystemClock().now_ms(), nc=nc)
+    await keeper.reconcile()
+    return keeper
+
+
+async def test_every_job_comes_back_in_the_state_that_it_may_go_on_from(keeper: Keeper) -> None:
+    """Ended ones as they ended, with their results; held ones held, votes void; the others as they were let in."""
+    ended = {
+        state: await keeper.ran(state, max_attempts=1) for state in (State.SUCCEEDED, State.FAILED, State.QUARANTINED)
+    }
+    cancelled = await keeper.let_in()
+    await keeper.jobs.cancel(TENANT, cancelled.job_id, by="agent", reason="stop", now_ms=keeper.now_ms)
+    await keeper.telling.run_once()
+    held, queued = await keeper.let_in(held=True), await keeper.let_in()
+    scheduled = await keeper.let_in(run_at_ms=keeper.now_ms + 60_000)
+    running = await keeper.let_in(concurrency_key="k")
+    [picked] = [item for item in await keeper.pick(9) if item.job.job_id == running.job_id]
+    await keeper.start(picked)
+    before = await keeper.states()
+    result = await keeper.jobs.result(TENANT, ended[State.SUCCEEDED])
+    await keeper.lose()
+    drift = await keeper.reconcile()
+    assert (drift.was_lost, drift.counts[Kind.MISSING_ENDED], drift.counts[Kind.MISSING]) == (True, 4, 4)
+    assert await keeper.states() == {**before, running.job_id: State.QUEUED}
+    assert before[queued.job_id] is State.QUEUED
+    assert before[scheduled.job_id] is State.SCHEDULED
+    assert (await keeper.approvals.require(TENANT, held.job_id)).votes == ()
+    assert await keeper.jobs.result(TENANT, ended[State.SUCCEEDED]) == result
+    item = await keeper.quarantine.require(TENANT, ended[State.QUARANTINED])
+    assert item.sealed == b"box"
+    verify(await dump(keeper.scripts, TENANT))
+    assert await is_whole(keeper.scripts)
+
+
+async def test_a_second_look_finds_nothing(keeper: Keeper) -> None:
+    await keeper.ran(State.SUCCEEDED)
+    await keeper.let_in()
+    await keeper.let_in(held=True)
+    await keeper.lose()
+    assert (await keeper.reconcile()).total == 3
+    again = await keeper.reconcile()
+    assert (again.was_lost, again.total) == (False, 0)
+
+
+async def test_numbers_of_attempts_that_may_have_run_are_not_given_out_again(keeper: Keeper) -> None:
+    """A worker would take the new one for the old one. Loss after loss."""
+    job = await keeper.let_in(max_attempts=2)
+    seen = []
+    for _ in range(3):
+        [picked] = await keeper.pick(9)
+        await keeper.start(picked)
+        seen.append(picked.attempt)
+        await keeper.lose()
+        await keeper.reconcile()
+        assert (await keeper.jobs.require(TENANT, job.job_id)).attempt == 0
+    assert seen == sorted(set(seen))
+    assert seen[1] > 2
+    [picked] = await keeper.pick(9)
+    await keeper.start(picked)
+    view = await keeper.jobs.require(TENANT, job.job_id)
+    assert (view.attempt, view.attempts_max) == (picked.attempt, picked.attempt + 1), "two tries, as ever"
+
+
+async def test_a_dry_run_changes_nothing_and_finds_the_same(keeper: Keeper, redis_url: str) -> None:
+    await keeper.ran(State.SUCCEEDED)
+    await keeper.let_in()
+    copy = Copy.of(redis_url)
+    await keeper.ran(State.FAILED, max_attempts=1)
+    behind = await keeper.let_in(held=True)
+    copy.put_back()
+    streams = [await keeper.nc.jetstream().stream_info(name) for name in ("JOBS", "ENDED")]
+    before = await keeper.everything()
+    looked = await keeper.reconcile(dry_run=True)
+    assert await keeper.everything() == before
+    after = [await keeper.nc.jetstream().stream_info(name) for name in ("JOBS", "ENDED")]
+    assert [info.state for info in after] == [info.state for info in streams]
+    done = await keeper.reconcile()
+    assert (looked.counts, looked.named) == (done.counts, done.named)
+    assert f"acme/{behind.job_id}" in looked.named[Kind.MISSING]
+    assert not looked.mended
+
+
+async def test_two_at_once_bring_back_each_job_once(keeper: Keeper) -> None:
+    for _ in range(5):
+        await keeper.ran(State.SUCCEEDED)
+        await keeper.let_in()
+    before = await keeper.states()
+    await keeper.lose()
+    await asyncio.gather(*(keeper.reconcile() for _ in range(3)))
+    assert await keeper.states() == before
+    verify(await dump(keeper.scripts, TENANT))
+    restored = [event.job_id for event in await keeper.audit.read(TENANT, 0, 1000) if event.type == "job.restored"]
+    assert sorted(filter(None, restored)) == sorted(before)
+
+
+async def test_a_job_that_was_set_back_to_before_its_end_ends_as_it_did(keeper: Keeper, redis_url: str) -> None:
+    """Restored from a copy: queued, running and dead ones that ended since."""
+    queued, running, dead = [await keeper.let_in(max_attempts=1) for _ in range(3)]
+    [picked] = [item for item in await keeper.pick(9) if item.job.job_id == running.job_id]
+    _, token = await keeper.start(picked)
+    keeper.pass_ms(20_000)
+    await keeper.backlog.release_reservations(TENANT, keeper.now_ms)
+    await keeper.run(dead.job_id, State.FAILED)
+    copy = Copy.of(redis_url)
+    await keeper.results.finish(
+        TENANT, [keeper.finish_request(picked, token, State.SUCCEEDED, value=b"1")], keeper.now_ms
+    )
+    await keeper.run(queued.job_id, State.SUCCEEDED)
+    await keeper.jobs.retry(TENANT, dead.job_id, by="operator", now_ms=keeper.now_ms)
+    await keeper.telling.run_once()
+    before = await keeper.states()
+    copy.put_back()
+    drift = await keeper.reconcile()
+    assert (drift.was_lost, drift.counts[Kind.BEHIND]) == (True, 3)
+    assert await keeper.states() == before
+    assert before[dead.job_id] is State.QUEUED, "that an operator undid an end came into the log"
+    assert (await keeper.jobs.result(TENANT, queued.job_id)) is not None
+    verify(await dump(keeper.scripts, TENANT))
+    assert (await keeper.reconcile()).total == 0
+
+
+async def test_a_release_is_not_sealed_again(keeper: Keeper, redis_url: str) -> None:
+    """What people decided about a sealed output stands after a loss; a destroyed one does not come back."""
+    released, destroyed = await keeper.ran(State.QUARANTINED), await keeper.ran(State.QUARANTINED)
+    copy = Copy.of(redis_url)
+    for job_id, act in ((released, Act.RELEASE), (destroyed, Act.DESTROY)):
+        item = await keeper.quarantine.require(TENANT, job_id)
+        assert item.digest is not None
+        vote = SealedVote(ActorId("ada"), act, "looked", keeper.now_ms)
+        out = Released({"verdict": "allow"}, b'"in clear"', (), None) if act is Act.RELEASE else None
+        request = SealedRequest(job_id, vote, item.digest, 0, completes=True, attempt=1, released=out)
+        await keeper.quarantine.vote(TENANT, request, keeper.now_ms)
+    await keeper.telling.run_once()
+    for lose in (copy.put_back, keeper.lose):
+        waiting = lose()
+        if waiting is not None:
+            await waiting
+        await keeper.reconcile()
+        assert await keeper.state(released) is State.SUCCEEDED
+        result = await keeper.jobs.result(TENANT, released)
+        assert result is not None
+        assert result.value == b'"in clear"'
+        item = await keeper.quarantine.require(TENANT, destroyed)
+        assert (item.status, item.sealed) == (SealedStatus.DESTROYED, None)
+
+
+async def test_an_idempotency_key_is_the_same_job_after_a_loss(keeper: Keeper) -> None:
+    job = await keeper.let_in(idempotency=KEY)
+    await keeper.lose()
+    await keeper.reconcile()
+    again = await keeper.accept(make_job(keeper.now_ms), idempotency=KEY)
+    assert (again.kind, again.job_id) == (AcceptKind.REPLAY, job.job_id)
+    other = await keeper.accept(make_job(keeper.now_ms), idempotency=Idempotency(KEY.key, "0" * 64))
+    assert other.kind is AcceptKind.CONFLICT
+
+
+async def test_a_key_that_was_used_again_meanwhile_keeps_no_job_from_coming_back(keeper: Keeper) -> None:
+    job = await keeper.let_in(idempotency=KEY)
+    await keeper.lose()
+    other = await keeper.let_in(idempotency=KEY)
+    await keeper.reconcile()
+    assert set(await keeper.states()) == {job.job_id, other.job_id}
+
+
+async def test_what_is_forgotten_stays_forgotten(keeper: Keeper) -> None:
+    """Its end is in the log, so is the job; it ended too long ago to be kept."""
+    ended = await keeper.ran(State.SUCCEEDED)
+    waits = await keeper.let_in()
+    keeper.pass_ms(8 * 24 * 3600 * 1000)
+    await keeper.lose()
+    await keeper.reconcile()
+    assert set(await keeper.states()) == {waits.job_id}
+    assert await keeper.jobs.get(TENANT, ended) is None
+    assert (await keeper.reconcile()).total == 0
+
+
+async def test_what_cannot_be_read_in_the_log_is_named_and_stops_nothing(keeper: Keeper) -> None:
+    before, after = await keeper.let_in(), None
+    await keeper.nc.jetstream().publish(subjects.job("acme"), b"junk", headers={"Nats-Msg-Id": make_job(1).job_id})
+    await keeper.nc.jetstream().publish(subjects.job("acme"), b"junk")
+    await keeper.nc.jetstream().publish(subjects.ending("acme"), b"junk")
+    after = await keeper.let_in()
+    await keeper.lose()
+    drift = await keeper.reconcile()
+    assert set(await keeper.states()) == {before.job_id, after.job_id}
+    assert sorted(drift.named[Kind.BROKEN]) == ["ENDED/2", "JOBS/2", "JOBS/3"]
+
+
+async def test_of_jobs_from_before_endings_were_kept_none_runs_again_by_itself(
+    nc: Nats, scripts: Scripts, streams: None
+) -> None:
+    """After an update and a loss before the first look: nobody can say whether they ended."""
+    keeper = Keeper(scripts, SystemClock().now_ms(), nc=nc)
+    job = await keeper.let_in()
+    await keeper.lose()
+    drift = await keeper.reconcile()
+    view = await keeper.jobs.require(TENANT, job.job_id)
+    assert (view.state, view.code, drift.counts[Kind.UNKNOWN_OUTCOME]) == (State.FAILED, OUTCOME_UNKNOWN, 1)
+    await keeper.jobs.retry(TENANT, job.job_id, by="operator", now_ms=keeper.now_ms)
+    assert len(await keeper.pick(9)) == 1
+
+
+async def test_events_go_on_behind_the_last_that_the_log_knows(keeper: Keeper) -> None:
+    await keeper.ran(State.SUCCEEDED)
+    last = await keeper.audit.last_seq(TENANT)
+    await keeper.lose()
+    await keeper.reconcile()
+    events = await keeper.audit.read(TENANT, 0, 100)
+    assert (events[0].seq, events[0].type, events[0].details["after"]) == (last + 1, "audit.resumed", last)
+    assert (events[-1].type, events[-1].details["jobs"], events[-1].details["last_seq"]) == ("state.restored", 1, last)
+
+
+@pytest.mark.parametrize("place", ["backlog:default", "state:queued", "due"])
+async def test_a_job_that_lies_nowhere_is_put_where_it_belongs(keeper: Keeper, place: str) -> None:
+    queued, later = await keeper.let_in(), await keeper.let_in(run_at_ms=keeper.now_ms + 60_000)
+    await keeper.scripts.command("ZREM", key(TENANT, *place.split(":")), queued.job_id, later.job_id)
+    await keeper.scripts.command("ZADD", key(TENANT, "backlog", "default"), 1, make_job(1).job_id)
+    looked = await keeper.reconcile(dry_run=True)
+    drift = await keeper.reconcile()
+    assert looked.counts == drift.counts
+    assert drift.counts[Kind.STRAY] == 1
+    assert drift.counts[Kind.MISPLACED] == 1
+    verify(await dump(keeper.scripts, TENANT))
+    assert (await keeper.reconcile()).total == 0
