@@ -26,13 +26,15 @@ from holdgate.scheduler.torture.policy import signed_bundle
 pytestmark = pytest.mark.xdist_group("up")
 
 SHAPE = Topology(redis=RedisShape.SINGLE, nats=1, workers=2)
-EVERY_S = 0.05
+EVERY_S = 0.03
+RUN_S = 0.5
 TOPIC = "job.torture.read.ok"
 RETRY_S = 15.0
 RESTARTED = ("kernel-1", "dispatcher-1", "output-gate-1", "auditor-1", "worker-1", "api-1", "api-2")
 """One of each kind, of two; of what clients speak to both, so that each of them is once the only one."""
-SLOWEST_S = 5.0
-"""No request takes longer: a restart is no outage. Most take milliseconds."""
+SUBMIT_S_MAX, END_S_MAX = 5.0, 15.0
+"""Of a submit, and from there to the end: a restart is no outage. Most take milliseconds and a run's time; what nobody
+gave back would take 30 seconds more."""
 
 
 @dataclass
@@ -42,7 +44,9 @@ class Load:
     client: AsyncClient
     ended: list[JobInfo] = field(default_factory=list)
     failed: list[BaseException] = field(default_factory=list)
-    slowest_s: float = 0.0
+    submit_s: float = 0.0
+    end_s: float = 0.0
+    """The slowest submit, and the slowest job."""
     is_over: bool = False
 
     async def run(self) -> None:
@@ -56,10 +60,11 @@ class Load:
         try:
             began_s = time.monotonic()
             job = await self.client.submit(
-                "job.torture.read.ok", payload={"run": "slow", "seconds": 0.2}, max_attempts=1
+                "job.torture.read.ok", payload={"run": "slow", "seconds": RUN_S}, max_attempts=1
             )
-            self.slowest_s = max(self.slowest_s, time.monotonic() - began_s)
+            self.submit_s = max(self.submit_s, time.monotonic() - began_s)
             self.ended.append(await job.wait(timeout_s=60))
+            self.end_s = max(self.end_s, time.monotonic() - began_s)
         except Exception as error:  # noqa: BLE001  whatever it is, it is a request that failed
             self.failed.append(error)
 
@@ -80,7 +85,8 @@ async def test_each_process_is_restarted_under_load_and_nobody_notices(tmp_path:
     assert Counter(job.state for job in load.ended) == {"succeeded": len(load.ended)}
     runs = Counter(run.job_id for run in read_journals(cluster.journals))
     assert runs == {job.job_id: 1 for job in load.ended}
-    assert load.slowest_s < SLOWEST_S
+    assert load.submit_s < SUBMIT_S_MAX
+    assert load.end_s < END_S_MAX
 
 
 async def allow(cluster: Cluster, client: AsyncClient) -> None:
