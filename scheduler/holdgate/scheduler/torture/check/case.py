@@ -49,11 +49,14 @@ class Case:
     """By job, in order of their start."""
     contradictions: list[Violation] = field(default_factory=list)
     """Of the archive and what is still in Redis."""
+    _calls_by_job: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
     def of(cls, evidence: Evidence) -> Case:
         """The case made of `evidence`."""
         case = cls(evidence, Excuses(evidence.bends), calls_of(evidence.history))
+        for call in case.calls:
+            case._calls_by_job[call.job_id].append(call)
         for tenant in sorted({*evidence.dumps, *evidence.archives}):
             archive, found = evidence.archives.get(tenant), evidence.dumps.get(tenant)
             live: list[Fact] = [] if found is None else [event.as_dict() for event in found.events]
@@ -71,7 +74,7 @@ class Case:
 
     def calls_about(self, job_id: str) -> tuple[str, ...]:
         """For the reader of a violation."""
-        return tuple(str(call) for call in self.calls if call.job_id == job_id)
+        return tuple(map(str, self._calls_by_job.get(job_id, ())))
 
     def accepted(self) -> list[Call]:
         """Every submit that was answered 202."""

@@ -23,12 +23,12 @@ def kept(case: Case) -> Iterator[Violation]:
         if job_id in seen or found is None:
             continue
         seen.add(job_id)
-        evidence = (*case.calls_about(job_id), *map(told, case.events_of(tenant, job_id)))
         if job_id not in found.jobs:
-            yield Violation("lost_job", 2, f"{job_id} was answered 202 and is not there", job_id, tenant, evidence)
+            message = f"{job_id} was answered 202 and is not there"
+            yield Violation("lost_job", 2, message, job_id, tenant, _about(case, tenant, job_id))
         elif case.evidence.settled and found.state(job_id) not in MAY_REST:
             message = f"{job_id} is still `{found.state(job_id)}` when nothing is under way any more"
-            yield Violation("not_ended", 2, message, job_id, tenant, evidence)
+            yield Violation("not_ended", 2, message, job_id, tenant, _about(case, tenant, job_id))
 
 
 def once(case: Case) -> Iterator[Violation]:
@@ -76,6 +76,10 @@ def logged(case: Case) -> Iterator[Violation]:
                 message = f"{job_id} ended `{state}`; the log of ends says {ending.state if ending else 'nothing'}"
                 events = tuple(map(told, case.events_of(tenant, job_id)))
                 yield Violation("ending_differs", 2, message, job_id, tenant, events)
+
+
+def _about(case: Case, tenant: str, job_id: str) -> tuple[str, ...]:
+    return (*case.calls_about(job_id), *map(told, case.events_of(tenant, job_id)))
 
 
 def _marker(payload: bytes | None) -> str | None:
