@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 
 import nats
 import nats.errors
@@ -17,84 +15,24 @@ from nats.js.errors import APIError
 from holdgate.bundles.stampstore import StampStore
 from holdgate.bundles.store import STREAM, SUBJECT_PREFIX, BundleStore, shadow_store
 from holdgate.kernel import subjects, wire
-from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.login import Login, connect
 from holdgate.kernel.nkeys import Nkey
 from holdgate.scheduler.state.log import PayloadStore
-from holdgate.scheduler.up.access import ACCESS, OPERATOR, worker_user
-from holdgate.scheduler.up.children import free_port, stop
-from holdgate.scheduler.up.credentials import add_pool
-from holdgate.scheduler.up.provision import Provisioned, provision
-from holdgate.scheduler.up.servers import nats_server
+from holdgate.scheduler.up.access import ACCESS, OPERATOR
 from holdgate.scheduler.up.setup import ensure_all
+from support.nats_users import Users, running_users
 from support.waiting import eventually
 
-POOLS = ("default", "other")
-REFUSAL_S = 2.0
 BUCKETS = {bucket: f"KV_{bucket}" for bucket in (subjects.BUCKET_POLICY, subjects.BUCKET_SHADOW, subjects.BUCKET_STAMP)}
 STREAMS = ("JOBS", "ENDED", "RESULTS", *BUCKETS.values(), "OBJ_holdgate-payloads")
-LOGINS: dict[str, Login] = {}
 FORGED = wire.pack({"replica": "k1", "epoch_ms": 1, "event": {}})
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Provisioned:
-    """What `holdgate up` makes, and a second pool."""
-    made = provision(tmp_path_factory.mktemp("home") / "data", SystemClock())
-    add_pool(made.home, "other", None)
-    return made
-
-
-@pytest.fixture(scope="module")
-def url(made: Provisioned, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with that configuration."""
-    folder = tmp_path_factory.mktemp("nats")
-    config = replace(made.nats_config(free_port(), 0), data_dir=folder / "data")
-    child = nats_server(config, folder / "nats.conf").start(folder / "log")
-    LOGINS.update({user: made.login(user) for user in (*ACCESS, OPERATOR, *map(worker_user, POOLS))})
-    yield config.url
-    stop(child)
-
-
-class Connected:
-    """A connection that remembers what the server refused."""
-
-    def __init__(self, nc: Nats, refused: list[str]) -> None:
-        self.nc = nc
-        self.refused = refused
-
-    async def may_not_publish(self, subject: str) -> bool:
-        """Whether the server refuses a message on `subject`."""
-        await self.nc.publish(subject, b"")
-        return await self._is_refused(f'publish to "{subject}"')
-
-    async def may_not_subscribe(self, subject: str) -> bool:
-        """Whether the server refuses a subscription to `subject`."""
-        await self.nc.subscribe(subject)
-        return await self._is_refused(f'subscription to "{subject}"')
-
-    async def _is_refused(self, what: str) -> bool:
-        await self.nc.flush()
-        try:
-            await eventually(lambda: any(what.lower() in error.lower() for error in self.refused), REFUSAL_S)
-        except AssertionError:
-            return False
-        return True
-
-
-@contextlib.asynccontextmanager
-async def connected(url: str, user: str) -> AsyncIterator[Connected]:
-    refused: list[str] = []
-
-    async def on_error(error: Exception) -> None:
-        refused.append(str(error))
-
-    nc = await connect(url, LOGINS[user], error_cb=on_error)
-    try:
-        yield Connected(nc, refused)
-    finally:
-        await nc.close()
+def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Users]:
+    with running_users(tmp_path_factory.mktemp("nats")) as users:
+        yield users
 
 
 async def answered(nc: Nats, subject: str) -> bytes:
@@ -113,9 +51,9 @@ async def answered(nc: Nats, subject: str) -> bytes:
     return found[0]
 
 
-async def test_a_worker_may_speak_for_its_own_pool_only(url: str) -> None:
+async def test_a_worker_may_speak_for_its_own_pool_only(users: Users) -> None:
     """Asks, beats and results of its pool; nothing of another, no stream, no decision."""
-    async with connected(url, "worker-default") as worker:
+    async with users.connected("worker-default") as worker:
         for make in (subjects.ask, subjects.beat, subjects.result):
             await worker.nc.publish(make("default", "w1"), b"")
             assert await worker.may_not_publish(make("other", "w1"))
@@ -135,9 +73,9 @@ async def test_a_worker_may_speak_for_its_own_pool_only(url: str) -> None:
             assert await worker.may_not_publish(subject), subject
 
 
-async def test_a_worker_may_hear_its_own_pool_only(url: str) -> None:
+async def test_a_worker_may_hear_its_own_pool_only(users: Users) -> None:
     """Not other pools' control messages, not results, not jobs, not anybody's replies."""
-    async with connected(url, "worker-default") as worker:
+    async with users.connected("worker-default") as worker:
         await worker.nc.subscribe(subjects.control("default", "w1"))
         for subject in (
             ">",
@@ -154,9 +92,9 @@ async def test_a_worker_may_hear_its_own_pool_only(url: str) -> None:
 
 
 @pytest.mark.parametrize("user", [*ACCESS, "worker-default"])
-async def test_nobody_but_the_operator_may_change_streams_or_read_everything(url: str, user: str) -> None:
+async def test_nobody_but_the_operator_may_change_streams_or_read_everything(users: Users, user: str) -> None:
     """Deleting the log, purging results, listening to all: no process needs that."""
-    async with connected(url, user) as process:
+    async with users.connected(user) as process:
         for subject in (
             "$JS.API.STREAM.DELETE.JOBS",
             "$JS.API.STREAM.CREATE.JOBS",
@@ -173,31 +111,31 @@ async def test_nobody_but_the_operator_may_change_streams_or_read_everything(url
 
 
 @pytest.mark.parametrize("user", sorted(set(ACCESS) - {"dispatcher"}))
-async def test_only_dispatchers_ask_for_permits(url: str, user: str) -> None:
+async def test_only_dispatchers_ask_for_permits(users: Users, user: str) -> None:
     """And only they answer workers."""
-    async with connected(url, user) as process:
+    async with users.connected(user) as process:
         assert await process.may_not_publish(subjects.KERNEL_PERMIT)
         assert await process.may_not_subscribe(f"{subjects.ASK}.*.*")
 
 
 @pytest.mark.parametrize("user", sorted(set(ACCESS) - {"kernel"}))
-async def test_only_kernels_answer_as_a_kernel_or_announce_a_snapshot(url: str, user: str) -> None:
+async def test_only_kernels_answer_as_a_kernel_or_announce_a_snapshot(users: Users, user: str) -> None:
     """Who could would make everybody drop a cache or believe a decision."""
-    async with connected(url, user) as process:
+    async with users.connected(user) as process:
         assert await process.may_not_publish(subjects.POLICY_SNAPSHOT)
         assert await process.may_not_subscribe(subjects.KERNEL_DECIDE)
 
 
 @pytest.mark.parametrize("user", sorted(set(ACCESS) - {"api"}))
-async def test_only_the_api_publishes_bundles(url: str, user: str) -> None:
+async def test_only_the_api_publishes_bundles(users: Users, user: str) -> None:
     """Kernels verify them anyway."""
-    async with connected(url, user) as process:
+    async with users.connected(user) as process:
         assert await process.may_not_publish("$KV.holdgate-policy.starter")
 
 
 @pytest.mark.parametrize("user", ["kernel", "dispatcher", "output-gate", "auditor", "worker-default"])
-async def test_only_the_api_writes_the_stamp_of_the_store(url: str, user: str) -> None:
-    async with connected(url, user) as process, connected(url, OPERATOR) as operator, connected(url, "api") as api:
+async def test_only_the_api_writes_the_stamp_of_the_store(users: Users, user: str) -> None:
+    async with users.connected(user) as process, users.connected(OPERATOR) as operator, users.connected("api") as api:
         await ensure_all(operator.nc, replicas=1)
         assert await process.may_not_publish("$KV.holdgate-stamp.published")
         await StampStore(api.nc).put(b"stamp")
@@ -207,15 +145,15 @@ async def test_only_the_api_writes_the_stamp_of_the_store(url: str, user: str) -
 
 
 @pytest.mark.parametrize("user", ["api", "dispatcher", "output-gate", "auditor", "worker-default"])
-async def test_only_kernels_say_what_became_of_a_bundle(url: str, user: str) -> None:
-    async with connected(url, user) as process:
+async def test_only_kernels_say_what_became_of_a_bundle(users: Users, user: str) -> None:
+    async with users.connected(user) as process:
         assert await process.may_not_publish(subjects.POLICY_EVENT)
 
 
 @pytest.mark.parametrize("user", [*ACCESS, "worker-default"])
-async def test_nobody_has_the_server_send_what_a_stream_holds_where_they_like(url: str, user: str) -> None:
+async def test_nobody_has_the_server_send_what_a_stream_holds_where_they_like(users: Users, user: str) -> None:
     """A consumer delivers, and a direct get answers, with the server's rights, on any subject that is asked for."""
-    async with connected(url, user) as process:
+    async with users.connected(user) as process:
         for stream in STREAMS:
             for subject in (
                 f"CONSUMER.CREATE.{stream}",
@@ -237,7 +175,7 @@ async def test_nobody_has_the_server_send_what_a_stream_holds_where_they_like(ur
     ],
 )
 async def test_an_event_of_policy_is_not_forged_by_way_of_a_stream(
-    url: str, user: str, stream: str, written: str
+    users: Users, user: str, stream: str, written: str
 ) -> None:
     """Written where the forger may write, to be sent where only kernels may speak."""
     create = {
@@ -250,7 +188,7 @@ async def test_an_event_of_policy_is_not_forged_by_way_of_a_stream(
         f"$JS.API.STREAM.MSG.GET.{stream}": {"last_by_subj": written},
     }
     heard: list[bytes] = []
-    async with connected(url, OPERATOR) as operator, connected(url, user) as forger:
+    async with users.connected(OPERATOR) as operator, users.connected(user) as forger:
         await ensure_all(operator.nc, replicas=1)
 
         async def hear(message: nats.aio.msg.Msg) -> None:
@@ -269,9 +207,9 @@ async def test_an_event_of_policy_is_not_forged_by_way_of_a_stream(
                 wire.unpack(data)
 
 
-async def test_whoever_publishes_cannot_erase_what_was_published(url: str) -> None:
+async def test_whoever_publishes_cannot_erase_what_was_published(users: Users) -> None:
     """By a message that takes the others away, or by asking the stream."""
-    async with connected(url, OPERATOR) as operator, connected(url, "api") as api:
+    async with users.connected(OPERATOR) as operator, users.connected("api") as api:
         await ensure_all(operator.nc, replicas=1)
         store = BundleStore(api.nc)
         await store.put("log", b"one", after_revision=None)
@@ -284,9 +222,13 @@ async def test_whoever_publishes_cannot_erase_what_was_published(url: str) -> No
             assert await api.may_not_publish(f"$JS.API.STREAM.{verb}.{STREAM}")
 
 
-async def test_candidates_are_written_by_the_api_and_read_by_kernels(url: str) -> None:
+async def test_candidates_are_written_by_the_api_and_read_by_kernels(users: Users) -> None:
     """Where no bundle lies."""
-    async with connected(url, OPERATOR) as operator, connected(url, "api") as api, connected(url, "kernel") as kernel:
+    async with (
+        users.connected(OPERATOR) as operator,
+        users.connected("api") as api,
+        users.connected("kernel") as kernel,
+    ):
         await ensure_all(operator.nc, replicas=1)
         hint = asyncio.Event()
         await shadow_store(kernel.nc).on_write(hint.set)
@@ -301,32 +243,32 @@ async def test_candidates_are_written_by_the_api_and_read_by_kernels(url: str) -
         assert await shadow_store(kernel.nc).get("house") is None
         assert kernel.refused == api.refused == []
         for user in ("kernel", "dispatcher", "output-gate", "auditor", "worker-default"):
-            async with connected(url, user) as process:
+            async with users.connected(user) as process:
                 assert await process.may_not_publish("$KV.holdgate-shadow.house")
 
 
-async def test_large_payloads_are_read_with_the_rights_of_who_needs_them(url: str) -> None:
+async def test_large_payloads_are_read_with_the_rights_of_who_needs_them(users: Users) -> None:
     """Nothing that reading takes is missing, and nothing is asked for in vain."""
     payload = bytes(range(256)) * 4096 + b"the last chunk is short"
-    async with connected(url, OPERATOR) as operator, connected(url, "api") as api:
+    async with users.connected(OPERATOR) as operator, users.connected("api") as api:
         await ensure_all(operator.nc, replicas=1)
         digest = await PayloadStore(api.nc).put(payload)
         for user in ("api", "dispatcher", "output-gate"):
-            async with connected(url, user) as process:
+            async with users.connected(user) as process:
                 assert await PayloadStore(process.nc).get(digest) == payload
                 assert process.refused == []
         for user in ("api", "dispatcher", "output-gate"):
-            async with connected(url, user) as process:
+            async with users.connected(user) as process:
                 await PayloadStore(process.nc).delete(await PayloadStore(api.nc).put(payload))
                 assert process.refused == api.refused == []
     for user in ("kernel", "auditor", "worker-default"):
-        async with connected(url, user) as process:
+        async with users.connected(user) as process:
             assert await process.may_not_publish("$JS.API.STREAM.MSG.GET.OBJ_holdgate-payloads")
 
 
-async def test_a_reply_reaches_who_asked(url: str) -> None:
+async def test_a_reply_reaches_who_asked(users: Users) -> None:
     """Private inboxes do not get in the way of asking."""
-    async with connected(url, "kernel") as kernel, connected(url, "dispatcher") as dispatcher:
+    async with users.connected("kernel") as kernel, users.connected("dispatcher") as dispatcher:
 
         async def answer(message: nats.aio.msg.Msg) -> None:
             await message.respond(b"yes")
@@ -345,11 +287,13 @@ async def test_a_reply_reaches_who_asked(url: str) -> None:
         ("dispatcher", subjects.KERNEL_PERMIT, "kernel"),
     ],
 )
-async def test_an_answer_goes_to_an_inbox_and_nowhere_else(url: str, asker: str, subject: str, answerer: str) -> None:
+async def test_an_answer_goes_to_an_inbox_and_nowhere_else(
+    users: Users, asker: str, subject: str, answerer: str
+) -> None:
     """Who asks chooses where the answer goes: a bundle, an acknowledgement or an order to a worker it must not be."""
     wanted = ("$KV.holdgate-policy.starter", "$JS.API.STREAM.DELETE.JOBS", subjects.result("default", "w2"))
     heard: set[str] = set()
-    async with connected(url, asker) as one, connected(url, answerer) as other:
+    async with users.connected(asker) as one, users.connected(answerer) as other:
 
         async def answer(message: nats.aio.msg.Msg) -> None:
             await message.respond(b"an answer")
@@ -361,12 +305,12 @@ async def test_an_answer_goes_to_an_inbox_and_nowhere_else(url: str, asker: str,
         for reply in wanted:
             await one.nc.publish(subject, b"", reply=reply)
             await eventually(lambda reply=reply: reply in heard)
-            assert await other._is_refused(f'publish to "{reply}"'), reply
+            assert await other.hears_refusal(f'publish to "{reply}"'), reply
 
 
-async def test_setup_makes_everything_and_a_second_time_changes_nothing(url: str) -> None:
+async def test_setup_makes_everything_and_a_second_time_changes_nothing(users: Users) -> None:
     """Streams, consumers and buckets, by the operator."""
-    async with connected(url, OPERATOR) as operator:
+    async with users.connected(OPERATOR) as operator:
         await ensure_all(operator.nc, replicas=1)
         await ensure_all(operator.nc, replicas=1)
         names = {info.config.name for info in await operator.nc.jetstream().streams_info()}
@@ -377,8 +321,8 @@ async def test_setup_makes_everything_and_a_second_time_changes_nothing(url: str
 
 
 @pytest.mark.parametrize("login", [Login(), Login("kernel", "guess"), Login("kernel", nkey=Nkey.generate())])
-async def test_whoever_has_no_key_of_a_user_is_refused(url: str, login: Login) -> None:
+async def test_whoever_has_no_key_of_a_user_is_refused(users: Users, login: Login) -> None:
     """Loopback is no excuse."""
     with pytest.raises(nats.errors.Error):
         async with asyncio.timeout(5):
-            await connect(url, login, max_reconnect_attempts=1, reconnect_time_wait=0.05)
+            await connect(users.url, login, max_reconnect_attempts=1, reconnect_time_wait=0.05)
