@@ -34,6 +34,8 @@ class Member:
         self._away = contextlib.ExitStack()
         self.is_held = False
         """Whether it was ended here and is to stay away."""
+        self.ends = 0
+        """How often it was ended here."""
 
     @property
     def pid(self) -> int | None:
@@ -96,6 +98,7 @@ class Member:
         if not self.is_held:
             self._away.enter_context(self._supervisor.hold(self.name))
             self.is_held = True
+        self.ends += self.is_alive
         self._signal(number)
         if number is not signal.SIGKILL:
             self._signal(signal.SIGCONT)

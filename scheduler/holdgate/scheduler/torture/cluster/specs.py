@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from holdgate.scheduler.settings import Stateful
 from holdgate.scheduler.torture.cluster.layout import Layout
-from holdgate.scheduler.torture.handlers import JOURNALS
 from holdgate.scheduler.up.home import Home
 from holdgate.scheduler.up.plan import HOST, Environment, Ports, process_specs
 from holdgate.scheduler.up.supervise import Spec
@@ -19,8 +17,13 @@ KERNELS_APART = "kernel_dir"
 """Each kernel keeps its own last good bundles."""
 
 
-def cluster_specs(home: Home, pins: str, layout: Layout, journals: Path, environment: Environment) -> list[Spec]:
-    """Every process of the topology; each is a kind of its own to the supervisor, so that it can be held alone."""
+def cluster_specs(
+    home: Home, pins: str, layout: Layout, of_workers: Mapping[str, str], environment: Environment
+) -> list[Spec]:
+    """Every process of the topology; each is a kind of its own to the supervisor, so that it can be held alone.
+
+    `of_workers`: variables that the handlers read.
+    """
     wanted = layout.topology.processes()
     found: dict[str, Spec] = {}
     for number in range(1, max(int(name.rpartition("-")[2]) for name in wanted) + 1):
@@ -29,14 +32,14 @@ def cluster_specs(home: Home, pins: str, layout: Layout, journals: Path, environ
         told = _told(home, layout, number, environment)
         for spec in process_specs(home, pins, ports, number, told):
             name = spec.name if spec.kind == "worker" else f"{spec.name}-{number}"
-            found[name] = _own(spec, name, home, journals)
+            found[name] = _own(spec, name, home, of_workers)
     return [found[name] for name in wanted]
 
 
-def _own(spec: Spec, name: str, home: Home, journals: Path) -> Spec:
+def _own(spec: Spec, name: str, home: Home, of_workers: Mapping[str, str]) -> Spec:
     if spec.kind != "worker":
         return replace(spec, name=name, kind=name, log=home.log_file(name))
-    env = {**spec.env, JOURNALS: str(journals)}
+    env = {**spec.env, **of_workers}
     return replace(spec, kind=name, argv=("worker", "run", HANDLERS), env=env)
 
 

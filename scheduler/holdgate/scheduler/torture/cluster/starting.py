@@ -23,6 +23,7 @@ from holdgate.scheduler.torture.cluster.member import Member
 from holdgate.scheduler.torture.cluster.proxied import ProxyProcess
 from holdgate.scheduler.torture.cluster.specs import cluster_specs
 from holdgate.scheduler.torture.cluster.topology import kind_of
+from holdgate.scheduler.torture.handlers import JOURNALS
 from holdgate.scheduler.up.accounts import NatsUser
 from holdgate.scheduler.up.children import free_ports
 from holdgate.scheduler.up.credentials import redis_users
@@ -122,7 +123,9 @@ class Starter:
     async def processes(self, journals: Path) -> None:
         """All of them, ready."""
         home = self.provisioned.home
-        specs = cluster_specs(home, self.provisioned.root_pins, self.layout, journals, self.environment)
+        specs = cluster_specs(
+            home, self.provisioned.root_pins, self.layout, {JOURNALS: str(journals)}, self.environment
+        )
         children = [await self.supervisor.start(spec) for spec in specs]
         for child in children:
             self.members[child.spec.name] = Member(child, self.supervisor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdgate.scheduler.torture.faults.catalog import CATALOG, Entry
 from holdgate.scheduler.torture.faults.fault import CannotBreak, Fault
 
-__all__ = ["CannotBreak", "Fault"]
+__all__ = ["CATALOG", "CannotBreak", "Entry", "Fault"]

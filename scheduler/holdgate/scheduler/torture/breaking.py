@@ -1,0 +1,136 @@
+"""Injects faults step by step, heals them whatever happens, and keeps count."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random  # noqa: TID251  seeded by the schedule
+
+from holdgate.kernel.clock import Clock
+from holdgate.kernel.errors import HoldgateError
+from holdgate.scheduler.torture.bends import Bends
+from holdgate.scheduler.torture.check import Closed
+from holdgate.scheduler.torture.cluster import Cluster
+from holdgate.scheduler.torture.faults import CATALOG, CannotBreak, Fault
+from holdgate.scheduler.torture.history import Event, History, Kind
+from holdgate.scheduler.torture.probe import Probe
+from holdgate.scheduler.torture.schedule import Pace, Step
+
+HARNESS = "harness"
+GRACE_MS = 2_000
+"""A permit that was handed over before the kernels went may still be used."""
+INJECT_TIMEOUT_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of a fault: how often, and how long it took until the system worked again, or that it did not."""
+
+    fault: str
+    times: int
+    recovery_s: tuple[float, ...]
+    not_recovered: int
+
+
+class Breaker:
+    """The faults of one torture."""
+
+    def __init__(self, cluster: Cluster, history: History, clock: Clock) -> None:
+        self.bends: list[Bends] = []
+        self.closed: list[Closed] = []
+        self.not_run: dict[str, str] = {}
+        self.problems: list[str] = []
+        self._cluster = cluster
+        self._history = history
+        self._clock = clock
+        self._times: Counter[str] = Counter()
+        self._recovery: defaultdict[str, list[float]] = defaultdict(list)
+        self._lasting: Counter[str] = Counter()
+        self._number = 0
+
+    @property
+    def ended(self) -> Counter[str]:
+        """How often each member was ended here."""
+        return Counter({name: member.ends for name, member in self._cluster.members.items()})
+
+    async def step(self, step: Step, probe: Probe, pace: Pace) -> str:
+        """Inject, hold, heal, wait until it works again; in words."""
+        rng = Random(step.seed)  # noqa: S311  a schedule is to be repeatable
+        made: list[tuple[int, Fault, str, int]] = []
+        tried: list[Fault] = []
+        try:
+            for name in step.faults:
+                fault = CATALOG[name].make()
+                tried.append(fault)
+                target = await self._inject(fault, rng)
+                if target is not None:
+                    made.append((self._number, fault, target, self._clock.now_ms()))
+            if made:
+                await asyncio.sleep(step.hold_s)
+        finally:
+            until_ms = self._clock.now_ms()
+            for fault in reversed(tried):
+                await self._heal(fault)
+        if not made:
+            return f"{', '.join(step.faults)}: not run"
+        self._note(made, until_ms)
+        shown = ", ".join(f"{fault.name} ({target})" for _, fault, target, _ in made)
+        return f"{shown}, {step.hold_s:.1f} s: {await self._recovered(made, probe, pace)}"
+
+    def rows(self) -> Iterator[Row]:
+        """One for each fault that was injected."""
+        for name in CATALOG:
+            if self._times[name]:
+                yield Row(name, self._times[name], tuple(self._recovery[name]), self._lasting[name])
+
+    async def _inject(self, fault: Fault, rng: Random) -> str | None:
+        try:
+            async with asyncio.timeout(INJECT_TIMEOUT_S):
+                target = await fault.inject(self._cluster, rng)
+        except CannotBreak as why:
+            self.not_run[fault.name] = str(why)
+            return None
+        except (HoldgateError, OSError, TimeoutError) as error:
+            self.problems.append(f"{fault.name} could not be injected: {type(error).__name__}: {error}")
+            return None
+        self._number += 1
+        self._times[fault.name] += 1
+        data = {"fault": self._number, "name": fault.name, "target": target}
+        self._history.record(Event(self._clock.now_ms(), HARNESS, Kind.FAULT, data))
+        return target
+
+    async def _heal(self, fault: Fault) -> None:
+        try:
+            async with asyncio.timeout(INJECT_TIMEOUT_S):
+                await fault.heal()
+        except (HoldgateError, CannotBreak, OSError, TimeoutError) as error:
+            self.problems.append(f"{fault.name} could not be healed: {type(error).__name__}: {error}")
+
+    def _note(self, made: list[tuple[int, Fault, str, int]], until_ms: int) -> None:
+        for number, fault, _, since_ms in made:
+            self.bends += fault.bends
+            if CATALOG[fault.name].closes and since_ms + GRACE_MS < until_ms:
+                self.closed.append(Closed(since_ms + GRACE_MS, until_ms, fault.name))
+            bent = [
+                {"bend": str(each.bend), "since_ms": each.since_ms, "until_ms": each.until_ms, "who": each.who}
+                for each in fault.bends
+            ]
+            data = {"fault": number, "name": fault.name, "bends": bent}
+            self._history.record(Event(self._clock.now_ms(), HARNESS, Kind.HEALED, data))
+
+    async def _recovered(self, made: list[tuple[int, Fault, str, int]], probe: Probe, pace: Pace) -> str:
+        seconds = await probe.recovered_s(pace.recovery_timeout_s)
+        for _, fault, _, _ in made:
+            if seconds is None:
+                self._lasting[fault.name] += 1
+            else:
+                self._recovery[fault.name].append(seconds)
+        if seconds is None:
+            names = ", ".join(fault.name for _, fault, _, _ in made)
+            self.problems.append(
+                f"{pace.recovery_timeout_s:.0f} s after {names} no job went through every API: {probe.said}"
+            )
+            return "does not work again"
+        return f"works again after {seconds:.1f} s"

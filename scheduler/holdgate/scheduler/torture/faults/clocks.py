@@ -1,0 +1,82 @@
+"""A process whose clock jumps, while everybody else's goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import replace
+from pathlib import Path
+from random import Random  # noqa: TID251  a seeded one comes in as an argument
+
+from holdgate.kernel.clock import SystemClock
+from holdgate.scheduler.torture.bends import Bend, Bends
+from holdgate.scheduler.torture.cluster import Cluster, Member
+from holdgate.scheduler.torture.faults.fault import PROCESSES, CannotBreak, chosen
+from holdgate.scheduler.up.supervise import Spec
+
+LIBRARY = "libfaketime.so.1"
+FOLDERS = ("/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime", "/usr/lib/faketime")
+JUMP_S = 3600
+CLOCK = SystemClock()
+
+
+class ClockJump:
+    """A process's wall clock jumps by an hour while it runs, and back; its monotonic clock does not."""
+
+    name = "clock-jump"
+
+    def __init__(self) -> None:
+        self.bends: tuple[Bends, ...] = ()
+        self._since_ms = 0
+        self._member: Member | None = None
+        self._spec: Spec | None = None
+        self._file: Path | None = None
+
+    async def inject(self, cluster: Cluster, rng: Random) -> str:
+        library = find_library()
+        member = chosen(cluster, rng, PROCESSES)
+        jump_s = rng.choice((-JUMP_S, JUMP_S))
+        self._file = cluster.home.path / "run" / f"{member.name}.clock"
+        await asyncio.to_thread(self._file.write_text, "+0\n")
+        self._member, self._spec = member, member.spec
+        await member.stop()
+        variables = faked(library, self._file)
+        await member.start_as(lambda spec: alone(spec, variables))
+        self._since_ms = CLOCK.now_ms()
+        await asyncio.to_thread(self._file.write_text, f"{jump_s:+d}\n")
+        return f"{member.name}, {jump_s:+d} s"
+
+    async def heal(self) -> None:
+        if self._member is None or self._spec is None or self._file is None:
+            return
+        await asyncio.to_thread(self._file.write_text, "+0\n")
+        self.bends = (Bends(Bend.WRONG_CLOCK, self._since_ms, CLOCK.now_ms(), self._member.name),)
+        spec, self._spec = self._spec, None
+        await self._member.stop()
+        await self._member.start_as(lambda _: spec)
+
+
+def find_library() -> Path:
+    """libfaketime; CannotBreak where it is missing."""
+    for folder in FOLDERS:
+        if (file := Path(folder) / LIBRARY).exists():
+            return file
+    raise CannotBreak("the library that fakes time is missing (`apt-get install libfaketime`)")
+
+
+def faked(library: Path, file: Path) -> dict[str, str]:
+    """Variables with which a process reads the offset of its wall clock from `file`, whenever it looks at it."""
+    return {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+def alone(spec: Spec, variables: dict[str, str]) -> Spec:
+    """A process of ours as a program of its own, with further variables; its settings hold no secrets."""
+    env = [f"{name}={value}" for name, value in {**spec.env, **variables}.items()]
+    argv = ("/usr/bin/env", "-i", *env, sys.executable, "-m", "holdgate.scheduler.cli", *spec.argv)
+    return replace(spec, argv=argv, program=True)

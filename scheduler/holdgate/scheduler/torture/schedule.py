@@ -1,0 +1,54 @@
+"""Which faults when: drawn from the seed alone, so that the same seed breaks the same things in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random  # noqa: TID251  a seeded one comes in as an argument
+
+from holdgate.scheduler.torture.faults import CATALOG
+
+MIX_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long things last."""
+
+    hold_s: tuple[float, float] = (5.0, 20.0)
+    rest_s: float = 2.0
+    recovery_timeout_s: float = 60.0
+    settle_timeout_s: float = 90.0
+
+
+BOUNDED = Pace(hold_s=(1.0, 2.5), rest_s=0.5, recovery_timeout_s=40.0, settle_timeout_s=45.0)
+"""For runs of a minute or two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Faults that hold together, and for how long. `seed`: of what each of them chooses."""
+
+    faults: tuple[str, ...]
+    hold_s: float
+    seed: int
+
+
+def steps(seed: int, names: Sequence[str], pace: Pace) -> Iterator[Step]:
+    """Each of `names` alone, in an order of the seed; then mixes, without end."""
+    rng = Random(f"{seed} schedule")  # noqa: S311  a schedule is to be repeatable
+    order = list(names)
+    rng.shuffle(order)
+    for name in order:
+        yield _step((name,), rng, pace)
+    mixable = [name for name in names if not CATALOG[name].alone]
+    while True:
+        if len(mixable) < 2 or rng.random() < 1 / 3:
+            yield _step((rng.choice(order),), rng, pace)
+        else:
+            count = rng.randint(2, min(MIX_MAX, len(mixable)))
+            yield _step(tuple(rng.sample(mixable, count)), rng, pace)
+
+
+def _step(faults: tuple[str, ...], rng: Random, pace: Pace) -> Step:
+    return Step(faults, round(rng.uniform(*pace.hold_s), 2), rng.getrandbits(32))
