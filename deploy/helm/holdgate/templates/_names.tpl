@@ -42,7 +42,8 @@ labels:
 {{- define "holdgate.natsMonitorUrl" -}}
 {{- if .Values.nats.bundled -}}
 {{- $name := include "holdgate.name" . -}}
-{{- range $i := until 3 }}{{ if $i }},{{ end }}http://{{ $name }}-nats-{{ $i }}.{{ $name }}-nats:8222{{ end -}}
+{{- $scheme := ternary "https" "http" (ne .Values.nats.tlsSecret "") -}}
+{{- range $i := until 3 }}{{ if $i }},{{ end }}{{ $scheme }}://{{ $name }}-nats-{{ $i }}.{{ $name }}-nats:8222{{ end -}}
 {{- else }}{{ .Values.nats.monitorUrl }}{{ end -}}
 {{- end }}
 

@@ -19,9 +19,6 @@ capabilities: {drop: [ALL]}
 {{ include "holdgate.env" (list "HOLDGATE_NATS_URL" (include "holdgate.natsUrl" $)) }}
 {{ include "holdgate.env" (list "HOLDGATE_NATS_USER" (index . 1)) }}
 {{ include "holdgate.env" (list (ternary "HOLDGATE_NATS_NKEY_FILE" "HOLDGATE_NATS_PASSWORD_FILE" (eq $.Values.nats.auth "nkey")) "/run/secrets/holdgate/nats") }}
-{{- with $.Values.nats.tlsSecret }}
-{{ include "holdgate.env" (list "HOLDGATE_NATS_CA_FILE" "/run/secrets/nats-ca/ca.crt") }}
-{{- end }}
 {{- with $.Values.nats.clientTlsSecret }}
 {{ include "holdgate.env" (list "HOLDGATE_NATS_CERT_FILE" "/run/secrets/nats-client/tls.crt") }}
 {{ include "holdgate.env" (list "HOLDGATE_NATS_CERT_KEY_FILE" "/run/secrets/nats-client/tls.key") }}
@@ -41,6 +38,9 @@ capabilities: {drop: [ALL]}
 {{ include "holdgate.env" (list "HOLDGATE_REDIS_USER" (index . 1)) }}
 {{- end }}
 {{ include "holdgate.env" (list "HOLDGATE_REDIS_PASSWORD_FILE" "/run/secrets/holdgate/redis") }}
+{{- if or $.Values.redis.bundled $.Values.redis.sentinelPassword }}
+{{ include "holdgate.env" (list "HOLDGATE_REDIS_SENTINEL_PASSWORD_FILE" "/run/secrets/holdgate/sentinel") }}
+{{- end }}
 {{- with $.Values.redis.tlsSecret }}
 {{ include "holdgate.env" (list "HOLDGATE_REDIS_CA_FILE" "/run/secrets/redis-ca/ca.crt") }}
 {{- end }}
@@ -109,6 +109,9 @@ containers:
       {{- include "holdgate.env" (list "HOLDGATE_PLAINTEXT" (include "holdgate.plaintext" $)) | nindent 6 }}
       {{- with .nats }}
       {{- include "holdgate.natsEnv" (list $ .) | nindent 6 }}
+      {{- end }}
+      {{- if and (or .nats .redis) $.Values.nats.tlsSecret }}
+      {{- include "holdgate.env" (list "HOLDGATE_NATS_CA_FILE" "/run/secrets/nats-ca/ca.crt") | nindent 6 }}
       {{- end }}
       {{- if .trust }}
       {{- include "holdgate.trustEnv" $ | nindent 6 }}
@@ -201,7 +204,7 @@ volumes:
 {{/* Only what is public of a server's Secret is mounted by its clients. */}}
 {{- define "holdgate.tlsMounts" -}}
 {{- $ := .root -}}
-{{- if and .nats $.Values.nats.tlsSecret }}
+{{- if and (or .nats .redis) $.Values.nats.tlsSecret }}
 - {name: nats-ca, mountPath: /run/secrets/nats-ca, readOnly: true}
 {{- end }}
 {{- if and .nats $.Values.nats.clientTlsSecret }}
@@ -217,7 +220,7 @@ volumes:
 
 {{- define "holdgate.tlsVolumes" -}}
 {{- $ := .root -}}
-{{- if and .nats $.Values.nats.tlsSecret }}
+{{- if and (or .nats .redis) $.Values.nats.tlsSecret }}
 - name: nats-ca
   secret: {secretName: {{ $.Values.nats.tlsSecret }}, defaultMode: 0400, items: [{key: ca.crt, path: ca.crt}]}
 {{- end }}

@@ -159,15 +159,23 @@ def drill(
 @app.command("provision")
 def provision(
     directory: Annotated[Path, typer.Option("--dir", help="A new directory, or one made by this command")],
+    for_kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Files for the Helm chart instead, and the commands that make Secrets")
+    ] = False,
 ) -> None:
     """Make keys, passwords, a signed root and the files that compose.yaml mounts; what exists is kept."""
     from holdgate.kernel.clock import SystemClock
     from holdgate.kernel.errors import HoldgateError
     from holdgate.scheduler.up.containers import write_container_files
+    from holdgate.scheduler.up.kubernetes import commands, write_secret_files
     from holdgate.scheduler.up.provision import provision as make
 
     try:
-        environment = write_container_files(make(directory, SystemClock()))
+        provisioned = make(directory, SystemClock())
+        if for_kubernetes:
+            print(commands(provisioned, write_secret_files(provisioned)))
+            return
+        environment = write_container_files(provisioned)
     except HoldgateError as error:
         print(f"holdgate provision: {error}", file=sys.stderr)
         raise typer.Exit(1) from error

@@ -107,9 +107,12 @@ class NatsConfig:
             "}",
             *(self.routes.lines(self.host, self.tls) if self.routes else []),
             *(["system_account: SYS"] if self.system else []),
-            "accounts {",
-            *(NatsAccount((self.system,), jetstream=False).lines("SYS") if self.system else []),
         ]
+        return "\n".join([*lines, self.accounts_text()])
+
+    def accounts_text(self) -> str:
+        """Its part with accounts and users, which another file may include."""
+        lines = ["accounts {", *(NatsAccount((self.system,), jetstream=False).lines("SYS") if self.system else [])]
         for name, given in self.accounts.items():
             account = given if isinstance(given, NatsAccount) else NatsAccount(given)
             lines += account.lines(name)
