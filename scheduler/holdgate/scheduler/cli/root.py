@@ -28,6 +28,14 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
+class RedisTopology(StrEnum):
+    """How Redis runs in a torture."""
+
+    SINGLE = "single"
+    SENTINEL = "sentinel"
+    CLUSTER = "cluster"
+
+
 def _process(name: str, what: str) -> None:
     @app.command(name, help=f"{what} Settings: HOLDGATE_… in the environment, see `holdgate settings`.")
     def command() -> None:
@@ -153,6 +161,45 @@ def drill(
     except (HoldgateError, OSError, ValueError) as error:
         print(f"holdgate drill: {error}", file=sys.stderr)
         code = 1
+    raise typer.Exit(code)
+
+
+@app.command("torture")
+def torture(  # noqa: PLR0913  each an option of its own
+    minutes: Annotated[float, typer.Option(min=0.1, max=1440, help="How long faults are injected")] = 10.0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of load and faults; printed [a random one]")] = None,
+    faults: Annotated[str | None, typer.Option(help="Names with commas [all]; `--list` shows them")] = None,
+    topology: Annotated[RedisTopology, typer.Option(help="How Redis runs")] = RedisTopology.SENTINEL,
+    unconfirmed: Annotated[
+        bool, typer.Option(help="Under Sentinel, wait for no replica before a write is told")
+    ] = False,
+    rate: Annotated[float, typer.Option(min=0.1, max=10_000, help="Operations a second")] = 25.0,
+    keep: Annotated[Path | None, typer.Option(help="Keep everything there [only of a failed run]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the faults, and end")] = False,
+) -> None:
+    """Break a cluster of real processes on this machine under load; exit code 1 when anything did not hold.
+
+    Starts three NATS servers, Redis as `--topology` says, two of each process and four workers, all on loopback.
+    """
+    if list_:
+        from holdgate.scheduler.torture.faults import CATALOG
+
+        for name, entry in CATALOG.items():
+            print(f"{name:<22} {entry.what}")
+        return
+    from holdgate.scheduler.cli import torture as command
+
+    code = command.run(
+        minutes=minutes,
+        seed=seed,
+        faults=faults,
+        shape=topology.value,
+        confirmed=not unconfirmed,
+        rate=rate,
+        keep=keep,
+        as_json_=as_json,
+    )
     raise typer.Exit(code)
 
 

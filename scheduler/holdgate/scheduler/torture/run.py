@@ -19,7 +19,7 @@ from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler.state.address import RedisAddress
 from holdgate.scheduler.torture.breaking import Breaker, Row
-from holdgate.scheduler.torture.check import Violation, check
+from holdgate.scheduler.torture.check import Evidence, Violation, check
 from holdgate.scheduler.torture.cluster import Cluster, Topology, running_cluster
 from holdgate.scheduler.torture.collect import Sources, collect
 from holdgate.scheduler.torture.history import Event, History, Kind
@@ -152,7 +152,7 @@ async def _running(load: Load) -> AsyncIterator[None]:
     load.failures.extend(failures)
 
 
-async def _evidence(options: Options, cluster: Cluster, breaker: Breaker, *, settled: bool) -> Any:
+async def _evidence(options: Options, cluster: Cluster, breaker: Breaker, *, settled: bool) -> Evidence:
     home, port = cluster.home, free_port()
     address = RedisAddress.parse(cluster.layout.redis_url())
     auditor = load_signer(home.key_file("auditor"))
@@ -171,9 +171,20 @@ async def _evidence(options: Options, cluster: Cluster, breaker: Breaker, *, set
                 texts=sorted((home.path / "logs").glob("*.log")),
                 metrics=[f"http://{HOST}:{port}/metrics"],
             )
-            return await collect(sources, closed=breaker.closed, bends=breaker.bends, settled=settled)
+            found = await collect(sources, closed=breaker.closed, bends=breaker.bends, settled=settled)
+            return _without_probe(found, cluster.tenants)
     finally:
         await nc.close()
+
+
+def _without_probe(evidence: Evidence, tenants: Sequence[str]) -> Evidence:
+    """What is there of the load alone."""
+    return replace(
+        evidence,
+        runs=[run for run in evidence.runs if run.tenant in tenants],
+        logged=[job for job in evidence.logged or () if job.tenant in tenants],
+        endings=[ending for ending in evidence.endings or () if ending.tenant in tenants],
+    )
 
 
 def write_report(file: Path, report: Report) -> None:
