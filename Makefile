@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKS := requirements/build.txt requirements/dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up drill test lint format bench docs chart wheel lock clean
+.PHONY: help setup demo up drill torture test lint format bench docs chart wheel lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ up: setup ## a system that keeps running, data in DIR
 
 drill: setup ## the drill of an operator, against the system of `make up`
 	@$(BIN)/holdgate drill --dir $(DIR)
+
+torture: setup ## ten minutes of faults against a cluster under load, and whether everything held
+	@$(BIN)/holdgate torture --minutes 10
 
 test: setup ## every test, against real NATS, real Redis and a real Chromium
 	@sh deploy/browser.sh
