@@ -97,6 +97,10 @@ class Readiness:
         self._said = found
         self._measure()
 
+    def says(self, name: str) -> str:
+        """What the check `name` said last; `ok` before its first look."""
+        return self._said.get(name, OK)
+
     def report(self) -> Report:
         """What was found last. Takes no time."""
         if not self._is_started:

@@ -24,7 +24,9 @@ from holdgate.kernel.readiness import OK, Check, Readiness
 if TYPE_CHECKING:
     from holdgate.kernel.client import KernelClient
     from holdgate.kernel.trust import PolicySource
+    from holdgate.scheduler.settings import Stateful
     from holdgate.scheduler.state.connection import Scripts
+    from holdgate.scheduler.state.monitoring import Monitoring
     from holdgate.scheduler.state.presence import Presences
 
 ANSWER_S = 0.8
@@ -62,12 +64,14 @@ def nats_check(nc: Nats) -> Check:
     return Check("nats", look)
 
 
-def jetstream_check(nc: Nats) -> Check:
-    """Whether JetStream is there: a server whose disk is full turns it off and goes on without."""
+def jetstream_check(nc: Nats, monitoring: Monitoring) -> Check:
+    """Whether JetStream is there and its streams take what is published."""
 
     async def look() -> str | None:
         if not nc.is_connected:
             return "not connected"
+        if said := await monitoring.failure():
+            return said
         try:
             reply = await nc.request(JETSTREAM_INFO, timeout=ANSWER_S)
             error = json.loads(reply.data).get("error")
@@ -96,6 +100,14 @@ def kernel_says(kernel: KernelClient) -> str | None:
     if kernel.breaker_state is not BreakerState.CLOSED or kernel.is_silent or not kernel.is_answering:
         return "no kernel answers"
     return None if kernel.snapshot.policy else "no valid policy: every decision is deny"
+
+
+def serving_checks(settings: Stateful, nc: Nats, scripts: Scripts, kernel: KernelClient) -> tuple[Check, ...]:
+    """Of whoever works with all three: NATS, Redis, a kernel."""
+    from holdgate.scheduler.state.monitoring import Monitoring
+
+    monitoring = Monitoring(settings.nats_monitor_url, settings.monitor_tls())
+    return redis_check(scripts), nats_check(nc), jetstream_check(nc, monitoring), kernel_check(kernel)
 
 
 def heard_check(kernel: KernelClient) -> Check:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.readiness import OK
 from holdgate.scheduler import lifecycle, logs
 from holdgate.scheduler.errors import Misconfigured
 from holdgate.scheduler.lifecycle import Runtime, nats_connection
@@ -145,7 +146,7 @@ async def api(runtime: Runtime, settings: ApiSettings) -> AsyncIterator[None]:
 async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIterator[None]:
     """Everything that moves jobs between the gates."""
     from holdgate.kernel.client import KernelClient
-    from holdgate.scheduler.cli.checks import jetstream_check, kernel_check, nats_check, redis_check
+    from holdgate.scheduler.cli.checks import serving_checks
     from holdgate.scheduler.dispatch.config import DispatchConfig
     from holdgate.scheduler.dispatch.parts import FailOpen
     from holdgate.scheduler.dispatch.service import DispatcherService
@@ -169,8 +170,10 @@ async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIte
                 quarantine_keep_s=settings.quarantine_keep_s,
             ),
             fail_open=FailOpen(root, signer),
+            # A result that no stream takes is a run for nothing, and perhaps one more of the same job.
+            is_closed=lambda: runtime.readiness.says("jetstream") != OK,
         )
-        runtime.readiness.add(nats_check(nc), redis_check(scripts), jetstream_check(nc), kernel_check(client))
+        runtime.readiness.add(*serving_checks(settings, nc, scripts, client))
         async with _started(client), _notifier(scripts, settings), _started(service), _present(runtime, scripts):
             yield
 
@@ -192,7 +195,7 @@ async def _notifier(scripts: Scripts, settings: DispatcherSettings) -> AsyncIter
 async def output_gate(runtime: Runtime, settings: OutputGateSettings) -> AsyncIterator[None]:
     """Scans results and decides what may be read."""
     from holdgate.kernel.client import KernelClient
-    from holdgate.scheduler.cli.checks import jetstream_check, kernel_check, nats_check, redis_check
+    from holdgate.scheduler.cli.checks import serving_checks
     from holdgate.scheduler.cli.ownsecrets import own_secrets
     from holdgate.scheduler.gates.output.scanners import ScanSettings
     from holdgate.scheduler.gates.output.service import OutputGateConfig, OutputGateService
@@ -221,7 +224,7 @@ async def output_gate(runtime: Runtime, settings: OutputGateSettings) -> AsyncIt
             config=OutputGateConfig(scan=scan, stop_s=settings.stop_timeout_s / 2),
             clock=clock,
         )
-        runtime.readiness.add(nats_check(nc), redis_check(scripts), jetstream_check(nc), kernel_check(client))
+        runtime.readiness.add(*serving_checks(settings, nc, scripts, client))
         async with _started(client), _started(service), _present(runtime, scripts):
             yield
 
@@ -302,9 +305,19 @@ async def redis_connection(settings: Stateful) -> AsyncIterator[Scripts]:
         lambda: connect_redis(address), StateUnavailable, timeout_s=lifecycle.START_TIMEOUT_S
     )
     try:
+        await lifecycle.retried(
+            lambda: _records(scripts, settings), StateUnavailable, timeout_s=lifecycle.START_TIMEOUT_S
+        )
         yield scripts
     finally:
         await scripts.close()
+
+
+async def _records(scripts: Scripts, settings: Stateful) -> None:
+    """Whether this process knows the form of the state. The auditor only looks: it may write nothing there."""
+    from holdgate.scheduler.state.records import mark_records, verify_records
+
+    await (verify_records if isinstance(settings, AuditorSettings) else mark_records)(scripts)
 
 
 def require_message_size(bytes_max: int, settings: Stateful) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ from holdgate.scheduler.dispatch.fairness import FairShare
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.gates.dispatch import Asker, DispatchGate, Handover
 from holdgate.scheduler.state.backlog import NO_CAPABLE_WORKER, Backlog, Picked
+from holdgate.scheduler.state.restoring import SET_BACK
 from holdgate.scheduler.state.transitions import State
 
 log = structlog.get_logger(__name__)
@@ -170,7 +171,7 @@ class _Pool:
 class AskDesk:
     """Answers asks. `serve` is the whole of one; messages only lead to it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what it works with, each by its name
         self,
         nc: Nats,
         *,
@@ -181,7 +182,10 @@ class AskDesk:
         hints: Hints,
         clock: Clock,
         config: DispatchConfig,
+        is_closed: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`is_closed`: whether nothing is handed over now, because what comes of it could not be kept."""
+        self._is_closed = is_closed
         self._nc = nc
         self._backlog = backlog
         self._gate = gate
@@ -281,9 +285,13 @@ class AskDesk:
         began = loop.time()
         if self._pools[ask.pool].has_new_offer:
             await self._recall(ask.pool)
-        if not self._board.has_ready(ask.pool) or began < self._closed_until_s:
+        if not self._board.has_ready(ask.pool) or began < self._closed_until_s or self._is_closed():
             return []
         picked = await self._pick(ask)
+        if self._is_closed():
+            # Closed meanwhile: the store that gave them may be an older one.
+            await self._put_back(ask.pool, picked, SET_BACK, 0)
+            return []
         if self._board.has_ready(ask.pool):
             self._board.wake_next(ask.pool)
         suited = await self._set_aside(ask, picked)

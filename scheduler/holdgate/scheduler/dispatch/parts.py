@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nats.aio.client import Client as Nats
@@ -27,12 +28,14 @@ from holdgate.scheduler.dispatch.policy_events import PolicyEvents
 from holdgate.scheduler.dispatch.reaper import Reaper, ReaperState
 from holdgate.scheduler.dispatch.redecide import Redecider
 from holdgate.scheduler.dispatch.result_watch import ResultWatch
-from holdgate.scheduler.dispatch.retention import Retention
+from holdgate.scheduler.dispatch.retention import DENIED_S_MAX, Retention
 from holdgate.scheduler.dispatch.sampling import Sampler
 from holdgate.scheduler.dispatch.scan import Scan
 from holdgate.scheduler.dispatch.sealed_expiry import SealedExpiry
 from holdgate.scheduler.gates.dispatch import DispatchGate
 from holdgate.scheduler.gates.trust import TrustInForce
+from holdgate.scheduler.recovery.parts import RecoveryParts
+from holdgate.scheduler.recovery.service import Recovery
 from holdgate.scheduler.recovery.telling import Telling
 from holdgate.scheduler.state.approvals import Approvals
 from holdgate.scheduler.state.audit import AuditTrail
@@ -116,7 +119,7 @@ class Parts:
             signer=fail_open.signer if fail_open else None,
         )
 
-    def asks(self, gate: DispatchGate) -> AskDesk:
+    def asks(self, gate: DispatchGate, is_closed: Callable[[], bool]) -> AskDesk:
         """Workers ask."""
         return AskDesk(
             self.nc,
@@ -127,6 +130,7 @@ class Parts:
             hints=self.hints,
             clock=self.clock,
             config=self.config,
+            is_closed=is_closed,
         )
 
     def beats(self) -> BeatDesk:
@@ -140,15 +144,15 @@ class Parts:
             inboxes=self.config.inboxes,
         )
 
-    def intake(self) -> Intake:
+    def intake(self, on_unknown: Callable[[], None]) -> Intake:
         """From the log into the backlog."""
         return Intake(
             PullReader(self.nc, subjects.STREAM_JOBS, subjects.CONSUMER_INTAKE),
-            jobs=self.stores.jobs,
             backlog=self.stores.backlog,
             board=self.board,
             hints=self.hints,
             clock=self.clock,
+            on_unknown=on_unknown,
         )
 
     def result_watch(self) -> ResultWatch:
@@ -217,6 +221,19 @@ class Parts:
         """How jobs ended, into the log."""
         endings = Endings(self.scripts, new_token(self.entropy))
         return Telling(jobs=self.stores.jobs, endings=endings, ending_log=EndingLog(self.nc))
+
+    def recovery(self) -> Recovery:
+        """After a loss, of the state or of the log."""
+        return Recovery(
+            RecoveryParts(
+                self.nc,
+                self.scripts,
+                self.clock,
+                retention_s=self.config.retention_s,
+                denied_s=min(self.config.retention_s, DENIED_S_MAX),
+                quarantine_keep_s=self.config.quarantine_keep_s,
+            )
+        )
 
     def sampler(self) -> Sampler:
         """How much waits and runs."""

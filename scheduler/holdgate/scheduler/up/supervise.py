@@ -15,9 +15,10 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -136,6 +137,16 @@ class Supervisor:
             self._held[kind] -= 1
             self._released.set()
             self._released = asyncio.Event()
+
+    def end(self, kind: str) -> None:
+        """Ask the children of `kind` to end; they are started again as if they had ended by themselves."""
+        for child in self._children:
+            if child.spec.kind == kind:
+                _kill(child, signal.SIGTERM)
+
+    def watch(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run `work` beside the children, until the stop."""
+        self._tasks.start(work, name)
 
     async def stop(self, stages: Sequence[tuple[Sequence[str], float]]) -> None:
         """End the children of each stage's kinds together: ask, wait the stage's seconds, then make them."""

@@ -26,6 +26,7 @@ from holdgate.scheduler.up import plan
 from holdgate.scheduler.up.children import free_ports, is_free
 from holdgate.scheduler.up.control import control_server
 from holdgate.scheduler.up.home import Home
+from holdgate.scheduler.up.nursing import nurse_nats
 from holdgate.scheduler.up.plan import HOST, Ports
 from holdgate.scheduler.up.ready import Ready, summary
 from holdgate.scheduler.up.scrape import forget, metrics_server
@@ -158,6 +159,7 @@ async def _bring_up(options: Options, home: Home, supervisor: Supervisor, ready:
     ports = _ports(options)
     await _start_servers(provisioned, ports, supervisor)
     await _prepare_streams(provisioned, ports)
+    supervisor.watch(nurse_nats(supervisor, f"http://{HOST}:{ports.nats_monitor}", home.path / "nats"), "nurse")
     specs = plan.process_specs(
         home, provisioned.root_pins, ports, options.workers, environment, webhooks=home.webhooks_file.exists()
     )

@@ -74,7 +74,7 @@ ROWS: tuple[Row, ...] = (
     ),
     _redis("disk full under Redis", Full("redis")),
     Row(
-        "disk full under NATS", (Full("nats"),), LOG, "200", LOG, "degraded", ("jetstream",), "api/jetstream",
+        "disk full under NATS", (Full("nats"),), LOG, "200", "200", "degraded", ("jetstream",), "api/jetstream",
         "HoldgateJetStreamAway", stored=True,
     ),
     Row(
