@@ -221,3 +221,9 @@ class ShelfUnusable(Unavailable):
     """the kernel's directory cannot be read or written"""
 
     code = "shelf_unusable"
+
+
+class ShelfNewer(ShelfUnusable):
+    """a newer release wrote the kernel's directory"""
+
+    code = "record_newer"

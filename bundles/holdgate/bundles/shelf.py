@@ -2,7 +2,7 @@
 
     DIR/bundles/<name>.<digest>.json    the bundle file, signatures and all; verified again at every start
     DIR/versions.json    {"bundles": {name: {version, digest, scope}}, "root": {version, digest, pins},
-                          "time_ms": …, "stamp_ms": …}
+                          "time_ms": …, "stamp_ms": …, "v": 1}
 
 What always holds: the highest version is on disk before the bundle is decided under, so that a restart cannot be made
 to go back; a file is replaced whole or not at all; `versions.json` is written after the files that it names by digest,
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import structlog
 
-from holdgate.bundles.errors import ShelfUnusable
+from holdgate.bundles.errors import ShelfNewer, ShelfUnusable
 from holdgate.bundles.format import BUNDLE_BYTES_MAX
 from holdgate.bundles.root import Scope
 from holdgate.bundles.trusted import Floor
@@ -32,6 +32,8 @@ log = structlog.get_logger("holdgate.bundles")
 
 VERSIONS_BYTES_MAX = 64 * 1024 * 1024
 """More than a hundred bundles with the longest scopes come to: none of them can make the file unreadable."""
+RECORD = 1
+"""Version of `versions.json`; a file without one is of the same form."""
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})\Z")
 _OURS = re.compile(r"([^.]+)(?:\.[0-9a-f]{64})?\.json\Z")
 
@@ -70,6 +72,8 @@ class Shelf:
             document = parse_json(data)
             if not isinstance(document, dict):
                 raise TypeError
+            if _time(document.get("v", RECORD)) > RECORD:
+                raise ShelfNewer(f"a newer release wrote `{self._versions}`: start that one")
             root, bundles = document["root"], document["bundles"]
             if not isinstance(bundles, dict):
                 raise TypeError
@@ -134,6 +138,7 @@ def _document(versions: Versions) -> dict[str, object]:
         "bundles": {name: plain(floor) for name, floor in versions.bundles.items()},
         "time_ms": versions.time_ms,
         "stamp_ms": versions.stamp_ms,
+        "v": RECORD,
     }
 
 

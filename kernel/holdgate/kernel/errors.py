@@ -3,6 +3,7 @@
     HoldgateError                     everything below; has a stable `code`
     ├── InvalidInput                  the caller's bytes are wrong (4xx)
     │   ├── MalformedJson             not the JSON that can be hashed
+    │   ├── RecordNewer               a newer release wrote it, and can read it
     │   ├── FormInvalid               a submitted job is not of the form's shape; names the fields
     │   └── PolicyInvalid             a rules file does not load
     ├── Forged                        a signature, hash or binding does not hold
@@ -35,6 +36,12 @@ class MalformedJson(InvalidInput):
     """the body is not JSON that can be hashed"""
 
     code = "malformed_json"
+
+
+class RecordNewer(InvalidInput):
+    """a record of a newer release: only that one reads it"""
+
+    code = "record_newer"
 
 
 class FormInvalid(InvalidInput):

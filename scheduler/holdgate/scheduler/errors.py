@@ -44,6 +44,7 @@ HoldgateError
 ├── Limited                         come back later (429); carries `retry_after_ms`
 │   ├── Throttled                   a rate limit of the policy
 │   ├── QueueFull                   the tenant's queue is full
+│   ├── QueuesFull                  the queues of all tenants together are full
 │   └── TooManyAttempts             keys or sign-ins were tried in vain too often
 ├── Unavailable
 │   ├── StateUnavailable            Redis did not answer in time
@@ -356,6 +357,12 @@ class QueueFull(Limited):
     code = "queue_full"
 
 
+class QueuesFull(Limited):
+    """as many jobs wait in all tenants together as may"""
+
+    code = "queues_full"
+
+
 class TooManyAttempts(Limited):
     """too many keys were tried in vain; come back later"""
 
@@ -402,6 +409,18 @@ class StateBroken(HoldgateError):
     """the state store holds a record that cannot be read"""
 
     code = "state_broken"
+
+
+class StateNewer(StateBroken):
+    """the state store holds a record of a newer release: only that one reads it"""
+
+    code = "record_newer"
+
+
+class RecordsNewer(Misconfigured):
+    """a newer release has been at work on the state store"""
+
+    code = "record_newer"
 
 
 APPROVAL_ERRORS: dict[str, type[HoldgateError]] = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from holdgate.bundles.errors import ShelfUnusable
+from holdgate.bundles.errors import ShelfNewer, ShelfUnusable
 from holdgate.bundles.root import Scope
 from holdgate.bundles.shelf import Shelf, Versions
 from holdgate.bundles.trusted import Floor
@@ -112,3 +112,12 @@ def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "k" / "versions.json").mkdir()
     with pytest.raises(ShelfUnusable):
         shelf.keep(SEEN, {})
+
+
+def test_a_directory_of_a_newer_release_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    """And one that says no version is of this form: those before did not."""
+    (tmp_path / "versions.json").write_text('{"bundles":{},"root":null,"v":2}')
+    with pytest.raises(ShelfNewer, match="newer release"):
+        Shelf(tmp_path).versions()
+    (tmp_path / "versions.json").write_text('{"bundles":{},"root":null,"time_ms":5}')
+    assert Shelf(tmp_path).versions().time_ms == 5

@@ -52,6 +52,7 @@ KINDS: Mapping[str, Kind] = {
     "limited": Kind(429, "A limit is reached", 1),
     "throttled": Kind(429, "The rate limit of a rule is used up", 1),
     "queue_full": Kind(429, "The tenant has as many jobs waiting as it may", 5),
+    "queues_full": Kind(429, "As many jobs wait in all tenants together as may", 5),
     "output_quarantined": Kind(403, "The output is quarantined"),
     # The state it is in
     "idempotency_conflict": Kind(409, "The idempotency key was used with another body"),
@@ -141,6 +142,7 @@ KINDS: Mapping[str, Kind] = {
     "log_unavailable": Kind(503, "The job log is away; send again with the same idempotency key", 2),
     "unavailable": Kind(503, "A part of the system is away", 2),
     "draining": Kind(503, "This process ends; another one answers", 1),
+    "record_newer": Kind(503, "A newer release wrote this; this process cannot read it", 5),
     "keys_unavailable": Kind(503, "The file of API keys does not load", 5),
     "overloaded": Kind(503, "Too many requests are under way", 1),
     "too_many_waiters": Kind(429, "Too many long polls are under way", 5),

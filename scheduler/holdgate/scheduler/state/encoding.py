@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.errors import InvalidInput, RecordNewer
 from holdgate.kernel.links import Signed
 from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Severity
 from holdgate.kernel.wire import pack, unpack
-from holdgate.scheduler.errors import StateBroken
+from holdgate.scheduler.errors import StateBroken, StateNewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +200,12 @@ def unpack_details(data: bytes) -> dict[str, Any]:
 
 
 def unpack_stored(data: bytes | None) -> dict[str, Any]:
-    """A stored record; StateBroken when it cannot be read or is not there."""
+    """A stored record; StateBroken when it cannot be read or is not there, StateNewer when a newer release can."""
     if data is None:
         raise StateBroken("a stored record is not there")
     try:
         return unpack(data)
+    except RecordNewer as error:
+        raise StateNewer(str(error)) from error
     except InvalidInput as error:
         raise StateBroken(f"a stored record cannot be read: {error}") from error

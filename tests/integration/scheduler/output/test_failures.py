@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgpack
 import pytest
 import structlog.testing
 from prometheus_client import REGISTRY
@@ -200,6 +201,22 @@ async def test_a_message_that_cannot_be_read_fails_its_attempt(gate: Gate) -> No
     view = await gate.world.jobs.require(TENANT, picked.job.job_id)
     assert view.code == "malformed_result"
     assert sample("holdgate_output_malformed_total") == before + 1
+
+
+async def test_a_message_of_a_newer_release_waits_for_a_gate_of_that_one(gate: Gate) -> None:
+    """Its attempt did not fail: to judge it by its headers would throw a good result away. A stale one does not wait."""
+    picked, token = await gate.world.running(max_attempts=1)
+    identity = RunIdentity(TENANT, picked.job.job_id, picked.attempt, token, "permit_1")
+    headers, body = message_of(
+        identity, RunResult(RunOutcome.SUCCEEDED, 1, 2), worker="w1", pool=POOL, bytes_max=limits.ENVELOPE_BYTES_MAX
+    )
+    newer = msgpack.packb({**msgpack.unpackb(body), "v": wire.VERSION + 1})
+    await gate.publish(headers, newer)
+    await gate.publish({**headers, "Nats-Msg-Id": "stale", "Holdgate-Token": "0" * 32}, newer)
+    await gate.service().run_once()
+    view = await gate.world.jobs.require(TENANT, picked.job.job_id)
+    assert view.state is State.FINISHING
+    assert await gate.pending() == 1
 
 
 HOSTILE = {

@@ -63,6 +63,7 @@ FAILURE_REASONS = (
     "scanner_died",
     "snapshot_unsettled",
     "wrong_state",
+    "record_newer",
     "internal_error",
 )
 

@@ -23,7 +23,7 @@ from nats.aio.msg import Msg
 from holdgate.kernel import limits, subjects, wire
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.errors import HoldgateError, InvalidInput, Unavailable
+from holdgate.kernel.errors import HoldgateError, InvalidInput, RecordNewer, Unavailable
 from holdgate.kernel.ids import Entropy, Tenant
 from holdgate.kernel.tasks import TaskSet
 from holdgate.scan.errors import ScanError, ScanTimedOut
@@ -215,12 +215,25 @@ class OutputGateService:
         """The messages of attempts that hold their jobs; the others are let go of, or put off."""
         by_tenant: dict[Tenant, list[_Pair]] = defaultdict(list)
         for raw in messages:
-            message = _parsed(raw)
+            try:
+                message = _parsed(raw)
+            except RecordNewer as error:
+                await self._leave_to_newer(raw, error)
+                continue
             if message is None:
                 await raw.term()
             else:
                 by_tenant[message.tenant].append((raw, message))
         return [item for tenant, pairs in by_tenant.items() for item in await self._holding(tenant, pairs)]
+
+    async def _leave_to_newer(self, raw: Msg, error: RecordNewer) -> None:
+        """A gate of the release that wrote it will read it; until then it stays sealed. A stale one is let go of."""
+        message = malformed_result(raw.subject, raw.headers)
+        if message is None:
+            await raw.term()
+            return
+        for item in await self._holding(message.tenant, [(raw, message)]):
+            await self._put_off([item.raw], error, [item])
 
     async def _holding(self, tenant: Tenant, pairs: Sequence[_Pair]) -> list[Item]:
         current: list[Item] = []
@@ -379,9 +392,14 @@ class OutputGateService:
 
 
 def _parsed(raw: Msg) -> ResultMessage | None:
-    """What the message says; for one that cannot be read, that its attempt failed, or None where it names none."""
+    """What the message says; for one that cannot be read, that its attempt failed, or None where it names none.
+
+    RecordNewer for one of a newer release: that attempt did not fail.
+    """
     try:
         return parse_result(raw.subject, raw.data, raw.headers)
+    except RecordNewer:
+        raise
     except InvalidInput as error:
         metrics.MALFORMED.inc()
         message = malformed_result(raw.subject, raw.headers)
