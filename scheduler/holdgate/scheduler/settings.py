@@ -213,7 +213,13 @@ class ApiSettings(Quarantining, Scanning, Signing):
     body_bytes_max: int = Field(
         limits.BODY_BYTES_DEFAULT, ge=1024, lt=limits.ENVELOPE_BYTES_MAX, description="largest request body"
     )
-    queue_jobs_max: int = Field(100_000, ge=1, description="jobs of one tenant that may wait or run at once")
+    queue_jobs_max: int = Field(100_000, ge=1, description="jobs of one tenant that may wait at once")
+    queues_jobs_max: int = Field(
+        1_000_000,
+        ge=1,
+        description="jobs of all tenants together that may wait at once, as last counted: the processes of the API may"
+        " pass it by what the others accept within a second",
+    )
     public_url: Url | None = Field(
         None, description="how people reach the console, such as `https://holdgate.example.com`"
     )

@@ -11,6 +11,7 @@ import httpx
 from holdgate.kernel.ids import JobId, Tenant
 from holdgate.scheduler.state.transitions import State
 from support.api import ApiWorld, running_api, without_policy
+from support.state import World, make_job
 
 PROD = {"topic": "job.deploy.apply", "labels": {"env": "prod"}, "capability": "infra.write"}
 
@@ -205,3 +206,28 @@ async def test_a_full_queue_is_429_and_stores_nothing(nats_url: str, redis_url: 
         assert await api.stored() == before
         counts = await api.deps.jobs.counts(Tenant("default"))
         assert sum(counts.get(state, 0) for state in State) == 1
+
+
+async def test_full_queues_of_all_tenants_together_are_429_for_everybody(
+    nats_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    """Others' jobs count, as last counted; this process's own at once. What was let in before is answered still."""
+    async with running_api(nats_url, redis_url, tmp_path / "home", {"queues_jobs_max": 3}) as api:
+        other = World(api.scripts)
+        theirs = make_job(other.now_ms)
+        await other.accept(theirs)
+        room = api.deps.submit_gate.room
+        await room.look()
+        first = api.client(**{"Idempotency-Key": "one"})
+        accepted = (await first.post("/api/v1/jobs", json={"topic": "job.demo.read"})).json()["job_id"]
+        assert (await api.submit()).status_code == 202
+        before = await api.stored()
+        reply = await api.submit()
+        problem(reply, 429, "queues_full")
+        assert int(reply.headers["Retry-After"]) >= 1
+        assert await api.stored() == before
+        again = await first.post("/api/v1/jobs", json={"topic": "job.demo.read"})
+        assert (again.status_code, again.json()["job_id"]) == (202, accepted)
+        await other.jobs.cancel(theirs.tenant, theirs.job_id, by="boss", reason="room", now_ms=other.now_ms)
+        await room.look()
+        assert (await api.submit()).status_code == 202

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from holdgate.scheduler.gates.output.scanners import OutputScanners
 from holdgate.scheduler.gates.people import votes_by
 from holdgate.scheduler.gates.quarantine import QuarantineGate
 from holdgate.scheduler.gates.replacement import ReplacementCheck
+from holdgate.scheduler.gates.room import QueueRoom
 from holdgate.scheduler.gates.sealedbox import Boxes
 from holdgate.scheduler.gates.submit import SubmitGate
 from holdgate.scheduler.identity.principals import ApiKeys
@@ -49,12 +51,14 @@ class Stores:
     results: Results
     payloads: PayloadStore
     job_log: JobLog
+    room: QueueRoom
 
     @classmethod
     def of(cls, nc: Nats, scripts: Scripts, limits: StateLimits, keys: ApiKeys) -> Stores:
         """Those behind these connections; `keys` say whose votes still count."""
+        jobs = Jobs(scripts, limits)
         return cls(
-            jobs=Jobs(scripts, limits),
+            jobs=jobs,
             approvals=Approvals(scripts, votes_by(keys.roles_of)),
             delegations=Delegations(scripts),
             grants=Grants(scripts),
@@ -62,6 +66,7 @@ class Stores:
             results=Results(scripts),
             payloads=PayloadStore(nc),
             job_log=JobLog(nc),
+            room=QueueRoom(jobs.waiting_in_all, limits.queues_max),
         )
 
 
@@ -78,6 +83,7 @@ class GateParts:
     clock: Clock
     scanners: OutputScanners
     """What is to be read instead of a sealed output is scanned as outputs are."""
+    is_log_away: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +125,11 @@ def _submit(parts: GateParts, verifier: GrantVerifier) -> SubmitGate:
         payloads=stores.payloads,
         signer=signer,
         trust=parts.trust,
+        room=stores.room,
         standing=StandingGrants(grants=stores.grants, verifier=verifier, signer=signer, clock=clock),
         hints=parts.hints,
         clock=clock,
+        is_log_away=parts.is_log_away,
     )
 
 

@@ -16,7 +16,7 @@ from holdgate.bundles.store import BundleStore, shadow_store
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.permits import Keyring, Signer
-from holdgate.kernel.readiness import Check
+from holdgate.kernel.readiness import OK, Check
 from holdgate.scan import Scanner
 from holdgate.scan.known import KnownDigests, KnownSecrets
 from holdgate.scheduler.api.deps import ApiLimits, Deps
@@ -26,15 +26,7 @@ from holdgate.scheduler.api.ruletexts import RuleTexts
 from holdgate.scheduler.api.stamping import Stamping
 from holdgate.scheduler.cli.apigates import GateParts, Gates, Stores
 from holdgate.scheduler.cli.candidates import StoredCandidates
-from holdgate.scheduler.cli.checks import (
-    heard_check,
-    jetstream_check,
-    kernel_check,
-    nats_check,
-    neighbour_check,
-    present,
-    redis_check,
-)
+from holdgate.scheduler.cli.checks import heard_check, neighbour_check, present, serving_checks
 from holdgate.scheduler.cli.ownsecrets import own_secrets
 from holdgate.scheduler.cli.shelf import PublishedBundles
 from holdgate.scheduler.dispatch.hints import Hints
@@ -73,7 +65,9 @@ async def api_deps(
     clock = SystemClock()
     read_keys(settings.api_keys_file)  # an API that would let nobody in does not start
     kernel, events, keys = KernelClient(nc, clock=clock), EventHub(nc), ApiKeys(settings.api_keys_file, clock)
-    stores = Stores.of(nc, scripts, StateLimits(queue_max=settings.queue_jobs_max), keys)
+    stores = Stores.of(
+        nc, scripts, StateLimits(queue_max=settings.queue_jobs_max, queues_max=settings.queues_jobs_max), keys
+    )
     bundles = PublishedBundles(BundleStore(nc), settings, clock)
     stamping = Stamping(BundleStore(nc), StampStore(nc), signer, clock, bundles.root)
     known = own_secrets(settings)
@@ -82,16 +76,28 @@ async def api_deps(
     scanner = Scanner(known, known_digests=(live,), fast=settings.scan_fast)
     measure = Measure(scanner, (KnownSecrets(known), live))
     scanners = OutputScanners(ScanSettings(known, children=1, fast=settings.scan_fast), scanner=scanner)
-    parts = GateParts(stores, kernel, keys, signer, trust, Hints(nc), clock, scanners)
+    parts = GateParts(
+        stores,
+        kernel,
+        keys,
+        signer,
+        trust,
+        Hints(nc),
+        clock,
+        scanners,
+        lambda: runtime.readiness.says("jetstream") != OK,
+    )
     await kernel.start()
     await events.start()
     await stamping.start()
+    await stores.room.start()
     presences = Presences(scripts, clock)
-    runtime.readiness.add(*_checks(nc, scripts, parts, presences))
+    runtime.readiness.add(*serving_checks(settings, nc, scripts, kernel), *_own_checks(parts, presences))
     try:
         async with present(runtime.readiness, presences):
             yield _deps(_Around(settings, nc, scripts, durability, measure, scanner, runtime), parts, bundles, events)
     finally:
+        await stores.room.stop()
         await stamping.stop()
         await events.stop()
         await scanners.close()
@@ -164,7 +170,7 @@ def _api_keyring(trust: RootFile) -> Callable[[], Keyring | None]:
     return keyring
 
 
-def _checks(nc: Nats, scripts: Scripts, parts: GateParts, presences: Presences) -> tuple[Check, ...]:
+def _own_checks(parts: GateParts, presences: Presences) -> tuple[Check, ...]:
     """Without the needed ones nothing can be answered here; without the others some calls are, and `/readyz` says
     `degraded`: to take every API out of a load balancer would not bring a kernel back."""
 
@@ -172,12 +178,4 @@ def _checks(nc: Nats, scripts: Scripts, parts: GateParts, presences: Presences) 
         return None if parts.keys.failure is None else "the file of API keys does not load"
 
     neighbours = (neighbour_check(presences, kind) for kind in ("dispatcher", "output-gate", "auditor"))
-    return (
-        Check("keys", keys),
-        redis_check(scripts),
-        nats_check(nc),
-        jetstream_check(nc),
-        heard_check(parts.kernel),
-        kernel_check(parts.kernel),
-        *neighbours,
-    )
+    return Check("keys", keys), heard_check(parts.kernel), *neighbours

@@ -11,6 +11,7 @@ way; the answer "accepted" is given only when Redis and JetStream both have the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -24,10 +25,11 @@ from holdgate.kernel.links import Admission
 from holdgate.kernel.permits import Signer, seal
 from holdgate.kernel.records import Decision, Job, Outcome, Over, Phase, Throttle, Verdict
 from holdgate.kernel.trust import NO_POLICY_SNAPSHOT, Trust
-from holdgate.scheduler.errors import IdempotencyConflict, QueueFull, StateBroken
+from holdgate.scheduler.errors import IdempotencyConflict, LogUnavailable, QueueFull, QueuesFull, StateBroken
 from holdgate.scheduler.gates import metrics
 from holdgate.scheduler.gates.granted import StandingGrants
 from holdgate.scheduler.gates.hints import Hints
+from holdgate.scheduler.gates.room import QueueRoom
 from holdgate.scheduler.gates.trust import TrustInForce
 from holdgate.scheduler.metrics import JOBS
 from holdgate.scheduler.state.encoding import Packed
@@ -71,8 +73,11 @@ class SubmitGate:
     signer: Signer
     trust: TrustInForce
     standing: StandingGrants
+    room: QueueRoom
     hints: Hints
     clock: Clock
+    is_log_away: Callable[[], bool] = lambda: False
+    """Whether it is known beforehand that the log takes nothing: then nothing is stored."""
 
     async def preview(self, job: Job) -> Decision:
         """What the kernel would say now; nothing is stored and no rate limit counted. KernelUnavailable."""
@@ -83,7 +88,7 @@ class SubmitGate:
         """Take `job` through the gate.
 
         KernelUnavailable: nothing was stored. StateUnavailable, LogUnavailable: the same request may be sent again.
-        IdempotencyConflict, QueueFull: nothing was stored.
+        IdempotencyConflict, QueueFull, QueuesFull: nothing was stored.
         """
         started_ns = tracing.start()
         try:
@@ -135,6 +140,8 @@ class SubmitGate:
         idempotency: Idempotency | None,
         throttles: tuple[Throttle, ...],
     ) -> Submitted:
+        if self.is_log_away():
+            raise LogUnavailable("the job log takes nothing now; nothing was stored")
         grant: GrantUse | None = None
         if outcome is Outcome.HELD:
             decision = replace(decision, approvals=required_approvals(decision, Outcome.HELD))
@@ -145,10 +152,11 @@ class SubmitGate:
         if grant is not None:
             submission = replace(submission, grant=grant)
         started_ns = tracing.start()
-        result = await self.jobs.accept(submission, self.clock.now_ms())
+        result = await self.jobs.accept(submission, self.clock.now_ms(), has_room=self.room.has_room())
         _trace("accept", job, started_ns)
         match result.kind:
             case AcceptKind.ACCEPTED:
+                self.room.entered()
                 return await self._logged(submission, result)
             case AcceptKind.REPLAY:
                 return await self._replay(job, result)
@@ -156,6 +164,8 @@ class SubmitGate:
                 raise IdempotencyConflict
             case AcceptKind.QUEUE_FULL:
                 raise QueueFull(retry_after_ms=max(1000, result.retry_after_ms))
+            case AcceptKind.QUEUES_FULL:
+                raise QueuesFull(retry_after_ms=max(1000, result.retry_after_ms))
             case AcceptKind.THROTTLED if result.over is Over.HOLD:
                 return await self._enter(job, decision, Outcome.HELD, idempotency, ())
             case AcceptKind.THROTTLED:

@@ -26,15 +26,19 @@ from holdgate.scheduler.state.transitions import State
 
 __all__ = ["AcceptKind", "AcceptResult", "Idempotency", "StateLimits", "Submission", "attempts_max", "enter"]
 
+NO_ROOM = -1
+"""In place of a queue's length: all queues together are full. What was let in before is still answered."""
 QUEUE_FULL_RETRY_MS = 5_000
 """When to try again: nobody knows when a full queue drains; a few seconds keep a client from hammering."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateLimits:
-    """Bounds that an operator sets. Counts are jobs of one tenant."""
+    """Bounds that an operator sets. `queue_max`: waiting jobs of one tenant, 0 for any number, NO_ROOM for none more;
+    `queues_max`: of all together."""
 
     queue_max: int = 100_000
+    queues_max: int = 1_000_000
     idempotency_ttl_ms: int = 24 * 3600 * 1000
 
 
@@ -67,6 +71,7 @@ class AcceptKind(StrEnum):
     CONFLICT = "conflict"
     THROTTLED = "throttled"
     QUEUE_FULL = "queue_full"
+    QUEUES_FULL = "queues_full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ class AcceptResult:
     ACCEPTED: `job_id`, `state` (SCHEDULED when a limit with `over: delay` put the job off).
     REPLAY: `job_id`, `state` of the first submit; `logged` False means: publish its envelope again before a 202.
     CONFLICT: the key was used with another body. THROTTLED: over a limit whose `over` is REJECT or HOLD; nothing was
-    taken or stored. QUEUE_FULL: nothing was stored.
+    taken or stored. QUEUE_FULL, and QUEUES_FULL of all tenants together: nothing was stored.
     """
 
     kind: AcceptKind
@@ -204,7 +209,7 @@ def _accept_result(job_id: JobId, reply: list[Any]) -> AcceptResult:
             return AcceptResult(
                 kind, over=Over(reply[1].decode()), retry_after_ms=int(reply[2]), rule=reply[3].decode()
             )
-        case AcceptKind.QUEUE_FULL:
+        case AcceptKind.QUEUE_FULL | AcceptKind.QUEUES_FULL:
             return AcceptResult(kind, retry_after_ms=QUEUE_FULL_RETRY_MS)
         case AcceptKind.CONFLICT:
             return AcceptResult(kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdgate.kernel.errors import InvalidInput
@@ -15,7 +15,7 @@ from holdgate.kernel.records import Decision, Job
 from holdgate.scheduler.errors import JobNotFound, WrongState
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.connection import INDEX, Arg, Scripts, key
-from holdgate.scheduler.state.entry import AcceptResult, Idempotency, StateLimits, Submission, enter
+from holdgate.scheduler.state.entry import NO_ROOM, AcceptResult, Idempotency, StateLimits, Submission, enter
 from holdgate.scheduler.state.transitions import State
 from holdgate.scheduler.state.views import (
     VIEW_FIELDS,
@@ -69,6 +69,9 @@ class CancelResult:
     worker: str | None = None
 
 
+WAITING = (State.ACCEPTED, State.QUEUED, State.HELD, State.SCHEDULED)
+"""What counts against the length of a queue, as in `accept.lua`."""
+COUNTED_AT_ONCE = 64
 OLDEST = 16
 """Jobs that are looked at to know how long one waits; of more, those that came first."""
 
@@ -81,12 +84,25 @@ class Jobs:
         self._limits = limits or StateLimits()
         self._registered: set[tuple[Tenant, str]] = set()
 
-    async def accept(self, submission: Submission, now_ms: int) -> AcceptResult:
-        """Let a job in; one script. StateUnavailable when the store did not answer."""
+    async def accept(self, submission: Submission, now_ms: int, *, has_room: bool = True) -> AcceptResult:
+        """Let a job in; one script. StateUnavailable when the store did not answer.
+
+        `has_room`: whether all queues together may take one more; without, only what is there already is answered.
+        """
         job = submission.job
+        limits = self._limits if has_room else replace(self._limits, queue_max=NO_ROOM)
         await self._register(job.tenant, job.pool)
         details = encoding.decision_facts(submission.decision)
-        return await enter(self._scripts, submission, now_ms, self._limits, details=details)
+        return await enter(self._scripts, submission, now_ms, limits, details=details)
+
+    async def waiting_in_all(self) -> int:
+        """How many jobs of all tenants wait; counted tenant by tenant, so of no one moment."""
+        total, tenants = 0, await self.tenants()
+        for first in range(0, len(tenants), COUNTED_AT_ONCE):
+            some = tenants[first : first + COUNTED_AT_ONCE]
+            calls = [("ZCARD", key(tenant, "state", state)) for tenant in some for state in WAITING]
+            total += sum(await self._scripts.commands(calls))
+        return total
 
     async def restore(self, submission: Submission, now_ms: int) -> AcceptResult:
         """Let a job in again that the log has and the store lost; REPLAY when the store has it. No limits apply."""

@@ -15,6 +15,7 @@ from holdgate.kernel.ids import ActorId, JobId
 from holdgate.kernel.permits import Signer, seal
 from holdgate.kernel.records import Job, Phase, Verdict
 from holdgate.scheduler.gates.granted import GrantVerifier, StandingGrants
+from holdgate.scheduler.gates.room import QueueRoom
 from holdgate.scheduler.gates.submit import SubmitGate
 from holdgate.scheduler.state.approvals import ApprovalStatus
 from holdgate.scheduler.state.connection import key
@@ -104,6 +105,7 @@ async def granting(stage: Stage, nc: Nats) -> Granting:
         payloads=PayloadStore(nc),
         signer=API,
         trust=lambda: stage.rules.trust,
+        room=QueueRoom(stage.jobs.waiting_in_all, 1000),
         standing=StandingGrants(grants=grants, verifier=verifier, signer=API, clock=stage.clock),
         hints=stage.dispatcher.hints,
         clock=stage.clock,

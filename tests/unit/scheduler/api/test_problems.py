@@ -34,6 +34,7 @@ EXPECTED = [
     (errors.WrongState(state="running"), 409, "wrong_state"),
     (errors.IdempotencyConflict(), 409, "idempotency_conflict"),
     (errors.QueueFull(retry_after_ms=4200), 429, "queue_full"),
+    (errors.QueuesFull(retry_after_ms=4200), 429, "queues_full"),
     (errors.StateUnavailable(), 503, "state_unavailable"),
     (errors.LogUnavailable(), 503, "log_unavailable"),
     (kernel_errors.KernelUnavailable(), 503, "kernel_unavailable"),

@@ -94,6 +94,7 @@ SUBMIT_ERRORS = (
     "denied",
     "throttled",
     "queue_full",
+    "queues_full",
     "idempotency_conflict",
     "kernel_unavailable",
     "nats_unavailable",

@@ -1,7 +1,7 @@
 -- A job enters: idempotency, queue limit, rate limits, job, index, outbox, approval, audit, in one write.
 -- KEYS: slot. ARGV: 1 id, 2 now, 3 initial state, 4 job, 5 payload, 6 has payload (1/0), 7 job_hash, 8 who,
 --   9 admission, 10 decision, 11 snapshot, 12 pool, 13 boost ms, 14 attempts max, 15 concurrency key, 16 deadline or 0,
---   17 ready, 18 fail open (1/0), 19 details, 20 idempotency key, 21 fingerprint, 22 its ttl ms or 0 (stays free), 23 queue max or 0,
+--   17 ready, 18 fail open (1/0), 19 details, 20 idempotency key, 21 fingerprint, 22 its ttl ms or 0 (stays free), 23 queue max, 0 (no limit) or -1 (no room in any queue),
 --   24 approval requirements, 25 approval expires, 26 log it (1/0), 27 code, 28 verdict, 29 approval escalates or 0, 30 shape,
 --   31 standing grant or '', 32 digest of its terms, 33 their uses at most, 34 their end, 35 details of the use,
 --   36 pairs of votes, 37.. each: approver, vote;
@@ -9,7 +9,7 @@
 -- From: nothing. To: accepted, held, scheduled, denied. Events: job.<state>, grant.used, grant.exhausted.
 -- A held job that a standing grant releases enters as accepted, its approval released by the votes: if the grant has a
 -- use left at this moment, under this snapshot. If not it is held as ever.
--- Returns: {'accepted', state} | {'replay', id, state, logged} | {'conflict'} | {'queue_full'}
+-- Returns: {'accepted', state} | {'replay', id, state, logged} | {'conflict'} | {'queue_full'} | {'queues_full'}
 --   | {'throttled', over, wait ms, rule}
 local id, now, initial = ARGV[1], ARGV[2], ARGV[3]
 local grant, votes = ARGV[31], tonumber(ARGV[36])
@@ -34,6 +34,7 @@ local again = replay(id)
 if again then return again end
 
 local queue_max = tonumber(ARGV[23])
+if queue_max < 0 then return {'queues_full'} end
 if queue_max > 0 then
   local waiting = call('ZCARD', P .. ':state:queued') + call('ZCARD', P .. ':state:accepted')
     + call('ZCARD', P .. ':state:held') + call('ZCARD', P .. ':state:scheduled')
