@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from support.waiting import eventually
 
 REFUSAL_S = 2.0
 OTHER_POOL = "other"
+NOBODYS = "subject.of.nobody"
 
 
 @dataclass
@@ -48,20 +49,28 @@ class Connected:
         return True
 
     async def publishable(self, subjects: Iterable[str]) -> set[str]:
-        """Those on which the server takes a message. It says what it refuses before it answers the ping behind."""
-        wanted = list(subjects)
-        for subject in wanted:
+        """Those on which the server takes a message."""
+
+        async def publish(subject: str) -> None:
             await self.nc.publish(subject, b"")
-        await self.nc.flush()
-        return {subject for subject in wanted if not self._was_refused(f'publish to "{subject}"')}
+
+        return await self._let(subjects, "publish to", publish)
 
     async def subscribable(self, subjects: Iterable[str]) -> set[str]:
         """Those that the server lets this user listen to."""
-        wanted = list(subjects)
-        for subject in wanted:
+
+        async def subscribe(subject: str) -> None:
             await self.nc.subscribe(subject)
-        await self.nc.flush()
-        return {subject for subject in wanted if not self._was_refused(f'subscription to "{subject}"')}
+
+        return await self._let(subjects, "subscription to", subscribe)
+
+    async def _let(self, subjects: Iterable[str], what: str, attempt: Callable[[str], Awaitable[None]]) -> set[str]:
+        """Refusals come in order, but behind the answer to a ping: the last one asked for is for nobody."""
+        wanted = sorted(subjects)
+        for subject in (*wanted, NOBODYS):
+            await attempt(subject)
+        await eventually(lambda: self._was_refused(f'{what} "{NOBODYS}"'))
+        return {subject for subject in wanted if not self._was_refused(f'{what} "{subject}"')}
 
     def _was_refused(self, what: str) -> bool:
         return any(what.lower() in error.lower() for error in self.refused)
