@@ -20,7 +20,7 @@ from holdgate.kernel.permits import Keyring
 from holdgate.scheduler.audit.verify import verify_archive
 from holdgate.scheduler.state.address import RedisAddress
 from holdgate.scheduler.state.connection import connect_redis
-from holdgate.scheduler.state.endings import Ending as LoggedEnding
+from holdgate.scheduler.state.endings import Mark, read_entry
 from holdgate.scheduler.torture.bends import Bends
 from holdgate.scheduler.torture.check import Archive, Closed, Ending, Evidence, Leak, LoggedJob, Run
 from holdgate.scheduler.torture.check.dump import Dump, dump
@@ -116,8 +116,9 @@ async def _logged(nc: Nats) -> list[LoggedJob]:
 async def _endings(nc: Nats) -> list[Ending]:
     found = []
     async for _, data in _messages(nc, subjects.STREAM_ENDED):
-        ending = LoggedEnding.unpack(data)
-        found.append(Ending(ending.seq, ending.tenant, ending.job_id, str(ending.state)))
+        ending = read_entry(data)
+        if not isinstance(ending, Mark):
+            found.append(Ending(ending.seq, ending.tenant, ending.job_id, str(ending.state)))
     return found
 
 
