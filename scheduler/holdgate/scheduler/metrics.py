@@ -8,6 +8,12 @@ from holdgate.scheduler.state.transitions import State
 
 JOBS = Counter("holdgate_jobs_total", "Jobs that came into a state", ["state"])
 BACKLOG = Gauge("holdgate_backlog_jobs", "Jobs ready and waiting for a worker", ["pool"], multiprocess_mode="livemax")
+WORKERS_THERE = Gauge(
+    "holdgate_workers_there",
+    "Workers that said in the last seconds that they live",
+    ["pool"],
+    multiprocess_mode="livemax",
+)
 ASKS_WAITING = Gauge("holdgate_asks_waiting", "Asks of workers that are kept open", multiprocess_mode="livesum")
 STALE = Counter("holdgate_stale_messages_total", "Messages of an attempt that is no longer the current one", ["kind"])
 VERDICT_WAIT = Gauge(
@@ -33,6 +39,25 @@ ENDINGS_LOGGED = Counter("holdgate_endings_logged_total", "Ended jobs that the l
 ENDINGS_WAITING = Gauge(
     "holdgate_endings_waiting",
     "Ended jobs that the log is not told of yet: a loss of Redis now may run them again",
+    multiprocess_mode="livemax",
+)
+RECONCILE_DRIFT = Gauge(
+    "holdgate_reconcile_drift",
+    "What the last look over state store and log found apart, and put right",
+    ["kind"],
+    multiprocess_mode="livemostrecent",
+)
+RECONCILE_LAST = Gauge(
+    "holdgate_reconcile_last_timestamp_seconds",
+    "When state store and log were last looked over to the end",
+    multiprocess_mode="livemax",
+)
+RECONCILE_SECONDS = Gauge(
+    "holdgate_reconcile_duration_seconds", "How long that took", multiprocess_mode="livemostrecent"
+)
+STATE_SET_BACK = Gauge(
+    "holdgate_state_set_back",
+    "1 while nothing is handed over because the state store is older than the log",
     multiprocess_mode="livemax",
 )
 FORGOTTEN = Counter("holdgate_jobs_forgotten_total", "Ended jobs deleted after their retention")

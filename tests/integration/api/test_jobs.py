@@ -18,7 +18,7 @@ from holdgate.scheduler.dispatch.sampling import Sampler
 from holdgate.scheduler.state.results import FinishingClaim
 from holdgate.scheduler.state.stats import Stats
 from holdgate.scheduler.state.transitions import State
-from holdgate.scheduler.state.workers import WorkerView
+from holdgate.scheduler.state.workers import Workers, WorkerView
 from support.api import ApiWorld
 from support.running import TENANT, WORKER, Runner
 
@@ -233,7 +233,8 @@ async def test_status_says_that_nobody_gives_verdicts(api: ApiWorld, monkeypatch
     monkeypatch.setattr(system, "VERDICT_WITHIN_MS", 29_000)
     said = (await client.get("/api/v1/status")).json()["checks"]["output_gate"]
     assert re.fullmatch(r"an output waits for its verdict since (29|3\d) s", said)
-    await Sampler(jobs=api.deps.jobs, stats=Stats(api.scripts), kernel=api.deps.kernel, clock=api.deps.clock).run_once()
+    deps, stats, workers = api.deps, Stats(api.scripts), Workers(api.scripts)
+    await Sampler(jobs=deps.jobs, stats=stats, workers=workers, kernel=deps.kernel, clock=deps.clock).run_once()
     assert (REGISTRY.get_sample_value("holdgate_output_waiting_seconds") or 0) >= 29
 
 

@@ -237,7 +237,13 @@ class Parts:
 
     def sampler(self) -> Sampler:
         """How much waits and runs."""
-        return Sampler(jobs=self.stores.jobs, stats=Stats(self.scripts), kernel=self.kernel, clock=self.clock)
+        return Sampler(
+            jobs=self.stores.jobs,
+            stats=Stats(self.scripts),
+            workers=Workers(self.scripts),
+            kernel=self.kernel,
+            clock=self.clock,
+        )
 
     def policy_events(self) -> PolicyEvents:
         """What kernels accept and refuse."""

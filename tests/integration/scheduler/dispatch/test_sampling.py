@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from prometheus_client import REGISTRY
+
 from holdgate.kernel.breaker import BreakerState
 from holdgate.kernel.canonical import digest
 from holdgate.kernel.client import ReplicaStatus
+from holdgate.kernel.ids import WorkerId
 from holdgate.scheduler.dispatch.sampling import sample_of
 from holdgate.scheduler.state.stats import WINDOWS, KernelSample, Stats
+from holdgate.scheduler.state.workers import Workers, WorkerView
 from support.dispatching import Stage
 
 
@@ -26,6 +30,20 @@ async def test_a_look_finds_the_kernels_that_answer(stage: Stage) -> None:
     found = await _health(stage)
     assert (found["replicas"], found["down"]) == (0, before + 1)
     await stage.kernel.start()
+
+
+async def test_a_look_counts_the_workers_of_each_pool_until_there_is_none(stage: Stage) -> None:
+    """A pool that lost its last is shown with none, and not as it was."""
+    workers, now_ms = Workers(stage.scripts), stage.clock.now_ms()
+    view = WorkerView(
+        worker=WorkerId("w-1"), pool="counted", topics=("job.x",), capabilities=(), capacity=1, busy=0, seen_ms=now_ms
+    )
+    await workers.seen(view, ttl_ms=60_000)
+    await stage.dispatcher.sampler.run_once()
+    assert REGISTRY.get_sample_value("holdgate_workers_there", {"pool": "counted"}) == 1
+    await workers.gone(view.worker)
+    await stage.dispatcher.sampler.run_once()
+    assert REGISTRY.get_sample_value("holdgate_workers_there", {"pool": "counted"}) == 0
 
 
 def _replica(name: str, snapshot: str, *, policy: bool = True) -> ReplicaStatus:
