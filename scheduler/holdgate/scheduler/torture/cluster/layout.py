@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdgate.scheduler.torture.cluster.topology import RedisShape, Topology, kind_of
+from holdgate.scheduler.torture.proxy.peers import CLIENT
 from holdgate.scheduler.up.access import OPERATOR
 from holdgate.scheduler.up.accounts import NatsUser
 from holdgate.scheduler.up.plan import HOST
@@ -82,8 +83,6 @@ class Layout:
 
     def pairs(self) -> list[tuple[str, str]]:
         """Between whom there are connections."""
-        from holdgate.scheduler.torture.cluster.links import CLIENT
-
         apis = [(CLIENT, name) for name in self.named("api")]
         servers = list(self.topology.servers())
         among = [

@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-CLIENT = "client"
-"""Whoever is no member: the load."""
 Tell = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 

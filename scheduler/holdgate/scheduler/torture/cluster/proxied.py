@@ -14,7 +14,7 @@ from typing import Any
 from holdgate.scheduler.errors import ServerUnusable
 from holdgate.scheduler.up.children import PACKET_BYTES_MAX, spawn, stop
 
-PROXY = "holdgate.scheduler.torture.cluster.proxy"
+PROXY = "holdgate.scheduler.torture.proxy.process"
 ANSWER_TIMEOUT_S = 10.0
 
 

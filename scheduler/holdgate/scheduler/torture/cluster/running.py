@@ -119,7 +119,8 @@ async def running_cluster(
         if topology.proxied:
             proxy.start(provisioned.home.log_file("proxy"))
             await proxy.tell({"fronts": layout.fronts()})
-        supervisor.prepare(starter.environment({}), provisioned.home.log_file("forker"))
+        if topology.processes():
+            supervisor.prepare(starter.environment({}), provisioned.home.log_file("forker"))
         await starter.servers()
         await starter.streams()
         await starter.processes(folder / "journals")

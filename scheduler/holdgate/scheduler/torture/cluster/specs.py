@@ -26,7 +26,7 @@ def cluster_specs(
     """
     wanted = layout.topology.processes()
     found: dict[str, Spec] = {}
-    for number in range(1, max(int(name.rpartition("-")[2]) for name in wanted) + 1):
+    for number in range(1, max((int(name.rpartition("-")[2]) for name in wanted), default=0) + 1):
         place = layout.places.get(f"api-{number}")
         ports = Ports(api=place.port if place else 0, metrics=0, nats=0, nats_monitor=0, redis=0)
         told = _told(home, layout, number, environment)

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 Address = tuple[str, int]
+CLIENT = "client"
+"""Whoever is no member: the load."""
 
 
 def pid_of_peer(peer: Address, own: Address, likely: Iterable[int]) -> int | None:

@@ -1,6 +1,6 @@
 """The process between members: passes on every connection to a server, and breaks those that it is told to.
 
-    python -m holdgate.scheduler.torture.cluster.proxy       (its standard input is a socket to the harness)
+    python -m holdgate.scheduler.torture.proxy.process     (its standard input is a socket to the harness)
 
 Who connects is told by the operating system: the process that holds the other end. So one address serves everybody, and
 servers may tell it to each other, as Sentinel and NATS do. What always holds: bytes arrive in order and unaltered or
@@ -24,8 +24,7 @@ from typing import Any, cast
 import uvloop
 
 from holdgate.kernel.tasks import TaskSet
-from holdgate.scheduler.torture.cluster.links import CLIENT
-from holdgate.scheduler.torture.cluster.peers import pid_of_peer
+from holdgate.scheduler.torture.proxy.peers import CLIENT, pid_of_peer
 from holdgate.scheduler.up.children import PACKET_BYTES_MAX
 
 HOST = "127.0.0.1"
