@@ -40,6 +40,7 @@ from holdgate.scheduler.state.log import Envelope, JobLog
 from holdgate.scheduler.state.results import FinishRequest, FinishResult, Results
 from holdgate.scheduler.state.transitions import State
 from support.state import API, POOL, TENANT, make_job
+from support.waiting import eventually
 
 KERNEL = Signer.from_seed(b"k" * 32)
 DISPATCHER = Signer.from_seed(b"d" * 32)
@@ -188,7 +189,12 @@ class Stage:
         """Kernel, client and dispatcher."""
         await self.kernel.start()
         await self.client.start()
+        await self.start_dispatcher()
+
+    async def start_dispatcher(self) -> None:
+        """It hands over once it has looked at the state."""
         await self.dispatcher.start()
+        await eventually(self.dispatcher.recovery.is_open)
 
     async def stop(self) -> None:
         """All of them."""

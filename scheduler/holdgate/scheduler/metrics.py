@@ -100,6 +100,7 @@ GLASS_OUTCOMES = ("voted", "released")
 LEASE_OUTCOMES = ("queued", "failed", "timed_out", "cancelled")
 DUTIES = (
     "intake",
+    "pausing",
     "asks",
     "beats",
     "reaper",

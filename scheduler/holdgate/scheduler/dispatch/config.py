@@ -33,6 +33,8 @@ class DispatchConfig:
     quarantine_keep_s: int = limits.QUARANTINE_KEEP_S
     retention_interval_s: float = 60.0
     endings_interval_s: float = 0.25
+    watch_interval_s: float = 1.0
+    reconcile_interval_s: float = 3600.0
     inboxes: tuple[str, ...] = (subjects.INBOX, subjects.inbox(subjects.OPERATOR_USER))
 
     def __post_init__(self) -> None:

@@ -24,6 +24,7 @@ from holdgate.scheduler.dispatch.granting import GrantKeeper
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.dispatch.intake import Intake
 from holdgate.scheduler.dispatch.lost_results import LostResults
+from holdgate.scheduler.dispatch.pausing import Pausing
 from holdgate.scheduler.dispatch.policy_events import PolicyEvents
 from holdgate.scheduler.dispatch.reaper import Reaper, ReaperState
 from holdgate.scheduler.dispatch.redecide import Redecider
@@ -47,6 +48,7 @@ from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.leases import Leases
 from holdgate.scheduler.state.log import JobLog, PayloadStore
 from holdgate.scheduler.state.pull import PullReader
+from holdgate.scheduler.state.pauses import Pauses
 from holdgate.scheduler.state.quarantine import Quarantine
 from holdgate.scheduler.state.results import Results
 from holdgate.scheduler.state.stats import Stats
@@ -119,7 +121,11 @@ class Parts:
             signer=fail_open.signer if fail_open else None,
         )
 
-    def asks(self, gate: DispatchGate, is_closed: Callable[[], bool]) -> AskDesk:
+    def pausing(self) -> Pausing:
+        """Who gets no work now."""
+        return Pausing(Pauses(self.scripts))
+
+    def asks(self, gate: DispatchGate, is_closed: Callable[[], bool], is_paused: Callable[[str, str], bool]) -> AskDesk:
         """Workers ask."""
         return AskDesk(
             self.nc,
@@ -131,6 +137,7 @@ class Parts:
             clock=self.clock,
             config=self.config,
             is_closed=is_closed,
+            is_paused=is_paused,
         )
 
     def beats(self) -> BeatDesk:

@@ -7,6 +7,7 @@
     reaper        what happens because time passed
     redecide      held jobs under a new policy
     grants        standing grants that time or policy ended
+    pausing       pools and workers that an operator keeps from getting work
     scan          marks what is ready, should a hint be lost
     retention     ended jobs are deleted after their time
     sealed_expiry sealed outputs about which nobody decided in time are destroyed
@@ -14,6 +15,8 @@
     lost-results  finishing jobs whose result is in no log any more
     policy-events what kernels accept and refuse comes into the audit trail
     endings       how jobs ended comes into the log
+    watch         whether the state store was set back, or the log lost messages
+    reconcile     both are looked over, and made good from each other
     sample        how many jobs wait and run, how the kernels are, for the overview
 
 What always holds: this process decides nothing. Killed at any moment it leaves nothing that another one, or itself
@@ -24,6 +27,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 
 import structlog
 from nats.aio.client import Client as Nats
@@ -42,6 +46,7 @@ from holdgate.scheduler.dispatch.config import DispatchConfig
 from holdgate.scheduler.dispatch.duty import Periodic, Steady
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.dispatch.parts import FailOpen, Parts, Stores
+from holdgate.scheduler.dispatch.pausing import INTERVAL_S as PAUSES_S
 from holdgate.scheduler.dispatch.sampling import INTERVAL_S as SAMPLE_INTERVAL_S
 from holdgate.scheduler.state.connection import Scripts
 
@@ -63,6 +68,7 @@ class DispatcherService:
         clock: Clock,
         config: DispatchConfig | None = None,
         fail_open: FailOpen | None = None,
+        is_closed: Callable[[], bool] = lambda: False,
         entropy: Entropy = os.urandom,
     ) -> None:
         config = config or DispatchConfig()
@@ -70,9 +76,11 @@ class DispatcherService:
         parts = Parts(nc, scripts, kernel, stores, self.board, self.hints, clock, entropy, config)
         self._nc, self._kernel, self._job_log = nc, kernel, stores.job_log
         self.gate = parts.gate(fail_open)
-        self.asks = parts.asks(self.gate)
+        self.recovery = parts.recovery()
+        self.pausing = parts.pausing()
+        self.asks = parts.asks(self.gate, lambda: is_closed() or not self.recovery.is_open(), self.pausing.is_paused)
         self.beats = parts.beats()
-        self.intake = parts.intake()
+        self.intake = parts.intake(self._on_unknown)
         self.result_watch = parts.result_watch()
         self.reaper = parts.reaper()
         self.retention = parts.retention()
@@ -89,11 +97,14 @@ class DispatcherService:
         self._redeciding = Periodic("redecide", self.redecider.run_once, config.redecide_interval_s)
         self._granting = Periodic("grants", self.grants.run_once, config.redecide_interval_s)
         self._scanning = Periodic("scan", self.scan.run_once, config.scan_interval_s)
+        self._watching = Periodic("watch", self.recovery.watch_once, config.watch_interval_s)
         self._tasks = TaskSet(_duty_ended)
         self._duties: tuple[Periodic | Steady, ...] = (
             self._redeciding,
             self._granting,
             self._scanning,
+            self._watching,
+            Periodic("reconcile", self.recovery.reconcile_once, config.reconcile_interval_s),
             *self._others(config),
             Steady("intake", self.intake.run_once),
             Steady("result_watch", self.result_watch.run_once),
@@ -103,6 +114,7 @@ class DispatcherService:
     def _others(self, config: DispatchConfig) -> tuple[Periodic, ...]:
         """The duties that only time calls for."""
         return (
+            Periodic("pausing", self.pausing.run_once, PAUSES_S),
             Periodic("reaper", self.reaper.run_once, config.reaper_interval_s),
             Periodic("escalate", self.escalator.run_once, config.escalate_interval_s),
             Periodic("retention", self.retention.run_once, config.retention_interval_s),
@@ -116,6 +128,7 @@ class DispatcherService:
 
     async def start(self) -> None:
         """Begin all duties. The streams and consumers must exist (`state.log.ensure_streams`)."""
+        self.recovery.start()
         self._kernel.on_snapshot(self._on_snapshot)
         self._wakes = await self._nc.subscribe(f"{subjects.WAKE}.*", cb=self._on_wake)
         await self.beats.start()
@@ -140,6 +153,10 @@ class DispatcherService:
             await wakes.unsubscribe()
         await self._job_log.close()
         await self.telling.stop()
+
+    def _on_unknown(self) -> None:
+        self.recovery.doubt()
+        self._watching.nudge()
 
     async def _on_wake(self, message: Msg) -> None:
         pool = message.subject.rpartition(".")[2]

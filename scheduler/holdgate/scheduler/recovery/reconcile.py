@@ -29,6 +29,7 @@ from holdgate.scheduler.recovery.soundness import (
     is_sound,
     lost_streams,
     note_extents,
+    noted_extents,
     say_set_back,
     say_whole,
 )
@@ -77,8 +78,10 @@ class _Look:
         self._walk = Walk(parts, self._drift, job_log)
 
     async def run(self, *, is_set_back: bool) -> Drift:
+        began_ms = self._parts.clock.now_ms()
+        noted = await noted_extents(self._scripts)
         extents = await extents_of(self._parts)
-        lost = await lost_streams(self._scripts, extents)
+        lost = lost_streams(noted, extents)
         self._drift.was_lost = is_set_back or not await is_sound(self._parts)
         if self._drift.was_lost and self._mends:
             await self._close()
@@ -95,7 +98,7 @@ class _Look:
         if self._mends:
             await self._tell(tenants)
             await note_extents(self._scripts, extents)
-            await say_whole(self._scripts, self._parts.clock.now_ms())
+            await say_whole(self._scripts, began_ms)
         return self._drift
 
     async def _close(self) -> None:

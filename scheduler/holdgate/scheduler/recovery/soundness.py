@@ -53,14 +53,15 @@ async def is_sound(parts: RecoveryParts) -> bool:
     return all(known)
 
 
-async def is_whole(scripts: Scripts) -> bool:
-    """Whether a look over everything came to its end, and nobody found the store set back since."""
-    return await scripts.command("GET", WHOLE) is not None
+async def whole_ms(scripts: Scripts) -> int | None:
+    """When the last look over everything began that came to its end; None where the store was found set back since."""
+    found = await scripts.command("GET", WHOLE)
+    return None if found is None else int(found)
 
 
-async def say_whole(scripts: Scripts, now_ms: int) -> None:
-    """A look came to its end."""
-    await scripts.command("SET", WHOLE, now_ms)
+async def say_whole(scripts: Scripts, since_ms: int) -> None:
+    """A look that began then came to its end."""
+    await scripts.command("SET", WHOLE, since_ms)
 
 
 async def say_set_back(scripts: Scripts) -> None:
@@ -74,17 +75,20 @@ async def note_extents(scripts: Scripts, extents: dict[str, Extent]) -> None:
     await scripts.command("HSET", LOG, *args)
 
 
-async def lost_streams(scripts: Scripts, extents: dict[str, Extent]) -> set[str]:
+async def noted_extents(scripts: Scripts) -> dict[str, tuple[int, str]]:
+    """How far each stream went when the store last knew, and when it was made. To be read before the streams are."""
+    flat = await scripts.command("HGETALL", LOG)
+    notes = {name.decode(): value.decode().partition(" ") for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    return {name: (int(last), created) for name, (last, _, created) in notes.items()}
+
+
+def lost_streams(noted: dict[str, tuple[int, str]], extents: dict[str, Extent]) -> set[str]:
     """Those that are others than the ones that the store remembers, or are shorter."""
-    lost = set()
-    for name, extent in extents.items():
-        noted = await scripts.command("HGET", LOG, name)
-        if noted is None:
-            continue
-        last, _, created = noted.decode().partition(" ")
-        if created != extent.created or int(last) > extent.last:
-            lost.add(name)
-    return lost
+    return {
+        name
+        for name, (last, created) in noted.items()
+        if name in extents and (created != extents[name].created or last > extents[name].last)
+    }
 
 
 async def extents_of(parts: RecoveryParts) -> dict[str, Extent]:

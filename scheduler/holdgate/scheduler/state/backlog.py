@@ -126,7 +126,7 @@ class Backlog:
         """Intake: these jobs are in the log. Out of the outbox, `accepted` ones → `queued`. Idempotent.
 
         Gives the pool for those that became ready, "" for those known but not ready (held, scheduled, already on), and
-        None for those that Redis does not know (restore them from the envelope with `Jobs.restore`).
+        None for those that Redis does not know (a recovery brings them back).
         """
         if not job_ids:
             return {}

@@ -104,13 +104,6 @@ class Jobs:
             total += sum(await self._scripts.commands(calls))
         return total
 
-    async def restore(self, submission: Submission, now_ms: int) -> AcceptResult:
-        """Let a job in again that the log has and the store lost; REPLAY when the store has it. No limits apply."""
-        job = submission.job
-        await self._register(job.tenant, job.pool)
-        details = {**encoding.decision_facts(submission.decision), "restored": True}
-        return await enter(self._scripts, submission, now_ms, StateLimits(queue_max=0), details=details)
-
     async def deny(
         self,
         job: Job,

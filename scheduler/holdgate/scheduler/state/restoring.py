@@ -26,6 +26,8 @@ from holdgate.scheduler.state.transitions import TERMINAL, State
 
 NOTED_MS = 24 * 3600 * 1000
 """How long noted endings stay at most, where nobody came to the end of a look."""
+SET_BACK = "state_set_back"
+"""Waiting reason of jobs that came back, until they run: nothing is handed over before all are back."""
 FORGOTTEN = 0
 """Place in the log of an ending that is over for so long that its job is not kept any more."""
 
@@ -218,6 +220,7 @@ def _job_fields(back: Return) -> dict[str, Arg]:
         "attempt": 0 if ending is None or not ending.has_ended else ending.attempt,
         "max": tries if ending is None or not ending.has_ended else ending.attempts_max,
         "skip": back.skip or None,
+        "reason": SET_BACK if back.state is State.ACCEPTED else None,
         "known": None if ending is None else ending.seq,
         "created": envelope.accepted_ms,
         "ready": max(envelope.accepted_ms, job.run_at_ms or 0),

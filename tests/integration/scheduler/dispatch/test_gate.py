@@ -216,7 +216,7 @@ async def test_an_altered_record_gets_no_permit_and_raises_an_alarm(stage: Stage
     await _alter(stage, job_id, altered)
     before = metrics.CUSTODY_BROKEN._value.get()
     stage.dispatcher = stage.new_dispatcher()
-    await stage.dispatcher.start()
+    await stage.start_dispatcher()
     assert await stage.worker().ask(wait_ms=1000) == []
     assert metrics.CUSTODY_BROKEN._value.get() > before
     view = await stage.view(job_id)

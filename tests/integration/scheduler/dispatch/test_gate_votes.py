@@ -47,7 +47,7 @@ async def test_a_vote_that_does_not_hold_has_the_job_held_again_and_never_denied
     await _forge(stage, job_id, forgery)
     alarms = metrics.CUSTODY_BROKEN._value.get()
     stage.dispatcher = stage.new_dispatcher()
-    await stage.dispatcher.start()
+    await stage.start_dispatcher()
     assert await stage.worker().ask(wait_ms=1000) == []
     approval = await stage.approvals.require(TENANT, job_id)
     assert (await stage.state_of(job_id), approval.status, approval.votes) == (State.HELD, ApprovalStatus.PENDING, ())

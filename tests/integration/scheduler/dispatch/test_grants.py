@@ -235,7 +235,7 @@ async def test_a_job_that_redis_lost_after_a_grant_released_it_is_asked_about_ag
     job_id, _ = await granting.submit()
     await granting.stage.scripts.command("FLUSHDB")
     granting.stage.dispatcher = granting.stage.new_dispatcher()
-    await granting.stage.dispatcher.start()
+    await granting.stage.start_dispatcher()
 
     async def is_held() -> bool:
         view = await granting.stage.jobs.get(TENANT, job_id)

@@ -12,7 +12,7 @@ from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.ids import ActorId
 from holdgate.scheduler.recovery import Kind
 from holdgate.scheduler.recovery.rebuild import OUTCOME_UNKNOWN
-from holdgate.scheduler.recovery.soundness import is_whole
+from holdgate.scheduler.recovery.soundness import whole_ms
 from holdgate.scheduler.state.connection import Scripts, key
 from holdgate.scheduler.state.entry import AcceptKind, Idempotency
 from holdgate.scheduler.state.quarantine import Act, Released, SealedRequest, SealedStatus, SealedVote
@@ -58,7 +58,7 @@ async def test_every_job_comes_back_in_the_state_that_it_may_go_on_from(keeper: 
     item = await keeper.quarantine.require(TENANT, ended[State.QUARANTINED])
     assert item.sealed == b"box"
     verify(await dump(keeper.scripts, TENANT))
-    assert await is_whole(keeper.scripts)
+    assert await whole_ms(keeper.scripts) == keeper.now_ms
 
 
 async def test_a_second_look_finds_nothing(keeper: Keeper) -> None:

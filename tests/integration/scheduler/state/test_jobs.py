@@ -11,7 +11,7 @@ from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import ActorId, JobId, Tenant, new_job_id
 from holdgate.kernel.records import Over, Throttle, Verdict
 from holdgate.scheduler.errors import JobNotFound, WrongState
-from holdgate.scheduler.state.entry import AcceptKind, Idempotency, StateLimits, Submission
+from holdgate.scheduler.state.entry import AcceptKind, Idempotency, StateLimits
 from holdgate.scheduler.state.jobs import JobFilter
 from holdgate.scheduler.state.results import FinishKind
 from holdgate.scheduler.state.transitions import State
@@ -149,17 +149,6 @@ async def test_at_once_no_more_enter_than_the_limit_says(world: World) -> None:
     """Looking and taking are one step."""
     results = await asyncio.gather(*(world.accept(throttles=(throttle(Over.REJECT, limit=7),)) for _ in range(50)))
     assert sum(result.kind is AcceptKind.ACCEPTED for result in results) == 7
-
-
-async def test_a_job_restored_from_the_log_is_the_same_job_once(world: World) -> None:
-    """What Redis lost comes back with all its parts, whatever the limits say, and once."""
-    world = World(world.scripts, limits=StateLimits(queue_max=1))
-    await world.accept()
-    job = make_job(world.now_ms)
-    submission = Submission(job, make_decision(job), make_admission(job), State.ACCEPTED)
-    assert (await world.jobs.restore(submission, world.now_ms)).kind is AcceptKind.ACCEPTED
-    assert (await world.jobs.restore(submission, world.now_ms)).kind is AcceptKind.REPLAY
-    assert (await world.jobs.require(TENANT, job.job_id)).admission == submission.admission
 
 
 async def test_lists_are_newest_first_in_pages_without_gaps(world: World) -> None:

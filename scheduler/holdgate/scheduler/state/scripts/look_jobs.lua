@@ -4,7 +4,7 @@
 local answers = {}
 for i, id in ipairs(ARGV) do
   local state = call('HGET', job_key(id), 'state') or ''
-  local indexed = call('ZSCORE', P .. ':state:' .. state, id) and 1 or 0
+  local indexed = call('ZSCORE', index_of(state), id) and 1 or 0
   answers[i] = {state, call('HGET', P .. ':endings', id) or '', indexed}
 end
 return answers

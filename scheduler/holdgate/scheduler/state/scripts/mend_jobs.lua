@@ -6,7 +6,7 @@ local strays, misplaced = {}, {}
 local ZSET = {backlog = true, picked = true, due = true}
 
 local function misses(id, j)
-  if not call('ZSCORE', P .. ':state:' .. state, id) then return true end
+  if not call('ZSCORE', index_of(state), id) then return true end
   if ENDED[state] then
     return not (call('ZSCORE', ended_in(state), id) or call('ZSCORE', P .. ':sealed_due', id))
   elseif state == 'running' then
@@ -25,17 +25,17 @@ for i = 4, #ARGV do
   local id = ARGV[i]
   local j = call('HMGET', job_key(id), 'state', 'at', 'pool', 'ckey', 'boost', 'ready', 'who', 'ended', 'updated')
   if j[1] ~= state then
-    if call('ZSCORE', P .. ':state:' .. state, id) then
+    if call('ZSCORE', index_of(state), id) then
       strays[#strays + 1] = id
       if mend then
-        call('ZREM', P .. ':state:' .. state, id)
-        if j[1] then call('ZADD', P .. ':state:' .. j[1], 0, id) end
+        call('ZREM', index_of(state), id)
+        if j[1] then call('ZADD', index_of(j[1]), 0, id) end
       end
     end
   elseif misses(id, j) then
     misplaced[#misplaced + 1] = id
     if mend then
-      call('ZADD', P .. ':state:' .. state, 0, id)
+      call('ZADD', index_of(state), 0, id)
       if ENDED[state] then
         if not call('ZSCORE', P .. ':sealed_due', id) then call('ZADD', ended_in(state), j[8] or j[9], id) end
       elseif state == 'running' then

@@ -225,6 +225,17 @@ local function end_grant(id, status, now, by, details)
   audit('grant.' .. status, now, '', '', '', '', details)
 end
 
+local function index_of(state) return P .. ':state:' .. state end
+
+-- After a loss: the job is where the log says that it is, from wherever it was; '' where it was not there. Gives the seq
+-- of the event.
+local function bring_back(id, before, after, now, who, details, ...)
+  if before ~= '' then call('ZREM', index_of(before), id) end
+  call('ZADD', index_of(after), 0, id)
+  call('HSET', job_key(id), 'state', after, 'updated', now, ...)
+  return audit('job.restored', now, id, who, before, after, details)
+end
+
 -- Whether the state knows of what an ending in the log says: it is so, it was so, or what came of it is yet to be told.
 -- Gives nil where there is no such job.
 local function knows_ending(id, seq, state, attempt, status)

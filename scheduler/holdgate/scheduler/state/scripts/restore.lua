@@ -8,11 +8,10 @@
 local id, now, state = ARGV[1], ARGV[2], ARGV[3]
 if call('EXISTS', job_key(id)) == 1 then return 0 end
 local behind = 15 + 2 * tonumber(ARGV[14])
-call('HSET', job_key(id), 'state', state, 'updated', now, unpack(ARGV, 15, behind - 1))
-call('ZADD', P .. ':state:' .. state, 0, id)
+call('HSET', job_key(id), unpack(ARGV, 15, behind - 1))
 local j = call('HMGET', job_key(id), 'who', 'deadline', 'ready', 'hash', 'snapshot')
 if ENDED[state] then
-  call('HSET', job_key(id), 'ended', ARGV[5], 'updated', ARGV[5])
+  call('HSET', job_key(id), 'ended', ARGV[5])
   store_ending(id, state, ARGV[5], ARGV, behind)
 else
   if j[2] then call('ZADD', P .. ':deadlines', j[2], id) end
@@ -22,7 +21,8 @@ else
     call('HSET', job_key(id), 'at', 'due')
   end
 end
-local seq = audit('job.restored', now, id, j[1], '', state, ARGV[4])
+local seq = bring_back(id, '', state, now, j[1], ARGV[4])
+if ENDED[state] then call('HSET', job_key(id), 'updated', ARGV[5]) end
 if state == 'held' then
   open_approval(id, now, j[1], {hash = j[4], snapshot = j[5], requirements = ARGV[10], expires = ARGV[11],
     escalates = ARGV[12], shape = ARGV[13], round = 1, previous = '', before = ''})

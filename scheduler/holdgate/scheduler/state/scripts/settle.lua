@@ -21,11 +21,8 @@ else
   leave(id, j[3], j[4], j[5])
   if state == 'queued' then unpark(j[5]) end
 end
-call('ZREM', P .. ':state:' .. state, id)
-call('ZADD', P .. ':state:' .. to, 0, id)
-local record = {'state', to, 'updated', now, 'attempt', ARGV[5], 'max', ARGV[7], 'token', '', 'at', '', 'reservation', '',
-  'reason', '', 'known', ARGV[3]}
-call('HSET', job_key(id), unpack(record))
+bring_back(id, state, to, now, j[2], ARGV[10], 'attempt', ARGV[5], 'max', ARGV[7], 'token', '', 'at', '',
+  'reservation', '', 'reason', '', 'known', ARGV[3])
 if to == 'queued' then
   call('HDEL', job_key(id), 'cancel', 'code', 'ended', 'progress', 'score')
   call('DEL', P .. ':result:' .. id)
@@ -37,5 +34,4 @@ else
   call('HSET', job_key(id), 'code', ARGV[8], 'ended', ARGV[9])
   store_ending(id, to, ARGV[9], ARGV, 11)
 end
-audit('job.restored', now, id, j[2], state, to, ARGV[10])
 return 'settled'

@@ -8,6 +8,7 @@ for _, id in ipairs(ARGV) do
   if j[1] and not ENDED[j[1]] and not (j[1] == 'held' and call('EXISTS', P .. ':votes:' .. id) == 1) then
     local by = math.max(1, tonumber(j[3]) - tonumber(j[2]))
     call('HSET', job_key(id), 'skip', int(tonumber(j[4] or 0) + by))
+    if j[1] == 'queued' then call('HSET', job_key(id), 'reason', 'state_set_back') end
     -- Who has it reserved would start it under the number that it was told.
     if call('HGET', job_key(id), 'at') == 'picked' then call('HSET', job_key(id), 'reservation', '') end
     count = count + 1
