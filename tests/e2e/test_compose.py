@@ -28,7 +28,8 @@ pytestmark = pytest.mark.xdist_group("up")
 
 SERVICE_KEYS = {
     "image", "build", "user", "command", "restart", "init", "read_only", "tmpfs", "cap_drop", "security_opt", "secrets",
-    "stop_grace_period", "networks", "healthcheck", "depends_on", "environment", "volumes", "ports",
+    "stop_grace_period", "networks", "healthcheck", "depends_on", "environment", "volumes", "ports", "mem_limit",
+    "pids_limit", "logging",
 }  # fmt: skip
 HEALTH_KEYS = {"test", "interval", "timeout", "retries", "start_period", "disable"}
 CONDITIONS = {"service_healthy", "service_completed_successfully", "service_started"}
@@ -73,6 +74,8 @@ def test_every_process_is_a_service_with_a_health_check(document: dict[str, Any]
         assert service["image"] == document["services"]["setup"]["image"]
         assert service["command"][0] == name
         assert service["healthcheck"]["test"][0] == "CMD"
+        assert f":{8081 if name == 'api' else 9090}/readyz" in service["healthcheck"]["test"][-1]
+        assert service["mem_limit"]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service["user"]
