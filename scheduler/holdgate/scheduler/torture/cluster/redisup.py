@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -78,7 +79,9 @@ async def _asked(port: int, password: str | None, *call: str) -> object:
     except (redis.exceptions.RedisError, OSError):
         return None
     finally:
-        await connection.aclose()
+        # One that is paused does not answer a goodbye either.
+        with contextlib.suppress(redis.exceptions.RedisError, OSError):
+            await connection.aclose()
 
 
 async def _follows(layout: Layout, password: str) -> bool:
