@@ -15,10 +15,13 @@ GROUPS = {
     "scan": ("holdgate.scheduler.cli.scan.commands:app", "Find secrets and personal data in files."),
     "bundle": ("holdgate.scheduler.cli.bundles:bundle_app", "Make, sign and publish bundles of rules."),
     "keys": ("holdgate.scheduler.cli.keys:app", "Signing keys and API keys."),
+    "users": ("holdgate.scheduler.cli.users:app", "Users of NATS and Redis."),
     "root": ("holdgate.bundles.cli:root_app", "The trust root: who may sign what."),
     "policy": ("holdgate.scheduler.cli.policy:app", "Try rules, offline or on what was and is decided."),
     "audit": ("holdgate.scheduler.audit.cli:app", "The archive of the audit log."),
     "webhooks": ("holdgate.scheduler.cli.webhooks:app", "Where notices go."),
+    "pools": ("holdgate.scheduler.cli.pauses:pools_app", "Keep a pool from getting work, and let it again."),
+    "workers": ("holdgate.scheduler.cli.pauses:workers_app", "Let a worker run empty."),
     "worker": ("holdgate.workers.cli:app", "Run job handlers."),
 }
 """Commands with commands of their own: where they are, imported only when called."""

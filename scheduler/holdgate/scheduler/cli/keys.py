@@ -10,6 +10,8 @@ import typer
 
 from holdgate.bundles.cli import keys_app as app
 from holdgate.bundles.cli.refusal import refusals
+from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.nkeys import Nkey
 from holdgate.scheduler.identity.keys import issue_key, read_keys, revoke_key
 
 __all__ = ["app"]
@@ -37,6 +39,18 @@ def issue(
         )
         print(f"{record.key_id}  {record.actor}  {', '.join(record.roles)}", file=sys.stderr)
         print(key)
+
+
+@app.command("nats")
+def nats(path: Annotated[Path, typer.Argument(help="A new file for the seed, mode 0600")]) -> None:
+    """Make the key of a user of NATS, where it is used; print its public half for `holdgate users add-pool`."""
+    with refusals():
+        if path.exists():
+            raise InvalidInput(f"`{path}` exists; a key is never overwritten")
+        key = Nkey.generate()
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(key.seed + "\n")
+        print(key.public)
 
 
 @app.command("list")

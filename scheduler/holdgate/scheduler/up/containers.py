@@ -11,6 +11,7 @@ from pathlib import Path
 
 from holdgate.scheduler.up.provision import Provisioned
 from holdgate.scheduler.up.redisusers import users_text
+from holdgate.scheduler.up.reload import with_accounts
 from holdgate.scheduler.up.servers import rewrite_private, write_private
 
 DATA = Path("/data")
@@ -24,13 +25,16 @@ REDIS_USERS = Path("/run/secrets/redis-users")
 
 
 def write_container_files(provisioned: Provisioned) -> Path:
-    """`nats.conf`, `redis.conf`, and the file for `docker compose --env-file`, which is returned."""
+    """`nats.conf`, `redis.conf`, and the file for `docker compose --env-file`, which is returned.
+
+    What an operator wrote into `nats.conf` before its accounts, such as TLS, stays.
+    """
     home = provisioned.home
     nats = replace(provisioned.nats_config(NATS_PORT, MONITOR_PORT), host=ANY_HOST, data_dir=DATA)
     users = provisioned.redis_config(REDIS_PORT)
     redis = replace(users, host=ANY_HOST, data_dir=DATA, users_file=REDIS_USERS)
     for name, text in {
-        "nats.conf": nats.text(),
+        "nats.conf": with_accounts(home.path / "nats.conf", nats),
         "redis.conf": redis.text(),
         "redis.users": users_text(redis.users),
     }.items():

@@ -16,7 +16,7 @@ from holdgate.kernel.nkeys import Nkey, verify_public
 from holdgate.kernel.subjects import OPERATOR_USER, WORKER_USER
 from holdgate.scheduler.errors import NotFound
 from holdgate.scheduler.settings import read_secret
-from holdgate.scheduler.up.access import ACCESS, POOL, worker_user
+from holdgate.scheduler.up.access import ACCESS, DEMO_POOL, POOL, worker_user
 from holdgate.scheduler.up.home import REDIS, Home, redis_secret
 from holdgate.scheduler.up.redisusers import REDIS_ACCESS, RedisUser, digest_of
 from holdgate.scheduler.up.servers import write_private
@@ -101,7 +101,9 @@ def add_pool(home: Home, pool: str, public: str | None, entropy: Entropy = os.ur
 
 
 def remove_pool(home: Home, pool: str) -> None:
-    """The user of `pool` goes, with its seed. NotFound where there is none."""
+    """The user of `pool` goes, with its seed. NotFound where there is none; InvalidInput for the one always made."""
+    if pool == DEMO_POOL:
+        raise InvalidInput(f"pool `{pool}` always has a user; `holdgate users rotate` gives it another key")
     user = _known(home, worker_user(pool))
     home.public_file(user).unlink()
     home.nkey_file(user).unlink(missing_ok=True)
@@ -128,6 +130,8 @@ def rotate(home: Home, user: str, public: str | None, entropy: Entropy = os.uran
 def retire(home: Home, user: str) -> None:
     """Only the newest credential of `user` holds. NotFound."""
     _accept(home, user, accepted(home, _known(home, user))[:1])
+    if home.nkey_file(user).exists() and nkey_of(home, user).public not in accepted(home, user):
+        home.nkey_file(user).unlink()  # its newer key is elsewhere
 
 
 def users(home: Home) -> tuple[str, ...]:

@@ -32,6 +32,11 @@ NATS_OLDEST = (2, 12)
 """Atomic batch publishing came with this release."""
 REDIS_OLDEST = (6, 2)
 START_TIMEOUT_S = 10.0
+LOAD_TIMEOUT_S = 600.0
+"""A server that reads its data is there: a million waiting jobs are some gigabytes."""
+READY, LOADING = b"+PONG\r\n", b"-LOADING"
+"""What Redis says to a ping."""
+ACCOUNTS = "accounts {"
 CONNECTIONS_MAX = 4096
 """At one server: a thousand processes, and a bound on what a stranger can open before saying who they are."""
 
@@ -176,14 +181,19 @@ class Server:
     name: str
     argv: tuple[str, ...]
     answers: Callable[[], bool]
+    is_there: Callable[[], bool] = lambda: False
+    """Whether it says that it reads its data still, or that it has."""
 
     def start(self, log: Path) -> subprocess.Popen[bytes]:
-        """Start it and wait until it answers; ServerUnusable when it does not within START_TIMEOUT_S."""
+        """Start it and wait until it answers; ServerUnusable when it does not within START_TIMEOUT_S, or, while it says
+        that it reads its data, LOAD_TIMEOUT_S."""
         with log.open("ab") as output:
             child = spawn(self.argv, output=output)
-        deadline = time.monotonic() + START_TIMEOUT_S
+        began = time.monotonic()
         while not self.answers():
-            if child.poll() is not None or time.monotonic() > deadline:
+            waited_s = time.monotonic() - began
+            is_late = waited_s > START_TIMEOUT_S and (waited_s > LOAD_TIMEOUT_S or not self.is_there())
+            if child.poll() is not None or is_late:
                 stop(child)
                 raise ServerUnusable(f"{self.name} did not start; see `{log}`")
             time.sleep(0.005)
@@ -206,7 +216,12 @@ def redis_server(config: RedisConfig, file: Path) -> Server:
         config = replace(config, users_file=config.users_file or file.with_suffix(".users"))
         write_private(cast(Path, config.users_file), users_text(config.users))
     write_private(file, config.text())
-    return Server("redis-server", (str(binary), str(file)), lambda: _redis_answers(config))
+    return Server(
+        "redis-server",
+        (str(binary), str(file)),
+        lambda: _redis_says(config, READY),
+        lambda: _redis_says(config, READY, LOADING),
+    )
 
 
 def find_nats_server() -> Path:
@@ -268,15 +283,18 @@ def _nats_answers(host: str, port: int) -> bool:
     return _exchange(host, port, b"").startswith(b"INFO ")
 
 
-def _redis_answers(config: RedisConfig) -> bool:
+def _redis_says(config: RedisConfig, *words: bytes) -> bool:
     user = f"{OPERATOR_USER} " if config.users else ""
     greeting = f"AUTH {user}{config.password}\r\nPING\r\n".encode()
     tls = None if config.tls is None else TlsFiles(config.tls.ca, config.tls.cert, config.tls.key).context()
-    return b"+PONG" in _exchange(config.host, config.port, greeting, until=b"PONG", tls=tls)
+    said = _exchange(config.host, config.port, greeting, until=(READY, LOADING), tls=tls)
+    return any(word in said for word in words)
 
 
-def _exchange(host: str, port: int, request: bytes, until: bytes = b"\r\n", tls: ssl.SSLContext | None = None) -> bytes:
-    """What the server says, as far as `until`; empty when it does not answer yet."""
+def _exchange(
+    host: str, port: int, request: bytes, until: tuple[bytes, ...] = (b"\r\n",), tls: ssl.SSLContext | None = None
+) -> bytes:
+    """What the server says, as far as one of `until`; empty when it does not answer yet."""
     reply = b""
     try:
         with contextlib.ExitStack() as stack:
@@ -284,7 +302,7 @@ def _exchange(host: str, port: int, request: bytes, until: bytes = b"\r\n", tls:
             if tls is not None:
                 connection = stack.enter_context(tls.wrap_socket(connection, server_hostname=host))
             connection.sendall(request)
-            while until not in reply and (part := connection.recv(4096)):
+            while not any(end in reply for end in until) and (part := connection.recv(4096)):
                 reply += part
     except OSError:
         return b""

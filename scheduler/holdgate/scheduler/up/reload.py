@@ -1,0 +1,71 @@
+"""Changed users take effect: files of containers are written anew, the servers of a running `holdgate up` are told.
+
+What always holds: connections of users that did not change go on; one that was taken away is cut off by the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from pathlib import Path
+
+from holdgate.kernel.clock import Clock
+from holdgate.scheduler.errors import Misconfigured
+from holdgate.scheduler.up.home import Home
+from holdgate.scheduler.up.provision import Provisioned, provision
+from holdgate.scheduler.up.redisusers import users_text
+from holdgate.scheduler.up.servers import ACCOUNTS, NatsConfig, rewrite_private
+
+NATS_FILE, REDIS_USERS_FILE = "nats.conf", "redis.users"
+"""Of containers: see `containers`."""
+TIMEOUT_S = 5.0
+
+
+def existing(directory: Path) -> Home:
+    """The directory of a system; Misconfigured when it is none."""
+    home = Home(directory.absolute())
+    if not home.root_file.exists():
+        raise Misconfigured(f"`{directory}` is no directory of `holdgate up` or `holdgate provision`")
+    return home
+
+
+def apply(home: Home, clock: Clock) -> list[str]:
+    """What is left to do for an operator, in words."""
+    made = provision(home.path, clock)
+    left = []
+    if (home.path / NATS_FILE).exists():
+        _rewrite(made, home.path / NATS_FILE, home.path / REDIS_USERS_FILE)
+        left.append("containers: `docker compose kill -s HUP nats`, and restart `redis`")
+    if home.state_file.exists():
+        _rewrite(made, home.nats_config_file, home.redis_config_file.with_suffix(".users"))
+        _tell(json.loads(home.state_file.read_text()))
+    return left
+
+
+def with_accounts(file: Path, config: NatsConfig) -> str:
+    """The text in `file` with the accounts of `config`; all of it from `config` where there is no file yet."""
+    if not file.exists():
+        return config.text()
+    head, found, _ = file.read_text().partition(ACCOUNTS)
+    if not found:
+        raise Misconfigured(f"`{file}` has no accounts; move it away, and it is made anew")
+    return head + config.accounts_text()
+
+
+def _rewrite(made: Provisioned, nats_file: Path, redis_file: Path) -> None:
+    rewrite_private(nats_file, with_accounts(nats_file, made.nats_config(0, 0)))
+    rewrite_private(redis_file, users_text(made.redis_config(0).users))
+
+
+def _tell(state: dict[str, object]) -> None:
+    """The servers of a running `holdgate up` read their users again."""
+    import redis
+
+    pids = state["pids"]
+    assert isinstance(pids, dict)  # noqa: S101  of our own making
+    for pid in pids.get("nats", ()):
+        os.kill(int(pid), signal.SIGHUP)
+    with contextlib.closing(redis.Redis.from_url(str(state["redis"]), socket_timeout=TIMEOUT_S)) as client:
+        client.acl_load()
