@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import nats
+import pytest
 import redis
 from nats.aio.client import Client as Nats
 
-from holdgate.scheduler.up.children import is_free
-from support.servers import Servers
+from holdgate.scheduler.up.children import is_free, stop
+from holdgate.scheduler.up.servers import redis_server
+from support.servers import Servers, configs
 from support.waiting import eventually_sync
 
 
@@ -51,3 +55,17 @@ def test_servers_die_with_a_session_that_is_killed() -> None:
     ports = [int(port) for port in done.stdout.split()]
     assert len(ports) == 2, done.stderr
     assert eventually_sync(lambda: all(is_free(port) for port in ports), why="servers outlived their parent")
+
+
+def test_a_redis_that_reads_much_data_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it says so, however long; one that says nothing in time is stopped."""
+    monkeypatch.setattr("holdgate.scheduler.up.servers.START_TIMEOUT_S", 0.2)
+    _, config = configs(tmp_path)
+    slow = replace(config, more=("key-load-delay 200",))
+    config.data_dir.mkdir()
+    with (config.data_dir / "appendonly.aof").open("wb") as log:
+        log.write(b"".join(b"*3\r\n$3\r\nSET\r\n$4\r\n%04d\r\n$1\r\n1\r\n" % n for n in range(5000)))
+    child = redis_server(slow, tmp_path / "redis.conf").start(tmp_path / "log")
+    with redis.Redis.from_url(config.url) as client:
+        assert client.dbsize() == 5000
+    stop(child)

@@ -55,6 +55,7 @@ class Options:
     ready_file: Path | None = None
     restart: bool = True
     workers: int = 1
+    worker: str = plan.DEMO_WORKER
     quiet: bool = False
     otlp_endpoint: str | None = None
 
@@ -161,7 +162,13 @@ async def _bring_up(options: Options, home: Home, supervisor: Supervisor, ready:
     await _prepare_streams(provisioned, ports)
     supervisor.watch(nurse_nats(supervisor, f"http://{HOST}:{ports.nats_monitor}", home.path / "nats"), "nurse")
     specs = plan.process_specs(
-        home, provisioned.root_pins, ports, options.workers, environment, webhooks=home.webhooks_file.exists()
+        home,
+        provisioned.root_pins,
+        ports,
+        options.workers,
+        environment,
+        worker=options.worker,
+        webhooks=home.webhooks_file.exists(),
     )
     children = [await supervisor.start(spec) for spec in specs]
     await supervisor.wait_ready(children)
@@ -173,7 +180,7 @@ async def _bring_up(options: Options, home: Home, supervisor: Supervisor, ready:
 
 
 async def _start_servers(provisioned: Provisioned, ports: Ports, supervisor: Supervisor) -> None:
-    from holdgate.scheduler.up.servers import nats_server, redis_server
+    from holdgate.scheduler.up.servers import LOAD_TIMEOUT_S, nats_server, redis_server
 
     home = provisioned.home
     nats = nats_server(provisioned.nats_config(ports.nats, ports.nats_monitor), home.nats_config_file)
@@ -181,7 +188,13 @@ async def _start_servers(provisioned: Provisioned, ports: Ports, supervisor: Sup
     for server, kind in ((nats, "nats"), (redis, "redis")):
         await supervisor.start(Spec(server.name, kind, server.argv, home.log_file(kind), program=True))
     for server, kind in ((nats, "nats"), (redis, "redis")):
-        await _until(server.answers, f"{server.name} did not start; see `{home.log_file(kind)}`")
+        why = f"{server.name} did not start; see `{home.log_file(kind)}`"
+        try:
+            await _until(server.answers, why)
+        except ServerUnusable:
+            if not server.is_there():
+                raise
+            await _until(server.answers, why, LOAD_TIMEOUT_S)
 
 
 async def _prepare_streams(provisioned: Provisioned, ports: Ports) -> None:
