@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from holdgate.kernel.clock import SystemClock, rfc3339
 from holdgate.scheduler.backup import files
 from holdgate.scheduler.backup.archive import Manifest
@@ -40,7 +42,7 @@ async def make(what: What) -> Manifest:
     if what.directory is None:
         if what.passphrase is not None:
             raise Misconfigured("only the directory of a `holdgate up` holds all keys; copy them from where they lie")
-        settings = BackupSettings()
+        settings = operator_settings(None)
         home = None
     else:
         home = Home(what.directory.absolute())
@@ -52,7 +54,7 @@ async def make(what: What) -> Manifest:
 async def put_back(what: What) -> Manifest:
     """Restore a backup; of a directory, the servers run for as long as that takes."""
     if what.directory is None:
-        settings = BackupSettings()
+        settings = operator_settings(None)
         async with _around(settings, None) as around:
             return await restore(what.file, _places(settings, None), around, replicas=what.replicas)
     manifest = verify(what.file)
@@ -61,6 +63,17 @@ async def put_back(what: What) -> Manifest:
     with _servers(home) as settings:
         async with _around(settings, None) as around:
             return await restore(what.file, _places(settings, home), around, replicas=1)
+
+
+def operator_settings(directory: Path | None) -> BackupSettings:
+    """Of whoever runs the servers: of a running `holdgate up`, or what the environment names. Misconfigured."""
+    if directory is not None:
+        return _running(Home(directory.absolute()))
+    try:
+        return BackupSettings()
+    except ValidationError as error:
+        missing = ", ".join(f"HOLDGATE_{str(problem['loc'][0]).upper()}" for problem in error.errors())
+        raise Misconfigured(f"give `--dir`, or set {missing}") from error
 
 
 def told(manifest: Manifest) -> Iterator[str]:

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from holdgate.bundles.cli.signing import PassphraseFrom
 from holdgate.bundles.passphrase import require_strong
 from holdgate.kernel.errors import HoldgateError
@@ -61,10 +59,6 @@ def _run(work: Callable[[], Manifest], done: str) -> int:
     except HoldgateError as error:
         print(f"holdgate: {error.code}: {error}", file=sys.stderr)
         return 1
-    except ValidationError as error:
-        missing = ", ".join(f"HOLDGATE_{str(problem['loc'][0]).upper()}" for problem in error.errors())
-        print(f"holdgate: give `--dir`, or set {missing}", file=sys.stderr)
-        return 2
     except OSError as error:
         print(f"holdgate: {error.strerror}: {error.filename}", file=sys.stderr)
         return 1

@@ -183,9 +183,12 @@ class AskDesk:
         clock: Clock,
         config: DispatchConfig,
         is_closed: Callable[[], bool] = lambda: False,
+        is_paused: Callable[[str, str], bool] = lambda _pool, _worker: False,
     ) -> None:
-        """`is_closed`: whether nothing is handed over now, because what comes of it could not be kept."""
+        """`is_closed`: whether nothing is handed over now, because what comes of it could not be kept. `is_paused`:
+        whether a pool's worker is handed nothing, because an operator says so."""
         self._is_closed = is_closed
+        self._is_paused = is_paused
         self._nc = nc
         self._backlog = backlog
         self._gate = gate
@@ -285,6 +288,9 @@ class AskDesk:
         began = loop.time()
         if self._pools[ask.pool].has_new_offer:
             await self._recall(ask.pool)
+        if self._is_paused(ask.pool, ask.worker):
+            self._board.wake_next(ask.pool)  # this one was woken in vain; another may be let
+            return []
         if not self._board.has_ready(ask.pool) or began < self._closed_until_s or self._is_closed():
             return []
         picked = await self._pick(ask)

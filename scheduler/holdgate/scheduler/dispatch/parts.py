@@ -47,8 +47,8 @@ from holdgate.scheduler.state.grants import Grants
 from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.leases import Leases
 from holdgate.scheduler.state.log import JobLog, PayloadStore
-from holdgate.scheduler.state.pull import PullReader
 from holdgate.scheduler.state.pauses import Pauses
+from holdgate.scheduler.state.pull import PullReader
 from holdgate.scheduler.state.quarantine import Quarantine
 from holdgate.scheduler.state.results import Results
 from holdgate.scheduler.state.stats import Stats

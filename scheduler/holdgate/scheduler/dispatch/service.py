@@ -43,7 +43,7 @@ from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.config import DispatchConfig
-from holdgate.scheduler.dispatch.duty import Periodic, Steady
+from holdgate.scheduler.dispatch.duty import Periodic, Steady, run_safely
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.dispatch.parts import FailOpen, Parts, Stores
 from holdgate.scheduler.dispatch.pausing import INTERVAL_S as PAUSES_S
@@ -132,6 +132,7 @@ class DispatcherService:
         self._kernel.on_snapshot(self._on_snapshot)
         self._wakes = await self._nc.subscribe(f"{subjects.WAKE}.*", cb=self._on_wake)
         await self.beats.start()
+        await run_safely("pausing", self.pausing.run_once)
         await self.asks.start()
         await self.policy_events.start()
         for duty in self._duties:
