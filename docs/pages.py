@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib import resources
@@ -19,10 +20,14 @@ from holdgate.bundles.schema import SCHEMAS, schema_text
 from holdgate.bundles.trusted import parse_bundle_rules
 from holdgate.kernel.rules import BundleRules, Rule
 from holdgate.kernel.standing import roles_asked
+from holdgate.kernel.subjects import OPERATOR_USER, inbox
 from holdgate.scan.findings import Category
 from holdgate.scan.ruleset import builtin_rules
 from holdgate.scheduler.api.problems import KINDS
 from holdgate.scheduler.cli import manual
+from holdgate.scheduler.up.access import ACCESS, ACCOUNT, accounts, worker_access, worker_account, worker_user
+from holdgate.scheduler.up.closed import page
+from holdgate.scheduler.up.redisusers import REDIS_ACCESS
 
 REFERENCE = Path(__file__).parent / "reference"
 DETECTOR_GROUPS = {
@@ -42,6 +47,31 @@ METRIC_MODULES = {
     "Webhooks": "holdgate.scheduler.notify.metrics",
     "Worker": "holdgate.workers.metrics",
 }
+
+
+def fail_closed() -> str:
+    """What a system did while a part of it was away, as `holdgate drill-closed --record` wrote it."""
+    recorded = json.loads((REFERENCE / "fail-closed.json").read_text())
+    lines = [
+        "# What is away, and what happens then",
+        "",
+        "Seen on a whole `holdgate up`, each part taken away and brought back in turn by `holdgate drill-closed`; the",
+        "test `tests/faults/test_closed.py` holds this table to what happens. Nothing runs while the kernel or a server",
+        "is away, what was due runs afterwards by itself, and votes refused meanwhile can be given again. *Killed*: the",
+        "process is gone, and none is started; *hangs*: it stands still with its connections open. Times are of one",
+        "machine: until `/readyz` said so, the slowest answer meanwhile, and from the part's return until a new job had",
+        "succeeded and every part was well. Nothing is done by hand in between.",
+        "",
+        page(recorded),
+        "A submit that is under way when Redis hangs or the disk of NATS fills up may be kept, and then runs once the part",
+        "is back. Send it again with the same `Idempotency-Key`, as after any 503: it is accepted once.",
+        "",
+        "Without a valid policy or root, or after their end, the kernel answers, and denies everything: `403 denied`, what",
+        "waits stays as it is, the kernel's `/readyz` says `policy` or `root`, and",
+        "[HoldgateNoPolicy](../runbooks/HoldgateNoPolicy.md) or [HoldgateRootExpired](../runbooks/HoldgateRootExpired.md)",
+        "fires; [operate](../how-to/operate.md#when-policy-does-not-hold) has the rest.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def errors() -> str:
@@ -294,7 +324,57 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
+def access() -> str:
+    """Who may do what at NATS and Redis, as the configuration of both servers is made."""
+    users = {**ACCESS, worker_user("POOL"): worker_access("POOL")}
+    lines = [
+        "# Who may do what at NATS and Redis",
+        "",
+        "What is not listed is refused by the server. `operator` may do everything, at both.",
+        "[How to set these up](../how-to/secure-servers.md).",
+        "",
+        "## NATS",
+    ]
+    for name, given in users.items():
+        lines += ["", f"### `{name}`", "", "| may publish |", "| --- |", *_subjects(given.publish)]
+        lines += ["", "| may hear |", "| --- |", *_subjects((*given.subscribe, f"{inbox(name)}.>"))]
+    account = accounts(dict.fromkeys((*ACCESS, OPERATOR_USER, worker_user("POOL")), ()))
+    shared = account[worker_account("POOL")]
+    lines += [
+        "",
+        f"Workers of a pool live in an account of their own, `{worker_account('POOL')}`, without streams, everybody else in",
+        f"`{ACCOUNT}`. These subjects cross:",
+        "",
+        "| subject | how |",
+        "| --- | --- |",
+        *(f"| `{each.subject}` | {_crossing(each.kind, True)} |" for each in shared.exports),
+        *(f"| `{each.subject}` | {_crossing(each.kind, False)} |" for each in shared.imports),
+        "",
+        "## Redis",
+        "",
+        "`health` may `PING`, without a password; `default` is off. Commands of scripts count as their user's.",
+        "",
+        "| user | keys | commands |",
+        "| --- | --- | --- |",
+    ]
+    for name, rights in REDIS_ACCESS.items():
+        lines.append(f"| `{name}` | {_names(rights.keys)} | {_names(sorted(rights.commands))} |")
+    return "\n".join([*lines, ""])
+
+
+def _subjects(subjects: Iterable[str]) -> list[str]:
+    return [f"| `{subject}` |" for subject in sorted(set(subjects))]
+
+
+def _crossing(kind: str, of_workers: bool) -> str:
+    if kind == "stream":
+        return "from workers to dispatchers" if of_workers else "from dispatchers to workers"
+    return "dispatchers answer there" if of_workers else "from workers into `RESULTS`, acknowledged to their own inbox"
+
+
 PAGES = {
+    "access.md": access,
+    "fail-closed.md": fail_closed,
     "cli.md": manual.markdown,
     "starter-bundles.md": starters,
     "detectors.md": detectors,

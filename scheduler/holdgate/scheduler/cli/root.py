@@ -93,7 +93,10 @@ def up(
     ] = None,
     ready_file: Annotated[Path | None, typer.Option(help="Written once everything answers")] = None,
     restart: Annotated[bool, typer.Option(help="Start a process that died again")] = True,
-    workers: Annotated[int, typer.Option(min=0, max=64, help="Demo workers")] = 1,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Workers")] = 1,
+    worker: Annotated[
+        str, typer.Option(metavar="MODULE:NAME", help="Whose handlers they run")
+    ] = "holdgate.workers.demo:worker",
     otlp_endpoint: Annotated[str | None, typer.Option(help="OpenTelemetry collector that spans go to")] = None,
 ) -> None:
     """Run the whole system on this machine: NATS, Redis, every process, a demo worker."""
@@ -107,7 +110,7 @@ def up(
     from holdgate.scheduler.up.system import Options, run_up
 
     logs.configure("up", level="info")
-    options = Options(directory, port, metrics_port, ready_file, restart, workers, otlp_endpoint=otlp_endpoint)
+    options = Options(directory, port, metrics_port, ready_file, restart, workers, worker, otlp_endpoint=otlp_endpoint)
     try:
         code = asyncio.run(run_up(options))
     except HoldgateError as error:
@@ -200,6 +203,23 @@ def torture(  # noqa: PLR0913  each an option of its own
         keep=keep,
         as_json_=as_json,
     )
+    raise typer.Exit(code)
+
+
+@app.command("drill-closed")
+def drill_closed(
+    directory: Annotated[Path, typer.Option("--dir", help="A running `holdgate up`")] = Path(".holdgate"),
+    record: Annotated[Path | None, typer.Option(help="A JSON file of what was seen")] = None,
+) -> None:
+    """Take each part of a `holdgate up` away in turn, and several at once; exit code 1 when anything differs."""
+    from holdgate.kernel.errors import HoldgateError
+    from holdgate.scheduler.up.closed import run_closed
+
+    try:
+        code = run_closed(directory, record)
+    except (HoldgateError, OSError) as error:
+        print(f"holdgate drill-closed: {error}", file=sys.stderr)
+        code = 1
     raise typer.Exit(code)
 
 

@@ -49,7 +49,14 @@ Environment = Callable[[dict[str, str]], dict[str, str]]
 
 
 def process_specs(
-    home: Home, pins: str, ports: Ports, workers: int, environment: Environment, *, webhooks: bool = False
+    home: Home,
+    pins: str,
+    ports: Ports,
+    workers: int,
+    environment: Environment,
+    *,
+    worker: str = DEMO_WORKER,
+    webhooks: bool = False,
 ) -> list[Spec]:
     """The processes of Holdgate, in no order. `webhooks`: the directory holds a file that says where notices go."""
     shared = {
@@ -86,7 +93,7 @@ def process_specs(
         user = _user(home, name)
         env = environment({**shared, **trusting, **key, **user, **_probes(ports, name), **settings})
         specs.append(Spec(name, name, (name,), home.log_file(name), env))
-    return [*specs, *(_worker(home, shared, number, ports, environment) for number in range(1, workers + 1))]
+    return [*specs, *(_worker(home, shared, (worker, number), ports, environment) for number in range(1, workers + 1))]
 
 
 def _user(home: Home, name: str) -> dict[str, str]:
@@ -107,7 +114,8 @@ def _opening(home: Home) -> dict[str, str]:
     return {"quarantine_key_file": str(file)} if file.exists() else {}
 
 
-def _worker(home: Home, shared: dict[str, str], number: int, ports: Ports, environment: Environment) -> Spec:
+def _worker(home: Home, shared: dict[str, str], which: tuple[str, int], ports: Ports, environment: Environment) -> Spec:
+    worker, number = which
     user, name = worker_user(DEMO_POOL), f"worker-{number}"
     settings = {
         **shared,
@@ -117,4 +125,4 @@ def _worker(home: Home, shared: dict[str, str], number: int, ports: Ports, envir
         "worker_name": f"demo-{number}",
         **_probes(ports, name),
     }
-    return Spec(name, "worker", ("worker", "run", DEMO_WORKER), home.log_file(name), environment(settings))
+    return Spec(name, "worker", ("worker", "run", worker), home.log_file(name), environment(settings))

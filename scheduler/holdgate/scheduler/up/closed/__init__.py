@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from holdgate.scheduler.up.closed.observe import Observation, observe
+from holdgate.scheduler.up.closed.drill import page, recorded, run_closed, try_row
+from holdgate.scheduler.up.closed.observe import Observation
 from holdgate.scheduler.up.closed.rows import ROWS, Row
-from holdgate.scheduler.up.closed.running import NotHere, Running
+from holdgate.scheduler.up.closed.running import Running
 
-__all__ = ["ROWS", "NotHere", "Observation", "Row", "Running", "observe"]
+__all__ = ["ROWS", "Observation", "Row", "Running", "page", "recorded", "run_closed", "try_row"]

@@ -15,8 +15,6 @@ from holdgate.scheduler.up.caller import until
 from holdgate.scheduler.up.closed.rows import Row
 from holdgate.scheduler.up.closed.running import PATIENCE_S, Running
 
-DUE_MS = 800
-"""Ahead of which a job is scheduled that becomes ready while parts are away."""
 NOTICED_S_MAX = 12.0
 BACK_S_MAX = 30.0
 POLL_S = 0.05
@@ -71,13 +69,15 @@ def observe(system: Running, row: Row, number: int, clock: Clock) -> Observation
     seen = Observation(row.name)
     held = _held(system)
     with contextlib.ExitStack() as gone:
-        _, later = system.people.agent.submit("job.demo.read", run_at=rfc3339(clock.now_ms() + DUE_MS))
-        due_s = time.monotonic() + DUE_MS / 1000
+        _, later = system.people.agent.submit("job.demo.read", run_at=rfc3339(clock.now_ms() + row.due_ms))
+        due_s = time.monotonic() + row.due_ms / 1000
         for part in row.away:
             gone.enter_context(part.gone(system))
         runs, started_s = _runs(system), time.monotonic()
         _look(system, row, seen, held, later["job_id"], number, started_s)
-        until(lambda: time.monotonic() > due_s + 0.5 and (not row.runs or _runs(system) > runs), 3.0)
+        until(
+            lambda: time.monotonic() > due_s + 0.5 and (not row.runs or _runs(system) > runs), 3.0 + row.due_ms / 1000
+        )
         seen.runs = _runs(system) > runs
     _back(system, seen, held, later["job_id"])
     return seen
