@@ -7,6 +7,12 @@ from prometheus_client import Counter, Gauge, Histogram
 from holdgate.scheduler.state.transitions import State
 
 JOBS = Counter("holdgate_jobs_total", "Jobs that came into a state", ["state"])
+TENANT_BACKLOG = Gauge(
+    "holdgate_tenant_backlog_jobs",
+    "Jobs ready and waiting for a worker; the first fifty tenants that have some by name, all others as `_other`",
+    ["tenant"],
+    multiprocess_mode="livemax",
+)
 BACKLOG = Gauge("holdgate_backlog_jobs", "Jobs ready and waiting for a worker", ["pool"], multiprocess_mode="livemax")
 WORKERS_THERE = Gauge(
     "holdgate_workers_there",
@@ -122,7 +128,7 @@ DUTIES = (
     "reconcile",
     "watch",
 )
-AUDIT_REASONS = ("audit_gap", "archive_broken", "state_unavailable", "os_error")
+AUDIT_REASONS = ("audit_gap", "audit_declared_gap", "archive_broken", "state_unavailable", "os_error")
 
 for _state in State:
     JOBS.labels(str(_state))

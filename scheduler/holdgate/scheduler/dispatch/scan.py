@@ -10,6 +10,11 @@ from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.state.backlog import Backlog
 from holdgate.scheduler.state.jobs import Jobs
 
+TENANTS_NAMED_MAX = 50
+"""In a metric: each name is a series for as long as the process lives."""
+OTHERS = "_other"
+"""No tenant's name: those begin with a letter or a digit."""
+
 
 class Scan:
     """`run_once` marks every tenant that has ready jobs, pool by pool."""
@@ -19,17 +24,32 @@ class Scan:
         self._backlog = backlog
         self._board = board
         self._pools: set[str] = set()
+        self._named: set[str] = set()
 
     async def run_once(self) -> None:
         """One look at all tenants. StateUnavailable: the next one will do."""
         tenants = await self._jobs.tenants()
         found = await asyncio.gather(*map(self._backlog.pools, tenants))
         depths: Counter[str] = Counter()
+        by_tenant: Counter[str] = Counter()
         for tenant, pools in zip(tenants, found, strict=True):
             for pool, ready in pools.items():
                 depths[pool] += ready
+                by_tenant[tenant] += ready
                 if ready:
                     self._board.mark(pool, tenant)
         self._pools.update(depths)
         for pool in self._pools:
             metrics.BACKLOG.labels(pool).set(depths[pool])
+        self._show(by_tenant)
+
+    def _show(self, by_tenant: Counter[str]) -> None:
+        others = 0
+        for tenant, ready in by_tenant.items():
+            if ready and len(self._named) < TENANTS_NAMED_MAX:
+                self._named.add(tenant)
+            if tenant not in self._named:
+                others += ready
+        for tenant in self._named:
+            metrics.TENANT_BACKLOG.labels(tenant).set(by_tenant[tenant])
+        metrics.TENANT_BACKLOG.labels(OTHERS).set(others)
