@@ -357,8 +357,9 @@ def access() -> str:
         "| user | keys | commands |",
         "| --- | --- | --- |",
     ]
-    for name, rights in REDIS_ACCESS.items():
-        lines.append(f"| `{name}` | {_names(rights.keys)} | {_names(sorted(rights.commands))} |")
+    for rights in dict.fromkeys(REDIS_ACCESS.values()):
+        who = _names(name for name, own in REDIS_ACCESS.items() if own == rights)
+        lines.append(f"| {who} | {_names(rights.keys)} | {_cell(_names(sorted(rights.commands)))} |")
     return "\n".join([*lines, ""])
 
 

@@ -19,28 +19,13 @@ CHECKING = ("config|get",)
 LOADING = ("script|exists", "script|load")
 SCRIPTS = (*LOADING, "eval", "evalsha")
 READING = (
-    *(
-        "exists",
-        "get",
-        "hexists",
-        "hget",
-        "hgetall",
-        "hmget",
-        "hscan",
-        "hstrlen",
-        "lindex",
-        "llen",
-        "lrange",
-        "pttl",
-        "scard",
-        "smembers",
-    ),
-    *("srandmember", "xrange", "xrevrange", "zcard", "zmscore", "zrange", "zrangebyscore", "zrevrange"),
-    *("zrevrangebylex", "zscore"),
+    *("exists", "get", "hexists", "hget", "hgetall", "hmget", "hscan", "hstrlen", "lindex", "llen", "lrange", "pttl"),
+    *("scard", "smembers", "srandmember", "xrange", "xrevrange", "zcard", "zmscore", "zrange", "zrangebyscore"),
+    *("zrevrange", "zrevrangebylex", "zscore"),
 )
 WRITING = (
     *("del", "expire", "hdel", "hincrby", "hset", "hsetnx", "incr", "pexpire", "pexpireat", "rpush", "sadd", "set"),
-    *("spop", "srem", "unlink", "xadd", "zadd", "zpopmin", "zrem", "zremrangebylex", "zremrangebyrank"),
+    *("spop", "srem", "unlink", "xadd", "xdel", "zadd", "zpopmin", "zrem", "zremrangebylex", "zremrangebyrank"),
     "zremrangebyscore",
 )
 
@@ -62,8 +47,8 @@ REDIS_ACCESS: dict[str, RedisAccess] = {
     # Reads the trail of each tenant and takes away what it has archived; says that it is there. It loads scripts, as
     # all do, and runs none.
     "auditor": RedisAccess(
-        (*CONNECTING, *CHECKING, *LOADING, "get", "hdel", "hset", "smembers", "xrange", "xrevrange", "xtrim"),
-        ("hg:*:audit", "hg:*:seq", "hg:{index}:*"),
+        (*CONNECTING, *CHECKING, *LOADING, "get", "hdel", "hset", "smembers", "xrange", "xtrim"),
+        ("hg:*:audit", "hg:*:seq", "hg:{index}:tenants", "hg:{index}:processes"),
     ),
 }
 """By kind of process. Kernels and workers have no user: they never speak to Redis."""
