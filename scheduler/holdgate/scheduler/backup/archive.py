@@ -93,7 +93,7 @@ class Writer:
     """Writes a backup. Blocking, part by part."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115  closed by `end`
+        self._tar = tarfile.TarFile(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
         self._parts: list[tuple[str, int, str]] = []
         self._numbers: dict[str, int] = {}
 
