@@ -26,7 +26,8 @@ from holdgate.scheduler.torture.load.submitting import Submitting
 from holdgate.scheduler.torture.load.voice import Line, Voice
 from holdgate.scheduler.torture.planted import Planted
 
-IN_FLIGHT_MAX = 600
+IN_FLIGHT_MAX = 200
+"""Each may wait until its time limit when nobody answers."""
 SUBMITS = 0.5
 """Share of submits among the operations."""
 PUBLISH_EVERY_S = 12.0

@@ -48,7 +48,7 @@ class Line:
     http: httpx.AsyncClient = field(init=False)
 
     def __post_init__(self) -> None:
-        limits = httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=5.0)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=5.0)
         self.http = httpx.AsyncClient(limits=limits, trust_env=False, follow_redirects=False)
 
     def record(self, who: str, kind: Kind, data: Mapping[str, Any]) -> None:
