@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from holdgate.kernel.canonical import parse_json
+from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.permits import Signer
 from holdgate.scheduler.audit.errors import ArchiveBroken, AuditGap
 from holdgate.scheduler.audit.merkle import leaf_hash, root_of
@@ -20,6 +21,7 @@ from holdgate.scheduler.audit.records import (
     CHAIN_START,
     SEAL_START,
     Seal,
+    declares_gap,
     event_line,
     next_chain,
     read_seal,
@@ -87,6 +89,27 @@ class TenantArchive:
             self._take(line)
         return len(lines)
 
+    def resume(self, event: dict[str, Any]) -> None:
+        """Go on with `event`, which says that those before it are missing; AuditGap when it does not say so.
+
+        Only right behind a seal: a segment has no gap in it.
+        """
+        if self._leaves or not declares_gap(event) or event["seq"] < self.next_seq:
+            raise AuditGap(f"tenant `{self.tenant}`: event {event.get('seq')} does not say what is missing before it")
+        self._first_seq = event["seq"]
+
+    def lines(self, first: int, last: int) -> dict[int, bytes]:
+        """The archived lines of those events, as far as their segments are here."""
+        found: dict[int, bytes] = {}
+        for path in sorted(self._dir.glob("*.jsonl"), reverse=True):
+            begin = int(path.stem)
+            if begin <= last:
+                data = path.read_bytes().splitlines()
+                found |= {seq: line for seq, line in enumerate(data, start=begin) if first <= seq <= last}
+            if begin <= first:
+                break
+        return found
+
     def seal(self, signer: Signer, now_ms: int) -> Seal | None:
         """Seal the open segment; None when it is empty."""
         if not self._leaves:
@@ -130,6 +153,13 @@ class TenantArchive:
             if seal.tenant != self.tenant or seals[-1].stem != segment_name(seal.first_seq):
                 raise ArchiveBroken(f"the seal `{seals[-1].name}` of tenant `{self.tenant}` is of another segment")
             self._start_behind(seal, seal_digest(data))
+        is_open = [path for path in self._dir.glob("*.jsonl") if not path.with_suffix(".seal").exists()]
+        newest = max((int(path.stem) for path in is_open), default=0)
+        if newest > self._first_seq:
+            with (self._dir / f"{segment_name(newest)}.jsonl").open("rb") as file:
+                if not declares_gap(_event(file.readline())):
+                    raise ArchiveBroken(f"the archive of tenant `{self.tenant}` lacks event {self._first_seq}")
+            self._first_seq = newest
         if self._open_path.exists():
             self._read_back()
 
@@ -146,6 +176,13 @@ class TenantArchive:
             if self.open_since_ms is None:
                 self.open_since_ms = _time_ms(event)
             self._take(line)
+
+
+def _event(line: bytes) -> Any:
+    try:
+        return parse_json(line)
+    except InvalidInput:
+        return None  # cut off by a crash
 
 
 def _time_ms(event: dict[str, Any]) -> int:

@@ -38,9 +38,15 @@ def verify(
     for report in reports:
         for finding in report.findings:
             console.print(f"[red]{finding.tenant}/{finding.where}: {finding.code}: {finding.message}[/red]")
+        for first, last in report.declared_gaps:
+            console.print(
+                f"[yellow]{report.tenant}: events {first} to {last} are missing, as event {last + 1} declares: "
+                "the state store was lost[/yellow]"
+            )
     if not is_intact(reports):
         raise typer.Exit(BROKEN)
-    console.print("intact")
+    declared = sum(len(report.declared_gaps) for report in reports)
+    console.print(f"intact, but for {declared} declared gaps" if declared else "intact")
 
 
 def _public_key(path: Path) -> bytes:

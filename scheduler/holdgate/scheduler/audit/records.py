@@ -47,6 +47,15 @@ class Seal:
         return self.last_seq - self.first_seq + 1
 
 
+RESUMED = "audit.resumed"
+"""Type of the event that says that those right before it are missing, up to and with its `after`."""
+
+
+def declares_gap(event: Any) -> bool:
+    """Whether `event` says of itself that the events right before it may be missing: the state store was lost."""
+    return isinstance(event, dict) and event.get("type") == RESUMED and event.get("after") == event.get("seq", 0) - 1
+
+
 def segment_name(first_seq: int) -> str:
     """Name of a segment's files without their ending; names sort by sequence."""
     return f"{first_seq:0{SEQ_DIGITS}d}"

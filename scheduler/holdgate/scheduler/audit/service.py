@@ -13,7 +13,9 @@ import fcntl
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -25,7 +27,8 @@ from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler import metrics
 from holdgate.scheduler.audit.archive import DIRECTORY_MODE, FILE_MODE, TenantArchive
 from holdgate.scheduler.audit.errors import ArchiveBroken, ArchiveInUse
-from holdgate.scheduler.state.audit import AuditTrail
+from holdgate.scheduler.audit.records import declares_gap, event_line
+from holdgate.scheduler.state.audit import AuditEvent, AuditTrail
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.jobs import Jobs
 
@@ -152,13 +155,54 @@ class AuditorService:
         archived = 0
         for _ in range(BATCHES_MAX):
             events = await self._trail.read(tenant, archive.next_seq - 1, BATCH)
-            archived += await asyncio.to_thread(archive.append, [event.as_dict() for event in events])
+            if (events or archived == 0) and await self._was_set_back(tenant, archive, has_new=bool(events)):
+                break
+            records = [event.as_dict() for event in events]
+            if records and records[0]["seq"] > archive.next_seq and declares_gap(records[0]):
+                await self._seal(tenant, archive)
+                archive.resume(records[0])
+                metrics.AUDIT_FAILURES.labels("audit_declared_gap").inc()
+                log.critical("audit events are missing for good: the state store was lost", action="audit_declared_gap",
+                             tenant=tenant, before=records[0]["seq"])  # fmt: skip
+            archived += await asyncio.to_thread(archive.append, _until_gap(records))
             if self._is_due(archive):
                 await self._seal(tenant, archive)
-            if len(events) < BATCH:
+            if len(events) < BATCH and archive.next_seq > (events[-1].seq if events else 0):
                 break
         metrics.AUDIT_ARCHIVED.inc(archived)
         return archived
+
+    async def _was_set_back(self, tenant: Tenant, archive: TenantArchive, *, has_new: bool) -> bool:
+        """Whether the state store is older than the archive: then a dispatcher is asked to go on behind it.
+
+        Events that it wrote since under numbers that are taken get new ones: nothing of either time is left out.
+        """
+        last = archive.next_seq - 1
+        if last < 1 or (not has_new and await self._trail.last_seq(tenant) >= last):
+            return False
+        newest = await self._trail.read_back(tenant, archive.next_seq, 1)
+        if not newest and has_new:
+            return False  # trimmed
+        if newest and newest[0].seq == last and _is_archived(archive, newest[0]):
+            return False
+        first = await self._first_foreign(tenant, archive)
+        if has_new and first > last:
+            return False  # a dispatcher has said so already: the event that comes next does
+        await self._trail.say_set_back(tenant, last, first)
+        log.critical("the state store is older than the audit archive", action="audit_set_back", tenant=tenant,
+                     archived=last, first=first)  # fmt: skip
+        return True
+
+    async def _first_foreign(self, tenant: Tenant, archive: TenantArchive) -> int:
+        """The first number up to the archive's last under which the store has another event; behind them without."""
+        first = before = archive.next_seq
+        while page := await self._trail.read_back(tenant, before, BATCH):
+            for event in page:
+                if _is_archived(archive, event):
+                    return first
+                first = event.seq
+            before = page[-1].seq
+        return first
 
     def _is_due(self, archive: TenantArchive) -> bool:
         if archive.open_since_ms is None:
@@ -174,6 +218,18 @@ class AuditorService:
         log.info("audit segment sealed", action="audit_sealed", tenant=tenant, first_seq=seal.first_seq,
                  last_seq=seal.last_seq, head=archive.head)  # fmt: skip
         await self._trail.trim(tenant, seal.last_seq - self._config.keep_events)
+
+
+def _is_archived(archive: TenantArchive, event: AuditEvent) -> bool:
+    return archive.lines(event.seq, event.seq).get(event.seq) == event_line(event.as_dict())
+
+
+def _until_gap(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those before the first that says that some are missing before it: a segment begins with such a one."""
+    for at, (before, record) in enumerate(pairwise(records), start=1):
+        if record["seq"] != before["seq"] + 1 and declares_gap(record):
+            return records[:at]
+    return records
 
 
 def _ended(name: str, error: BaseException) -> None:

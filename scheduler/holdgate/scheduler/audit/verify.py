@@ -4,7 +4,8 @@ Checked for each tenant, in this order: every segment file has a seal (the newes
 the seal's signature; that it names this tenant and file; that it follows the seal before (sequence, chain, digest);
 the number of lines, their sequence and canonical form; the chain hash; the Merkle root. Cutting off the newest segments
 together with their seals leaves a valid shorter archive: only a `head` remembered elsewhere shows that, so callers
-may pass the heads they know.
+may pass the heads they know. Events that were lost with the state store are missing for good: the event behind them
+says so, under a seal like any other, and the report names them apart; a gap that nothing declares is a finding.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from holdgate.scheduler.audit.records import (
     LINE_BYTES_MAX,
     SEAL_START,
     Seal,
+    declares_gap,
     next_chain,
     open_seal,
     seal_digest,
@@ -49,6 +51,8 @@ class TenantReport:
     unsealed_events: int = 0
     head: str = SEAL_START
     findings: list[Finding] = field(default_factory=list)
+    declared_gaps: list[tuple[int, int]] = field(default_factory=list)
+    """First and last number of events that are missing, as the event behind them says: the state store was lost."""
 
 
 @dataclass(slots=True)
@@ -84,7 +88,7 @@ def _verify_tenant(directory: Path, keyring: Keyring, head: str | None) -> Tenan
     for name in sorted(seals & segments):
         _verify_segment(walk, directory, name, keyring)
     for name in open_ones:
-        if name == segment_name(walk.next_seq) and name == max(segments):
+        if name == max(segments) and _follows(walk, directory / f"{name}.jsonl"):
             walk.report.unsealed_events = _count_open(walk, directory / f"{name}.jsonl")
         else:
             walk.found(f"{name}.jsonl", "seal_missing", "a segment that is not the newest has no seal")
@@ -101,7 +105,7 @@ def _verify_segment(walk: _Walk, directory: Path, name: str, keyring: Keyring) -
     except HoldgateError as error:
         walk.found(f"{name}.seal", "seal_forged", str(error))
         return
-    _check_place(walk, seal, name)
+    _check_place(walk, seal, directory, name)
     root, chain = _check_lines(walk, directory / f"{name}.jsonl", seal)
     if root.hex() != seal.root or chain.hex() != seal.chain_after:
         walk.found(f"{name}.jsonl", "edited", "the events are not those that were sealed")
@@ -112,11 +116,24 @@ def _verify_segment(walk: _Walk, directory: Path, name: str, keyring: Keyring) -
     walk.report.sealed_events += seal.count
 
 
-def _check_place(walk: _Walk, seal: Seal, name: str) -> None:
+def _follows(walk: _Walk, segment: Path) -> bool:
+    """Whether the segment goes on where the one before it ended, or begins by saying what is missing in between."""
+    first = int(segment.stem)
+    if first <= walk.next_seq:
+        return first == walk.next_seq
+    line = next(_lines(segment), b"")
+    if _seq_of(line) != first or not declares_gap(parse_json(line)):
+        return False
+    walk.report.declared_gaps.append((walk.next_seq, first - 1))
+    walk.next_seq = first
+    return True
+
+
+def _check_place(walk: _Walk, seal: Seal, directory: Path, name: str) -> None:
     where = f"{name}.seal"
     if seal.tenant != walk.report.tenant or segment_name(seal.first_seq) != name:
         walk.found(where, "seal_misplaced", f"the seal is of tenant `{seal.tenant}` from event {seal.first_seq}")
-    if seal.first_seq != walk.next_seq:
+    if not _follows(walk, directory / f"{name}.jsonl"):
         walk.found(where, "gap", f"events {walk.next_seq} to {seal.first_seq - 1} are missing")
     elif seal.previous != walk.report.head or seal.chain_before != walk.chain.hex():
         walk.found(where, "chain_broken", "the seal does not follow the one before it")

@@ -13,6 +13,8 @@ from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.connection import INDEX, Scripts, key
 
+SET_BACK = f"{INDEX}:audit_set_back"
+"""What the auditor asks dispatchers for: it only reads what it archives."""
 SOURCE_KEPT_S = 90 * 86_400
 """How long a source may be silent before its numbers are forgotten."""
 
@@ -86,6 +88,24 @@ class AuditTrail:
     async def last_seq(self, tenant: Tenant) -> int:
         """The newest seq; 0 before the first event."""
         return int(await self._scripts.command("GET", key(tenant, "seq")) or 0)
+
+    async def say_set_back(self, tenant: Tenant, archived: int, first: int) -> None:
+        """The archive has events up to `archived` that are not here, or, from `first` on, are others here."""
+        await self._scripts.command("HSET", SET_BACK, tenant, f"{archived} {first}")
+
+    async def set_back(self) -> dict[Tenant, tuple[int, int]]:
+        """Of which tenants the auditor has said so: the last that is archived, and the first that is another here."""
+        flat = await self._scripts.command("HGETALL", SET_BACK)
+        found = {}
+        for name, value in zip(flat[::2], flat[1::2], strict=True):
+            archived, _, first = value.decode().partition(" ")
+            found[Tenant(name.decode())] = int(archived), int(first)
+        return found
+
+    async def renumber(self, tenant: Tenant, archived: int, first: int, now_ms: int) -> None:
+        """Numbers go on behind `archived`, with an event that says so; events of those numbers come behind it."""
+        await self._scripts.run("renumber", tenant, (archived, first, now_ms))
+        await self._scripts.command("HDEL", SET_BACK, tenant)
 
     async def trim(self, tenant: Tenant, up_to: int) -> int:
         """Drop events up to and with `up_to` (archived and sealed); how many."""

@@ -47,8 +47,8 @@ REDIS_ACCESS: dict[str, RedisAccess] = {
     # Reads the trail of each tenant and takes away what it has archived; says that it is there. It loads scripts, as
     # all do, and runs none.
     "auditor": RedisAccess(
-        (*CONNECTING, *CHECKING, *LOADING, "get", "hdel", "hset", "smembers", "xrange", "xtrim"),
-        ("hg:*:audit", "hg:*:seq", "hg:{index}:tenants", "hg:{index}:processes"),
+        (*CONNECTING, *CHECKING, *LOADING, "get", "hdel", "hset", "smembers", "xrange", "xrevrange", "xtrim"),
+        ("hg:*:audit", "hg:*:seq", "hg:{index}:*"),
     ),
 }
 """By kind of process. Kernels and workers have no user: they never speak to Redis."""
