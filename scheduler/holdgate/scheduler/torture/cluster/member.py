@@ -14,7 +14,7 @@ from holdgate.scheduler.torture.cluster.topology import kind_of
 from holdgate.scheduler.up.supervise import Child, Spec, Supervisor
 
 STOP_TIMEOUT_S = 15.0
-START_TIMEOUT_S = 40.0
+START_TIMEOUT_S = 80.0
 POLL_S = 0.02
 Answers = Callable[[], bool] | None
 

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import redis.asyncio
 import redis.exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from holdgate.scheduler.errors import ServerUnusable
 from holdgate.scheduler.torture.cluster.layout import SERVICE, Layout
@@ -33,6 +35,7 @@ def client(port: int, password: str | None) -> redis.asyncio.Redis:
         socket_timeout=CALL_TIMEOUT_S,
         socket_connect_timeout=CALL_TIMEOUT_S,
         decode_responses=True,
+        retry=Retry(NoBackoff(), 0),
     )
 
 

@@ -130,7 +130,8 @@ class Starter:
         for child in children:
             self.members[child.spec.name] = Member(child, self.supervisor)
         self.noticed()
-        await self.supervisor.wait_ready(children)
+        # One that gives up on a busy machine is started again.
+        await asyncio.gather(*(self.members[child.spec.name].wait_there() for child in children))
         await asyncio.gather(*(self._api_ready(self.layout.places[name].port) for name in self.layout.named("api")))
 
     async def _api_ready(self, port: int) -> None:

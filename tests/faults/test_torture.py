@@ -1,0 +1,39 @@
+"""A bounded torture with fixed seeds: everything that must always hold, holds. `make torture` goes on for longer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdgate.scheduler.torture.cluster import Topology
+from holdgate.scheduler.torture.cluster.topology import RedisShape
+from holdgate.scheduler.torture.run import Options, Report, table, torture
+from holdgate.scheduler.torture.schedule import BOUNDED
+
+pytestmark = pytest.mark.xdist_group("torture")
+RATE = 8.0
+"""Operations a second; a machine that does other things at the same time bears it."""
+PROCESSES = ("kill-process", "pause-process", "restart-process", "kernels-away", "clock-jump", "expired-bundle")
+NETWORK = ("cut", "blackhole", "delay", "loss", "isolate", "kill-server", "stream-leader", "nats-wiped")
+
+
+async def tortured(folder: Path, seed: int, seconds: float, faults: tuple[str, ...], shape: RedisShape) -> Report:
+    options = Options(seed, seconds, faults, Topology(redis=shape, proxied=True), folder, RATE, BOUNDED)
+    report = await torture(options, print)
+    print("\n".join(table(report)))
+    return report
+
+
+@pytest.mark.parametrize(
+    ("seed", "faults", "shape"),
+    [(1, PROCESSES, RedisShape.CLUSTER), (2, NETWORK, RedisShape.SENTINEL)],
+    ids=["processes", "network"],
+)
+async def test_nothing_is_lost_nothing_happens_twice_and_nothing_is_open(
+    tmp_path: Path, seed: int, faults: tuple[str, ...], shape: RedisShape
+) -> None:
+    report = await tortured(tmp_path, seed, 16.0, faults, shape)
+    assert report.jobs > 10
+    assert report.rows
+    assert report.is_clean, "\n".join(table(report))
