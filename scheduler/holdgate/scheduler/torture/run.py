@@ -65,6 +65,8 @@ class Report:
     operations: int
     jobs: int
     folder: Path
+    evidence: Evidence
+    """What the violations were found in, or none was."""
 
     @property
     def is_clean(self) -> bool:
@@ -134,6 +136,7 @@ async def _tortured(options: Options, cluster: Cluster, breaker: Breaker, histor
         operations=history.count,
         jobs=jobs,
         folder=options.folder,
+        evidence=evidence,
     )
 
 
