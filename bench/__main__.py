@@ -14,7 +14,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench import approvals, bundle_tests, decision, figures, jobs, load, policy, replay, scan
+from bench import approvals, bundle_tests, decision, figures, jobs, load, policy, queue, replay, scan
 from bench.system import running
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -34,6 +34,9 @@ AIMS = {
     "publish to active on three kernels, p99 ms": "under 1,000",
     "replay, decisions/s": "50,000",
     "replay with reading from Redis, decisions/s": "",
+    "submit behind 100,000 ready jobs, p50 against 100": "within 1.2 x",
+    "start behind another's 100,000 ready jobs, p99 against 100": "within 2 x",
+    "memory of a ready job, bytes": "",
     "tests of a bundle, 1,000 cases, s": "under 1",
     "queue in the console, 100 held, p50 / p99 ms": "under 100",
     "queue in the console, 10,000 held, p50 / p99 ms": "under 200",
@@ -50,6 +53,8 @@ def main() -> int:
         results: dict[str, Any] = dict(decision.measure())
     with console.status("policy"):
         results["policy"] = {**policy.measure(), **bundle_tests.measure_tests(), "replay": replay.measure()}
+    with console.status("queue"):
+        results["queue"] = queue.measure()
     with console.status("scanner"):
         results["scan"] = scan.measure()
     with console.status("start"), running() as system:
@@ -121,6 +126,7 @@ def table(results: dict[str, Any]) -> Table:
         "publish to active on three kernels, p99 ms": policies["publish_to_active_ms"]["p99"],
         "replay, decisions/s": policies["replay"]["replay_per_s"],
         "replay with reading from Redis, decisions/s": policies["replay"]["replay_stored_per_s"],
+        **_queue_rows(results["queue"]),
         "tests of a bundle, 1,000 cases, s": policies["bundle_tests_s"]["100"],
         "queue in the console, 100 held, p50 / p99 ms": _both(held["held_100"]["console_queue_ms"]),
         "queue in the console, 10,000 held, p50 / p99 ms": _both(held["held_10000"]["console_queue_ms"]),
@@ -131,6 +137,19 @@ def table(results: dict[str, Any]) -> Table:
     for name, value in rows.items():
         shown.add_row(name, str(value), AIMS[name])
     return shown
+
+
+def _queue_rows(measured: dict[str, Any]) -> dict[str, str]:
+    few, many = measured["few"], measured["many"]
+    submit, start = (
+        many["submit_ms"]["p50"] / few["submit_ms"]["p50"],
+        many["start_ms"]["p99"] / few["start_ms"]["p99"],
+    )
+    return {
+        "submit behind 100,000 ready jobs, p50 against 100": f"{submit:.2f} x",
+        "start behind another's 100,000 ready jobs, p99 against 100": f"{start:.2f} x",
+        "memory of a ready job, bytes": str(measured["bytes_a_job"]),
+    }
 
 
 def _both(quantiles: dict[str, float]) -> str:

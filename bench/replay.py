@@ -63,7 +63,7 @@ def _from_memory(policy: Policy, records: list[Recorded], decisions: int, baseli
 
 
 async def _from_redis(policy: Policy, stored: int) -> float:
-    with _redis() as url:
+    with own_redis() as url:
         scripts = await connect_redis(url)
         try:
             await _fill(scripts, policy, stored)
@@ -101,7 +101,8 @@ async def _enter(jobs: Jobs, policy: Policy, job: Job) -> None:
 
 
 @contextmanager
-def _redis() -> Iterator[str]:
+def own_redis() -> Iterator[str]:
+    """The URL of a strict one on loopback, for the block."""
     with tempfile.TemporaryDirectory(prefix="holdgate-bench-") as folder:
         (port,) = free_ports(1)
         config = RedisConfig(port=port, data_dir=Path(folder) / "redis", password=os.urandom(16).hex())
