@@ -44,7 +44,18 @@ def agent(whole: Whole) -> Iterator[Caller]:
 def test_the_ready_file_says_where_everything_is(whole: Whole) -> None:
     """Exactly the promised keys, one process of each kind, all alive."""
     ready = now(whole)
-    assert set(ready) == {"api", "metrics", "console", "nats", "redis", "tenant", "keys", "pids"}
+    assert set(ready) == {
+        "api",
+        "metrics",
+        "console",
+        "nats",
+        "nats_user",
+        "nats_nkey_file",
+        "redis",
+        "tenant",
+        "keys",
+        "pids",
+    }
     assert set(ready["keys"]) == set(KEYS)
     assert set(ready["pids"]) == set(KINDS)
     for kind, pids in ready["pids"].items():

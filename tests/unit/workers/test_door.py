@@ -15,10 +15,12 @@ import threading
 import warnings
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from holdgate.kernel.nkeys import Nkey
 from holdgate.scan.inspector import OutputInspector
 from holdgate.workers import door as door_module
 from holdgate.workers.artifacts import RunArtifact
@@ -26,6 +28,8 @@ from holdgate.workers.door import OWN_TAG, WITHHELD_LINE, Door
 from holdgate.workers.results import RunError, RunOutcome, RunResult
 from holdgate.workers.runlog import RunLog, collecting_all, guard, install, install_hooks
 from holdgate.workers.secrets import Secret
+from holdgate.workers.settings import WorkerSettings
+from holdgate.workers.worker import _own_secrets
 from support.secrets import Secrets
 
 VALUE = Secrets(8).chars("abcdefghijklmnopqrstuvwxyz0123456789", 24)
@@ -291,3 +295,15 @@ def test_what_a_thread_logs_in_a_process_of_one_run_is_that_run_s(monkeypatch: p
     fail_in_a_thread()
     assert len(log.lines()) == 1
     assert PASSWORD in log.lines()[0]
+
+
+def test_what_a_worker_knows_of_its_own_is_its_password_and_its_nkey(tmp_path: Path) -> None:
+    """Each is looked for in whatever leaves it."""
+    key = Nkey.generate()
+    for name, text in (("nkey", key.seed), ("password", PASSWORD)):
+        (tmp_path / name).touch(mode=0o600)
+        (tmp_path / name).write_text(text + "\n")
+    files = {"nats_nkey_file": tmp_path / "nkey", "nats_password_file": tmp_path / "password"}
+    own = _own_secrets(WorkerSettings().model_copy(update=files))
+    assert set(own) == {key.seed.encode(), PASSWORD.encode()}
+    assert key.seed not in Door(own, os.urandom).line(f"the seed is {key.seed}")

@@ -58,6 +58,14 @@ def test_passwords_keys_and_what_the_operator_names_are_known_each_once(made: Pr
     assert len(known) == len(set(known))
 
 
+def test_a_process_knows_its_own_nkey_without_being_told(made: Provisioned) -> None:
+    """Nobody has to name it in the operator's file."""
+    (known, *_) = [
+        each for each in own_secrets(api(made, nats_nkey_file=made.home.nkey_file("api"))) if each[:2] == b"SU"
+    ]
+    assert known == made.home.nkey_file("api").read_bytes().strip()
+
+
 def test_the_output_gate_knows_the_key_of_its_fingerprints(made: Provisioned) -> None:
     file = made.home.password_file("fingerprint")
     settings = OutputGateSettings(root_file=made.home.root_file, root_pins=made.root_pins, fingerprint_key_file=file)
