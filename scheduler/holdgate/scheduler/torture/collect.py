@@ -18,8 +18,9 @@ from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.ids import Tenant
 from holdgate.kernel.permits import Keyring
 from holdgate.scheduler.audit.verify import verify_archive
+from holdgate.scheduler.errors import StateUnavailable
 from holdgate.scheduler.state.address import RedisAddress
-from holdgate.scheduler.state.connection import connect_redis
+from holdgate.scheduler.state.connection import Scripts, connect_redis
 from holdgate.scheduler.state.endings import Mark, read_entry
 from holdgate.scheduler.torture.bends import Bends
 from holdgate.scheduler.torture.check import Archive, Closed, Ending, Evidence, Leak, LoggedJob, Run
@@ -28,6 +29,9 @@ from holdgate.scheduler.torture.history import read_history
 from holdgate.scheduler.torture.planted import Planted
 
 FETCH_S = 5.0
+READ_S = 30.0
+CONNECT_TRIES = 10
+PAUSE_S = 1.0
 BATCH = 256
 TEXT_CHUNK = 1 << 20
 OVERLAP = 256
@@ -98,11 +102,21 @@ def read_journals(folder: Path) -> Iterator[Run]:
 
 
 async def _dumps(sources: Sources) -> dict[str, Dump]:
-    scripts = await connect_redis(sources.redis)
+    scripts = await _connected(sources.redis)
     try:
         return {tenant: await dump(scripts, Tenant(tenant)) for tenant in sources.tenants}
     finally:
         await scripts.close()
+
+
+async def _connected(address: RedisAddress | str) -> Scripts:
+    """Patiently: what was broken a moment ago, on a busy machine, may not answer at once. StateUnavailable."""
+    for _ in range(CONNECT_TRIES - 1):
+        try:
+            return await connect_redis(address, timeout_s=READ_S)
+        except StateUnavailable:
+            await asyncio.sleep(PAUSE_S)
+    return await connect_redis(address, timeout_s=READ_S)
 
 
 async def _logged(nc: Nats) -> list[LoggedJob]:
