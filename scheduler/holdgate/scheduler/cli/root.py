@@ -71,7 +71,7 @@ for _name, (_, _what) in GROUPS.items():
 
 def _tell_version(is_asked: bool) -> None:
     if is_asked:
-        version()
+        version(records=False)
         raise typer.Exit
 
 
@@ -290,6 +290,20 @@ def setup() -> None:
     raise typer.Exit(run_setup())
 
 
+@app.command("reconcile")
+def reconcile(
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="A running `holdgate up` [what the settings HOLDGATE_… name]")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look; exit code 3 where something is apart")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts")] = False,
+) -> None:
+    """Look over Redis and JetStream, and make good from each other what one of them lost."""
+    from holdgate.scheduler.cli import reconciling
+
+    raise typer.Exit(reconciling.run(directory, dry_run=dry_run, as_json=as_json))
+
+
 @app.command("settings")
 def settings(
     markdown: Annotated[bool, typer.Option("--markdown", help="As a page of the documentation")] = False,
@@ -310,8 +324,15 @@ def completion(shell: Annotated[Shell, typer.Argument(help="Yours")]) -> None:
 
 
 @app.command("version")
-def version() -> None:
+def version(
+    records: Annotated[bool, typer.Option("--records", help="And those of what it stores and sends")] = False,
+) -> None:
     """Print the version."""
     from importlib import metadata
 
     print(metadata.version("holdgate"))
+    if records:
+        from holdgate.scheduler.cli.versions import RECORDS
+
+        for name, number in RECORDS.items():
+            print(f"{name}: {number}")
