@@ -11,7 +11,7 @@ from pathlib import Path
 
 from holdgate.scheduler.up.provision import Provisioned
 from holdgate.scheduler.up.redisusers import users_text
-from holdgate.scheduler.up.reload import with_accounts
+from holdgate.scheduler.up.reload import ACCOUNTS_FILE, with_accounts
 from holdgate.scheduler.up.servers import rewrite_private, write_private
 
 DATA = Path("/data")
@@ -25,7 +25,7 @@ REDIS_USERS = Path("/run/secrets/redis-users")
 
 
 def write_container_files(provisioned: Provisioned) -> Path:
-    """`nats.conf`, `redis.conf`, and the file for `docker compose --env-file`, which is returned.
+    """`nats.conf`, its accounts alone, `redis.conf`, `redis.users`, and the file for `docker compose --env-file`, which is returned.
 
     What an operator wrote into `nats.conf` before its accounts, such as TLS, stays.
     """
@@ -35,6 +35,7 @@ def write_container_files(provisioned: Provisioned) -> Path:
     redis = replace(users, host=ANY_HOST, data_dir=DATA, users_file=REDIS_USERS)
     for name, text in {
         "nats.conf": with_accounts(home.path / "nats.conf", nats),
+        ACCOUNTS_FILE: nats.accounts_text(),
         "redis.conf": redis.text(),
         "redis.users": users_text(redis.users),
     }.items():

@@ -18,8 +18,8 @@ from holdgate.scheduler.up.provision import Provisioned, provision
 from holdgate.scheduler.up.redisusers import users_text
 from holdgate.scheduler.up.servers import ACCOUNTS, NatsConfig, rewrite_private
 
-NATS_FILE, REDIS_USERS_FILE = "nats.conf", "redis.users"
-"""Of containers: see `containers`."""
+NATS_FILE, ACCOUNTS_FILE, REDIS_USERS_FILE = "nats.conf", "accounts.conf", "redis.users"
+"""Of containers: see `containers`. The accounts alone are for a `nats.conf` of one's own that includes them."""
 TIMEOUT_S = 5.0
 
 
@@ -37,6 +37,7 @@ def apply(home: Home, clock: Clock) -> list[str]:
     left = []
     if (home.path / NATS_FILE).exists():
         _rewrite(made, home.path / NATS_FILE, home.path / REDIS_USERS_FILE)
+        rewrite_private(home.path / ACCOUNTS_FILE, made.nats_config(0, 0).accounts_text())
         left.append("containers: `docker compose kill -s HUP nats`, and restart `redis`")
     if home.state_file.exists():
         _rewrite(made, home.nats_config_file, home.redis_config_file.with_suffix(".users"))

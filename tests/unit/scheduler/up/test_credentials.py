@@ -12,10 +12,11 @@ from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.nkeys import Nkey
 from holdgate.scheduler.errors import Misconfigured, NotFound
 from holdgate.scheduler.up import credentials
+from holdgate.scheduler.up.containers import write_container_files
 from holdgate.scheduler.up.home import Home
 from holdgate.scheduler.up.provision import provision
 from holdgate.scheduler.up.redisusers import digest_of
-from holdgate.scheduler.up.reload import existing, with_accounts
+from holdgate.scheduler.up.reload import apply, existing, with_accounts
 
 
 @pytest.fixture
@@ -122,3 +123,18 @@ def test_what_an_operator_wrote_before_the_accounts_stays(home: Home, tmp_path: 
     assert text.startswith("tls: {cert_file: mine}\n")
     assert text.count("accounts {") == 1
     assert "WORKERS-gpu" in text
+
+
+def test_files_of_containers_follow_the_users(home: Home) -> None:
+    """The accounts alone are the end of the whole configuration."""
+    write_container_files(provision(home.path, SystemClock()))
+    credentials.add_pool(home, "gpu", None)
+    (left,) = apply(home, SystemClock())
+    assert "HUP nats" in left
+    whole, accounts = ((home.path / name).read_text() for name in ("nats.conf", "accounts.conf"))
+    assert whole.endswith(accounts)
+    assert "WORKERS-gpu" in accounts
+    credentials.rotate(home, "redis-api", None)
+    apply(home, SystemClock())
+    line = next(line for line in (home.path / "redis.users").read_text().splitlines() if line.startswith("user api "))
+    assert line.count(" #") == 2
