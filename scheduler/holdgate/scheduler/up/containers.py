@@ -25,7 +25,7 @@ REDIS_USERS = Path("/run/secrets/redis-users")
 
 
 def write_container_files(provisioned: Provisioned) -> Path:
-    """`nats.conf`, its accounts alone, `redis.conf`, `redis.users`, and the file for `docker compose --env-file`, which is returned.
+    """The configuration of both servers, with their users, and the file for `docker compose --env-file`; returns that.
 
     What an operator wrote into `nats.conf` before its accounts, such as TLS, stays.
     """
