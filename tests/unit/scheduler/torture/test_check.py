@@ -236,6 +236,17 @@ def forget_a_denial(tale: Tale, _ran: Told, _held: Told, _foreign: Told) -> None
     tale.answer(call, 403, code="denied", job_id="job_01a2005c-ddf7-7ebc-88d0-3dfe87e43348")
 
 
+def bring_back_what_was_not_lost(tale: Tale, _ran: Told, held: Told, _foreign: Told) -> None:
+    tale.event(held, "job.restored", State.QUARANTINED, State.QUARANTINED)
+
+
+def skip_numbers(tale: Tale, _ran: Told, _held: Told, _foreign: Told) -> None:
+    """And say so: a gap that nothing explains is one, whoever declares it."""
+    last = len(tale.audit["default"])
+    told = {"tenant": "default", "type": "audit.resumed", "after": last + 5}
+    tale.audit["default"].append({"seq": last + 6, "time_ms": tale.tick(), **told})
+
+
 def make_two_of_one_key(tale: Tale, ran: Told, _held: Told, _foreign: Told) -> None:
     other = tale.submit()
     tale.run(other)
@@ -290,6 +301,8 @@ BROKEN: tuple[tuple[Callable[[Tale, Told, Told, Told], None], str], ...] = (
     (forget_a_vote, "vote_unrecorded"),
     (forget_a_cancel, "decision_unrecorded"),
     (forget_a_denial, "decision_unrecorded"),
+    (bring_back_what_was_not_lost, "loss_undeclared"),
+    (skip_numbers, "loss_undeclared"),
     (make_two_of_one_key, "key_made_two"),
     (log_no_job, "not_logged"),
     (log_another_end, "ending_differs"),
@@ -326,6 +339,8 @@ EXCUSED = (
     (end_twice, "ended_twice"),
     (run_without_permit, "run_without_permit"),
     (make_two_of_one_key, "key_made_two"),
+    (bring_back_what_was_not_lost, "loss_undeclared"),
+    (skip_numbers, "loss_undeclared"),
     (forget_a_vote, "vote_unrecorded"),
 )
 
@@ -337,7 +352,7 @@ def test_what_a_declared_loss_bends_is_excused_in_its_time_alone(
     tale, *jobs = true_tale()
     began_ms = tale.history[0].at_ms
     broken(tale, *jobs)
-    tale.bends.append(lost_writes(began_ms - HOUR_MS, began_ms - 1))
+    tale.bends.append(lost_writes(tale.now_ms + 1, tale.now_ms + HOUR_MS))
     assert rule in rules_of(tale)
     tale.bends.append(lost_writes(began_ms, tale.now_ms))
     assert rule not in rules_of(tale)

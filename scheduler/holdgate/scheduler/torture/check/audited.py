@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from holdgate.scheduler.torture.check.case import Case
 from holdgate.scheduler.torture.check.reading import Call
-from holdgate.scheduler.torture.check.trail import Fact, gaps, told
+from holdgate.scheduler.torture.check.trail import RESTORED, RESUMED, Fact, gaps, told
 from holdgate.scheduler.torture.check.violation import Violation
 
 ENTERED = frozenset({"job.accepted", "job.held", "job.scheduled"})
@@ -20,6 +20,16 @@ def complete(case: Case) -> Iterator[Violation]:
     for tenant, archive in case.evidence.archives.items():
         for finding in archive.findings:
             yield Violation("audit_broken", 8, f"the archive of `{tenant}`: {finding}", "", tenant)
+
+
+def losses(case: Case) -> Iterator[Violation]:
+    """What a recovery brought back, or found missing, was lost by a fault that said so before."""
+    for tenant, trail in case.trails.items():
+        for event in trail.events:
+            if event["type"] in (RESUMED, RESTORED) and not case.excuses.lost_before(event["time_ms"]):
+                job_id = event.get("job_id", "")
+                message = f"`{event['type']}` of {job_id or f'`{tenant}`'}, and no fault had lost anything"
+                yield Violation("loss_undeclared", 2, message, job_id, tenant, tuple(map(told, trail.of(job_id))))
 
 
 def told_of(case: Case) -> Iterator[Violation]:

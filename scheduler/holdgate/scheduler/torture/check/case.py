@@ -23,6 +23,10 @@ class Excuses:
         """Whether what was told between the two (or at the one) may be gone."""
         return self._any(Bend.LOST_WRITES, since_ms, since_ms if until_ms is None else until_ms)
 
+    def lost_before(self, at_ms: int) -> bool:
+        """Whether something may have been lost by then."""
+        return any(item.bend is Bend.LOST_WRITES and item.since_ms <= at_ms for item in self.bends)
+
     def wrong_clock(self, since_ms: int, until_ms: int, *who: str) -> bool:
         """Whether one of `who` (the begins of names of processes) had a wrong clock between the two."""
         return any(

@@ -25,6 +25,7 @@ RULES: tuple[Callable[[Case], Iterator[Violation]], ...] = (
     outputs.unseen,
     tenants.apart,
     audited.complete,
+    audited.losses,
     audited.told_of,
 )
 
