@@ -65,6 +65,9 @@ class LostResults:
                 consumer = await js.consumer_info(subjects.STREAM_RESULTS, subjects.CONSUMER_OUTPUT_GATE)
         except (nats.errors.Error, TimeoutError) as error:
             raise LogUnavailable(f"the log of results cannot be looked at: {type(error).__name__}") from error
+        if self._looks and stream.state.last_seq < self._looks[-1][1]:
+            # Another stream than before, or one that lost its end: what was in it then is gone.
+            self._looks = deque(((at_ms, 0) for at_ms, _ in self._looks), maxlen=REMEMBERED_MAX)
         self._looks.append((now_ms, stream.state.last_seq))
         floor = consumer.ack_floor.stream_seq if consumer.ack_floor else 0
         if consumer.num_pending == 0 and consumer.num_ack_pending == 0:

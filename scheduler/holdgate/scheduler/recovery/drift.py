@@ -35,6 +35,20 @@ class Kind(StrEnum):
     """A message of the log that cannot be read: left where it is."""
 
 
+MEANINGS = {
+    Kind.MISSING: "jobs that the state store had lost and that had not ended",
+    Kind.MISSING_ENDED: "ended jobs that the state store had lost",
+    Kind.UNKNOWN_OUTCOME: "jobs of which nobody knows whether they ended: in the dead-letter list",
+    Kind.BEHIND: "jobs that had ended, and in the state store had not",
+    Kind.UNLOGGED: "jobs that the log had lost",
+    Kind.UNLOGGED_ENDING: "endings that the log had lost",
+    Kind.MISPLACED: "jobs that lay in no list of what is to be done, or in another one",
+    Kind.STRAY: "entries of lists that named no job of theirs",
+    Kind.BROKEN: "messages of the log that cannot be read, or jobs that cannot be stored",
+}
+"""For people."""
+
+
 @dataclass(slots=True)
 class Drift:
     """What one look found. `mended` says whether it was put right, or only looked at."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
-from holdgate.kernel import subjects
+from holdgate.kernel import limits, subjects
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import JOB_ID, NAME, JobId, Tenant
 from holdgate.scheduler.recovery.parts import RecoveryParts
@@ -26,6 +26,9 @@ LOG = f"{INDEX}:log"
 """How far each stream went when the store last knew."""
 EPOCHS = tuple(f"hg:{{epoch-{number}}}:count" for number in range(16))
 """Counters that every dispatcher counts up each second, in as many slots: of a cluster every primary has some."""
+KEPT = f"{INDEX}:kept"
+"""How long dispatchers keep ended, denied and sealed jobs: for whoever looks and is none."""
+KEPT_DEFAULT = (7 * 24 * 3600, 24 * 3600, limits.QUARANTINE_KEEP_S)
 LOGGED = (subjects.STREAM_JOBS, subjects.STREAM_ENDED)
 
 
@@ -67,6 +70,20 @@ async def say_whole(scripts: Scripts, since_ms: int) -> None:
 async def say_set_back(scripts: Scripts) -> None:
     """Every dispatcher is to be closed."""
     await scripts.command("DEL", WHOLE)
+
+
+async def say_kept(parts: RecoveryParts) -> None:
+    """How long this dispatcher keeps what."""
+    await parts.scripts.command("SET", KEPT, f"{parts.retention_s} {parts.denied_s} {parts.quarantine_keep_s}")
+
+
+async def kept(scripts: Scripts) -> tuple[int, int, int]:
+    """As a dispatcher said last; the defaults where none did."""
+    found = await scripts.command("GET", KEPT)
+    if found is None:
+        return KEPT_DEFAULT
+    retention_s, denied_s, quarantine_keep_s = map(int, found.split())
+    return retention_s, denied_s, quarantine_keep_s
 
 
 async def note_extents(scripts: Scripts, extents: dict[str, Extent]) -> None:

@@ -31,6 +31,8 @@ STOP_GRACE_MS = 10_000
 """The worker ends a run at its permitted time; the lease outlives that by this much, for the message to arrive."""
 NO_CAPABLE_WORKER = "no_capable_worker"
 """Waiting reason of jobs that nobody can do; those alone are found by `Backlog.recall`."""
+PAYLOAD_LOST = "payload_lost"
+"""Code of a job whose payload was in the object store, and is no more."""
 RECALL_BATCH = 256
 CROWDED_DELAY_MS = 500
 """How soon a job is tried again whose topic had as many running as the decision lets."""
@@ -166,6 +168,17 @@ class Backlog:
         if picked:
             pairs = [part for item in picked for part in (item.job.job_id, item.reservation)]
             await self._scripts.run("put_back", tenant, (now_ms, waiting_reason, now_ms + delay_ms, *pairs))
+
+    async def lose_payload(self, tenant: Tenant, picked: Picked, now_ms: int) -> bool:
+        """`queued` → `failed` with code PAYLOAD_LOST, if it is still reserved; whether it was."""
+        args = (
+            picked.job.job_id,
+            now_ms,
+            picked.reservation,
+            PAYLOAD_LOST,
+            encoding.pack_details({"code": PAYLOAD_LOST}),
+        )
+        return bool(await self._scripts.run("lose_payload", tenant, args))
 
     async def recall(self, tenant: Tenant, pool: str) -> int:
         """Jobs put back as NO_CAPABLE_WORKER are ready now; how many."""

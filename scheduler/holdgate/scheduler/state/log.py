@@ -228,7 +228,10 @@ class PayloadStore:
         chunks: list[bytes] = []
         missing = min(info.size, limits.ENVELOPE_BYTES_MAX)
         while missing > 0:
-            message = await js.get_msg(_PAYLOAD_STREAM, seq=seq + 1, subject=subject, next=True)
+            try:
+                message = await js.get_msg(_PAYLOAD_STREAM, seq=seq + 1, subject=subject, next=True)
+            except nats.js.errors.NotFoundError as error:
+                raise NotFound("a part of a payload is not there any more") from error
             seq, chunk = message.seq or seq + 1, message.data or b""
             chunks.append(chunk)
             missing -= len(chunk)

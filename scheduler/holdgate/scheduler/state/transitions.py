@@ -34,7 +34,9 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.ACCEPTED: frozenset({State.QUEUED, State.SCHEDULED, State.CANCELLED, State.EXPIRED}),
     State.HELD: frozenset({State.QUEUED, State.DENIED, State.CANCELLED, State.EXPIRED}),
     State.SCHEDULED: frozenset({State.QUEUED, State.CANCELLED, State.EXPIRED}),
-    State.QUEUED: frozenset({State.RUNNING, State.HELD, State.DENIED, State.CANCELLED, State.EXPIRED}),
+    State.QUEUED: frozenset(
+        {State.RUNNING, State.HELD, State.DENIED, State.CANCELLED, State.EXPIRED, State.FAILED}  # its payload was lost
+    ),
     State.RUNNING: frozenset({State.FINISHING, State.QUEUED, State.FAILED, State.CANCELLED, State.TIMED_OUT}),
     State.FINISHING: frozenset({State.SUCCEEDED, State.QUARANTINED, State.FAILED}),
     State.SUCCEEDED: frozenset(),

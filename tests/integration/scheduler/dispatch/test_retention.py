@@ -107,6 +107,19 @@ async def test_a_job_whose_result_is_in_no_log_any_more_is_given_up(stage: Stage
     assert (view.state, view.code) == (State.FAILED, RESULT_LOST)
 
 
+async def test_a_job_whose_result_went_with_its_stream_is_given_up(stage: Stage, eventually: Eventually) -> None:
+    """The new stream counts from 1 again: what was seen of the old one must not be waited for."""
+    job_id, sweep = await _finishing(stage, eventually), _sweep(stage)
+    for _ in range(3):
+        await stage.nc.jetstream().publish("holdgate.result.other.w", b"")
+    assert await sweep.run_once() == 0
+    await stage.nc.jetstream().delete_stream("RESULTS")
+    await ensure_streams(stage.nc)
+    await stage.nc.jetstream().publish("holdgate.result.other.w", b"")
+    await eventually(sweep.run_once)
+    assert (await stage.view(job_id)).code == RESULT_LOST
+
+
 async def test_a_job_that_is_not_finishing_for_long_is_not_given_up(stage: Stage, eventually: Eventually) -> None:
     job_id, sweep = await _finishing(stage, eventually), _sweep(stage, age_ms=60_000)
     await stage.nc.jetstream().purge_stream("RESULTS")

@@ -128,9 +128,18 @@ class DispatchGate:
             return replace(item, job=item.job.with_payload(await self.payloads.get(item.job.payload_digest)))
         except Unavailable:
             await self._put_back([item], Wait("payload_unavailable", UNAVAILABLE_DELAY_MS))
-        except (NotFound, Forged) as error:
+        except NotFound:
+            await self._lose_payload(item)
+        except Forged as error:
             await self._redecide([broken(item, str(error), self.clock.now_ms())], [], [])
         return None
+
+    async def _lose_payload(self, item: Picked) -> None:
+        """The object store does not have it any more, and nobody else ever did: the job ends, and says why."""
+        job = item.job
+        if await self.backlog.lose_payload(job.tenant, item, self.clock.now_ms()):
+            metrics.JOBS.labels("failed").inc()
+            log.error("the payload of a job is lost", action="payload_lost", tenant=job.tenant, job_id=job.job_id)
 
     async def _ask_kernel(self, picked: Sequence[Picked], asker: Asker) -> list[PermitReply]:
         requests = [
