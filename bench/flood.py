@@ -149,8 +149,9 @@ async def _status(reader: asyncio.StreamReader) -> str:
         head = await reader.readuntil(b"\r\n\r\n")
         lines = head.split(b"\r\n")
         length = next((int(line.split(b":")[1]) for line in lines if line.lower().startswith(b"content-length")), 0)
-        await reader.readexactly(length)
-    return lines[0].split()[1].decode()
+        body = await reader.readexactly(length)
+    status = lines[0].split()[1].decode()
+    return status if status < "400" else f"{status} {json.loads(body).get('code')}"
 
 
 KINDS: Mapping[Callable[[Flood], Awaitable[None]], int] = {

@@ -1,4 +1,4 @@
-"""How many requests may be under way at once, in all and of one tenant, so that one cannot crowd out the others."""
+"""How many requests, and bytes of bodies, may be under way, in all and of one tenant: none crowds out the others."""
 
 from __future__ import annotations
 
@@ -43,3 +43,33 @@ class InFlight:
             self._by_tenant[tenant] = left
         else:
             del self._by_tenant[tenant]
+
+
+class BodyRoom:
+    """Counts bytes of bodies before they are read; over a limit the answer is a problem at once."""
+
+    def __init__(self, *, total_max: int, tenant_max: int, code: str) -> None:
+        self._total_max = total_max
+        self._tenant_max = tenant_max
+        self._code = code
+        self._by_tenant: dict[str, int] = {}
+        self.total = 0
+
+    @contextmanager
+    def hold(self, tenant: str, size: int) -> Iterator[None]:
+        """Count `size` bytes of `tenant` until the block ends; Problem when there is no room. One body alone always
+        has some."""
+        held = self._by_tenant.get(tenant, 0)
+        if self.total and (self.total + size > self._total_max or (held and held + size > self._tenant_max)):
+            raise Problem(self._code)
+        self.total += size
+        self._by_tenant[tenant] = held + size
+        try:
+            yield
+        finally:
+            self.total -= size
+            left = self._by_tenant[tenant] - size
+            if left:
+                self._by_tenant[tenant] = left
+            else:
+                del self._by_tenant[tenant]

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import to_json
 from starlette.routing import Match, Route
 
-from holdgate.scheduler.api.admit import InFlight
+from holdgate.scheduler.api.admit import BodyRoom, InFlight
 from holdgate.scheduler.api.body import Receive
 from holdgate.scheduler.api.calls import reply_problem
 from holdgate.scheduler.api.deps import Deps
@@ -37,7 +37,9 @@ class Api:
     def __init__(self, deps: Deps) -> None:
         most = deps.limits.requests_max
         in_flight = InFlight(total_max=most, tenant_max=max(1, most * 3 // 4), code="overloaded")
-        endpoints = [Endpoint(operation, deps, in_flight) for operation in OPERATIONS]
+        room = deps.limits.bodies_bytes_max
+        bodies = BodyRoom(total_max=room, tenant_max=max(1, room * 3 // 4), code="overloaded")
+        endpoints = [Endpoint(operation, deps, in_flight, bodies) for operation in OPERATIONS]
         self._exact: dict[tuple[str, str], Endpoint] = {}
         self._routes: list[tuple[Route, Endpoint]] = []
         for endpoint in endpoints:

@@ -73,6 +73,16 @@ def check_declared(headers: list[tuple[bytes, bytes]], *, bytes_max: int, needs_
         raise Problem("unsupported_media_type", "send `Content-Type: application/json`")
 
 
+def size_to_hold(headers: list[tuple[bytes, bytes]], bytes_max: int) -> int:
+    """What a body may take up, by its headers: what they declare, or all that it may have; 0 where there is none."""
+    for name, value in headers:
+        if name == b"content-length":
+            return min(int(value), bytes_max) if value.isdigit() and len(value) < 19 else bytes_max
+        if name == b"transfer-encoding":
+            return bytes_max
+    return 0
+
+
 def parse_body(body: bytes) -> Json:
     """The JSON of a body; Problem `malformed_json` says where, without quoting it."""
     try:

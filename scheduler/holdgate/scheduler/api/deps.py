@@ -45,6 +45,8 @@ class ApiLimits:
 
     body_bytes_max: int = limits.BODY_BYTES_DEFAULT
     body_timeout_s: float = 10.0
+    bodies_bytes_max: int = 4 * limits.BODY_BYTES_DEFAULT
+    """Of bodies under way at once, in all; parsed, each takes up several times its bytes."""
     requests_max: int = 2048
     """Requests under way at once, in all; a tenant may hold three quarters of them."""
     waiters_max: int = 4096

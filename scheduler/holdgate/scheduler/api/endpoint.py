@@ -20,9 +20,9 @@ from holdgate.kernel import tracing
 from holdgate.kernel.errors import HoldgateError, KernelUnavailable
 from holdgate.kernel.readiness import OK
 from holdgate.scheduler.api import metrics
-from holdgate.scheduler.api.admit import InFlight
+from holdgate.scheduler.api.admit import BodyRoom, InFlight
 from holdgate.scheduler.api.auth import KeyRefused, authenticate
-from holdgate.scheduler.api.body import Disconnected, Receive, check_declared, parse_body, read_body
+from holdgate.scheduler.api.body import Disconnected, Receive, check_declared, parse_body, read_body, size_to_hold
 from holdgate.scheduler.api.calls import (
     Call,
     Header,
@@ -45,16 +45,20 @@ CLIENT_GONE = 499
 """How a request is counted whose client left before it was whole; nothing is sent."""
 PARSE_INLINE_BYTES_MAX = 128 * 1024
 """A larger body is parsed in a thread, so that it does not hold up the small ones."""
+SMALL_BODY_BYTES = 16 * 1024
+"""A smaller body is bounded by the number of requests."""
 NO_PATH: Mapping[str, str] = {}
 
 
 class Endpoint:
     """The ASGI application of one operation."""
 
-    def __init__(self, operation: Operation, deps: Deps, in_flight: InFlight) -> None:
+    def __init__(self, operation: Operation, deps: Deps, in_flight: InFlight, bodies: BodyRoom) -> None:
         self.operation = operation
         self._deps = deps
         self._in_flight = in_flight
+        self._bodies = bodies
+        self._bytes_max = max(deps.limits.body_bytes_max, operation.body_bytes_max)
         self._allowed = frozenset(item.name for item in operation.query)
         self._takes_body = operation.request is not None
         self._observer = metrics.Observer(operation.name)
@@ -98,12 +102,20 @@ class Endpoint:
             query = query_of(scope["query_string"], self._allowed)
             call = Call(self._deps, scope, receive, trace, caller, query=query)
             call.path = scope.get("path_params", NO_PATH)
-            if self._takes_body:
-                await self._take_body(call, headers)
-            reply = await self.operation.handler(call)
+            size = size_to_hold(headers, self._bytes_max) if self._takes_body else 0
+            if size <= SMALL_BODY_BYTES:
+                reply = await self._handled(call, headers)
+            else:
+                with self._bodies.hold(tenant, size):
+                    reply = await self._handled(call, headers)
         finally:
             self._in_flight.leave(tenant)
         return await reply.make() if isinstance(reply, Later) else reply
+
+    async def _handled(self, call: Call, headers: list[Header]) -> Reply | Later:
+        if self._takes_body:
+            await self._take_body(call, headers)
+        return await self.operation.handler(call)
 
     async def _caller(self, scope: Mapping[str, Any], headers: list[Header]) -> Principal:
         try:
@@ -123,7 +135,7 @@ class Endpoint:
 
     async def _take_body(self, call: Call, headers: list[Header]) -> None:
         limits = self._deps.limits
-        bytes_max = max(limits.body_bytes_max, self.operation.body_bytes_max)
+        bytes_max = self._bytes_max
         check_declared(headers, bytes_max=bytes_max, needs_json=self.operation.request_required)
         call.body = await read_body(call.receive, bytes_max=bytes_max, timeout_s=limits.body_timeout_s)
         if not call.body and not self.operation.request_required:

@@ -14,6 +14,13 @@ SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )
 WAITERS = Gauge("holdgate_http_waiters", "Long polls and event streams under way.", multiprocess_mode="livesum")
+CUT_OFF = Counter(
+    "holdgate_http_connections_cut_total",
+    "Connections of clients that were ended for what they did, or did not.",
+    ["reason"],
+)
+for _reason in ("refused", "too_slow", "not_read", "head_too_large"):
+    CUT_OFF.labels(_reason)
 EVENTS_DROPPED = Counter("holdgate_event_hints_dropped_total", "Hints of changes that could not be read.")
 
 

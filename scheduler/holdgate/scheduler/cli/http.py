@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import uvicorn
 
 from holdgate.kernel.tasks import TaskSet
+from holdgate.scheduler.cli.connections import Bounds, Room, end_half_open, files_for, protocol_of
 from holdgate.scheduler.errors import Misconfigured
 from holdgate.scheduler.lifecycle import Runtime, split_address
 from holdgate.scheduler.settings import ApiSettings
@@ -47,7 +48,12 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: Any, settings: ApiSettings, runtime: Runtime, *, on_leave: Callable[[], None]
+    app: Any,
+    settings: ApiSettings,
+    runtime: Runtime,
+    *,
+    on_leave: Callable[[], None],
+    bounds: Bounds = Bounds(),  # noqa: B008  frozen
 ) -> AsyncIterator[None]:
     """Serve `app` for the block; requests under way may end. Misconfigured when the address is taken.
 
@@ -57,7 +63,7 @@ async def serving(
     proxies = [part.strip() for part in settings.trusted_proxies.split(",") if part.strip()]
     config = uvicorn.Config(
         _Closing(app, runtime.leaving.is_set),
-        http="httptools",
+        http=protocol_of(Room(files_for(bounds), frozenset(proxies))),
         ws="none",
         lifespan="off",
         loop="none",
@@ -117,6 +123,7 @@ def _listener(address: str) -> socket.socket:
     except OSError as error:
         listener.close()
         raise Misconfigured(f"cannot listen on `{address}`: {error.strerror}") from error
+    end_half_open(listener)
     listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener

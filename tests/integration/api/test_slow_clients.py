@@ -1,0 +1,194 @@
+"""Clients that take up room without using it are cut off; the others notice nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from holdgate.scheduler.api.admit import BodyRoom
+from holdgate.scheduler.api.app import create_app
+from holdgate.scheduler.api.deps import ApiLimits
+from holdgate.scheduler.api.problems import Problem
+from holdgate.scheduler.cli.connections import Bounds, Room
+from holdgate.scheduler.cli.http import serving
+from holdgate.scheduler.lifecycle import Runtime
+from holdgate.scheduler.up.children import free_port
+from support.api import ApiWorld
+from support.waiting import eventually
+
+QUICK = Bounds(connections_max=8, head_s=0.2, head_bytes_max=1024, write_s=0.2)
+ONE_REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@contextlib.asynccontextmanager
+async def served(api: ApiWorld, bounds: Bounds = QUICK, app: Any = None) -> AsyncIterator[tuple[str, int]]:
+    """The API once more, within `bounds`."""
+    port = free_port()
+    settings = api.settings.model_copy(update={"api_listen": f"127.0.0.1:{port}"})
+    app = app or create_app(api.deps)
+    async with serving(app, settings, Runtime("api"), on_leave=lambda: None, bounds=bounds):
+        yield "127.0.0.1", port
+
+
+def cut_off(reason: str) -> float:
+    return REGISTRY.get_sample_value("holdgate_http_connections_cut_total", {"reason": reason}) or 0.0
+
+
+async def is_served(address: tuple[str, int]) -> bool:
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(ONE_REQUEST)
+    status = await reader.readline()
+    writer.close()
+    return b" 200 " in status
+
+
+async def end_of(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the other side ends it."""
+    try:
+        async with asyncio.timeout(10):
+            return await reader.read()
+    except ConnectionResetError:
+        return b""
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET /heal", b"\r\n", ONE_REQUEST + b"GET /heal", b"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nX-Drip: "],
+    ids=["nothing", "half a line", "line ends", "half of a second request", "half a header"],
+)
+async def test_a_head_that_does_not_come_in_time_ends_the_connection(api: ApiWorld, sent: bytes) -> None:
+    """However it begins; others are served meanwhile."""
+    before = cut_off("too_slow")
+    async with served(api) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(sent)
+        assert await is_served(address)
+        await end_of(reader)
+        assert cut_off("too_slow") == before + 1
+        writer.close()
+
+
+async def test_a_drip_that_never_ends_is_not_given_more_time_by_each_drop(api: ApiWorld) -> None:
+    """The time is for the whole head."""
+    async with served(api) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET /healthz HTTP/1.1\r\nX-Drip: ")
+        drops = 0
+        while not reader.at_eof() and drops < 2_000:
+            drops += 1
+            with contextlib.suppress(ConnectionError):
+                writer.write(b"x")
+                await writer.drain()
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(0.01):
+                    await reader.read(1)
+        assert reader.at_eof()
+        writer.close()
+
+
+async def test_a_body_that_goes_on_after_its_answer_is_not_listened_to_for_ever(api: ApiWorld) -> None:
+    """The answer is there; what is still sent is for nobody."""
+    async with served(api) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{")
+        assert b" 401 " in await reader.readline()
+        writer.write(b" ")
+        await end_of(reader)
+        writer.close()
+
+
+async def test_a_head_larger_than_any_of_ours_is_refused(api: ApiWorld) -> None:
+    """Before it is kept."""
+    async with served(api, replace(QUICK, head_s=10.0)) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"GET /healthz HTTP/1.1\r\n" + b"X-Much: x\r\n" * 100_000)
+            await writer.drain()
+        answer = await end_of(reader)
+        assert answer.startswith(b"HTTP/1.1 431 ") or answer == b""
+        assert await is_served(address)
+        writer.close()
+
+
+async def test_who_does_not_read_its_reply_is_cut_off(api: ApiWorld) -> None:
+    """A reply that nobody takes is memory that nobody gives back."""
+
+    async def much(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(10_000):
+            await send({"type": "http.response.body", "body": b"x" * 65_536, "more_body": True})
+
+    before = cut_off("not_read")
+    async with served(api, app=much) as address:
+        _, writer = await asyncio.open_connection(*address, limit=1024)
+        writer.write(ONE_REQUEST)
+        await eventually(lambda: cut_off("not_read") == before + 1)
+        writer.transport.abort()
+
+
+async def test_more_connections_than_there_may_be_are_told_so_and_closed(api: ApiWorld) -> None:
+    """A 503 with Retry-After, and room again when one goes."""
+    async with served(api, replace(QUICK, head_s=10.0, connections_max=4)) as address:
+        held = [await asyncio.open_connection(*address) for _ in range(2)]  # one address may have half
+        reader, writer = await asyncio.open_connection(*address)
+        answer = await end_of(reader)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1" in answer
+        assert b'"code":"overloaded"' in answer
+        writer.close()
+        held.pop()[1].close()
+
+        async def has_room() -> bool:
+            return await is_served(address)
+
+        assert await eventually(has_room)
+        held.pop()[1].close()
+
+
+def test_a_proxy_may_have_all_the_room() -> None:
+    """Behind it are many."""
+    room = Room(Bounds(connections_max=4), frozenset({"10.0.0.1"}))
+    assert [room.enter("10.0.0.1") for _ in range(5)] == [True, True, True, True, False]
+    room.leave("10.0.0.1")
+    assert [room.enter("10.0.0.2"), room.enter("10.0.0.2")] == [True, False]
+
+
+def test_bodies_have_room_by_bytes_and_one_alone_always() -> None:
+    """Of one tenant less than all."""
+    bodies = BodyRoom(total_max=100, tenant_max=75, code="overloaded")
+    with bodies.hold("a", 1_000):
+        pass
+    with bodies.hold("a", 50):
+        for tenant, size in (("a", 26), ("b", 51)):
+            with pytest.raises(Problem), bodies.hold(tenant, size):
+                pass
+        with bodies.hold("b", 50):
+            assert bodies.total == 100
+    assert bodies.total == 0
+
+
+async def test_bodies_beyond_the_room_are_refused_before_they_are_read(api: ApiWorld) -> None:
+    """By what they declare."""
+    limits = ApiLimits(bodies_bytes_max=100_000)
+    async with served(api, replace(QUICK, head_s=10.0), create_app(replace(api.deps, limits=limits))) as address:
+        key = api.keys["agent"].encode()
+        head = b"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-API-Key: " + key
+        head += b"\r\nContent-Length: 70000\r\n\r\n"
+        first = await asyncio.open_connection(*address)
+        first[1].write(head + b"{")
+
+        async def is_refused() -> bool:
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(head)
+            status = await reader.readline()
+            writer.close()
+            return b" 503 " in status
+
+        assert await eventually(is_refused)
+        first[1].close()
