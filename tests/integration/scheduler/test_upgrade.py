@@ -9,25 +9,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 
 from holdgate.bundles.root import Pins
 from holdgate.bundles.rootfile import load_root
 from holdgate.bundles.shelf import RECORD, Shelf
+from holdgate.kernel import wire
+from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import JobId, LeaseToken
 from holdgate.kernel.permits import Keyring
+from holdgate.kernel.records import Decision, Job
 from holdgate.scheduler.audit.archive import TenantArchive
 from holdgate.scheduler.audit.verify import is_intact, verify_archive
+from holdgate.scheduler.dispatch.asks import Ask
+from holdgate.scheduler.dispatch.beats import Beat
 from holdgate.scheduler.gates.output.message import parse_result
 from holdgate.scheduler.state.approvals import ApprovalStatus
 from holdgate.scheduler.state.connection import connect_redis
+from holdgate.scheduler.state.encoding import StoredVote, pack_vote, unpack_vote
 from holdgate.scheduler.state.endings import Ending
 from holdgate.scheduler.state.log import Envelope
 from holdgate.scheduler.state.records import mark_records
 from holdgate.scheduler.state.results import FinishRequest
 from holdgate.scheduler.state.transitions import State
 from support.record_fixtures import AUDITOR, FOLDER, load, raw
-from support.state import POOL, TENANT, World
+from support.state import POOL, TENANT, World, make_admission, make_decision, make_job
 from support.trust import NOW_MS, Ceremony, signer
 
 VERSIONS = sorted(path.name for path in FOLDER.iterdir())
@@ -160,3 +167,34 @@ def test_a_kernel_takes_up_the_directory_and_root_of_an_earlier_release(version:
     assert bundles["demo"].startswith(b"{")
     shelf.keep(versions, bundles)
     assert json.loads((tmp_path / "kernel" / "versions.json").read_text())["v"] == RECORD
+
+
+def added(data: bytes) -> bytes:
+    """`data` as a later release of the same version might write it."""
+    return msgpack.packb({**msgpack.unpackb(data), "added": {"by": "a later release"}})  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_keys_that_a_later_release_added_are_passed_over(version: str) -> None:
+    """An old gate reads results of a new worker, an old dispatcher votes and ends of new processes."""
+    messages = json.loads((FOLDER / version / "messages.json").read_text())
+    sent = messages["RESULTS"]
+    assert parse_result(f"hg.result.{POOL}.w1", added(raw(sent["body"])), sent["headers"]).attempt == 1
+    assert Envelope.unpack(added(raw(messages["JOBS"]))).job.tenant == TENANT
+    assert Ending.unpack(added(raw(messages["ENDED"][0]))).tenant == TENANT
+    vote = StoredVote(
+        "ada", ("r",), approve=True, reason="x", cast_ms=1, own_key=False, signed=make_admission(make_job(1))
+    )
+    assert unpack_vote(added(pack_vote(vote))) == vote
+    me = {"worker": "w1", "pool": POOL, "topics": ["job.>"], "capabilities": [], "added": 1}
+    assert Ask.from_message(f"hg.ask.{POOL}.w1", wire.pack({**me, "n": 1, "wait_ms": 0})).n == 1
+    assert Beat.from_message(f"hg.beat.{POOL}.w1", wire.pack({**me, "capacity": 1, "busy": 0}), 1).view.pool == POOL
+
+
+def test_a_key_of_a_job_or_a_decision_that_is_not_known_is_refused() -> None:
+    """It may be a bound: to pass over it would be to run what was not allowed."""
+    job = make_job(1)
+    decision = make_decision(job)
+    for kind, record in ((Job, job.as_dict()), (Decision, decision.as_dict())):
+        with pytest.raises(InvalidInput):
+            kind.from_dict({**record, "added": 1})

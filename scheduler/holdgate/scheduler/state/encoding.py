@@ -8,6 +8,7 @@ from typing import Any
 
 from holdgate.kernel.errors import InvalidInput, RecordNewer
 from holdgate.kernel.links import Signed
+from holdgate.kernel.plain import field_names
 from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Severity
 from holdgate.kernel.wire import pack, unpack
 from holdgate.scheduler.errors import StateBroken, StateNewer
@@ -163,7 +164,7 @@ def unpack_vote(data: bytes) -> StoredVote:
     try:
         signed = Signed.from_dict(record.pop("signed"))
         lists = {name: tuple(record.get(name, ())) for name in ("roles", "keyed")}
-        return StoredVote(**{**record, **lists, "signed": signed})
+        return StoredVote(**{**known(StoredVote, record), **lists, "signed": signed})
     except (InvalidInput, KeyError, TypeError) as error:
         raise StateBroken("a stored vote cannot be read") from error
 
@@ -197,6 +198,14 @@ def pack_details(details: Mapping[str, Any]) -> bytes:
 def unpack_details(data: bytes) -> dict[str, Any]:
     """The details; {} for empty bytes."""
     return unpack_stored(data) if data else {}
+
+
+def known(kind: type[Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `record` is a field of `kind`: a later release of the same version may have added others.
+
+    Not for what is hashed or decides: an unknown key there may be a bound, and is refused.
+    """
+    return {name: record[name] for name in field_names(kind) if name in record}
 
 
 def unpack_stored(data: bytes | None) -> dict[str, Any]:

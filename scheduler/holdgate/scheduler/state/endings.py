@@ -22,6 +22,7 @@ from holdgate.kernel.ids import JOB_ID, NAME, SYSTEM, JobId, Tenant, new_token
 from holdgate.kernel.wire import pack, unpack
 from holdgate.scheduler.errors import LogUnavailable
 from holdgate.scheduler.state.connection import Arg, Scripts, key
+from holdgate.scheduler.state.encoding import known
 from holdgate.scheduler.state.transitions import TERMINAL, State
 
 CLAIM_MS = 5_000
@@ -83,7 +84,7 @@ class Ending:
         """The ending in `data`; InvalidInput when it is none."""
         record = unpack(data)
         try:
-            ending = cls(**{**record, "state": State(record["state"])})
+            ending = cls(**{**known(cls, record), "state": State(record["state"])})
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput("not the ending of a job") from error
         numbers = (ending.seq, ending.attempt, ending.attempts_max, ending.changed_ms, ending.ended_ms)

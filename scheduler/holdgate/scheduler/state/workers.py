@@ -96,7 +96,11 @@ def _view(data: bytes) -> WorkerView:
     record = encoding.unpack_stored(data)
     try:
         return WorkerView(
-            **{**record, "topics": tuple(record["topics"]), "capabilities": tuple(record["capabilities"])}
+            **{
+                **encoding.known(WorkerView, record),
+                "topics": tuple(record["topics"]),
+                "capabilities": tuple(record["capabilities"]),
+            }
         )
     except (KeyError, TypeError) as error:
         raise StateBroken("a stored worker cannot be read") from error
