@@ -15,7 +15,7 @@ from pathlib import Path
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
-from holdgate.bundles.passphrase import open_seed, seal_seed
+from holdgate.bundles.passphrase import Cost, open_seed, seal_seed
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.errors import MalformedJson
 from holdgate.kernel.ids import Entropy
@@ -83,7 +83,9 @@ def put(directory: Path, name: str, data: bytes) -> None:
         opened.write(data)
 
 
-def sealed_keys(directory: Path, passphrase: bytes, entropy: Entropy) -> tuple[bytes, bytes]:
+def sealed_keys(
+    directory: Path, passphrase: bytes, entropy: Entropy, *, cost: Cost | None = None
+) -> tuple[bytes, bytes]:
     """Keys, passwords and settings of the directory of a `holdgate up`, sealed; and how to open that with the
     passphrase."""
     packed = io.BytesIO()
@@ -94,7 +96,7 @@ def sealed_keys(directory: Path, passphrase: bytes, entropy: Entropy) -> tuple[b
                 tar.add(path, str(name), recursive=False)
     seed = entropy(SecretBox.KEY_SIZE)
     box = bytes(SecretBox(seed).encrypt(packed.getvalue(), entropy(SecretBox.NONCE_SIZE)))
-    return box, canonical_bytes(seal_seed(seed, passphrase, entropy=entropy))
+    return box, canonical_bytes(seal_seed(seed, passphrase, entropy=entropy, cost=cost))
 
 
 def open_keys(box: bytes, head: bytes, passphrase: bytes) -> dict[str, bytes]:

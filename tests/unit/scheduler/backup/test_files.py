@@ -7,8 +7,10 @@ import secrets
 from pathlib import Path
 
 import pytest
+from nacl.pwhash import argon2id
 
 from holdgate.bundles.errors import KeyPassphrase
+from holdgate.bundles.passphrase import Cost
 from holdgate.kernel.permits import Keyring
 from holdgate.scheduler.audit.archive import TenantArchive
 from holdgate.scheduler.audit.verify import is_intact, verify_archive
@@ -18,6 +20,7 @@ from support.trust import NOW_MS, signer
 
 AUDITOR = signer("auditor")
 KEYS = Keyring([AUDITOR.public_key])
+CHEAP = Cost(argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)
 
 
 def events(first: int, count: int) -> list[dict[str, object]]:
@@ -97,7 +100,7 @@ def test_keys_come_back_with_their_passphrase_alone(tmp_path: Path) -> None:
     home, passphrase = tmp_path / "home", secrets.token_bytes(16).hex().encode()
     for name in ("keys/api.key", "secrets/redis", "root.json", "nats/data", "audit/acme/1.jsonl", "lock"):
         files.put(home, name, name.encode())
-    box, head = files.sealed_keys(home, passphrase, os.urandom)
+    box, head = files.sealed_keys(home, passphrase, os.urandom, cost=CHEAP)
     assert b"api.key" not in box
     assert files.open_keys(box, head, passphrase) == {
         name: name.encode() for name in ("keys/api.key", "root.json", "secrets/redis")
@@ -113,4 +116,4 @@ def test_links_are_no_keys(tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "linked").symlink_to("/etc/passwd")
     passphrase = secrets.token_bytes(16).hex().encode()
-    assert files.open_keys(*files.sealed_keys(tmp_path, passphrase, os.urandom), passphrase) == {}
+    assert files.open_keys(*files.sealed_keys(tmp_path, passphrase, os.urandom, cost=CHEAP), passphrase) == {}
