@@ -243,6 +243,10 @@ class Jobs:
         )
         return [JobId(job_id.decode()) for job_id in found]
 
+    async def has_due(self, tenant: Tenant, now_ms: int, unlogged_before_ms: int) -> bool:
+        """Whether any job, lease, approval or reservation has its time now, or a job waits for another to end."""
+        return bool(await self._scripts.run("has_due", tenant, (now_ms, unlogged_before_ms)))
+
     async def forget(self, tenant: Tenant, *, ended_before_ms: int, denied_before_ms: int, limit: int = 256) -> int:
         """Delete what is kept of ended jobs, at most `limit` of each kind; how many. Audit events stay."""
         denied, ended = await asyncio.gather(
