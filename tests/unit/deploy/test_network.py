@@ -66,8 +66,9 @@ def test_between_pods_only_what_must_be_is_open() -> None:
         for port in (NATS, MONITOR, ROUTES, REDIS, SENTINEL):
             out = [rule for spec in policies_for(BUNDLED, labels[here]) for rule in spec.get("egress", ())]
             into = [rule for spec in policies_for(BUNDLED, labels[there]) for rule in spec.get("ingress", ())]
-            is_open = opens(out, "to", port, labels[there]) and opens(into, "from", port, labels[here])
-            assert is_open is ((here, there, port) in ALLOWED), (here, there, port)
+            is_allowed = (here, there, port) in ALLOWED
+            assert opens(out, "to", port, labels[there]) is is_allowed, (here, there, port)
+            assert opens(into, "from", port, labels[here]) is is_allowed, (here, there, port)
             if (here, there, port) in ALLOWED:
                 assert not opens(out, "to", port, {"app": "another"})
                 assert not opens(into, "from", port, {"app": "another"})
