@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import nats.errors
 from pydantic import SecretStr
 
 from holdgate.bundles.keys import load_signer
 from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler.state.address import RedisAddress
 from holdgate.scheduler.torture.breaking import Breaker, Row
@@ -119,7 +121,11 @@ async def _tortured(options: Options, cluster: Cluster, breaker: Breaker, histor
         seconds = time.monotonic() - started_s
         settled = await load.settle(options.pace.settle_timeout_s)
         breaker.problems += [f"the load failed: {type(error).__name__}: {error}" for error in load.failures]
-        evidence = await _evidence(options, cluster, breaker, settled=settled)
+        try:
+            evidence = await _evidence(options, cluster, breaker, settled=settled)
+        except (HoldgateError, nats.errors.Error, OSError, TimeoutError) as error:
+            breaker.problems.append(f"the evidence could not be collected: {type(error).__name__}: {error}")
+            evidence = Evidence(())
     finally:
         await load.close()
         await probe.close()

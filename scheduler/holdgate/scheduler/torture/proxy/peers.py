@@ -1,43 +1,43 @@
-"""Which process holds the other end of a connection over loopback, as Linux tells it in `/proc`."""
+"""Which process holds the other end of connections over loopback, as Linux tells it in `/proc`."""
 
 from __future__ import annotations
 
 import os
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 Address = tuple[str, int]
+Pair = tuple[Address, Address]
+"""Both ends of a connection: the one that opened it, and the one that took it."""
 CLIENT = "client"
 """Whoever is no member: the load."""
 
 
-def pid_of_peer(peer: Address, own: Address, likely: Iterable[int]) -> int | None:
-    """The process whose socket is bound to `peer` and connected to `own`; those of `likely` are looked at first.
+def pids_of(pairs: Iterable[Pair], pids: Iterable[int]) -> dict[Pair, int]:
+    """Which of `pids` holds the socket that is bound to the first address of a pair and connected to the second.
 
-    None when it ended meanwhile.
+    One look for all of them: each costs a walk through what every process has open.
     """
-    inode = _inode_of(peer, own)
-    if inode is None:
-        return None
-    wanted = f"socket:[{inode}]"
-    for pid in likely:
-        if _holds(pid, wanted):
-            return pid
-    return next((pid for pid in _all_pids() if _holds(pid, wanted)), None)
+    shown = {(_shown(peer), _shown(own)): (peer, own) for peer, own in pairs}
+    by_link = {f"socket:[{inode}]": shown[ends] for ends, inode in _inodes(shown)}
+    found: dict[Pair, int] = {}
+    for pid in pids:
+        for link in _links(pid):
+            if link in by_link:
+                found[by_link[link]] = pid
+    return found
 
 
-def _inode_of(peer: Address, own: Address) -> str | None:
-    """The inode of the socket that is bound to `peer` and connected to `own`."""
-    local, remote = _shown(peer), _shown(own)
+def _inodes(wanted: Container[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], str]]:
     with Path("/proc/net/tcp").open() as table:
         for line in table:
             fields = line.split()
-            if fields[1] == local and fields[2] == remote:
-                return fields[9]
-    return None
+            ends = (fields[1], fields[2])
+            if ends in wanted:
+                yield ends, fields[9]
 
 
 def _shown(address: Address) -> str:
@@ -47,15 +47,9 @@ def _shown(address: Address) -> str:
     return f"{number:08X}:{port:04X}"
 
 
-def _holds(pid: int, wanted: str) -> bool:
+def _links(pid: int) -> Iterator[str]:
     folder = f"/proc/{pid}/fd"
     with suppress(OSError):
-        for name in os.listdir(folder):  # noqa: PTH208  quick: done at each connection
+        for name in os.listdir(folder):  # noqa: PTH208  quick: there are many
             with suppress(OSError):
-                if os.readlink(f"{folder}/{name}") == wanted:  # noqa: PTH115
-                    return True
-    return False
-
-
-def _all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+                yield os.readlink(f"{folder}/{name}")  # noqa: PTH115

@@ -3,8 +3,8 @@
     python -m holdgate.scheduler.torture.proxy.process     (its standard input is a socket to the harness)
 
 Who connects is told by the operating system: the process that holds the other end. So one address serves everybody, and
-servers may tell it to each other, as Sentinel and NATS do. What always holds: bytes arrive in order and unaltered or
-the connection ends; the process ends when the harness does.
+servers may tell it to each other, as Sentinel and NATS do. While the weather is clear everywhere, nobody asks.
+What always holds: bytes arrive in order and unaltered or the connection ends; the process ends when the harness does.
 
     ← {"fronts": [[member, listen_port, port], …]}   {"pids": {member: pid}}   {"ends": [a, b], "weather": {…}}
     → {"done": true}                                  to each of them
@@ -17,14 +17,15 @@ import json
 import socket
 import sys
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random  # noqa: TID251  seeded by the harness
-from typing import Any, cast
+from typing import cast
 
 import uvloop
 
 from holdgate.kernel.tasks import TaskSet
-from holdgate.scheduler.torture.proxy.peers import CLIENT, pid_of_peer
+from holdgate.scheduler.torture.proxy.peers import CLIENT, Pair, pids_of
 from holdgate.scheduler.up.children import PACKET_BYTES_MAX
 
 HOST = "127.0.0.1"
@@ -33,6 +34,7 @@ WAITING_BYTES_MAX = 4 * 1024 * 1024
 RESEND_S = 0.2
 """What a lost segment costs at first; twice as much each time that it is lost again."""
 RESENDS_MAX = 4
+LOOK_EVERY_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,40 @@ class Sky:
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
-        self.names: dict[int, str] = {}
         self.connections: set[Connection] = set()
+        self._names: dict[int, str] = {}
         self._weather: dict[frozenset[str], Weather] = {}
+        self._look: asyncio.TimerHandle | None = None
+
+    @property
+    def is_clear(self) -> bool:
+        """Everywhere: then nobody needs to know who is who."""
+        return not self._weather
+
+    def meet(self, names: dict[int, str]) -> None:
+        """Processes by what they are called."""
+        self._names = names
+        for connection in self.connections:
+            if connection.who == CLIENT:
+                connection.who = ""
+        if not self.is_clear:
+            self.identify()
+
+    def identify_soon(self) -> None:
+        """Those that came while there is weather, together: one look costs as much as many."""
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self.identify)
+
+    def identify(self) -> None:
+        """Whoever is not known yet; those that waited for it go on."""
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        strangers = [connection for connection in self.connections if not connection.who]
+        found = pids_of([connection.pair for connection in strangers], self._names)
+        for connection in strangers:
+            connection.who = self._names.get(found.get(connection.pair, 0), CLIENT)
+            connection.go()
 
     def between(self, ends: frozenset[str]) -> Weather:
         """The weather there."""
@@ -67,6 +100,7 @@ class Sky:
             self._weather.pop(ends, None)
         else:
             self._weather[ends] = weather
+        self.identify()
         for connection in [each for each in self.connections if each.ends == ends]:
             connection.on_weather(weather)
 
@@ -74,10 +108,13 @@ class Sky:
 class Connection:
     """One connection of a client, and the one to the server that it is passed on to."""
 
-    def __init__(self, sky: Sky, pid: int | None, server: str) -> None:
+    def __init__(self, sky: Sky, pair: Pair, server: str, go: Callable[[Connection], None]) -> None:
+        self.pair = pair
+        self.who = ""
+        """The member, or CLIENT; '' while nobody has looked."""
         self._sky = sky
-        self._pid = pid
         self._server = server
+        self._go: Callable[[Connection], None] | None = go
         self.here = End(self)
         self.there = End(self)
         self.here.other, self.there.other = self.there, self.here
@@ -86,7 +123,17 @@ class Connection:
     @property
     def ends(self) -> frozenset[str]:
         """Who it connects; a process that is no member is CLIENT."""
-        return frozenset((self._sky.names.get(self._pid or 0, CLIENT), self._server))
+        return frozenset((self.who or CLIENT, self._server))
+
+    def go(self) -> None:
+        """Connect to the server, once; not where it is cut off."""
+        if self._go is None:
+            return
+        go, self._go = self._go, None
+        if self.weather.cut == "reset":
+            self.abort()
+        else:
+            go(self)
 
     @property
     def weather(self) -> Weather:
@@ -134,10 +181,7 @@ class End(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if self._connection.weather.cut == "reset":
-            self._connection.abort()
-        else:
-            self.flush()
+        self.flush()
 
     def data_received(self, data: bytes) -> None:
         self.other.send(data)
@@ -242,7 +286,7 @@ async def _serve(channel: socket.socket) -> None:
                 for member, listen, port in fronts:
                     await _listen(sky, tasks, member, listen, port)
             case {"pids": dict(pids)}:
-                sky.names = {pid: member for member, pid in pids.items()}
+                sky.meet({pid: member for member, pid in pids.items()})
             case {"ends": [str(one), str(other)], "weather": dict(weather)}:
                 sky.set(frozenset((one, other)), Weather(**weather))
             case _:
@@ -260,28 +304,32 @@ async def _listen(sky: Sky, tasks: TaskSet, member: str, listen: int, port: int)
         except OSError:
             connection.abort()
 
+    def start(connection: Connection) -> None:
+        tasks.start(pass_on(connection), member)
+
     def accept() -> asyncio.Protocol:
-        return Accepting(sky, member, lambda connection: tasks.start(pass_on(connection), member))
+        return Accepting(sky, member, start)
 
     await loop.create_server(accept, HOST, listen, backlog=512)
 
 
 class Accepting(asyncio.Protocol):
-    """A fresh connection: finds out whose it is, then hands it over."""
+    """A fresh connection: handed over at once, or, while there is weather, once it is known whose it is."""
 
-    def __init__(self, sky: Sky, member: str, start: Any) -> None:
+    def __init__(self, sky: Sky, member: str, start: Callable[[Connection], None]) -> None:
         self._sky = sky
         self._member = member
         self._start = start
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        host, port = transport.get_extra_info("peername")
-        own_host, own_port = transport.get_extra_info("sockname")
-        pid = pid_of_peer((host, port), (own_host, own_port), self._sky.names)
-        connection = Connection(self._sky, pid, self._member)
+        pair = (transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
+        connection = Connection(self._sky, pair, self._member, self._start)
         cast(asyncio.Transport, transport).set_protocol(connection.here)
         connection.here.connection_made(transport)
-        self._start(connection)
+        if self._sky.is_clear:
+            connection.go()
+        else:
+            self._sky.identify_soon()
 
 
 if __name__ == "__main__":
