@@ -117,6 +117,18 @@ def test_environments_name_settings_of_their_process_only(document: dict[str, An
     assert {name.removeprefix("HOLDGATE_").lower() for name in names} <= set(settings.model_fields)
 
 
+def test_connections_in_clear_are_allowed_where_it_says_so_and_on_the_inner_network_only(
+    document: dict[str, Any],
+) -> None:
+    """Processes refuse them otherwise; servers are on no other network."""
+    for name in ("setup", *PROCESS_NAMES):
+        assert document["services"][name]["environment"]["HOLDGATE_PLAINTEXT"] == "allow"
+    assert document["networks"]["inside"] == {"internal": True}
+    for server in ("nats", "redis"):
+        assert document["services"][server]["networks"] == ["inside"]
+        assert "ports" not in document["services"][server]
+
+
 def test_the_image_is_built_from_what_the_repository_has() -> None:
     """Every path that the Dockerfile copies exists and is let through by .dockerignore."""
     allowed = (ROOT / ".dockerignore").read_text().splitlines()

@@ -243,6 +243,12 @@ def _published(  # noqa: PLR0913  options of commands
     nats_ca_file: Annotated[
         Path | None, typer.Option(envvar="HOLDGATE_NATS_CA_FILE", help="Authorities of NATS's certificates")
     ] = None,
+    nats_cert_file: Annotated[
+        Path | None, typer.Option(envvar="HOLDGATE_NATS_CERT_FILE", help="Your certificate, where NATS asks for one")
+    ] = None,
+    nats_cert_key_file: Annotated[
+        Path | None, typer.Option(envvar="HOLDGATE_NATS_CERT_KEY_FILE", help="Its private key")
+    ] = None,
     root: Annotated[
         Path | None, typer.Option("--root", envvar="HOLDGATE_ROOT_FILE", help="The signed trust root; --nats needs it")
     ] = None,
@@ -274,7 +280,9 @@ def _published(  # noqa: PLR0913  options of commands
         nats_user or "",
         None if nats_password_file is None else first_line(nats_password_file),
         None if nats_nkey_file is None else Nkey.parse(first_line(nats_nkey_file)),
-        TlsFiles(nats_ca_file).context() if any(map(is_secure, nats_url.split(","))) else None,
+        TlsFiles(nats_ca_file, nats_cert_file, nats_cert_key_file).context()
+        if any(map(is_secure, nats_url.split(",")))
+        else None,
     )
     return NatsPublished(nats_url, login, trust, clock)
 
