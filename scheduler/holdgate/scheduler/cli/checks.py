@@ -24,6 +24,7 @@ from holdgate.kernel.readiness import OK, Check, Readiness
 if TYPE_CHECKING:
     from holdgate.kernel.client import KernelClient
     from holdgate.kernel.trust import PolicySource
+    from holdgate.scheduler.recovery.service import Recovery
     from holdgate.scheduler.settings import Stateful
     from holdgate.scheduler.state.connection import Scripts
     from holdgate.scheduler.state.monitoring import Monitoring
@@ -108,6 +109,15 @@ def serving_checks(settings: Stateful, nc: Nats, scripts: Scripts, kernel: Kerne
 
     monitoring = Monitoring(settings.nats_monitor_url, settings.monitor_tls())
     return redis_check(scripts), nats_check(nc), jetstream_check(nc, monitoring), kernel_check(kernel)
+
+
+def state_check(recovery: Recovery) -> Check:
+    """Whether Redis has all that was told: a dispatcher hands nothing over while it may not."""
+
+    async def look() -> str | None:
+        return None if recovery.is_open() else "may be older than the log: nothing is handed over"
+
+    return Check("state", look, is_needed=False)
 
 
 def heard_check(kernel: KernelClient) -> Check:

@@ -146,7 +146,7 @@ async def api(runtime: Runtime, settings: ApiSettings) -> AsyncIterator[None]:
 async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIterator[None]:
     """Everything that moves jobs between the gates."""
     from holdgate.kernel.client import KernelClient
-    from holdgate.scheduler.cli.checks import serving_checks
+    from holdgate.scheduler.cli.checks import serving_checks, state_check
     from holdgate.scheduler.dispatch.config import DispatchConfig
     from holdgate.scheduler.dispatch.parts import FailOpen
     from holdgate.scheduler.dispatch.service import DispatcherService
@@ -173,7 +173,7 @@ async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIte
             # A result that no stream takes is a run for nothing, and perhaps one more of the same job.
             is_closed=lambda: runtime.readiness.says("jetstream") != OK,
         )
-        runtime.readiness.add(*serving_checks(settings, nc, scripts, client))
+        runtime.readiness.add(*serving_checks(settings, nc, scripts, client), state_check(service.recovery))
         async with _started(client), _notifier(scripts, settings), _started(service), _present(runtime, scripts):
             yield
 
