@@ -64,6 +64,14 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
     assert re.findall(r"\| \[(\w+)\]\(\1\.md\)", index) == list(RULES)
 
 
+def test_every_alert_of_the_page_of_fail_closed_states_is_there() -> None:
+    """That page is made from what a system did while a part of it was away."""
+    page = (ROOT / "docs" / "reference" / "fail-closed.md").read_text()
+    named = set(re.findall(r"\b(Holdgate[A-Z]\w+)", page))
+    assert named
+    assert named <= set(RULES)
+
+
 @pytest.mark.parametrize("page", runbooks(), ids=lambda page: page.stem)
 def test_a_runbook_answers_what_is_asked_at_night(page: Path) -> None:
     """What happens to jobs, how to look, how to end it, how to know that it is over, how to try it."""
