@@ -405,5 +405,5 @@ def _row(metric: MetricWrapperBase) -> str:
 
 if __name__ == "__main__":
     (REFERENCE / "schema").mkdir(exist_ok=True)
-    for page, make in PAGES.items():
-        (REFERENCE / page).write_text(make(), encoding="utf-8")
+    for name, make in PAGES.items():
+        (REFERENCE / name).write_text(make(), encoding="utf-8")
