@@ -70,6 +70,40 @@ async def test_a_process_says_ready_and_stops_in_order_on_a_signal(
     assert seen == ["started", "stopped"]
 
 
+async def test_a_process_leaves_before_it_stops_and_a_second_signal_skips_that(
+    settings: Process, notices: socket.socket
+) -> None:
+    """While it leaves it works: whoever sends it requests has to notice first."""
+    seen: list[Runtime] = []
+
+    @contextlib.asynccontextmanager
+    async def build(runtime: Runtime) -> AsyncIterator[None]:
+        seen.append(runtime)
+        yield
+
+    task = asyncio.create_task(serve(NAME, settings.model_copy(update={"drain_s": 60}), build))
+    assert await eventually(lambda: heard(notices))
+    (runtime,) = seen
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(5):
+        await runtime.leaving.wait()
+    assert not runtime.stopping.is_set()
+    assert not task.done()
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(5):
+        assert await task == 0
+
+
+async def test_a_process_stops_by_itself_once_its_time_to_leave_is_over(settings: Process) -> None:
+    @contextlib.asynccontextmanager
+    async def build(runtime: Runtime) -> AsyncIterator[None]:
+        asyncio.get_running_loop().call_soon(runtime.leave)
+        yield
+
+    async with asyncio.timeout(10):
+        assert await serve(NAME, settings.model_copy(update={"drain_s": 0.05}), build) == 0
+
+
 async def test_a_background_task_that_fails_ends_the_process_with_a_failure(settings: Process) -> None:
     """Half a process is worse than none; a supervisor starts it again."""
 
