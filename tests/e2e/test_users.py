@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nats.errors
 import pytest
+import redis
 from typer.testing import CliRunner
 
 from holdgate.kernel import subjects, wire
@@ -17,6 +18,7 @@ from holdgate.kernel.login import Login, connect
 from holdgate.kernel.nkeys import Nkey
 from holdgate.scheduler.cli.keys import app as keys
 from holdgate.scheduler.cli.users import app as users
+from holdgate.scheduler.up.caller import Caller
 from support.waiting import eventually
 from support.whole import Whole
 
@@ -105,3 +107,18 @@ def test_a_worker_makes_its_own_key(tmp_path: Path) -> None:
     again = CliRunner().invoke(keys, ["nats", str(file)])
     assert again.exit_code != 0
     assert "never overwritten" in again.output
+
+
+def test_a_whole_system_asks_for_nothing_that_its_users_may_not(whole: Whole) -> None:
+    """From its start, and through every gate: neither server has refused any process anything."""
+    caller = Caller(whole.api, whole.key("agent"))
+    for topic in ("job.demo.read", "job.demo.leak", "job.deploy.apply"):
+        caller.submit(topic, prompt="status", labels={"env": "prod"})
+    _, job = caller.submit("job.demo.read", prompt="status")
+    assert caller.ended(job["job_id"])["state"] == "succeeded"
+    caller.close()
+    with contextlib.closing(redis.Redis.from_url(whole.ready["redis"])) as operator:
+        assert [(entry["username"], entry["object"]) for entry in operator.acl_log()] == []
+    for log in (whole.folder / "logs").glob("*.log"):
+        assert "ermissions violation" not in log.read_text(), log.name
+        assert "no permissions" not in log.read_text(), log.name
