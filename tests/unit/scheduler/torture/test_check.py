@@ -11,6 +11,7 @@ from holdgate.kernel.ids import new_permit_id
 from holdgate.scheduler.state.transitions import State
 from holdgate.scheduler.torture.bends import Bend, Bends, lost_writes
 from holdgate.scheduler.torture.check import Closed, Leak, check, checker
+from holdgate.scheduler.torture.history import Event, Kind
 from support.tale import HASH, SECRET, SNAPSHOT, Tale, Told
 
 HOUR_MS = 3_600_000
@@ -372,6 +373,20 @@ def test_a_wrong_clock_excuses_times_of_its_process_alone() -> None:
     assert "permit_expired" in rules_of(tale)
     tale.bends.append(Bends(Bend.WRONG_CLOCK, 0, 2 * tale.now_ms, "worker-1"))
     assert "permit_expired" not in rules_of(tale)
+
+
+def test_a_worker_that_was_stopped_began_later_by_just_that() -> None:
+    tale, *jobs = true_tale()
+    run_late(tale, *jobs)
+    started_ms = tale.runs[0].started_ms
+    pause = {"fault": 1, "name": "pause-process", "target": "api-1"}
+    tale.history.append(Event(started_ms - 10_000, "harness", Kind.FAULT, pause))
+    tale.history.append(Event(started_ms - 100, "harness", Kind.HEALED, {"fault": 1}))
+    assert "permit_expired" in rules_of(tale)
+    tale.history[-2] = replace(tale.history[-2], data={**pause, "target": "worker-2"})
+    assert "permit_expired" not in rules_of(tale)
+    tale.runs[0] = replace(tale.runs[0], started_ms=started_ms + 10_000)
+    assert "permit_expired" in rules_of(tale)
 
 
 def test_a_person_can_follow_a_violation() -> None:

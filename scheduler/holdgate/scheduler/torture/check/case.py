@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from holdgate.scheduler.torture.bends import Bend, Bends
 from holdgate.scheduler.torture.check.evidence import Evidence, Run
-from holdgate.scheduler.torture.check.reading import Call, Seen, calls_of, seen_in, seen_in_streams
+from holdgate.scheduler.torture.check.reading import Call, Seen, calls_of, seen_in, seen_in_streams, worker_pauses_of
 from holdgate.scheduler.torture.check.trail import Fact, Trail, join
 from holdgate.scheduler.torture.check.violation import Violation
 
@@ -53,12 +53,14 @@ class Case:
     """By job, in order of their start."""
     contradictions: list[Violation] = field(default_factory=list)
     """Of the archive and what is still in Redis."""
+    _pauses: list[tuple[int, int]] = field(default_factory=list)
     _calls_by_job: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
     def of(cls, evidence: Evidence) -> Case:
         """The case made of `evidence`."""
         case = cls(evidence, Excuses(evidence.bends), calls_of(evidence.history))
+        case._pauses += worker_pauses_of(evidence.history)
         for call in case.calls:
             case._calls_by_job[call.job_id].append(call)
         for tenant in sorted({*evidence.dumps, *evidence.archives}):
@@ -70,6 +72,10 @@ class Case:
         for run in sorted(evidence.runs, key=lambda run: run.started_ms):
             case.runs[run.job_id].append(run)
         return case
+
+    def paused_ms(self, since_ms: int, until_ms: int) -> int:
+        """For how long between the two some worker was stopped: what it was about to start comes later by that."""
+        return sum(max(0, min(until_ms, end) - max(since_ms, start)) for start, end in self._pauses)
 
     def events_of(self, tenant: str, job_id: str) -> Sequence[Fact]:
         """Audit events of a job, in order."""

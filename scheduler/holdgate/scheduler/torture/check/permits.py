@@ -62,7 +62,8 @@ def _timely(case: Case, run: Run) -> Iterator[Violation]:
     issued = issued_ms(run.permit_id)
     if case.excuses.wrong_clock(issued, run.started_ms, "kernel", "worker"):
         return
-    if not issued - SKEW_MS <= run.started_ms <= issued + LIFETIME_MS + SKEW_MS:
+    latest_ms = issued + LIFETIME_MS + SKEW_MS + case.paused_ms(issued, run.started_ms)
+    if not issued - SKEW_MS <= run.started_ms <= latest_ms:
         message = f"started at {run.started_ms}, {run.started_ms - issued} ms after its permit was made"
         yield _violation(case, run, "permit_expired", message)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from holdgate.scheduler.torture.history import Event, Kind
 
+PAUSED = "pause-process"
 STATEFUL = frozenset({"get", "list", "submit", "cancel", "retry", "result"})
 """Calls whose replies say in which state a job is."""
 
@@ -88,3 +90,15 @@ def seen_in_streams(history: Iterable[Event]) -> dict[int, list[Seen]]:
             told = found.setdefault(data["stream"], [])
             told.append(Seen(data["job_id"], data["state"], event.at_ms, event.at_ms, source))
     return found
+
+
+def worker_pauses_of(history: Iterable[Event]) -> list[tuple[int, int]]:
+    """From when to when a worker was stopped in the middle of what it did."""
+    found: dict[int, tuple[int, int]] = {}
+    for event in history:
+        number = event.data.get("fault", 0)
+        if event.kind is Kind.FAULT and event.data["name"] == PAUSED and str(event.data["target"]).startswith("worker"):
+            found[number] = (event.at_ms, sys.maxsize)
+        elif event.kind is Kind.HEALED and number in found:
+            found[number] = (found[number][0], event.at_ms)
+    return list(found.values())
