@@ -176,7 +176,7 @@ def torture(  # noqa: PLR0913  each an option of its own
     unconfirmed: Annotated[
         bool, typer.Option(help="Under Sentinel, wait for no replica before a write is told")
     ] = False,
-    rate: Annotated[float, typer.Option(min=0.1, max=10_000, help="Operations a second")] = 25.0,
+    rate: Annotated[float, typer.Option(min=0.1, max=10_000, help="Operations a second")] = 10.0,
     keep: Annotated[Path | None, typer.Option(help="Keep everything there [only of a failed run]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the faults, and end")] = False,

@@ -48,7 +48,7 @@ class Options:
     faults: tuple[str, ...]
     topology: Topology
     folder: Path
-    rate: float = 25.0
+    rate: float = 10.0
     pace: Pace = field(default_factory=Pace)
 
 
