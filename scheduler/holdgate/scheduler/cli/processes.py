@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from holdgate.kernel.clock import SystemClock
-from holdgate.kernel.readiness import OK
 from holdgate.scheduler import lifecycle, logs
 from holdgate.scheduler.errors import Misconfigured
 from holdgate.scheduler.lifecycle import Runtime, nats_connection
@@ -115,7 +115,9 @@ async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[No
         if source.trust is not None:
             _require_listed(signer, source.trust.kernel, "kernel")
         shadow = BundleShadow(shadow_store(nc), source, clock)
-        service = KernelService(nc, source, signer, clock, replica_id=f"kernel-{os.getpid()}", shadow=shadow)
+        # In containers every kernel has the same process id.
+        replica_id = f"kernel-{socket.gethostname().partition('.')[0]}-{os.getpid()}"
+        service = KernelService(nc, source, signer, clock, replica_id=replica_id, shadow=shadow)
         runtime.readiness.add(
             nats_check(nc), *policy_checks(source, clock), disk_check(settings.kernel_dir, is_needed=False)
         )
@@ -171,7 +173,7 @@ async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIte
             ),
             fail_open=FailOpen(root, signer),
             # A result that no stream takes is a run for nothing, and perhaps one more of the same job.
-            is_closed=lambda: runtime.readiness.says("jetstream") != OK,
+            is_closed=lambda: runtime.readiness.is_known_away("jetstream"),
         )
         runtime.readiness.add(*serving_checks(settings, nc, scripts, client), state_check(service.recovery))
         async with _started(client), _notifier(scripts, settings), _started(service), _present(runtime, scripts):
