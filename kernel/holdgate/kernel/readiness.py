@@ -26,6 +26,10 @@ AGAIN_S = 0.2
 LOOK_S_MAX = 1.0
 """A part that takes longer to say that it is there is not there."""
 OK = "ok"
+NO_ANSWER = "no answer in time"
+SLOW_LOOKS = 2
+"""In a row, before that is said: under load an answer may be late once, and a process that calls itself not ready then
+makes the load of the others larger."""
 STARTING = "the process starts"
 STOPPING = "the process stops"
 SAID_CHARS_MAX = 200
@@ -63,6 +67,7 @@ class Readiness:
         self.name = name
         self._checks: list[Check] = []
         self._said: dict[str, str] = {}
+        self._slow: dict[str, int] = {}
         self._is_started = False
         self._is_stopping = False
         self._tasks = TaskSet(self._failed)
@@ -90,16 +95,21 @@ class Readiness:
         """Run every check once, all at the same time."""
         checks = tuple(self._checks)
         said = await asyncio.gather(*(_said(check) for check in checks))
-        found = {check.name: text for check, text in zip(checks, said, strict=True)}
+        found = {check.name: self._settled(check.name, text) for check, text in zip(checks, said, strict=True)}
         for name, text in found.items():
             if text != self._said.get(name, OK):
                 log.warning("a check changed", action="check_changed", check=name, said=text)
         self._said = found
         self._measure()
 
-    def says(self, name: str) -> str:
-        """What the check `name` said last; `ok` before its first look."""
-        return self._said.get(name, OK)
+    def _settled(self, name: str, text: str) -> str:
+        """`text`, but what was said before where there was no answer, until that is so again and again."""
+        self._slow[name] = self._slow.get(name, 0) + 1 if text == NO_ANSWER else 0
+        return self._said.get(name, OK) if 0 < self._slow[name] < SLOW_LOOKS else text
+
+    def is_known_away(self, name: str) -> bool:
+        """Whether what `name` looks at said that it is not well, or is known to be away: more than a late answer."""
+        return self._said.get(name, OK) not in (OK, NO_ANSWER)
 
     def report(self) -> Report:
         """What was found last. Takes no time."""
@@ -134,7 +144,7 @@ async def _said(check: Check) -> str:
         async with asyncio.timeout(LOOK_S_MAX):
             said = await check.look()
     except TimeoutError:
-        said = f"no answer in {LOOK_S_MAX:g} s"
+        said = NO_ANSWER
     except HoldgateError as error:
         said = str(error)
     except Exception as error:  # noqa: BLE001  a check that cannot be made has failed, whatever it met

@@ -47,7 +47,7 @@ class ApiLimits:
     body_timeout_s: float = 10.0
     bodies_bytes_max: int = 4 * limits.BODY_BYTES_DEFAULT
     """Of bodies under way at once, in all; parsed, each takes up several times its bytes."""
-    requests_max: int = 2048
+    requests_max: int = 512
     """Requests under way at once, in all; a tenant may hold three quarters of them."""
     waiters_max: int = 4096
     """Long polls and event streams at once, in all; a tenant may hold half of them."""

@@ -16,7 +16,7 @@ from holdgate.bundles.store import BundleStore, shadow_store
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.permits import Keyring, Signer
-from holdgate.kernel.readiness import OK, Check
+from holdgate.kernel.readiness import Check
 from holdgate.scan import Scanner
 from holdgate.scan.known import KnownDigests, KnownSecrets
 from holdgate.scheduler.api.deps import ApiLimits, Deps
@@ -85,7 +85,7 @@ async def api_deps(
         Hints(nc),
         clock,
         scanners,
-        lambda: runtime.readiness.says("jetstream") != OK,
+        lambda: runtime.readiness.is_known_away("jetstream"),
     )
     await kernel.start()
     await events.start()

@@ -59,10 +59,17 @@ def nats_check(nc: Nats) -> Check:
         except NoRespondersError:
             return None  # the server itself says that JetStream is off
         except NatsError as error:
-            return f"no answer: {type(error).__name__}"
+            return _unless_late(error)
         return None
 
     return Check("nats", look)
+
+
+def _unless_late(error: Exception) -> str:
+    """What is said of `error`; TimeoutError where it is just that."""
+    if isinstance(error, TimeoutError):
+        raise TimeoutError from error
+    return f"no answer: {type(error).__name__}"
 
 
 def jetstream_check(nc: Nats, monitoring: Monitoring) -> Check:
@@ -79,7 +86,7 @@ def jetstream_check(nc: Nats, monitoring: Monitoring) -> Check:
         except NoRespondersError:
             return "JetStream is off"
         except (NatsError, ValueError, AttributeError) as failure:
-            return f"no answer: {type(failure).__name__}"
+            return _unless_late(failure)
         return None if error is None else f"JetStream error {error.get('err_code') or error.get('code')}"
 
     return Check("jetstream", look, is_needed=False)
