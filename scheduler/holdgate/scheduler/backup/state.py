@@ -24,6 +24,7 @@ LOOK_TIMEOUT_S = 5.0
 SILENT_S = 60.0
 """While it makes the copy a primary says every second that it is there."""
 CALL_TIMEOUT_S = 60.0
+READ_BYTES = 1024 * 1024
 FRAME_BYTES_MAX = 600 * 1024 * 1024
 PORTION = 256
 """Keys that are restored in one exchange."""
@@ -73,11 +74,38 @@ async def _copied(wire: Wire) -> Callable[[int], Any]:
         if line or stream.at_eof():
             raise StateUnavailable(f"the state store gives no copy: {line[:100].decode('utf-8', 'replace')}")
 
-    async def read(count: int) -> bytes:
-        async with asyncio.timeout(SILENT_S):
-            return await stream.readexactly(count)
+    return _Buffered(stream).read
 
-    return read
+
+class _Buffered:
+    """Exactly so many bytes at a time: most are a few, so a look at the connection is not for each of them."""
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._stream = stream
+        self._data = b""
+        self._at = 0
+
+    async def read(self, count: int) -> bytes:
+        end = self._at + count
+        if end > len(self._data):
+            await self._more(count)
+            end = count
+        data = self._data[self._at : end]
+        self._at = end
+        return data
+
+    async def _more(self, count: int) -> None:
+        """Have at least `count` from here on."""
+        pieces, size = [self._data[self._at :]], len(self._data) - self._at
+        self._at = 0
+        while size < count:
+            async with asyncio.timeout(SILENT_S):
+                piece = await self._stream.read(READ_BYTES)
+            if not piece:
+                raise asyncio.IncompleteReadError(b"", count)
+            pieces.append(piece)
+            size += len(piece)
+        self._data = b"".join(pieces)
 
 
 def _frame(entry: Entry, version: int) -> bytes:
