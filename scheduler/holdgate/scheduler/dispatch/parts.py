@@ -229,7 +229,7 @@ class Parts:
         endings = Endings(self.scripts, new_token(self.entropy))
         return Telling(jobs=self.stores.jobs, endings=endings, ending_log=EndingLog(self.nc))
 
-    def recovery(self) -> Recovery:
+    def recovery(self, telling: Telling) -> Recovery:
         """After a loss, of the state or of the log."""
         return Recovery(
             RecoveryParts(
@@ -239,7 +239,8 @@ class Parts:
                 retention_s=self.config.retention_s,
                 denied_s=min(self.config.retention_s, DENIED_S_MAX),
                 quarantine_keep_s=self.config.quarantine_keep_s,
-            )
+            ),
+            telling.take_told,
         )
 
     def sampler(self) -> Sampler:

@@ -76,7 +76,8 @@ class DispatcherService:
         parts = Parts(nc, scripts, kernel, stores, self.board, self.hints, clock, entropy, config)
         self._nc, self._kernel, self._job_log = nc, kernel, stores.job_log
         self.gate = parts.gate(fail_open)
-        self.recovery = parts.recovery()
+        self.telling = parts.telling()
+        self.recovery = parts.recovery(self.telling)
         self.pausing = parts.pausing()
         self.asks = parts.asks(self.gate, lambda: is_closed() or not self.recovery.is_open(), self.pausing.is_paused)
         self.beats = parts.beats()
@@ -87,7 +88,6 @@ class DispatcherService:
         self.doomed = parts.doomed()
         self.sealed_expiry = parts.sealed_expiry()
         self.lost_results = parts.lost_results()
-        self.telling = parts.telling()
         self.redecider = parts.redecider()
         self.grants = parts.grants()
         self.escalator = parts.escalator()

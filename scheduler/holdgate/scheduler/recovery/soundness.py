@@ -9,6 +9,7 @@ everything came to its end since the store was last found set back.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from holdgate.kernel import limits, subjects
 from holdgate.kernel.errors import InvalidInput
@@ -54,6 +55,13 @@ async def is_sound(parts: RecoveryParts) -> bool:
         *(_knows_job(parts, subject) for subject in jobs), *(_knows_ending(parts, subject) for subject in endings)
     )
     return all(known)
+
+
+async def knows_told(parts: RecoveryParts, told: Mapping[Tenant, Ending]) -> bool:
+    """Whether the store still knows endings that the log was told of a moment ago. StateUnavailable."""
+    restoring = Restoring(parts.scripts)
+    answers = await asyncio.gather(*(restoring.look_endings(tenant, [ending]) for tenant, ending in told.items()))
+    return all(known is Known.KNOWN for [known] in answers)
 
 
 async def whole_ms(scripts: Scripts) -> int | None:

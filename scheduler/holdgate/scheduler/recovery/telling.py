@@ -11,7 +11,7 @@ import structlog
 from holdgate.kernel.errors import Unavailable
 from holdgate.kernel.ids import Tenant
 from holdgate.scheduler import metrics
-from holdgate.scheduler.state.endings import BATCH, EndingLog, Endings
+from holdgate.scheduler.state.endings import BATCH, Ending, EndingLog, Endings
 from holdgate.scheduler.state.jobs import Jobs
 
 log = structlog.get_logger(__name__)
@@ -27,12 +27,18 @@ class Telling:
         self._jobs = jobs
         self._endings = endings
         self._log = ending_log
+        self._told: dict[Tenant, Ending] = {}
 
     async def run_once(self) -> int:
         """How many endings were told. StateUnavailable, LogUnavailable: the next run goes on."""
         waiting = await self._endings.waiting(await self._jobs.tenants())
         metrics.ENDINGS_WAITING.set(sum(waiting.values()))
         return sum([await self._of_tenant(tenant) for tenant in waiting])
+
+    def take_told(self) -> dict[Tenant, Ending]:
+        """The newest ending of each tenant that was told since this was asked last."""
+        told, self._told = self._told, {}
+        return told
 
     async def stop(self) -> None:
         """Publish no more; idempotent."""
@@ -51,6 +57,8 @@ class Telling:
                             jobs=len(endings))  # fmt: skip
                 raise
             told += await self._endings.note_logged(tenant, in_log)
+            if in_log:
+                self._told[tenant] = max(in_log, key=lambda ending: ending.seq)
             if len(endings) < BATCH:
                 break
         metrics.ENDINGS_LOGGED.inc(told)

@@ -9,4 +9,6 @@ for i = 1, #ARGV, 2 do
     told = told + 1
   end
 end
+-- Nothing is left to claim.
+if call('EXISTS', P .. ':unlogged') == 0 then call('DEL', P .. ':unlogged_claim') end
 return told
