@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.errors import StateUnavailable
 from holdgate.scheduler.state.address import Endpoint, RedisAddress
+from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.connection import Scripts, connect_redis
 from holdgate.scheduler.state.lanes import Lane, Wire, packed
 from support.redis_sets import HOST, RedisSet, cluster_set, sentinel_set
 from support.waiting import eventually
 
+TENANT = Tenant("default")
 WRITERS = 32
 TIMEOUT_S = 60.0
 """Of a call: longer than any test waits, so that what ends earlier was ended by the failover."""
@@ -124,6 +127,24 @@ async def test_what_too_few_replicas_confirm_is_not_told_as_done(three: RedisSet
     three.servers[second].send_signal(signal.SIGCONT)
     assert await lane.call(("SET", "a", "3"), reads=False) == b"OK"
     await lane.close()
+
+
+async def test_what_too_few_replicas_have_is_not_archived(three: RedisSet) -> None:
+    """An event that a failover forgets would stand in the archive for good, beside what happened instead."""
+    _, second, _ = three.servers
+    scripts = await connect_redis(replace(RedisAddress.parse(three.url), replicas=2), timeout_s=5.0)
+    trail = AuditTrail(scripts)
+    await trail.append(TENANT, "test.first", {}, 1)
+    assert len(await trail.read_confirmed(TENANT, 0)) == 1
+    three.servers[second].send_signal(signal.SIGSTOP)
+    with pytest.raises(StateUnavailable):
+        await trail.append(TENANT, "test.second", {}, 2)
+    assert len(await trail.read(TENANT, 0)) == 2
+    with pytest.raises(StateUnavailable):
+        await trail.read_confirmed(TENANT, 0)
+    three.servers[second].send_signal(signal.SIGCONT)
+    assert len(await trail.read_confirmed(TENANT, 0)) == 2
+    await scripts.close()
 
 
 async def test_a_cluster_whose_primary_dies_goes_on_with_its_replica(tmp_path: Path) -> None:

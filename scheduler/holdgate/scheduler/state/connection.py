@@ -74,10 +74,17 @@ class Scripts:
 
     async def command(self, *args: Arg) -> Any:
         """Reply of one Redis command; its key stands behind the word."""
+        return await self._commanded(args, reads=str(args[0]) in READS)
+
+    async def confirmed(self, *args: Arg) -> Any:
+        """The same of a command that reads, once replicas have all that it saw, where replicas must confirm."""
+        return await self._commanded(args, reads=False)
+
+    async def _commanded(self, args: Sequence[Arg], *, reads: bool) -> Any:
         word = str(args[0])
         where = b"" if word in KEYLESS else _bytes(args[1])
         try:
-            return await self._fleet.call(where, args, reads=word in READS)
+            return await self._fleet.call(where, tuple(args), reads=reads)
         except redis.exceptions.ResponseError as error:
             raise _mapped(error, word) from error
 
