@@ -75,7 +75,7 @@ def require_new(directory: Path) -> None:
 def put(directory: Path, name: str, data: bytes) -> None:
     """Append `data` to the file `name` below `directory`."""
     file = directory / name
-    if ".." in Path(name).parts:
+    if ".." in Path(name).parts or Path(name).is_absolute():
         raise BackupBroken(f"`{name}` leads elsewhere")
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)

@@ -90,8 +90,9 @@ def test_a_directory_with_anything_in_it_is_not_new(tmp_path: Path) -> None:
 
 
 def test_a_name_that_leads_elsewhere_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(BackupBroken):
-        files.put(tmp_path / "in", "../out", b"")
+    for name in ("../out", "a/../../out", str(tmp_path / "out")):
+        with pytest.raises(BackupBroken):
+            files.put(tmp_path / "in", name, b"")
     assert not (tmp_path / "out").exists()
 
 
