@@ -343,8 +343,8 @@ def access() -> str:
     shared = account[worker_account("POOL")]
     lines += [
         "",
-        f"Workers of a pool live in an account of their own, `{worker_account('POOL')}`, without streams, everybody else in",
-        f"`{ACCOUNT}`. These subjects cross:",
+        f"Workers of a pool live in an account of their own, `{worker_account('POOL')}`, without streams;",
+        f"everybody else in `{ACCOUNT}`. These subjects cross:",
         "",
         "| subject | how |",
         "| --- | --- |",
