@@ -58,6 +58,8 @@ def join(tenant: str, archived: Sequence[Fact], live: Sequence[Fact]) -> tuple[T
     for event in trail.events:
         if event.get("job_id"):
             trail.by_job[event["job_id"]].append(event)
+    if any(event["type"] == RESUMED and event.get("renumbered") for event in trail.events):
+        _put_in_time(trail)
     return trail, found
 
 
@@ -80,23 +82,34 @@ def gaps(trail: Trail) -> Iterator[Violation]:
 def chains(trail: Trail) -> Iterator[Violation]:
     """Each job enters once, each change follows from the one before it, and the table allows it."""
     for job_id, events in trail.by_job.items():
-        last: str | None = None
-        for event in filter(is_move, events):
-            before, after = event.get("from"), State(event["to"])
-            if event["type"] == RESTORED and last not in _FINAL:
-                last = after  # after a loss: whatever it was here, it is what the log says
-                continue
-            allowed = INITIAL if before is None else TRANSITIONS[State(before)]
-            if before == last and after in allowed:
-                last = after
-                continue
-            rule, invariant = ("ended_twice", 2) if last in _FINAL else ("state_went_back", 2)
-            if after == last and before != last:
-                rule, invariant = "transition_twice", 3
-            message = f"{job_id} went from `{before}` to `{after}` when it was `{last}`"
+        for rule, message in _breaks(events):
             evidence = tuple(told(item) for item in events if is_move(item))
-            yield Violation(rule, invariant, message, job_id, trail.tenant, evidence)
-            last = after
+            invariant = 3 if rule == "transition_twice" else 2
+            yield Violation(rule, invariant, f"{job_id} {message}", job_id, trail.tenant, evidence)
+
+
+def _breaks(events: Sequence[Fact]) -> Iterator[tuple[str, str]]:
+    """Where the changes of one job do not follow from each other: the rule, and how."""
+    last: str | None = None
+    for event in filter(is_move, events):
+        before, after = event.get("from"), State(event["to"])
+        allowed = INITIAL if before is None else TRANSITIONS[State(before)]
+        # After a loss: whatever it was here, it is what the log says.
+        is_restored = event["type"] == RESTORED and last not in _FINAL
+        if not is_restored and not (before == last and after in allowed):
+            rule = "ended_twice" if last in _FINAL else "state_went_back"
+            rule = "transition_twice" if after == last and before != last else rule
+            yield rule, f"went from `{before}` to `{after}` when it was `{last}`"
+        last = after
+
+
+def _put_in_time(trail: Trail) -> None:
+    """Events that got new numbers stand behind what followed from them: those of such jobs are put in order of time."""
+    for job_id, events in trail.by_job.items():
+        if next(_breaks(events), None) is not None:
+            in_time = sorted(events, key=lambda event: (event["time_ms"], event["seq"]))
+            if next(_breaks(in_time), None) is None:
+                trail.by_job[job_id] = in_time
 
 
 _FINAL = frozenset(str(state) for state, after in TRANSITIONS.items() if not after) | {"quarantined"}
