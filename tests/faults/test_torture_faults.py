@@ -24,14 +24,20 @@ from holdgate.scheduler.torture import policy
 from holdgate.scheduler.torture.bends import Bend
 from holdgate.scheduler.torture.cluster import Cluster, Topology, redisup, running_cluster
 from holdgate.scheduler.torture.cluster.topology import RedisShape
-from holdgate.scheduler.torture.faults import CannotBreak
+from holdgate.scheduler.torture.faults import CannotBreak, Fault
 from holdgate.scheduler.torture.faults.clocks import faked, find_library
 from holdgate.scheduler.torture.faults.disks import FailingSync, FullDisk
 from holdgate.scheduler.torture.faults.fault import chosen
 from holdgate.scheduler.torture.faults.jetstream import MetaLeader, StreamLeader, WipedNode
 from holdgate.scheduler.torture.faults.policies import LIFE_S, ExpiredBundle
 from holdgate.scheduler.torture.faults.processes import Kill, Pause, Restart
-from holdgate.scheduler.torture.faults.stores import LosingFailover, TruncatedLog, replica_follows
+from holdgate.scheduler.torture.faults.stores import (
+    KilledPrimary,
+    LosingFailover,
+    OrderlyFailover,
+    TruncatedLog,
+    replica_follows,
+)
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("torture")]
@@ -105,6 +111,16 @@ async def test_what_a_fault_holds_no_other_fault_chooses(cluster: Cluster, rng: 
         chosen(cluster, rng, ("sentinel",))
     for fault in faults:
         await fault.heal()
+
+
+@pytest.mark.parametrize("fault", [KilledPrimary(), LosingFailover(), OrderlyFailover(), StreamLeader(), WipedNode()])
+async def test_a_fault_that_cannot_be_done_breaks_nothing(single: Cluster, rng: Random, fault: Fault) -> None:
+    before = {name: member.pid for name, member in single.members.items()}
+    with pytest.raises(CannotBreak):
+        await fault.inject(single, rng)
+    await fault.heal()
+    assert {name: member.pid for name, member in single.members.items()} == before
+    assert not fault.bends
 
 
 async def test_another_server_leads_a_stream(cluster: Cluster, rng: Random) -> None:

@@ -74,7 +74,7 @@ class Breaker:
             for fault in reversed(tried):
                 await self._heal(fault)
         if not made:
-            return f"{', '.join(step.faults)}: not run"
+            return "; ".join(f"{name} not run: {self.not_run.get(name, 'see the end')}" for name in step.faults)
         self._note(made, until_ms)
         shown = ", ".join(f"{fault.name} ({target})" for _, fault, target, _ in made)
         return f"{shown}, {step.hold_s:.1f} s: {await self._recovered(made, probe, pace)}"

@@ -34,7 +34,7 @@ class OrderlyFailover:
     bends: tuple[Bends, ...] = ()
 
     async def inject(self, cluster: Cluster, rng: Random) -> str:
-        before = await _primary(cluster)
+        before = await _replicated_primary(cluster)
         sentinel = chosen(cluster, rng, ("sentinel",))
         connection = client(cluster.layout.places[sentinel.name].port, None)
         try:
@@ -60,7 +60,7 @@ class KilledPrimary:
         self._cluster: Cluster | None = None
 
     async def inject(self, cluster: Cluster, _rng: Random) -> str:
-        before = await _primary(cluster)
+        before = await _replicated_primary(cluster)
         self._cluster, self._member = cluster, cluster.members[before]
         await self._member.kill()
         return f"{before} → {await _other_primary(cluster, before)}"
@@ -89,7 +89,7 @@ class LosingFailover:
     async def inject(self, cluster: Cluster, _rng: Random) -> str:
         if not cluster.links:
             raise CannotBreak("the cluster was started without proxies between its members")
-        before = await _primary(cluster)
+        before = await _replicated_primary(cluster)
         others = [name for name in cluster.layout.named("redis") if name != before]
         since_ms = CLOCK.now_ms()
         self._cluster, self._member = cluster, cluster.members[before]
@@ -166,9 +166,14 @@ async def _primary(cluster: Cluster) -> str:
         raise CannotBreak(str(error)) from error
 
 
-async def _other_primary(cluster: Cluster, before: str) -> str:
+async def _replicated_primary(cluster: Cluster) -> str:
+    """CannotBreak where nobody could take over from it."""
     if cluster.topology.redis is not RedisShape.SENTINEL:
         raise CannotBreak("without sentinels there is no failover")
+    return await _primary(cluster)
+
+
+async def _other_primary(cluster: Cluster, before: str) -> str:
     deadline = time.monotonic() + FAILOVER_TIMEOUT_S
     while time.monotonic() < deadline:
         try:
