@@ -1,4 +1,7 @@
-"""A bounded torture with fixed seeds: everything that must always hold, holds. `make torture` goes on for longer."""
+"""A bounded torture with fixed seeds: everything that must always hold, holds. `make torture` goes on for longer.
+
+And what the checker is given there is true but for one thing, once each: it goes red.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from holdgate.scheduler.torture.check import check
 from holdgate.scheduler.torture.cluster import Topology
 from holdgate.scheduler.torture.cluster.topology import RedisShape
 from holdgate.scheduler.torture.run import Options, Report, table, torture
 from holdgate.scheduler.torture.schedule import BOUNDED
+from support.broken import BREAKS
 
 pytestmark = pytest.mark.xdist_group("torture")
 RATE = 8.0
@@ -37,3 +42,6 @@ async def test_nothing_is_lost_nothing_happens_twice_and_nothing_is_open(
     assert report.jobs > 10
     assert report.rows
     assert report.is_clean, "\n".join(table(report))
+    for broken, rule in BREAKS:
+        found = {violation.rule for violation in check(broken(report.evidence))}
+        assert rule in found, f"{broken.__name__}: the checker found {found or 'nothing'}"
