@@ -14,8 +14,10 @@ from holdgate.scheduler.recovery import Kind
 from holdgate.scheduler.recovery.rebuild import OUTCOME_UNKNOWN
 from holdgate.scheduler.recovery.soundness import whole_ms
 from holdgate.scheduler.state.connection import Scripts, key
+from holdgate.scheduler.state.endings import Endings
 from holdgate.scheduler.state.entry import AcceptKind, Idempotency
 from holdgate.scheduler.state.quarantine import Act, Released, SealedRequest, SealedStatus, SealedVote
+from holdgate.scheduler.state.restoring import Restoring
 from holdgate.scheduler.state.transitions import State
 from support.invariants import dump, verify
 from support.losing import Copy, Keeper
@@ -146,6 +148,20 @@ async def test_a_job_that_was_set_back_to_before_its_end_ends_as_it_did(keeper: 
     assert (await keeper.jobs.result(TENANT, queued.job_id)) is not None
     verify(await dump(keeper.scripts, TENANT))
     assert (await keeper.reconcile()).total == 0
+
+
+async def test_an_end_that_the_store_knows_of_and_left_behind_is_not_put_on_again(keeper: Keeper) -> None:
+    """An operator's retry between the look and the mending."""
+    job = await keeper.let_in(max_attempts=1)
+    [picked] = await keeper.pick(9)
+    _, token = await keeper.start(picked)
+    await keeper.results.finish(TENANT, [keeper.finish_request(picked, token, State.FAILED)], keeper.now_ms)
+    [ending] = await Endings(keeper.scripts, "keeper").take(TENANT)
+    await keeper.telling.run_once()
+    await keeper.jobs.retry(TENANT, job.job_id, by="operator", now_ms=keeper.now_ms)
+    await keeper.telling.run_once()
+    assert not await Restoring(keeper.scripts).settle(ending, keeper.now_ms)
+    assert await keeper.state(job.job_id) is State.QUEUED
 
 
 async def test_a_release_is_not_sealed_again(keeper: Keeper, redis_url: str) -> None:
