@@ -179,9 +179,12 @@ def _decided(replies: list[Any] | None) -> Layout | None:
     """What one sentinel said."""
     if replies is None or replies[0] is None:
         return None
-    (host, port), fields = replies
-    facts = dict(zip(fields[::2], fields[1::2], strict=True))
-    return Layout((Endpoint(bytes(host).decode(), int(port)),), epoch=int(facts.get(b"config-epoch", 0)))
+    try:
+        (host, port), fields = replies
+        facts = dict(zip(fields[::2], fields[1::2], strict=True))
+        return Layout((Endpoint(bytes(host).decode(), int(port)),), epoch=int(facts.get(b"config-epoch", 0)))
+    except (TypeError, ValueError):
+        return None  # what makes no sense is as good as no answer; the look goes on
 
 
 def _served(asked: Endpoint, replies: list[Any] | None) -> Layout | None:

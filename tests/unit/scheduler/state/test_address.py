@@ -8,7 +8,7 @@ import pytest
 
 from holdgate.scheduler.errors import Misconfigured, StateUnavailable
 from holdgate.scheduler.state.address import Endpoint, Kind, RedisAddress
-from holdgate.scheduler.state.topology import Layout, _newest
+from holdgate.scheduler.state.topology import Layout, _decided, _newest
 
 GOOD = [
     ("redis://r", Kind.SINGLE, [("r", 6379)], "", 0),
@@ -74,3 +74,9 @@ def test_the_newest_decision_counts_and_one_left_behind_does_not() -> None:
 
 def test_sentinels_that_were_set_up_anew_are_believed_once_most_answer() -> None:
     assert _newest([_says(1), _says(0), None], 4) == _says(1)
+
+
+@pytest.mark.parametrize("replies", [[[b"r"], []], [[b"r", b"port"], []], [[b"r", b"1"], [b"odd"]], [b"OK", b"OK"]])
+def test_a_sentinel_that_makes_no_sense_is_as_one_that_is_away(replies: list[object]) -> None:
+    assert _decided(replies) is None
+    assert _decided([[b"r", b"1"], [b"config-epoch", b"7"]]) == Layout((Endpoint("r", 1),), epoch=7)
