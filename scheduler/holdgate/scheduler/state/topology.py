@@ -182,8 +182,8 @@ def _decided(replies: list[Any] | None) -> Layout | None:
     try:
         (host, port), fields = replies
         facts = dict(zip(fields[::2], fields[1::2], strict=True))
-        return Layout((Endpoint(bytes(host).decode(), int(port)),), epoch=int(facts.get(b"config-epoch", 0)))
-    except (TypeError, ValueError):
+        return Layout((Endpoint(host.decode(), int(port)),), epoch=int(facts.get(b"config-epoch", 0)))
+    except (AttributeError, TypeError, ValueError):
         return None  # what makes no sense is as good as no answer; the look goes on
 
 
