@@ -10,6 +10,7 @@ from nats.aio.client import Client as Nats
 from holdgate.kernel.canonical import parse_json
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.permits import Keyring, Signer
+from holdgate.scheduler.audit.records import RESUMED, declares_gap
 from holdgate.scheduler.audit.service import AuditConfig, AuditorService
 from holdgate.scheduler.audit.verify import TenantReport, is_intact, verify_archive
 from holdgate.scheduler.recovery.service import Recovery
@@ -132,3 +133,12 @@ async def test_a_dispatcher_does_what_the_auditor_asks_for(keeper: Keeper, tmp_p
     found = report(tmp_path)
     assert is_intact([found])
     assert found.sealed_events > count
+
+
+@pytest.mark.parametrize(
+    "event", [None, {"seq": 9, "type": "job.held", "after": 8}, {"seq": 9, "type": RESUMED, "after": 3}]
+)
+def test_an_event_declares_only_what_is_right_before_it(event: object) -> None:
+    """Any other would hide a gap of whatever length."""
+    assert declares_gap({"seq": 9, "type": RESUMED, "after": 8})
+    assert not declares_gap(event)

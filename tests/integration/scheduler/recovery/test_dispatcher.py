@@ -7,7 +7,7 @@ from nats.aio.client import Client as Nats
 
 from holdgate.kernel.ids import JobId
 from holdgate.scheduler.recovery.service import Recovery
-from holdgate.scheduler.recovery.soundness import say_set_back
+from holdgate.scheduler.recovery.soundness import Epochs, say_set_back
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.endings import Endings
 from holdgate.scheduler.state.transitions import State
@@ -71,6 +71,17 @@ async def test_nothing_is_handed_over_by_a_dispatcher_that_cannot_tell(stage: St
     await keeper.scripts.command("DEL", "hg:{index}:reconciling")
     await recovery.watch_once()
     assert recovery.is_open()
+
+
+async def test_counters_that_went_back_are_noticed(scripts: Scripts, redis_url: str) -> None:
+    """An older copy over the same connection, in which nothing that was told is missing."""
+    epochs = Epochs(scripts)
+    assert not await epochs.count()
+    copy = Copy.of(redis_url)
+    assert not await epochs.count()
+    copy.put_back()
+    assert await epochs.count()
+    assert not await epochs.count(), "told once"
 
 
 async def test_a_new_connection_is_not_trusted_before_it_was_looked_at(stage: Stage, keeper: Keeper) -> None:
