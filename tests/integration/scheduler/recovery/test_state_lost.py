@@ -205,6 +205,7 @@ async def test_a_key_that_was_used_again_meanwhile_keeps_no_job_from_coming_back
     other = await keeper.let_in(idempotency=KEY)
     await keeper.reconcile()
     assert set(await keeper.states()) == {job.job_id, other.job_id}
+    assert (await keeper.accept(make_job(keeper.now_ms), idempotency=KEY)).job_id == other.job_id
 
 
 async def test_what_is_forgotten_stays_forgotten(keeper: Keeper) -> None:
