@@ -73,10 +73,11 @@ def chosen(faults: str | None) -> tuple[str, ...]:
 
 
 async def _until_told(options: Options) -> Report:
-    """A second way to end it early, beside Ctrl-C: what a service manager sends."""
+    """Ends early at Ctrl-C, and at what a service manager sends: in order, so that nothing is left behind."""
     task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if task is not None:
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await torture(options, lambda line: print(line, file=sys.stderr, flush=True))
 
 
