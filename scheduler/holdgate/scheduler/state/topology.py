@@ -20,6 +20,7 @@ from holdgate.scheduler.state.address import Endpoint, Kind, RedisAddress
 from holdgate.scheduler.state.lanes import Call, Wire, packed
 
 LOOK_TIMEOUT_S = 0.5
+"""Of a look at what may have changed; the first one, of which all depends, has the time limit of a call."""
 GRACE_S = 0.1
 """How long others may take once one has answered: it may be the one that knows least."""
 
@@ -61,9 +62,9 @@ def topology_of(address: RedisAddress, *, timeout_s: float) -> Topology:
         case Kind.SINGLE:
             return Single(address)
         case Kind.SENTINEL:
-            return Sentinels(address, timeout_s=min(timeout_s, LOOK_TIMEOUT_S))
+            return Sentinels(address, timeout_s=timeout_s)
         case Kind.CLUSTER:
-            return Cluster(address, timeout_s=min(timeout_s, LOOK_TIMEOUT_S))
+            return Cluster(address, timeout_s=timeout_s)
 
 
 class Single:
@@ -85,7 +86,8 @@ class Sentinels:
 
     def __init__(self, address: RedisAddress, *, timeout_s: float) -> None:
         self._service = address.service
-        self._epoch = 0
+        self._timeout_s = timeout_s
+        self._known: Layout | None = None
         own = address.of_sentinels()
         self._wires = [Wire(endpoint, own, timeout_s=timeout_s) for endpoint in address.endpoints]
 
@@ -95,9 +97,10 @@ class Sentinels:
             ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service),
             ("SENTINEL", "MASTER", self._service),
         )
-        newest = _newest([_decided(replies) for replies in await _ask(self._wires, calls)], self._epoch)
-        self._epoch = newest.epoch
-        return newest
+        limit_s = self._timeout_s if self._known is None else LOOK_TIMEOUT_S
+        told = [_decided(replies) for replies in await _ask(self._wires, calls, limit_s)]
+        self._known = _newest(told, 0 if self._known is None else self._known.epoch)
+        return self._known
 
     async def close(self) -> None:
         """Let go of the sentinels; idempotent."""
@@ -122,7 +125,8 @@ class Cluster:
             if endpoint not in self._wires:
                 self._wires[endpoint] = Wire(endpoint, self._address, timeout_s=self._timeout_s)
         wires = list(self._wires.values())
-        replies = await _ask(wires, (("CLUSTER", "INFO"), ("CLUSTER", "SLOTS")))
+        limit_s = LOOK_TIMEOUT_S if self._layout.primaries else self._timeout_s
+        replies = await _ask(wires, (("CLUSTER", "INFO"), ("CLUSTER", "SLOTS")), limit_s)
         told = [_served(wire.endpoint, reply) for wire, reply in zip(wires, replies, strict=True)]
         self._layout = _newest(told, self._layout.epoch)
         return self._layout
@@ -136,16 +140,18 @@ class Cluster:
             await self._wires.pop(endpoint).drop()
 
 
-async def _ask(wires: Sequence[Wire], calls: Sequence[Call]) -> list[list[Any] | None]:
+async def _ask(wires: Sequence[Wire], calls: Sequence[Call], limit_s: float) -> list[list[Any] | None]:
     """The replies of each to all `calls`; None from one that is away, late or refuses one of them."""
     data = b"".join(packed(call) for call in calls)
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + limit_s
     tasks = TaskSet(lambda _name, _error: None)  # each is looked at here
     asked = [tasks.start(_answer(wire, data, len(calls)), "look") for wire in wires]
     try:
         waiting, is_known = set(asked), False
         while waiting:
             ended, waiting = await asyncio.wait(
-                waiting, timeout=GRACE_S if is_known else None, return_when=asyncio.FIRST_COMPLETED
+                waiting, timeout=GRACE_S if is_known else deadline_s - loop.time(), return_when=asyncio.FIRST_COMPLETED
             )
             if not ended:
                 break
@@ -189,16 +195,18 @@ def _decided(replies: list[Any] | None) -> Layout | None:
 
 def _served(asked: Endpoint, replies: list[Any] | None) -> Layout | None:
     """What one node said. A node that does not know its own name means the address at which it was asked."""
-    if replies is None:
+    if replies is None or not replies[1]:
         return None
-    info, ranges = replies
-    if not ranges:
-        return None
-    facts = dict(line.split(":", 1) for line in bytes(info).decode().splitlines() if ":" in line)
-    places: dict[Endpoint, int] = {}
-    slots = [-1] * SLOTS
-    for first, last, primary, *_ in ranges:
-        endpoint = Endpoint((primary[0] or b"").decode() or asked.host, int(primary[1]))
-        place = places.setdefault(endpoint, len(places))
-        slots[int(first) : int(last) + 1] = [place] * (int(last) + 1 - int(first))
-    return Layout(tuple(places), tuple(slots), epoch=int(facts.get("cluster_current_epoch", 0)))
+    try:
+        info, ranges = replies
+        facts = dict(line.split(":", 1) for line in bytes(info).decode().splitlines() if ":" in line)
+        places: dict[Endpoint, int] = {}
+        slots = [-1] * SLOTS
+        for first, last, primary, *_ in ranges:
+            endpoint = Endpoint((primary[0] or b"").decode() or asked.host, int(primary[1]))
+            place = places.setdefault(endpoint, len(places))
+            for slot in range(int(first), int(last) + 1):
+                slots[slot] = place
+        return Layout(tuple(places), tuple(slots), epoch=int(facts.get("cluster_current_epoch", 0)))
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return None  # as with a sentinel

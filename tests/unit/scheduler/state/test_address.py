@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 
 import pytest
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
 
 from holdgate.scheduler.errors import Misconfigured, StateUnavailable
 from holdgate.scheduler.state.address import Endpoint, Kind, RedisAddress
-from holdgate.scheduler.state.topology import Layout, _decided, _newest
+from holdgate.scheduler.state.topology import Layout, _decided, _newest, _served
 
 GOOD = [
     ("redis://r", Kind.SINGLE, [("r", 6379)], "", 0),
@@ -80,3 +81,31 @@ def test_sentinels_that_were_set_up_anew_are_believed_once_most_answer() -> None
 def test_a_sentinel_that_makes_no_sense_is_as_one_that_is_away(replies: list[object]) -> None:
     assert _decided(replies) is None
     assert _decided([[b"r", b"1"], [b"config-epoch", b"7"]]) == Layout((Endpoint("r", 1),), epoch=7)
+
+
+NODE = Endpoint("asked", 7000)
+INFO = b"cluster_state:ok\r\ncluster_current_epoch:5\r\n"
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        [b"OK", b"OK"],
+        [None, [[0, 5, [b"r", 1]]]],
+        [INFO, [[0, 5]]],
+        [INFO, [[0, 5, []]]],
+        [INFO, [[0, 5, [b"r", b"port"]]]],
+        [INFO, [[0, SLOTS, [b"r", 1]]]],
+        [b"cluster_current_epoch:high", [[0, 5, [b"r", 1]]]],
+    ],
+)
+def test_a_node_that_makes_no_sense_is_as_one_that_is_away(replies: list[object]) -> None:
+    assert _served(NODE, replies) is None
+
+
+def test_a_node_names_slots_and_means_itself_where_it_knows_no_name() -> None:
+    found = _served(NODE, [INFO, [[0, 1, [None, 7000]], [3, 3, [b"r", 1]]]])
+    assert found is not None
+    assert (found.primaries, found.epoch) == ((NODE, Endpoint("r", 1)), 5)
+    assert found.slots is not None
+    assert found.slots[:5] == (0, 0, -1, 1, -1)
