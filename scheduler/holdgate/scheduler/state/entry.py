@@ -32,7 +32,7 @@ QUEUE_FULL_RETRY_MS = 5_000
 """When to try again: nobody knows when a full queue drains; a few seconds keep a client from hammering."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateLimits:
     """Bounds that an operator sets. `queue_max`: waiting jobs of one tenant, 0 for any number, NO_ROOM for none more;
     `queues_max`: of all together."""

@@ -122,7 +122,7 @@ class Jobs:
         await self._register(job.tenant, job.pool)
         refused = Submission(job, decision, _UNSIGNED, State.DENIED, idempotency)
         details = {**encoding.decision_facts(decision), "code": code}
-        limits = StateLimits(0, self._limits.idempotency_ttl_ms if binds_key else 0)
+        limits = StateLimits(queue_max=0, idempotency_ttl_ms=self._limits.idempotency_ttl_ms if binds_key else 0)
         return await enter(self._scripts, refused, now_ms, limits, details=details, code=code)
 
     async def get(self, tenant: Tenant, job_id: JobId) -> JobView | None:
