@@ -246,7 +246,7 @@ class Stage:
             roles=("release-manager",),
             approve=True,
             reason="looks right",
-            attempt=(await self.view(job_id)).attempt + 1,
+            attempt=(await self.view(job_id)).next_attempt,
             issued_ms=now_ms,
             expires_ms=now_ms + 3_600_000,
         )

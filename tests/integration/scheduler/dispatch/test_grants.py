@@ -239,9 +239,9 @@ async def test_a_job_that_redis_lost_after_a_grant_released_it_is_asked_about_ag
 
     async def is_held() -> bool:
         view = await granting.stage.jobs.get(TENANT, job_id)
-        return view is not None and view.state is State.HELD
+        return view is not None and view.state is State.HELD and granting.stage.dispatcher.recovery.is_open()
 
-    await eventually(is_held, why="the intake restored the job")
+    await eventually(is_held, why="the job came back, and nothing is held back any more")
     await granting.stage.release(job_id)
     (delivery,) = await granting.stage.worker().ask(wait_ms=8000)
     assert permit_of(delivery).job_id == job_id
