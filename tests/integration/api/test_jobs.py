@@ -15,6 +15,7 @@ from holdgate.kernel import subjects, wire
 from holdgate.kernel.ids import SYSTEM, JobId
 from holdgate.scheduler.api.routes import system
 from holdgate.scheduler.dispatch.sampling import Sampler
+from holdgate.scheduler.state.presence import Presences
 from holdgate.scheduler.state.results import FinishingClaim
 from holdgate.scheduler.state.stats import Stats
 from holdgate.scheduler.state.transitions import State
@@ -32,6 +33,14 @@ def runner(api: ApiWorld) -> Runner:
 async def accepted(api: ApiWorld) -> str:
     """The id of a new job."""
     return str((await api.submit()).json()["job_id"])
+
+
+async def everybody_is_there(api: ApiWorld) -> None:
+    """The processes that no test of this folder starts have said so, and the API has looked."""
+    presences = Presences(api.scripts, api.deps.clock)
+    for kind in ("dispatcher", "output-gate", "auditor"):
+        await presences.say(kind, "one", "ready", ())
+    await api.runtime.readiness.look()
 
 
 async def test_a_result_is_read_only_after_its_verdict(api: ApiWorld, runner: Runner) -> None:
@@ -229,6 +238,7 @@ async def test_status_says_that_nobody_gives_verdicts(api: ApiWorld, monkeypatch
     claim = FinishingClaim(JobId(job_id), runner.attempt, runner.token)
     await runner.results.mark_finishing(TENANT, [claim], runner.now_ms - 29_000)
     client = api.client("operator")
+    await everybody_is_there(api)
     assert (await client.get("/api/v1/status")).json()["checks"]["output_gate"] == "ok"
     monkeypatch.setattr(system, "VERDICT_WITHIN_MS", 29_000)
     said = (await client.get("/api/v1/status")).json()["checks"]["output_gate"]
@@ -241,6 +251,9 @@ async def test_status_says_that_nobody_gives_verdicts(api: ApiWorld, monkeypatch
 async def test_status_says_what_is_and_what_is_not_well(api: ApiWorld) -> None:
     await accepted(api)
     client = api.client("operator")
+    away = (await client.get("/api/v1/status")).json()["checks"]
+    assert {name for name, said in away.items() if said == "none is there"} == {"dispatcher", "output_gate", "auditor"}
+    await everybody_is_there(api)
     shown = (await client.get("/api/v1/status")).json()
     assert set(shown["checks"].values()) == {"ok"}
     assert (shown["durability"], shown["fail_modes"]) == ("strict", {"submit": "closed", "dispatch": "closed"})
