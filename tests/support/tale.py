@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from holdgate.kernel.ids import Tenant, new_job_id, new_permit_id
@@ -95,6 +95,9 @@ class Tale:
 
     def end(self, job: Told, state: State = State.SUCCEEDED) -> None:
         """Its result comes, and the verdict."""
+        at = next(i for i, run in enumerate(self.runs) if run.permit_id == job.permit_id)
+        how = "raised" if state is State.FAILED else "returned"
+        self.runs[at] = replace(self.runs[at], ended_ms=self.tick(), how=how)
         self.move(job, State.RUNNING, State.FINISHING)
         self.move(job, State.FINISHING, state)
 
@@ -113,6 +116,15 @@ class Tale:
             self.event(job, "approval.released", State.HELD, State.HELD, round=1)
             self.move(job, State.HELD, State.QUEUED)
         self.answer(call, 200, job_id=job.job_id, status="released" if releases else "pending", state=str(job.state))
+
+    def publish(self, tenant: str) -> None:
+        """The next version of the bundle, which is told."""
+        call = self.ask(tenant, "author", "publish", version=2)
+        said = {"version": 2, "actor": "author"}
+        events = self.audit[tenant]
+        head = {"seq": len(events) + 1, "time_ms": self.tick(), "tenant": tenant, "type": "bundle.published"}
+        events.append({**head, "principals": [], **said})
+        self.answer(call, 200, version=2)
 
     def look(self, job: Told, who: str = "", *, op: str = "get", state: str = "") -> None:
         """A look at a job, or at its result."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ FETCH_S = 5.0
 READ_S = 30.0
 CONNECT_TRIES = 10
 PAUSE_S = 1.0
+ARCHIVED_TRIES = 20
 BATCH = 256
 TEXT_CHUNK = 1 << 20
 OVERLAP = 256
@@ -60,7 +61,7 @@ async def collect(
 ) -> Evidence:
     """The evidence as it is now. StateUnavailable, and what NATS raises, where a server does not answer."""
     dumps = await _dumps(sources)
-    archives = await asyncio.to_thread(_archives, sources)
+    archives = await _archives_up_to(sources, dumps)
     leaks = await asyncio.to_thread(lambda: [*_leaks(sources), *_leaks_in(archives, sources.planted)])
     return Evidence(
         history=list(read_history(sources.history)),
@@ -151,6 +152,26 @@ async def _messages(nc: Nats, stream: str) -> Any:
                 yield message.metadata.sequence.stream, message.data
     finally:
         await subscription.unsubscribe()
+
+
+async def _archives_up_to(sources: Sources, dumps: Mapping[str, Dump]) -> dict[str, Archive]:
+    """The archives once they hold what the dumps do; those that do not in time say so."""
+    wanted = {tenant: max((event.seq for event in found.events), default=0) for tenant, found in dumps.items()}
+    archives = await asyncio.to_thread(_archives, sources)
+    for _ in range(ARCHIVED_TRIES):
+        if all(_last(archives[tenant]) >= seq for tenant, seq in wanted.items()):
+            return archives
+        await asyncio.sleep(PAUSE_S)
+        archives = await asyncio.to_thread(_archives, sources)
+    for tenant, seq in wanted.items():
+        if (last := _last(archives[tenant])) < seq:
+            findings = [*archives[tenant].findings, f"it ends with event {last}, and there are {seq}"]
+            archives[tenant] = replace(archives[tenant], findings=findings)
+    return archives
+
+
+def _last(archive: Archive) -> int:
+    return max((event["seq"] for event in archive.events), default=0)
 
 
 def _archives(sources: Sources) -> dict[str, Archive]:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,7 @@ async def _tortured(options: Options, cluster: Cluster, breaker: Breaker, histor
         await probe.close()
     violations = await asyncio.to_thread(check, evidence)
     jobs = sum(len(found.jobs) for found in evidence.dumps.values())
+    breaker.problems += _nothing_tried(breaker, evidence)
     return Report(
         seed=options.seed,
         seconds=round(seconds, 1),
@@ -144,6 +145,14 @@ async def _tortured(options: Options, cluster: Cluster, breaker: Breaker, histor
         folder=options.folder,
         evidence=evidence,
     )
+
+
+def _nothing_tried(breaker: Breaker, evidence: Evidence) -> Iterator[str]:
+    """A run in which nothing happened holds, and shows nothing."""
+    if not any(breaker.rows()):
+        yield "nothing was broken"
+    if not any(run.how == "returned" for run in evidence.runs):
+        yield "no handler ran to its end"
 
 
 @contextlib.asynccontextmanager

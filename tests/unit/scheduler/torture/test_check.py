@@ -11,6 +11,7 @@ from holdgate.kernel.ids import new_permit_id
 from holdgate.scheduler.state.transitions import State
 from holdgate.scheduler.torture.bends import Bend, Bends, lost_writes
 from holdgate.scheduler.torture.check import Closed, Leak, check, checker
+from holdgate.scheduler.torture.check.case import FOUND_WITHIN_MS
 from holdgate.scheduler.torture.history import Event, Kind
 from support.tale import HASH, SECRET, SNAPSHOT, Tale, Told
 
@@ -133,6 +134,27 @@ def run_long_after_it_closed(tale: Tale, _ran: Told, _held: Told, _foreign: Told
     since_ms = tale.runs[0].started_ms
     tale.closed.append(Closed(since_ms, since_ms + HOUR_MS, "every kernel was away"))
     tale.runs[0] = replace(tale.runs[0], started_ms=since_ms + 60_000)
+
+
+def permit_while_the_policy_had_ended(tale: Tale, ran: Told, _held: Told, _foreign: Told) -> None:
+    tale.publish(ran.tenant)
+    tale.now_ms += 10_000
+    tale.closed.append(Closed(tale.now_ms, tale.now_ms + HOUR_MS, "expired-bundle", ran.tenant))
+    tale.now_ms += 1_000
+    tale.run(tale.submit(ran.tenant))
+
+
+def answer_that_something_went_wrong(tale: Tale, ran: Told, _held: Told, _foreign: Told) -> None:
+    tale.answer(tale.ask(ran.tenant, ran.owner, "get", job_id=ran.job_id), 500)
+
+
+def succeed_without_a_run(tale: Tale, ran: Told, _held: Told, _foreign: Told) -> None:
+    tale.runs = [replace(run, how="raised") if run.job_id == ran.job_id else run for run in tale.runs]
+
+
+def give_anothers_result(tale: Tale, ran: Told, held: Told, _foreign: Told) -> None:
+    call = tale.ask(ran.tenant, ran.owner, "result", job_id=ran.job_id)
+    tale.answer(call, 200, job_id=ran.job_id, value_of=held.job_id)
 
 
 def release_twice(tale: Tale, _ran: Told, held: Told, _foreign: Told) -> None:
@@ -282,6 +304,10 @@ BROKEN: tuple[tuple[Callable[[Tale, Told, Told, Told], None], str], ...] = (
     (run_after_a_cancel_was_asked_for, "ran_after_cancel"),
     (permit_while_closed, "permitted_while_closed"),
     (run_long_after_it_closed, "ran_while_closed"),
+    (permit_while_the_policy_had_ended, "permitted_while_closed"),
+    (answer_that_something_went_wrong, "internal_error"),
+    (succeed_without_a_run, "succeeded_unrun"),
+    (give_anothers_result, "wrong_result"),
     (release_twice, "released_twice"),
     (tell_two_that_they_released_it, "released_twice"),
     (use_an_approval_twice, "consumed_twice"),
@@ -404,6 +430,27 @@ def test_a_worker_that_was_stopped_began_later_by_just_that() -> None:
     assert "permit_expired" not in rules_of(tale)
     tale.runs[0] = replace(tale.runs[0], started_ms=started_ms + 10_000)
     assert "permit_expired" in rules_of(tale)
+
+
+def test_a_policy_that_ended_closes_its_tenant_until_the_next_is_published() -> None:
+    tale, ran, _, foreign = true_tale()
+    tale.now_ms += 10_000
+    tale.closed.append(Closed(tale.now_ms, tale.now_ms + HOUR_MS, "expired-bundle", ran.tenant))
+    tale.now_ms += 1_000
+    tale.run(tale.submit(foreign.tenant))
+    tale.publish(ran.tenant)
+    tale.run(tale.submit(ran.tenant))
+    assert rules_of(tale) == set()
+
+
+def test_a_loss_is_found_for_a_while_and_not_for_ever() -> None:
+    tale, *jobs = true_tale()
+    tale.bends.append(lost_writes(tale.now_ms - 1_000, tale.now_ms))
+    bring_back_what_was_not_lost(tale, *jobs)
+    assert "loss_undeclared" not in rules_of(tale)
+    tale.now_ms += FOUND_WITHIN_MS
+    bring_back_what_was_not_lost(tale, *jobs)
+    assert "loss_undeclared" in rules_of(tale)
 
 
 def test_a_person_can_follow_a_violation() -> None:

@@ -26,7 +26,7 @@ def losses(case: Case) -> Iterator[Violation]:
     """What a recovery brought back, or found missing, was lost by a fault that said so before."""
     for tenant, trail in case.trails.items():
         for event in trail.events:
-            if event["type"] in (RESUMED, RESTORED) and not case.excuses.lost_before(event["time_ms"]):
+            if event["type"] in (RESUMED, RESTORED) and not case.excuses.found_lost(event["time_ms"]):
                 job_id = event.get("job_id", "")
                 message = f"`{event['type']}` of {job_id or f'`{tenant}`'}, and no fault had lost anything"
                 yield Violation("loss_undeclared", 2, message, job_id, tenant, tuple(map(told, trail.of(job_id))))

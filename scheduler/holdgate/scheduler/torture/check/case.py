@@ -12,6 +12,9 @@ from holdgate.scheduler.torture.check.reading import Call, Seen, calls_of, seen_
 from holdgate.scheduler.torture.check.trail import Fact, Trail, join
 from holdgate.scheduler.torture.check.violation import Violation
 
+FOUND_WITHIN_MS = 60_000
+"""How long after a loss a recovery may still be at work on it, on a machine that does other things, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Excuses:
@@ -23,9 +26,9 @@ class Excuses:
         """Whether what was told between the two (or at the one) may be gone."""
         return self._any(Bend.LOST_WRITES, since_ms, since_ms if until_ms is None else until_ms)
 
-    def lost_before(self, at_ms: int) -> bool:
-        """Whether something may have been lost by then."""
-        return any(item.bend is Bend.LOST_WRITES and item.since_ms <= at_ms for item in self.bends)
+    def found_lost(self, at_ms: int) -> bool:
+        """Whether a recovery may have found then that something was lost."""
+        return self._any(Bend.LOST_WRITES, at_ms - FOUND_WITHIN_MS, at_ms)
 
     def wrong_clock(self, since_ms: int, until_ms: int, *who: str) -> bool:
         """Whether one of `who` (the begins of names of processes) had a wrong clock between the two."""

@@ -11,6 +11,7 @@ from holdgate.scheduler.torture.check.case import Case
 from holdgate.scheduler.torture.check.trail import told
 from holdgate.scheduler.torture.check.violation import Violation
 
+RETURNED = "returned"
 MAY_REST = TERMINAL | {State.HELD, State.SCHEDULED}
 
 
@@ -29,6 +30,16 @@ def kept(case: Case) -> Iterator[Violation]:
         elif case.evidence.settled and found.state(job_id) not in MAY_REST:
             message = f"{job_id} is still `{found.state(job_id)}` when nothing is under way any more"
             yield Violation("not_ended", 2, message, job_id, tenant, _about(case, tenant, job_id))
+
+
+def ran(case: Case) -> Iterator[Violation]:
+    """What succeeded was run to its end by a worker that wrote it down."""
+    for tenant, found in case.evidence.dumps.items():
+        for job_id in found.jobs:
+            runs = case.runs.get(job_id, ())
+            if found.state(job_id) is State.SUCCEEDED and not any(run.how == RETURNED for run in runs):
+                message = f"{job_id} succeeded, and no handler of it returned in {len(runs)} runs"
+                yield Violation("succeeded_unrun", 2, message, job_id, tenant, _about(case, tenant, job_id))
 
 
 def once(case: Case) -> Iterator[Violation]:

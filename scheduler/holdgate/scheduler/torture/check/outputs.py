@@ -30,6 +30,14 @@ def judged_first(case: Case) -> Iterator[Violation]:
             yield Violation("early_read", 6, message, call.job_id, call.tenant, evidence)
 
 
+def own(case: Case) -> Iterator[Violation]:
+    """Whoever asked for a job's result was given that of this job: each says whose it is."""
+    for call in case.calls:
+        if call.op == "result" and call.told.get("value_of", call.job_id) != call.job_id:
+            message = f"asked for the result of {call.job_id}, and was given that of {call.told['value_of']}"
+            yield Violation("wrong_result", 6, message, call.job_id, call.tenant, (str(call),))
+
+
 def unseen(case: Case) -> Iterator[Violation]:
     """Replies, logs, metrics, audit events and records hold nothing of what was planted."""
     for call in case.calls:

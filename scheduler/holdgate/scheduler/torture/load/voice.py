@@ -155,6 +155,8 @@ def told_of(response: httpx.Response, planted: Planted) -> dict[str, Any]:
             told["items"] = [_kept(item) for item in items if isinstance(item, dict)]
         if "value" in value:
             told["has_value"] = value.get("value") is not None
+            if isinstance(value["value"], dict) and "job_id" in value["value"]:
+                told["value_of"] = value["value"]["job_id"]
     if ids := sorted({found.decode() for found in JOB_IDS.findall(body)}):
         told["ids"] = ids
     if planted.found_in(body):
