@@ -11,7 +11,7 @@ class RedisShape(StrEnum):
 
     SINGLE = "single"
     SENTINEL = "sentinel"
-    """A primary, a replica, three sentinels."""
+    """A primary, its replicas, three sentinels."""
     CLUSTER = "cluster"
     """Three primaries."""
 
@@ -28,6 +28,8 @@ class Topology:
     gates: int = 2
     auditors: int = 1
     workers: int = 4
+    followers: int = 2
+    """Replicas of Redis under Sentinel."""
     redis_replicas: int | None = None
     """Replicas that must confirm a write before it is told; None: one under Sentinel, else none."""
     proxied: bool = False
@@ -45,7 +47,7 @@ class Topology:
 
     def servers(self) -> tuple[str, ...]:
         """NATS, Redis, sentinels."""
-        stores = {RedisShape.SINGLE: 1, RedisShape.SENTINEL: 2, RedisShape.CLUSTER: 3}[self.redis]
+        stores = {RedisShape.SINGLE: 1, RedisShape.SENTINEL: 1 + self.followers, RedisShape.CLUSTER: 3}[self.redis]
         watchers = 3 if self.redis is RedisShape.SENTINEL else 0
         return (*_numbered("nats", self.nats), *_numbered("redis", stores), *_numbered("sentinel", watchers))
 

@@ -22,24 +22,31 @@ from holdgate.scheduler.torture.faults.fault import CannotBreak, chosen
 FAILOVER_TIMEOUT_S = 30.0
 POLL_S = 0.1
 STALE_S = 1.5
-"""How long the replica hears nothing before the primary dies. Less than what makes Sentinel refuse it."""
+"""How long the replicas hear nothing before the primary dies. Less than what makes Sentinel refuse them."""
+PAUSE_MS = 10_000
+"""Longer than it takes until every replica follows the new primary."""
 MARGIN_MS = 200
 CLOCK = SystemClock()
 
 
 class OrderlyFailover:
-    """Sentinel is told to make the replica primary."""
+    """Sentinel is told to make a replica primary, as an operator does: nobody may write meanwhile.
+
+    Otherwise the old primary goes on until it hears of it, and other replicas confirm what the new one does not have.
+    """
 
     name = "redis-failover"
     bends: tuple[Bends, ...] = ()
 
     async def inject(self, cluster: Cluster, rng: Random) -> str:
         before = await _replicated_primary(cluster)
+        await _ordered(cluster, before, "CLIENT", "PAUSE", str(PAUSE_MS), "WRITE")
         sentinel = chosen(cluster, rng, ("sentinel",))
         connection = client(cluster.layout.places[sentinel.name].port, None)
         try:
             await connection.execute_command("SENTINEL", "FAILOVER", SERVICE)  # type: ignore[no-untyped-call]
         except redis.exceptions.RedisError as error:
+            await _ordered(cluster, before, "CLIENT", "UNPAUSE")
             raise CannotBreak(f"Sentinel does not fail over now: {error}") from error
         finally:
             await connection.aclose()
@@ -50,7 +57,7 @@ class OrderlyFailover:
 
 
 class KilledPrimary:
-    """The primary is killed; the sentinels choose the replica."""
+    """The primary is killed; the sentinels choose a replica."""
 
     name = "redis-kill-primary"
     bends: tuple[Bends, ...] = ()
@@ -73,7 +80,7 @@ class KilledPrimary:
 
 
 class LosingFailover:
-    """The replica hears nothing for a while, then the primary dies: what was written in between is gone.
+    """The replicas hear nothing for a while, then the primary dies: what was written in between is gone.
 
     Where a replica has to confirm each write, nothing of it was told to anybody, and nothing is bent.
     """
@@ -82,7 +89,7 @@ class LosingFailover:
 
     def __init__(self) -> None:
         self.bends: tuple[Bends, ...] = ()
-        self._link: Link | None = None
+        self._links: list[Link] = []
         self._member: Member | None = None
         self._cluster: Cluster | None = None
 
@@ -93,8 +100,9 @@ class LosingFailover:
         others = [name for name in cluster.layout.named("redis") if name != before]
         since_ms = CLOCK.now_ms()
         self._cluster, self._member = cluster, cluster.members[before]
-        self._link = cluster.links[before, others[0]]
-        await self._link.cut(silently=True)
+        self._links = [cluster.links[before, other] for other in others]
+        for link in self._links:
+            await link.cut(silently=True)
         await asyncio.sleep(STALE_S)
         await self._member.kill()
         after = await _other_primary(cluster, before)
@@ -103,8 +111,8 @@ class LosingFailover:
         return f"{before} → {after}"
 
     async def heal(self) -> None:
-        if self._link is not None:
-            await self._link.heal()
+        for link in self._links:
+            await link.heal()
         if self._member is not None:
             await self._member.start()
         if self._cluster is not None:
@@ -173,6 +181,16 @@ async def _replicated_primary(cluster: Cluster) -> str:
     return await _primary(cluster)
 
 
+async def _ordered(cluster: Cluster, name: str, *call: str) -> None:
+    connection = client(cluster.layout.places[name].port, cluster.redis_password)
+    try:
+        await connection.execute_command(*call)  # type: ignore[no-untyped-call]
+    except redis.exceptions.RedisError as error:
+        raise CannotBreak(f"{name} does not take `{call[0]} {call[1]}`: {error}") from error
+    finally:
+        await connection.aclose()
+
+
 async def _other_primary(cluster: Cluster, before: str) -> str:
     deadline = time.monotonic() + FAILOVER_TIMEOUT_S
     while time.monotonic() < deadline:
@@ -194,7 +212,7 @@ async def replica_follows(cluster: Cluster) -> None:
         if await _follow(cluster):
             return
         await asyncio.sleep(POLL_S)
-    raise ServerUnusable(f"the replica does not follow after {FAILOVER_TIMEOUT_S:.0f} s")
+    raise ServerUnusable(f"the replicas do not follow after {FAILOVER_TIMEOUT_S:.0f} s")
 
 
 async def _follow(cluster: Cluster) -> bool:
