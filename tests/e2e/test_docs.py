@@ -12,7 +12,7 @@ import pytest
 from holdgate.bundles.documents import load_rules_file
 from holdgate.scheduler.up.caller import Caller
 from holdgate.workers import Worker
-from support.blocks import ALONE, ROOT, SYSTEM, blocks, tools_path, write_files
+from support.blocks import ALONE, ROOT, SHARED, SYSTEM, blocks, tools_path, write_files
 from support.waiting import eventually_sync
 from support.whole import Whole, running_whole
 
@@ -81,6 +81,12 @@ def test_a_page_whose_commands_need_no_system(page: Path, tmp_path: Path) -> Non
     """Its files and, as one script, its commands."""
     write_files(ROOT / page, tmp_path)
     run("\n".join(blocks(ROOT / page, "bash", marked=True, mark=ALONE)), {}, tmp_path)
+
+
+@pytest.mark.parametrize("page", marked(SHARED), ids=str)
+def test_a_page_whose_commands_leave_a_system_as_it_was(page: Path, whole: Whole, tmp_path: Path) -> None:
+    """Its commands, as one script."""
+    follow("\n".join(blocks(ROOT / page, "bash", marked=True, mark=SHARED)), whole, tmp_path)
 
 
 @pytest.mark.parametrize("page", marked(SYSTEM), ids=str)

@@ -12,6 +12,8 @@ ALONE = "<!-- test: alone -->"
 """Before a block that needs no system; the marked blocks of a page are one walk."""
 SYSTEM = "<!-- test: system -->"
 """Before a block that needs a running system of its own; the marked blocks of a page are one walk."""
+SHARED = "<!-- test: shared -->"
+"""Before a block that leaves a running system as it was; the marked blocks of a page are one walk."""
 FILE = re.compile(r"<!-- file: ([a-z0-9/._-]+) -->\n```[a-z]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 """A block that is a file: written before the page's commands run."""
 STAND_INS = Path(__file__).parent / "bin"
