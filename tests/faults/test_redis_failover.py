@@ -11,12 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from holdgate.kernel.ids import Tenant
+from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.ids import Tenant, new_job_id
 from holdgate.scheduler.errors import StateUnavailable
 from holdgate.scheduler.state.address import Endpoint, RedisAddress
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.connection import Scripts, connect_redis
+from holdgate.scheduler.state.jobs import JobFilter, Jobs
 from holdgate.scheduler.state.lanes import Lane, Wire, packed
+from holdgate.scheduler.state.presence import Presences
+from holdgate.scheduler.state.records import verify_records
 from support.redis_sets import HOST, RedisSet, cluster_set, sentinel_set
 from support.waiting import eventually
 
@@ -111,39 +115,48 @@ async def test_a_server_that_is_no_primary_is_not_written_to(three: RedisSet) ->
     await wire.drop()
 
 
-async def test_what_too_few_replicas_confirm_is_not_told_as_done(three: RedisSet) -> None:
-    """Every call of the flush; reading goes on."""
+async def test_what_too_few_replicas_have_is_not_told(three: RedisSet) -> None:
+    """Every call of the flush, and what a call by itself reads that another one wrote; a glimpse is served."""
     first, second, _ = three.servers
     address = RedisAddress.parse(three.url)
-    lane = Lane(Wire(Endpoint(HOST, first), address, timeout_s=5.0), replicas=2)
-    assert await lane.call(("SET", "a", "1"), reads=False) == b"OK"
+    lane, other = (Lane(Wire(Endpoint(HOST, first), address, timeout_s=5.0), replicas=2) for _ in range(2))
+    assert await lane.call(("SET", "a", "1")) == b"OK"
+    assert await other.call(("GET", "a")) == b"1"
     three.servers[second].send_signal(signal.SIGSTOP)
+    set_a, get_a = ("SET", "a", "2"), ("GET", "a")
     answers = await asyncio.gather(
-        lane.call(("SET", "a", "2"), reads=False), lane.call(("GET", "a"), reads=True), return_exceptions=True
+        lane.call(set_a), lane.call(get_a), lane.call(get_a, is_glimpse=True), return_exceptions=True
     )
-    assert [type(answer) for answer in answers] == [StateUnavailable, StateUnavailable]
-    assert "2 replicas of the state store must confirm a change; 1 did" in str(answers[0])
-    assert await lane.call(("GET", "a"), reads=True) == b"2"
+    assert [type(answer) for answer in answers] == [StateUnavailable, StateUnavailable, bytes]
+    assert "2 replicas of the state store must confirm what is told; 1 did" in str(answers[0])
+    with pytest.raises(StateUnavailable, match="must confirm"):
+        await other.call(get_a)
+    assert await other.call(get_a, is_glimpse=True) == b"2"
     three.servers[second].send_signal(signal.SIGCONT)
-    assert await lane.call(("SET", "a", "3"), reads=False) == b"OK"
-    await lane.close()
+    assert await other.call(get_a) == b"2"
+    assert await lane.call(("SET", "a", "3")) == b"OK"
+    for each in (lane, other):
+        await each.close()
 
 
-async def test_what_too_few_replicas_have_is_not_archived(three: RedisSet) -> None:
-    """An event that a failover forgets would stand in the archive for good, beside what happened instead."""
+async def test_what_too_few_replicas_have_clients_and_the_archive_do_not_hear(three: RedisSet) -> None:
+    """A failover would forget it: in the archive it would stand for good, beside what happened instead. Who looks after
+    the system still sees which processes are there, and a process can start."""
     _, second, _ = three.servers
     scripts = await connect_redis(replace(RedisAddress.parse(three.url), replicas=2), timeout_s=5.0)
-    trail = AuditTrail(scripts)
+    trail, jobs, presences = AuditTrail(scripts), Jobs(scripts), Presences(scripts, SystemClock())
     await trail.append(TENANT, "test.first", {}, 1)
-    assert len(await trail.read_confirmed(TENANT, 0)) == 1
+    await presences.say("api", "one", "ready", ())
     three.servers[second].send_signal(signal.SIGSTOP)
     with pytest.raises(StateUnavailable):
         await trail.append(TENANT, "test.second", {}, 2)
-    assert len(await trail.read(TENANT, 0)) == 2
-    with pytest.raises(StateUnavailable):
-        await trail.read_confirmed(TENANT, 0)
+    told = (trail.read(TENANT, 0), jobs.get(TENANT, new_job_id(1)), jobs.list_jobs(TENANT, JobFilter(), 10))
+    for answer in await asyncio.gather(*told, return_exceptions=True):
+        assert isinstance(answer, StateUnavailable)
+    assert len(await presences.every()) == 1
+    await verify_records(scripts)
     three.servers[second].send_signal(signal.SIGCONT)
-    assert len(await trail.read_confirmed(TENANT, 0)) == 2
+    assert len(await trail.read(TENANT, 0)) == 2
     await scripts.close()
 
 

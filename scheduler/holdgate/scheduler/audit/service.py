@@ -155,7 +155,7 @@ class AuditorService:
         archived = 0
         for _ in range(BATCHES_MAX):
             # What a failover could still forget, nobody was told of: in the archive it would stand for good.
-            events = await self._trail.read_confirmed(tenant, archive.next_seq - 1, BATCH)
+            events = await self._trail.read(tenant, archive.next_seq - 1, BATCH)
             if (events or archived == 0) and await self._was_set_back(tenant, archive, has_new=bool(events)):
                 break
             records = [event.as_dict() for event in events]

@@ -77,12 +77,6 @@ class AuditTrail:
         entries = await self._scripts.command("XRANGE", key(tenant, "audit"), f"{after + 1}-0", "+", "COUNT", limit)
         return [_event(tenant, entry_id, fields) for entry_id, fields in entries]
 
-    async def read_confirmed(self, tenant: Tenant, after: int, limit: int = 512) -> list[AuditEvent]:
-        """The same, once as many replicas have them as must: no failover forgets them any more. StateUnavailable."""
-        args = (key(tenant, "audit"), f"{after + 1}-0", "+", "COUNT", limit)
-        entries = await self._scripts.confirmed("XRANGE", *args)
-        return [_event(tenant, entry_id, fields) for entry_id, fields in entries]
-
     async def read_back(self, tenant: Tenant, before: int | None, limit: int = 512) -> list[AuditEvent]:
         """Events with a seq below `before`, the newest first; None for the newest there are."""
         if before is not None and before <= 1:

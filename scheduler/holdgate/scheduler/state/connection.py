@@ -20,7 +20,7 @@ from holdgate.scheduler.errors import StateBroken, StateUnavailable
 from holdgate.scheduler.state.address import RedisAddress
 from holdgate.scheduler.state.counters import lua_buckets
 from holdgate.scheduler.state.fleet import Fleet
-from holdgate.scheduler.state.lanes import READS, Arg, Call
+from holdgate.scheduler.state.lanes import Arg, Call
 from holdgate.scheduler.state.transitions import lua_table
 
 __all__ = ["INDEX", "Arg", "Call", "Scripts", "connect_redis", "key"]
@@ -66,25 +66,27 @@ class Scripts:
         slot = key(tenant)
         call: Call = ("EVALSHA", self._digests[name], 1, slot, *args)
         try:
-            return await self._fleet.call(slot.encode(), call, reads=False)
+            return await self._fleet.call(slot.encode(), call)
         except redis.exceptions.NoScriptError:
             return await self._run_forgotten(name, call)
         except redis.exceptions.ResponseError as error:
             raise _mapped(error, name) from error
 
     async def command(self, *args: Arg) -> Any:
-        """Reply of one Redis command; its key stands behind the word."""
-        return await self._commanded(args, reads=str(args[0]) in READS)
+        """Reply of one Redis command; its key stands behind the word. Where replicas must confirm, they have all that
+        it wrote or saw."""
+        return await self._commanded(args)
 
-    async def confirmed(self, *args: Arg) -> Any:
-        """The same of a command that reads, once replicas have all that it saw, where replicas must confirm."""
-        return await self._commanded(args, reads=False)
+    async def glimpse(self, *args: Arg) -> Any:
+        """The same of a command that changes nothing, without waiting for replicas: a failover may take back what it
+        saw. For people who look why nothing goes on, and never for what is told of a job."""
+        return await self._commanded(args, is_glimpse=True)
 
-    async def _commanded(self, args: Sequence[Arg], *, reads: bool) -> Any:
+    async def _commanded(self, args: Sequence[Arg], *, is_glimpse: bool = False) -> Any:
         word = str(args[0])
         where = b"" if word in KEYLESS else _bytes(args[1])
         try:
-            return await self._fleet.call(where, tuple(args), reads=reads)
+            return await self._fleet.call(where, tuple(args), is_glimpse=is_glimpse)
         except redis.exceptions.ResponseError as error:
             raise _mapped(error, word) from error
 
@@ -113,7 +115,7 @@ class Scripts:
     async def _run_forgotten(self, name: str, call: Call) -> Any:
         """Redis was restarted or its scripts were flushed: the call did nothing; send the source with it."""
         try:
-            return await self._fleet.call(_bytes(call[3]), ("EVAL", self._sources[name], *call[2:]), reads=False)
+            return await self._fleet.call(_bytes(call[3]), ("EVAL", self._sources[name], *call[2:]))
         except redis.exceptions.ResponseError as error:
             raise _mapped(error, name) from error
 

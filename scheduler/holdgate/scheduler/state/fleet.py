@@ -63,15 +63,15 @@ class Fleet:
         for lanes in self._lanes.values():
             await _close(lanes)
 
-    async def call(self, key: bytes, call: Call, *, reads: bool) -> Any:
+    async def call(self, key: bytes, call: Call, *, is_glimpse: bool = False) -> Any:
         """The reply; errors of Redis as they are, those of a cluster that is being arranged as StateUnavailable."""
-        return await self._routed(key, lambda lane: lane.call(call, reads=reads))
+        return await self._routed(key, lambda lane: lane.call(call, is_glimpse=is_glimpse))
 
     async def read_in_order(self, key: bytes, calls: Sequence[Call]) -> list[Any]:
         """The replies to calls that change nothing, each done after the one before it: they share a lane."""
 
         async def over(lane: Lane) -> list[Any]:
-            return list(await asyncio.gather(*(lane.call(call, reads=True) for call in calls)))
+            return list(await asyncio.gather(*(lane.call(call) for call in calls)))
 
         return cast(list[Any], await self._routed(key, over))
 
@@ -95,10 +95,9 @@ class Fleet:
         raise StateUnavailable("the nodes of the cluster do not agree on who serves that part of the state")
 
     async def everywhere(self, call: Call) -> list[Any]:
-        """The reply of each primary."""
-        return list(
-            await asyncio.gather(*(self.lane(endpoint).call(call, reads=True) for endpoint in self._layout.primaries))
-        )
+        """The reply of each primary; no replica is waited for."""
+        lanes = [self.lane(endpoint) for endpoint in self._layout.primaries]
+        return list(await asyncio.gather(*(lane.call(call, is_glimpse=True) for lane in lanes)))
 
     def lane(self, endpoint: Endpoint) -> Lane:
         """One of those to `endpoint`, in turn."""

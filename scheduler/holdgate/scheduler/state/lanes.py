@@ -26,11 +26,6 @@ Call: TypeAlias = Sequence[Arg]
 
 FLUSH_CALLS_MAX = 256
 """Keeps one flush well under a heartbeat, and replies to early callers from waiting on late ones."""
-READS = frozenset(
-    ("GET", "HGET", "HGETALL", "HMGET", "HSTRLEN", "LRANGE", "SMEMBERS", "SRANDMEMBER", "XRANGE", "XREVRANGE", "ZCARD",
-     "ZMSCORE", "ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE", "ZREVRANGEBYLEX", "ZSCORE")
-)  # fmt: skip
-"""Commands that change nothing, and so wait for no replica. PING does wait: it asks whether a change would go well."""
 REPLICAS_WAIT_MS = 1_000
 """How long replicas may take to confirm: a network's hiccup, and well under the time limit of a flush."""
 
@@ -117,7 +112,7 @@ class Wire:
 class Lane:
     """A wire for many callers; calls made while a flush is under way leave together in the next one.
 
-    With `replicas`, each flush that may change something is confirmed by as many before anybody hears of it.
+    With `replicas`, as many have all that a flush wrote, and all that it read, before anybody hears of it.
     `on_trouble` hears when the server is not what it was.
     """
 
@@ -126,15 +121,16 @@ class Lane:
         self._replicas = replicas
         self._wait = packed(("WAIT", replicas, REPLICAS_WAIT_MS)) if replicas else b""
         self._on_trouble = on_trouble
+        # With each call whether it is a glimpse.
         self._commit: GroupCommit[tuple[bytes, bool], Any] = GroupCommit(self._flush, batch_max=FLUSH_CALLS_MAX)
 
-    async def call(self, call: Call, *, reads: bool) -> Any:
+    async def call(self, call: Call, *, is_glimpse: bool = False) -> Any:
         """The reply; a redis ResponseError is raised as it is, everything else as StateUnavailable.
 
-        `reads`: it changes nothing.
+        `is_glimpse`: it changes nothing, and its reply may be one that a failover takes back.
         """
         try:
-            return await self._commit.submit((packed(call), reads))
+            return await self._commit.submit((packed(call), is_glimpse))
         except Unavailable as error:
             raise error if isinstance(error, StateUnavailable) else StateUnavailable(str(error)) from error
 
@@ -145,7 +141,7 @@ class Lane:
 
     async def _flush(self, calls: list[tuple[bytes, bool]]) -> list[Any]:
         parts = [data for data, _ in calls]
-        waits = self._replicas > 0 and not all(reads for _, reads in calls)
+        waits = self._replicas > 0 and not all(is_glimpse for _, is_glimpse in calls)
         if waits:
             parts.append(self._wait)
         try:
@@ -156,14 +152,18 @@ class Lane:
         if any(isinstance(reply, Exception) and _is_demoted(reply) for reply in replies):
             self._on_trouble()
             await self._wire.drop()
-        if waits:
-            self._verify_confirmed(replies.pop())
-        return replies
+        failure = self._unconfirmed(replies.pop()) if waits else None
+        if failure is None:
+            return replies
+        return [reply if is_glimpse else failure for reply, (_, is_glimpse) in zip(replies, calls, strict=True)]
 
-    def _verify_confirmed(self, reply: Any) -> None:
-        if isinstance(reply, Exception) or int(reply) < self._replicas:
-            found = "none could be asked" if isinstance(reply, Exception) else f"{int(reply)} did"
-            raise StateUnavailable(f"{self._replicas} replicas of the state store must confirm a change; {found}")
+    def _unconfirmed(self, reply: Any) -> StateUnavailable | None:
+        """What the answer to `WAIT` means for the calls before it. It covers what they read, too: what it waits for is
+        all that the server had written when the last of them was done, whoever wrote it."""
+        if not isinstance(reply, Exception) and int(reply) >= self._replicas:
+            return None
+        found = "none could be asked" if isinstance(reply, Exception) else f"{int(reply)} did"
+        return StateUnavailable(f"{self._replicas} replicas of the state store must confirm what is told; {found}")
 
 
 class _Connection(redis.asyncio.Connection):

@@ -60,7 +60,7 @@ class Presences:
 
     async def every(self) -> list[Presence]:
         """All that are there now, by kind and instance. Forgets those that said nothing for an hour."""
-        flat = await self._scripts.command("HGETALL", PROCESSES)
+        flat = await self._scripts.glimpse("HGETALL", PROCESSES)
         found = {flat[at]: _presence(flat[at + 1]) for at in range(0, len(flat), 2)}
         now_ms = self._clock.now_ms()
         old = [name for name, said in found.items() if said is None or now_ms - said.said_ms > FORGOTTEN_MS]

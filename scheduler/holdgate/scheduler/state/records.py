@@ -15,7 +15,7 @@ KEY = f"{INDEX}:records"
 
 async def verify_records(scripts: Scripts) -> None:
     """RecordsNewer where a newer release has been at work here. Idempotent."""
-    found = await scripts.command("GET", KEY)
+    found = await scripts.glimpse("GET", KEY)
     if found is None:
         return
     try:
