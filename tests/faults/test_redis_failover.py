@@ -21,6 +21,7 @@ from holdgate.scheduler.state.jobs import JobFilter, Jobs
 from holdgate.scheduler.state.lanes import Lane, Wire, packed
 from holdgate.scheduler.state.presence import Presences
 from holdgate.scheduler.state.records import verify_records
+from holdgate.scheduler.state.transitions import State
 from support.redis_sets import HOST, RedisSet, cluster_set, sentinel_set
 from support.waiting import eventually
 
@@ -154,6 +155,7 @@ async def test_what_too_few_replicas_have_clients_and_the_archive_do_not_hear(th
     for answer in await asyncio.gather(*told, return_exceptions=True):
         assert isinstance(answer, StateUnavailable)
     assert len(await presences.every()) == 1
+    assert sum((await jobs.counts(TENANT)).values()) == await jobs.longest_ms(TENANT, State.FINISHING, 1) == 0
     await verify_records(scripts)
     three.servers[second].send_signal(signal.SIGCONT)
     assert len(await trail.read(TENANT, 0)) == 2

@@ -79,7 +79,7 @@ class Scripts:
 
     async def glimpse(self, *args: Arg) -> Any:
         """The same of a command that changes nothing, without waiting for replicas: a failover may take back what it
-        saw. For people who look why nothing goes on, and never for what is told of a job."""
+        saw. For people who look why nothing goes on, and never for what is told of one job."""
         return await self._commanded(args, is_glimpse=True)
 
     async def _commanded(self, args: Sequence[Arg], *, is_glimpse: bool = False) -> Any:

@@ -256,14 +256,17 @@ class Jobs:
         return int(denied) + int(ended)
 
     async def counts(self, tenant: Tenant) -> dict[State, int]:
-        """How many jobs are in each state."""
-        replies = await self._scripts.commands([("ZCARD", key(tenant, "state", state)) for state in State])
+        """How many jobs are in each state, at a glimpse."""
+        replies = await asyncio.gather(
+            *(self._scripts.glimpse("ZCARD", key(tenant, "state", state)) for state in State)
+        )
         return dict(zip(State, replies, strict=True))
 
     async def longest_ms(self, tenant: Tenant, state: State, now_ms: int) -> int:
-        """How long those are in `state` that were submitted first; 0 where there are none."""
-        ids = await self._scripts.command("ZRANGE", key(tenant, "state", state), 0, OLDEST - 1)
-        since = await self._scripts.commands([("HGET", key(tenant, "job", job.decode()), "updated") for job in ids])
+        """How long those are in `state` that were submitted first, at a glimpse; 0 where there are none."""
+        ids = await self._scripts.glimpse("ZRANGE", key(tenant, "state", state), 0, OLDEST - 1)
+        jobs = [key(tenant, "job", job.decode()) for job in ids]
+        since = await asyncio.gather(*(self._scripts.glimpse("HGET", job, "updated") for job in jobs))
         return max((now_ms - int(each) for each in since if each is not None), default=0)
 
     async def tenants(self) -> list[Tenant]:
