@@ -27,7 +27,7 @@ from holdgate.scheduler.api.problems import KINDS
 from holdgate.scheduler.cli import manual
 from holdgate.scheduler.up.access import ACCESS, ACCOUNT, accounts, worker_access, worker_account, worker_user
 from holdgate.scheduler.up.closed import page
-from holdgate.scheduler.up.redisusers import REDIS_ACCESS
+from holdgate.scheduler.up.redisusers import USERS_ACCESS
 
 REFERENCE = Path(__file__).parent / "reference"
 DETECTOR_GROUPS = {
@@ -353,13 +353,13 @@ def access() -> str:
         "",
         "## Redis",
         "",
-        "`health` may `PING`, without a password; `default` is off. Commands of scripts count as their user's.",
+        "Nobody comes in without a password; `default` is off. Commands of scripts count as their user's.",
         "",
         "| user | keys | commands |",
         "| --- | --- | --- |",
     ]
-    for rights in dict.fromkeys(REDIS_ACCESS.values()):
-        who = _names(name for name, own in REDIS_ACCESS.items() if own == rights)
+    for rights in dict.fromkeys(USERS_ACCESS.values()):
+        who = _names(name for name, own in USERS_ACCESS.items() if own == rights)
         lines.append(f"| {who} | {_names(rights.keys)} | {_cell(_names(sorted(rights.commands)))} |")
     return "\n".join([*lines, ""])
 

@@ -105,7 +105,8 @@ def test_no_service_mounts_a_key_of_another(document: dict[str, Any]) -> None:
         assert holders[user] == [name]
         state = [file for file in holders if file.endswith(f"secrets/redis-{name}")]
         assert [holders[file] for file in state] == ([] if name == "kernel" else [[name]])
-    assert not [file for file in holders if file.endswith("secrets/redis")]
+    assert [names for file, names in holders.items() if file.endswith("secrets/redis-setup")] == [["setup"]]
+    assert not [file for file in holders if file.endswith(("secrets/redis", "secrets/redis-replica"))]
 
 
 @pytest.mark.parametrize("name", PROCESS_NAMES)

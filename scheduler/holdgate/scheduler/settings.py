@@ -126,8 +126,8 @@ class Signing(Process):
     key_file: Path = Field(description="this process's own Ed25519 key, mode 0600")
 
 
-class Stateful(Trusting):
-    """A process that uses Redis."""
+class Keeping(Process):
+    """Who speaks to Redis, and cares that what is told as kept is kept."""
 
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
@@ -177,6 +177,10 @@ class Stateful(Trusting):
                 "`HOLDGATE_REDIS_CA_FILE` is set, and `HOLDGATE_REDIS_URL` asks for no TLS: `rediss://`"
             )
         return None
+
+
+class Stateful(Trusting, Keeping):
+    """A process that uses Redis."""
 
 
 class Quarantining(Stateful):
@@ -282,8 +286,9 @@ class BackupSettings(Stateful):
     kernel_dir: Path | None = None
 
 
-class SetupSettings(Process):
-    """`holdgate setup`, run once before the processes, as a NATS user who may create streams."""
+class SetupSettings(Keeping):
+    """`holdgate setup`, run once before the processes, as a NATS user who may create streams and a user of Redis who
+    may read how it is configured."""
 
     replicas: int = Field(1, ge=1, le=5, description="on how many NATS servers the log and the bundles lie")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -16,13 +18,26 @@ import redis.exceptions
 
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.ids import Tenant
-from holdgate.scheduler.errors import StateBroken
+from holdgate.scheduler.errors import DurabilityMismatch, StateBroken
 from holdgate.scheduler.state.connection import connect_redis, key
-from holdgate.scheduler.up.children import free_port, stop
+from holdgate.scheduler.state.durability import BY_CONFIG, Profile, verify_durability
+from holdgate.scheduler.up.children import free_port, free_ports, spawn, stop
 from holdgate.scheduler.up.home import redis_secret
+from holdgate.scheduler.up.kubernetes import SERVICE, sentinel_lines
+from holdgate.scheduler.up.plan import HOST
 from holdgate.scheduler.up.provision import Provisioned, provision
-from holdgate.scheduler.up.redisusers import HEALTH, READING, REDIS_ACCESS, WRITING, digest_of
-from holdgate.scheduler.up.servers import RedisConfig, redis_server
+from holdgate.scheduler.up.redisusers import (
+    READING,
+    REDIS_ACCESS,
+    REPLICA,
+    SENTINELS,
+    SERVERS_ACCESS,
+    SETUP,
+    WRITING,
+    digest_of,
+)
+from holdgate.scheduler.up.servers import RedisConfig, find_redis_server, redis_server, write_private
+from support.waiting import eventually_sync
 
 SOURCES = Path(str(resources.files("holdgate.scheduler")))
 STATEFUL = ("api", "dispatcher", "output-gate")
@@ -50,8 +65,9 @@ FOREIGN = (
     ),
     *("CLIENT KILL ID 1", "MONITOR", "REPLICAOF NO ONE", "SLAVEOF NO ONE", "PSYNC ? -1", "MIGRATE h 1 hg:x 0 1"),
     *("DUMP hg:x", "RESTORE hg:x 0 x", "SCRIPT FLUSH", "SCRIPT KILL", "MODULE LIST", "SAVE", "BGSAVE", "BGREWRITEAOF"),
-    *("SWAPDB 0 1", "RENAME hg:x hg:y", "COPY hg:x hg:y", "MOVE hg:x 1", "OBJECT ENCODING hg:x", "RANDOMKEY", "INFO"),
+    *("SWAPDB 0 1", "RENAME hg:x hg:y", "COPY hg:x hg:y", "MOVE hg:x 1", "OBJECT ENCODING hg:x", "RANDOMKEY"),
     *("SUBSCRIBE x", "PUBLISH x y", "CLUSTER RESET", "CLUSTER FAILOVER", "FAILOVER", "LATENCY DOCTOR", "SLOWLOG GET"),
+    *(f"CONFIG GET {name}" for name in ("masterauth", "requirepass", "tls-key-file-pass", "appendfsync", "*")),
     *("MEMORY STATS", "WAITAOF 1 0 0", "FUNCTION LIST", "SENTINEL MASTERS"),
 )
 """Some are of newer servers: there, too, nobody may."""
@@ -62,11 +78,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Provisioned:
     return provision(tmp_path_factory.mktemp("home") / "data", SystemClock())
 
 
+def following(made: Provisioned) -> tuple[str, ...]:
+    """What a server says of itself to its primary, as the chart has it."""
+    return (f"masteruser {REPLICA}", f"masterauth {made.passwords[redis_secret(REPLICA)]}")
+
+
 @pytest.fixture(scope="module")
 def server(made: Provisioned, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisConfig]:
     """Redis with the users that `holdgate up` gives it."""
     folder = tmp_path_factory.mktemp("redis")
-    config = replace(made.redis_config(free_port()), data_dir=folder / "data")
+    config = replace(made.redis_config(free_port()), data_dir=folder / "data", more=following(made))
     child = redis_server(config, folder / "redis.conf").start(folder / "log")
     yield config
     stop(child)
@@ -128,6 +149,29 @@ def test_no_process_may_configure_list_drop_or_listen(server: RedisConfig, made:
                 client.execute_command(*command.split())
 
 
+@pytest.mark.parametrize("name", [*REDIS_ACCESS, REPLICA, SENTINELS])
+def test_no_process_gets_a_password_from_the_server(server: RedisConfig, made: Provisioned, name: str) -> None:
+    """By no word that it may say: CONFIG answers with those of replicas, in clear."""
+    passwords = list(made.passwords.values())
+    with as_process(server, made, name) as client:
+        for command in ("CONFIG GET masterauth", "CONFIG GET *", "INFO", "INFO everything", "ROLE", "ACL LIST"):
+            with contextlib.suppress(redis.exceptions.ResponseError):
+                reply = repr(client.execute_command(*command.split()))
+                assert not [password for password in passwords if password in reply], command
+
+
+@pytest.mark.parametrize("name", SERVERS_ACCESS)
+def test_who_serves_the_servers_has_no_keys_and_changes_nothing_stored(
+    server: RedisConfig, made: Provisioned, name: str
+) -> None:
+    foreign = ("CONFIG SET appendfsync no", "FLUSHALL", "KEYS *", "ACL SETUSER x on", "SHUTDOWN", "MODULE LIST")
+    stored = ("GET hg:x", "SET hg:x 1", "EVAL x 0", "PUBLISH other x", "RESTORE hg:x 0 x", "DUMP hg:x", "SAVE")
+    with as_process(server, made, name) as client:
+        for command in (*foreign, *stored):
+            with pytest.raises(redis.exceptions.ResponseError, match=REFUSED):
+                client.execute_command(*command.split())
+
+
 @pytest.mark.parametrize("name", STATEFUL)
 def test_a_script_may_do_no_more_than_who_sent_it(server: RedisConfig, made: Provisioned, name: str) -> None:
     with as_process(server, made, name) as client:
@@ -174,11 +218,9 @@ def test_nobody_comes_in_without_a_user(server: RedisConfig, made: Provisioned) 
     for user, password in strangers:
         assert b"+PONG" not in said(server, user, password), user
     assert b"+PONG" in said(server, "api", made.passwords[redis_secret("api")])
-    with connected(server, HEALTH, "-") as probe:
-        assert probe.ping()
-        for command in ("GET hg:x", "CONFIG GET *", "INFO", "EVAL x 0"):
-            with pytest.raises(redis.exceptions.NoPermissionError):
-                probe.execute_command(*command.split())
+    with connected(server, "operator", server.password) as operator:
+        users = [str(user) for user in operator.acl_list()]
+    assert not [user for user in users if "nopass" in user and " on " in user]
 
 
 @pytest.mark.parametrize("name", STATEFUL)
@@ -200,8 +242,102 @@ async def test_a_process_connects_loads_its_scripts_and_runs_them(
         assert [entry["object"] for entry in operator.acl_log()] == ["other"]
 
 
-def test_the_servers_file_holds_digests_and_no_password(server: RedisConfig, made: Provisioned) -> None:
-    texts = "".join(file.read_text() for file in server.data_dir.parent.glob("redis.*"))
+def test_the_servers_file_of_users_holds_digests_and_no_password(server: RedisConfig, made: Provisioned) -> None:
+    texts = "".join(file.read_text() for file in server.data_dir.parent.glob("redis.users"))
     for name, password in made.passwords.items():
         assert password not in texts, name
         assert digest_of(password) in texts, name
+
+
+async def test_setup_sees_what_processes_do_not(server: RedisConfig, made: Provisioned) -> None:
+    """A server that may lose the last second is refused by `holdgate setup`; INFO does not tell a process of it."""
+    connections = {
+        name: await connect_redis(f"redis://{name}:{made.passwords[redis_secret(name)]}@{server.host}:{server.port}/0")
+        for name in (SETUP, "auditor")
+    }
+    with connected(server, "operator", server.password) as operator:
+        try:
+            assert await verify_durability(connections[SETUP], None, profile=Profile.STRICT, look=BY_CONFIG) == []
+            operator.config_set("appendfsync", "everysec")
+            assert await verify_durability(connections["auditor"], None, profile=Profile.STRICT) == []
+            with pytest.raises(DurabilityMismatch, match="`appendfsync` is `everysec`"):
+                await verify_durability(connections[SETUP], None, profile=Profile.STRICT, look=BY_CONFIG)
+            with pytest.raises(DurabilityMismatch, match="does not show how it is set"):
+                await verify_durability(connections["auditor"], None, profile=Profile.STRICT, look=BY_CONFIG)
+            operator.config_set("maxmemory-policy", "allkeys-lru")
+            with pytest.raises(DurabilityMismatch, match="`maxmemory-policy` is `allkeys-lru`"):
+                await verify_durability(connections["auditor"], None, profile=Profile.STRICT)
+            operator.config_set("appendonly", "no")
+            with pytest.raises(DurabilityMismatch, match="`appendonly` is `no`"):
+                await verify_durability(connections["auditor"], None, profile=Profile.STRICT)
+        finally:
+            for name, value in (("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")):
+                operator.config_set(name, value)
+            for connection in connections.values():
+                await connection.close()
+
+
+def test_sentinels_move_the_primary_with_their_own_users(made: Provisioned, tmp_path: Path) -> None:
+    """As the chart sets them up: replicas and sentinels have just what that takes, and processes just ask."""
+    first, second, *watchers = free_ports(4)
+    with contextlib.ExitStack() as stack:
+        for port in (first, second):
+            more = following(made) + ((f"replicaof {HOST} {first}",) if port == second else ())
+            config = replace(
+                made.redis_config(port),
+                data_dir=tmp_path / f"data-{port}",
+                more=("repl-diskless-sync yes", "repl-diskless-sync-delay 0", *more),
+            )
+            child = redis_server(config, tmp_path / f"redis-{port}.conf").start(tmp_path / f"redis-{port}.log")
+            stack.callback(stop, child)
+        asking, peer = secrets.token_hex(8), secrets.token_hex(8)
+        names = {port: secrets.token_hex(20) for port in watchers}
+        for port in watchers:
+            file = tmp_path / f"sentinel-{port}.conf"
+            lines = (
+                *(f"bind {HOST}", f"port {port}", f"sentinel monitor {SERVICE} {HOST} {first} 2"),
+                *(f"sentinel down-after-milliseconds {SERVICE} 500", f"sentinel failover-timeout {SERVICE} 2000"),
+                f"sentinel myid {names[port]}",
+                f"sentinel known-replica {SERVICE} {HOST} {second}",
+                *(
+                    f"sentinel known-sentinel {SERVICE} {HOST} {each} {names[each]}"
+                    for each in watchers
+                    if each != port
+                ),
+                *sentinel_lines(made.passwords[redis_secret(SENTINELS)], asking, peer),
+            )
+            write_private(file, "\n".join((*lines, "")))
+            with (tmp_path / f"sentinel-{port}.log").open("ab") as output:
+                stack.callback(stop, spawn((find_redis_server(), file, "--sentinel"), output=output))
+
+        def asked(port: int, *call: str) -> Any:
+            with contextlib.closing(redis.Redis(host=HOST, port=port, password=asking)) as client:
+                return client.execute_command(*call)  # type: ignore[no-untyped-call]
+
+        def is_known(port: int) -> bool:
+            with contextlib.suppress(redis.exceptions.ConnectionError):
+                shown = asked(port, "SENTINEL", "MASTER", SERVICE)
+                facts = dict(zip(shown[::2], shown[1::2], strict=True)) if isinstance(shown, list) else shown
+                found = {str(name, "ascii") if isinstance(name, bytes) else name: facts[name] for name in facts}
+                return (int(found["num-other-sentinels"]), int(found["num-slaves"])) == (1, 1)
+            return False
+
+        assert eventually_sync(lambda: all(map(is_known, watchers)), 20)
+        for command in (f"SENTINEL FAILOVER {SERVICE}", f"SENTINEL REMOVE {SERVICE}", "SENTINEL CONFIG GET *"):
+            with pytest.raises(redis.exceptions.ResponseError, match=REFUSED):
+                asked(watchers[0], *command.split())
+        with connected(RedisConfig(first, tmp_path, ""), "operator", made.passwords["redis"]) as operator:
+            operator.acl_log_reset()
+            with contextlib.suppress(redis.exceptions.ConnectionError):
+                operator.shutdown(nosave=True)
+
+        def moved() -> bool:
+            with contextlib.suppress(redis.exceptions.ConnectionError):
+                _, port = asked(watchers[0], "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
+                return int(port) == second
+            return False
+
+        assert eventually_sync(moved, 20), (tmp_path / f"sentinel-{watchers[0]}.log").read_text()
+        with connected(RedisConfig(second, tmp_path, ""), "operator", made.passwords["redis"]) as operator:
+            assert operator.role()[0] == b"master"
+            assert operator.acl_log() == []

@@ -11,7 +11,7 @@ from support.manifests import Document, Manifests, chart_module, chooses
 chart = chart_module()
 BUNDLED, EXTERNAL = (Manifests.read(chart.RENDERED / values.name) for values in chart.VALUES)
 NATS, MONITOR, ROUTES, REDIS, SENTINEL, METRICS, HTTP, DNS = 4222, 8222, 6222, 6379, 26379, 9090, 8081, 53
-STATEFUL = ("api", "dispatcher", "output-gate", "auditor")
+STATEFUL = ("api", "dispatcher", "output-gate", "auditor", "setup")
 NATS_USERS = ("kernel", "api", "dispatcher", "output-gate", "worker", "setup", "publish")
 ALLOWED = {
     *((who, "nats", NATS) for who in NATS_USERS),

@@ -23,6 +23,7 @@ from holdgate.scheduler.settings import (
     ApiSettings,
     AuditorSettings,
     DispatcherSettings,
+    Keeping,
     KernelSettings,
     OutputGateSettings,
     Process,
@@ -56,7 +57,7 @@ def run_process(name: str) -> int:
 
 
 def run_setup() -> int:
-    """Create what must exist in NATS; the exit code."""
+    """Look at how the servers keep what they confirm, create what must exist in NATS; the exit code."""
     settings = _settings("setup", SetupSettings)
     if settings is None:
         return lifecycle.REFUSED
@@ -66,7 +67,8 @@ def run_setup() -> int:
     async def compose(runtime: Runtime) -> AsyncIterator[None]:
         from holdgate.scheduler.up.setup import ensure_all
 
-        async with nats_connection(settings, runtime) as nc:
+        async with nats_connection(settings, runtime) as nc, redis_connected(settings) as scripts:
+            await check_durability(scripts, settings)
             await ensure_all(nc, replicas=settings.replicas)
             runtime.stop()
             yield
@@ -273,7 +275,7 @@ COMPOSITIONS: dict[str, tuple[type[Process], Compose]] = {
 }
 
 
-def redis_address(settings: Stateful) -> RedisAddress:
+def redis_address(settings: Keeping) -> RedisAddress:
     """Where Redis is, and how this process comes in; Misconfigured."""
     from dataclasses import replace
 
@@ -300,6 +302,18 @@ def redis_address(settings: Stateful) -> RedisAddress:
 async def redis_connection(settings: Stateful) -> AsyncIterator[Scripts]:
     """Redis with all scripts loaded; tried for a while, because servers may start at the same time as this process."""
     from holdgate.scheduler.errors import StateUnavailable
+
+    async with redis_connected(settings) as scripts:
+        await lifecycle.retried(
+            lambda: _records(scripts, settings), StateUnavailable, timeout_s=lifecycle.START_TIMEOUT_S
+        )
+        yield scripts
+
+
+@contextlib.asynccontextmanager
+async def redis_connected(settings: Keeping) -> AsyncIterator[Scripts]:
+    """The same, and what form the state has is not looked at."""
+    from holdgate.scheduler.errors import StateUnavailable
     from holdgate.scheduler.state.connection import connect_redis
 
     address = redis_address(settings)
@@ -307,9 +321,6 @@ async def redis_connection(settings: Stateful) -> AsyncIterator[Scripts]:
         lambda: connect_redis(address), StateUnavailable, timeout_s=lifecycle.START_TIMEOUT_S
     )
     try:
-        await lifecycle.retried(
-            lambda: _records(scripts, settings), StateUnavailable, timeout_s=lifecycle.START_TIMEOUT_S
-        )
         yield scripts
     finally:
         await scripts.close()
@@ -332,27 +343,36 @@ def require_message_size(bytes_max: int, settings: Stateful) -> None:
         )
 
 
-async def check_durability(scripts: Scripts, settings: Stateful) -> str:
-    """The profile in force; DurabilityMismatch when the servers are weaker than `strict` and that is declared."""
+async def check_durability(scripts: Scripts, settings: Keeping) -> str:
+    """The profile in force; DurabilityMismatch when the servers are weaker than `strict` and that is declared.
+
+    All that counts is looked at by `holdgate setup`; a process looks at what it may see, and says what it does not.
+    """
     import structlog
 
     from holdgate.kernel.errors import Unavailable
     from holdgate.scheduler import metrics
-    from holdgate.scheduler.state.durability import Profile, verify_durability
+    from holdgate.scheduler.state.durability import BY_CONFIG, BY_INFO, UNSEEN, Profile, verify_durability
 
+    log = structlog.get_logger("holdgate.lifecycle")
     profile = Profile(settings.durability)
+    look = BY_CONFIG if isinstance(settings, SetupSettings) else BY_INFO
     differences = await lifecycle.retried(
-        lambda: verify_durability(scripts, settings.nats_monitor_url, profile=profile, tls=settings.monitor_tls()),
+        lambda: verify_durability(
+            scripts, settings.nats_monitor_url, profile=profile, tls=settings.monitor_tls(), look=look
+        ),
         Unavailable,
         timeout_s=lifecycle.START_TIMEOUT_S,
     )
     metrics.DURABILITY_RELAXED.set(1 if differences else 0)
     if differences:
-        structlog.get_logger("holdgate.lifecycle").warning(
+        log.warning(
             "durability is relaxed: a crash or a failover may lose what was acknowledged",
             action="durability_relaxed",
             differences=differences,
         )
+    if look is BY_INFO:
+        log.info("not seen from here; `holdgate setup` looks at it", action="durability_unseen", settings=UNSEEN)
     return str(profile)
 
 

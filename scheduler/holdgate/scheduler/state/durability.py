@@ -1,20 +1,29 @@
-"""What a 202 rests on: start-up compares the servers with the declared profile and refuses when they are weaker."""
+"""What a 202 rests on: start-up compares the servers with the declared profile and refuses when they are weaker.
+
+What always holds: a process looks with `INFO`, which tells no secret; `CONFIG GET` tells the passwords of replicas, so
+that only `holdgate setup` looks with it. What a process cannot see, it says so: `UNSEEN`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import httpx
 
-from holdgate.scheduler.errors import DurabilityMismatch, LogUnavailable, StateUnavailable
+from holdgate.scheduler.errors import DurabilityMismatch, LogUnavailable, StateBroken, StateUnavailable
 from holdgate.scheduler.state.address import Endpoint, Kind
 from holdgate.scheduler.state.connection import Scripts
-from holdgate.scheduler.state.lanes import Wire, packed
+from holdgate.scheduler.state.lanes import Call, Wire, packed
 
 REDIS_STRICT = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+UNSEEN = ("appendfsync",)
+"""What `INFO` does not tell."""
+UNKNOWN = "unknown"
 MONITOR_TIMEOUT_S = 5.0
 REPLICA_TIMEOUT_S = 1.0
 
@@ -26,8 +35,41 @@ class Profile(StrEnum):
     RELAXED = "relaxed"
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How to see what a Redis does: `calls`, and the settings by name that are in their replies, None while it reads
+    its data."""
+
+    calls: tuple[Call, ...]
+    settings: Callable[[Sequence[Any]], Mapping[str, str] | None]
+
+
+def _shown(replies: Sequence[Any]) -> Mapping[str, str] | None:
+    lines = [line for reply in replies for line in bytes(reply).decode("utf-8", "replace").splitlines()]
+    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    if facts.get("loading") == "1":
+        return None
+    appends = {"1": "yes", "0": "no"}.get(facts.get("aof_enabled", ""), UNKNOWN)
+    return {"appendonly": appends, "maxmemory-policy": facts.get("maxmemory_policy", UNKNOWN)}
+
+
+def _configured(replies: Sequence[Any]) -> Mapping[str, str] | None:
+    return {name: _config_value(reply) for name, reply in zip(REDIS_STRICT, replies, strict=True)}
+
+
+BY_INFO = Look((("INFO", "persistence"), ("INFO", "memory")), _shown)
+"""As processes do."""
+BY_CONFIG = Look(tuple(("CONFIG", "GET", name) for name in REDIS_STRICT), _configured)
+"""As `holdgate setup` does."""
+
+
 async def verify_durability(
-    scripts: Scripts, nats_monitor_url: str | None, *, profile: Profile, tls: ssl.SSLContext | None = None
+    scripts: Scripts,
+    nats_monitor_url: str | None,
+    *,
+    profile: Profile,
+    tls: ssl.SSLContext | None = None,
+    look: Look = BY_INFO,
 ) -> list[str]:
     """What is less durable than `strict`, in words, for log and metric.
 
@@ -37,9 +79,9 @@ async def verify_durability(
     separated: one that is down keeps nobody from starting. LogUnavailable when none answers. `tls`: whom to believe of
     `https:`; None: the authorities that this machine trusts.
     """
-    found = await _redis_differences(scripts)
+    found = await _redis_differences(scripts, look)
     replicas = await _replicas(scripts)
-    found += await _differences_of(scripts, replicas)
+    found += await _differences_of(scripts, replicas, look)
     if nats_monitor_url is not None:
         found += await _any_nats_differences(nats_monitor_url.split(","), tls)
     if found and profile is Profile.STRICT:
@@ -54,13 +96,26 @@ async def verify_durability(
     return found
 
 
-async def _redis_differences(scripts: Scripts) -> list[str]:
-    replies = await asyncio.gather(*(scripts.everywhere("CONFIG", "GET", name) for name in REDIS_STRICT))
-    found = []
-    for (name, wanted), of_each in zip(REDIS_STRICT.items(), replies, strict=True):
-        values = sorted({_config_value(reply) for reply in of_each} - {wanted})
-        found += [f"Redis `{name}` is `{value}`, not `{wanted}`" for value in values]
-    return found
+async def _redis_differences(scripts: Scripts, look: Look) -> list[str]:
+    try:
+        replies = await asyncio.gather(*(scripts.everywhere(*call) for call in look.calls))
+    except StateBroken as error:
+        return [f"Redis does not show how it is set: {error}"]
+    found: set[str] = set()
+    for of_one in zip(*replies, strict=True):
+        settings = look.settings(of_one)
+        if settings is None:
+            raise StateUnavailable("the state store reads its data")
+        found |= {f"Redis {difference}" for difference in _differences(settings)}
+    return sorted(found)
+
+
+def _differences(settings: Mapping[str, str]) -> list[str]:
+    return [
+        f"`{name}` is `{value}`, not `{REDIS_STRICT[name]}`"
+        for name, value in settings.items()
+        if value != REDIS_STRICT[name]
+    ]
 
 
 async def _replicas(scripts: Scripts) -> list[Endpoint]:
@@ -75,28 +130,27 @@ async def _replicas(scripts: Scripts) -> list[Endpoint]:
     return found
 
 
-async def _differences_of(scripts: Scripts, replicas: list[Endpoint]) -> list[str]:
+async def _differences_of(scripts: Scripts, replicas: list[Endpoint], look: Look) -> list[str]:
     """Those of replicas that can be asked: each may be the primary tomorrow."""
     found = set()
     for endpoint in replicas:
         wire = Wire(endpoint, scripts.address, timeout_s=REPLICA_TIMEOUT_S)
         try:
-            replies = await wire.exchange(
-                b"".join(packed(("CONFIG", "GET", name)) for name in REDIS_STRICT), len(REDIS_STRICT)
-            )
+            replies = await wire.exchange(b"".join(map(packed, look.calls)), len(look.calls))
         except StateUnavailable:
             continue  # not in our sight, as behind a translation of addresses
         finally:
             await wire.drop()
-        for (name, wanted), reply in zip(REDIS_STRICT.items(), replies, strict=True):
-            if not isinstance(reply, Exception) and (value := _config_value(reply)) != wanted:
-                found.add(f"a replica's Redis `{name}` is `{value}`, not `{wanted}`")
+        if any(isinstance(reply, Exception) for reply in replies):
+            found.add("a replica's Redis does not show how it is set")
+        elif (settings := look.settings(replies)) is not None:
+            found |= {f"a replica's Redis {difference}" for difference in _differences(settings)}
     return sorted(found)
 
 
 def _config_value(reply: Any) -> str:
     values = list(reply.values()) if isinstance(reply, dict) else reply[1::2]
-    return bytes(values[0]).decode() if values else "unknown"
+    return bytes(values[0]).decode() if values else UNKNOWN
 
 
 async def _any_nats_differences(monitor_urls: list[str], tls: ssl.SSLContext | None) -> list[str]:

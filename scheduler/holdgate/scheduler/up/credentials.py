@@ -18,7 +18,7 @@ from holdgate.scheduler.errors import NotFound
 from holdgate.scheduler.settings import read_secret
 from holdgate.scheduler.up.access import ACCESS, DEMO_POOL, POOL, worker_user
 from holdgate.scheduler.up.home import REDIS, Home, redis_secret
-from holdgate.scheduler.up.redisusers import REDIS_ACCESS, RedisUser, digest_of
+from holdgate.scheduler.up.redisusers import USERS_ACCESS, RedisUser, digest_of
 from holdgate.scheduler.up.servers import write_private
 
 ACCEPTED_MAX = 2
@@ -74,8 +74,8 @@ def nats_users(home: Home) -> dict[str, tuple[str, ...]]:
 
 def redis_users(home: Home) -> tuple[RedisUser, ...]:
     """Users of Redis."""
-    processes = [RedisUser(name, accepted(home, redis_secret(name)), access) for name, access in REDIS_ACCESS.items()]
-    return (*processes, RedisUser(OPERATOR_USER, accepted(home, REDIS), None))
+    bound = [RedisUser(name, accepted(home, redis_secret(name)), access) for name, access in USERS_ACCESS.items()]
+    return (*bound, RedisUser(OPERATOR_USER, accepted(home, REDIS), None))
 
 
 def accepted(home: Home, name: str) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ def retire(home: Home, user: str) -> None:
 
 def users(home: Home) -> tuple[str, ...]:
     """All names."""
-    return (*nats_users(home), *map(redis_secret, REDIS_ACCESS), REDIS)
+    return (*nats_users(home), *map(redis_secret, USERS_ACCESS), REDIS)
 
 
 def _known(home: Home, user: str) -> str:

@@ -15,9 +15,19 @@ from holdgate.kernel.subjects import OPERATOR_USER
 from holdgate.scheduler.up.access import DEMO_POOL, worker_user
 from holdgate.scheduler.up.containers import MONITOR_PORT, NATS_PORT, REDIS_PORT
 from holdgate.scheduler.up.credentials import secret_in
-from holdgate.scheduler.up.home import FINGERPRINT, REDIS, redis_secret
+from holdgate.scheduler.up.home import FINGERPRINT, redis_secret
 from holdgate.scheduler.up.provision import Provisioned
-from holdgate.scheduler.up.redisusers import REDIS_ACCESS, users_text
+from holdgate.scheduler.up.redisusers import (
+    REDIS_ACCESS,
+    REPLICA,
+    SENTINEL_PEERS,
+    SENTINEL_READING,
+    SENTINELS,
+    SETUP,
+    RedisUser,
+    digest_of,
+    users_text,
+)
 from holdgate.scheduler.up.servers import write_private
 
 FOLDER = "kubernetes"
@@ -33,8 +43,10 @@ LOGINS = {
     "operator": OPERATOR_USER,
 }
 """Component, and its user at NATS."""
-SENTINEL, ROUTES = "redis-sentinel", "nats-routes"
-"""Files of what servers say to each other."""
+SENTINEL, SENTINEL_PEER, ROUTES = "sentinel", "sentinel-peer", "nats-routes"
+"""Files of what is said to sentinels, and of what servers say to each other."""
+PEER = "peer"
+"""Who sentinels are to each other."""
 
 
 def write_secret_files(provisioned: Provisioned, *, entropy: Entropy = os.urandom) -> Path:
@@ -63,15 +75,16 @@ def commands(provisioned: Provisioned, folder: Path) -> str:
 
 def _secrets(provisioned: Provisioned, entropy: Entropy) -> dict[str, dict[str, str]]:
     home = provisioned.home
-    sentinel, routes = (secret_in(home.password_file(name), entropy) for name in (SENTINEL, ROUTES))
+    names = (SENTINEL, SENTINEL_PEER, ROUTES)
+    sentinel, peer, routes = (secret_in(home.password_file(name), entropy) for name in names)
     secrets: dict[str, dict[str, str]] = {name: {} for name in (*LOGINS, "auditor", "nats", "redis")}
     for name, user in LOGINS.items():
         secrets[name]["nats"] = home.nkey_file(user).read_text()
     for name in SIGNERS:
         secrets[name]["key"] = home.key_file(name).read_text()
-    for name in REDIS_ACCESS:
-        secrets[name] |= {"redis": f"{provisioned.passwords[redis_secret(name)]}\n", "sentinel": f"{sentinel}\n"}
-    known = f"{home.known_secrets_file.read_text()}{sentinel}\n{routes}\n"
+    for name, user in {**dict(zip(REDIS_ACCESS, REDIS_ACCESS, strict=True)), "operator": SETUP}.items():
+        secrets[name] |= {"redis": f"{provisioned.passwords[redis_secret(user)]}\n", "sentinel": f"{sentinel}\n"}
+    known = f"{home.known_secrets_file.read_text()}{sentinel}\n{peer}\n{routes}\n"
     secrets["api"] |= {"known": known, "api-keys.json": home.api_keys_file.read_text()}
     secrets["output-gate"] |= {"known": known, "fingerprint": home.password_file(FINGERPRINT).read_text()}
     secrets["worker"]["worker-keys.json"] = home.worker_keys_file.read_text()
@@ -80,16 +93,28 @@ def _secrets(provisioned: Provisioned, entropy: Entropy) -> dict[str, dict[str, 
         # No line end: it stands in the middle of an address.
         "routes": routes,
     }
-    secrets["redis"] |= _redis(provisioned, sentinel)
+    secrets["redis"] |= _redis(provisioned, sentinel, peer)
     return secrets
 
 
-def _redis(provisioned: Provisioned, sentinel: str) -> Mapping[str, str]:
-    password = provisioned.passwords[REDIS]
+def _redis(provisioned: Provisioned, sentinel: str, peer: str) -> Mapping[str, str]:
     return {
         "redis.users": users_text(provisioned.redis_config(REDIS_PORT).users),
-        "redis.conf": f"masteruser {OPERATOR_USER}\nmasterauth {password}\n",
-        "sentinel.conf": f"sentinel auth-user {SERVICE} {OPERATOR_USER}\nsentinel auth-pass {SERVICE} {password}\n"
-        f"requirepass {sentinel}\nsentinel sentinel-pass {sentinel}\n",
+        "redis.conf": f"masteruser {REPLICA}\nmasterauth {provisioned.passwords[redis_secret(REPLICA)]}\n",
+        "sentinel.conf": "".join(
+            f"{line}\n" for line in sentinel_lines(provisioned.passwords[redis_secret(SENTINELS)], sentinel, peer)
+        ),
         "sentinel": sentinel,
     }
+
+
+def sentinel_lines(watching: str, asking: str, peer: str) -> tuple[str, ...]:
+    """Who sentinels are to the servers, with the password `watching`; who may ask them; who they are to each other."""
+    return (
+        f"sentinel auth-user {SERVICE} {SENTINELS}",
+        f"sentinel auth-pass {SERVICE} {watching}",
+        RedisUser(PEER, (digest_of(peer),), SENTINEL_PEERS).line(),
+        RedisUser("default", (digest_of(asking),), SENTINEL_READING).line(),
+        f"sentinel sentinel-user {PEER}",
+        f"sentinel sentinel-pass {peer}",
+    )

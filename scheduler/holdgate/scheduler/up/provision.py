@@ -37,7 +37,7 @@ from holdgate.scheduler.up.credentials import (
     secret_in,
 )
 from holdgate.scheduler.up.home import FINGERPRINT, REDIS, Home, redis_secret
-from holdgate.scheduler.up.redisusers import REDIS_ACCESS
+from holdgate.scheduler.up.redisusers import USERS_ACCESS
 from holdgate.scheduler.up.servers import NatsConfig, RedisConfig, write_private
 
 log = structlog.get_logger("holdgate.up")
@@ -110,7 +110,7 @@ def provision(path: Path, clock: Clock, *, entropy: Entropy = os.urandom) -> Pro
     quarantine = _quarantine(home, entropy)
     for user in (*ACCESS, worker_user(DEMO_POOL), OPERATOR):
         ensure_nkey(home, user, entropy)
-    passwords = {name: ensure_password(home, name, entropy) for name in (REDIS, *map(redis_secret, REDIS_ACCESS))}
+    passwords = {name: ensure_password(home, name, entropy) for name in (REDIS, *map(redis_secret, USERS_ACCESS))}
     fingerprint = secret_in(home.password_file(FINGERPRINT), entropy)
     _root(home, signers, quarantine, clock)
     _worker_keys(home, signers)

@@ -167,6 +167,9 @@ class RedisConfig:
                 f"maxclients {CONNECTIONS_MAX}",
                 # Who asks for more than it reads is cut off before it costs everybody the server.
                 "client-output-buffer-limit normal 256mb 128mb 60",
+                # What is on its way in counts to no memory limit. A restored key comes as one such string.
+                "client-query-buffer-limit 256mb",
+                "proto-max-bulk-len 256mb",
                 "daemonize no",
                 *self.more,
                 "",

@@ -11,7 +11,7 @@ import pytest
 from holdgate.scheduler.errors import DurabilityMismatch, StateUnavailable
 from holdgate.scheduler.state.address import RedisAddress
 from holdgate.scheduler.state.connection import Scripts, connect_redis
-from holdgate.scheduler.state.durability import Profile, verify_durability
+from holdgate.scheduler.state.durability import BY_CONFIG, BY_INFO, Look, Profile, verify_durability
 from support.redis_sets import RedisSet
 
 
@@ -45,16 +45,27 @@ async def test_fewer_replicas_than_must_confirm_are_waited_for(redis_under_senti
             await verify_durability(scripts, None, profile=Profile.STRICT)
 
 
-async def test_a_replica_weaker_than_its_primary_is_refused(redis_under_sentinel: RedisSet) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "look"),
+    [
+        ("appendfsync", "everysec", BY_CONFIG),
+        ("maxmemory-policy", "allkeys-lru", BY_INFO),
+        ("appendonly", "no", BY_INFO),
+    ],
+)
+async def test_a_replica_weaker_than_its_primary_is_refused(
+    redis_under_sentinel: RedisSet, name: str, value: str, look: Look
+) -> None:
     """It may be the primary tomorrow."""
     _, replica = redis_under_sentinel.servers
-    redis_under_sentinel.ask(replica, "CONFIG", "SET", "appendfsync", "everysec")
+    (before,) = redis_under_sentinel.ask(replica, "CONFIG", "GET", name).values()
+    redis_under_sentinel.ask(replica, "CONFIG", "SET", name, value)
     try:
         async with connected(redis_under_sentinel, 1) as scripts:
-            with pytest.raises(DurabilityMismatch, match="a replica's Redis `appendfsync` is `everysec`"):
-                await verify_durability(scripts, None, profile=Profile.STRICT)
+            with pytest.raises(DurabilityMismatch, match=f"a replica's Redis `{name}` is `{value}`"):
+                await verify_durability(scripts, None, profile=Profile.STRICT, look=look)
     finally:
-        redis_under_sentinel.ask(replica, "CONFIG", "SET", "appendfsync", "always")
+        redis_under_sentinel.ask(replica, "CONFIG", "SET", name, before)
 
 
 async def test_every_primary_of_a_cluster_is_looked_at(redis_cluster: RedisSet) -> None:

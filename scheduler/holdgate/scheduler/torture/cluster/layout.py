@@ -11,10 +11,10 @@ from pathlib import Path
 
 from holdgate.scheduler.torture.cluster.topology import RedisShape, Topology, kind_of
 from holdgate.scheduler.torture.proxy.peers import CLIENT
-from holdgate.scheduler.up.access import OPERATOR
 from holdgate.scheduler.up.accounts import NatsUser
+from holdgate.scheduler.up.home import REDIS, redis_secret
 from holdgate.scheduler.up.plan import HOST
-from holdgate.scheduler.up.redisusers import RedisUser
+from holdgate.scheduler.up.redisusers import REPLICA, SENTINELS, RedisUser
 from holdgate.scheduler.up.servers import NatsConfig, NatsRoutes, RedisConfig
 
 SERVICE = "holdgate"
@@ -138,14 +138,16 @@ class Layout:
             system=system,
         )
 
-    def redis_config(self, name: str, data: Path, password: str, users: tuple[RedisUser, ...]) -> RedisConfig:
+    def redis_config(
+        self, name: str, data: Path, passwords: Mapping[str, str], users: tuple[RedisUser, ...]
+    ) -> RedisConfig:
         """Of one data node, as it begins: Redis itself writes down what it becomes."""
         place = self.places[name]
+        follows = [f"masteruser {REPLICA}", f"masterauth {passwords[redis_secret(REPLICA)]}"]
         more: list[str] = []
         if self.topology.redis is RedisShape.SENTINEL:
             more = [
-                f"masteruser {OPERATOR}",
-                f"masterauth {password}",
+                *follows,
                 f"replica-announce-ip {HOST}",
                 f"replica-announce-port {place.front}",
                 "repl-diskless-sync-delay 0",
@@ -158,16 +160,15 @@ class Layout:
         elif self.topology.redis is RedisShape.CLUSTER:
             more = [
                 "cluster-enabled yes",
-                f"masteruser {OPERATOR}",
-                f"masterauth {password}",
+                *follows,
                 f"cluster-node-timeout {NODE_TIMEOUT_MS}",
                 f"cluster-announce-ip {HOST}",
                 f"cluster-announce-port {place.front}",
                 f"cluster-announce-bus-port {place.peers_front}",
             ]
-        return RedisConfig(place.port, data / name, password, more=tuple(more), users=users)
+        return RedisConfig(place.port, data / name, passwords[REDIS], more=tuple(more), users=users)
 
-    def sentinel_text(self, name: str, data: Path, password: str) -> str:
+    def sentinel_text(self, name: str, data: Path, passwords: Mapping[str, str]) -> str:
         """Configuration of a sentinel, as it begins."""
         place, primary = self.places[name], self.places[self.named("redis")[0]]
         return "\n".join(
@@ -180,8 +181,8 @@ class Layout:
                 f"sentinel announce-ip {HOST}",
                 f"sentinel announce-port {place.front}",
                 f"sentinel monitor {SERVICE} {HOST} {primary.front} 2",
-                f"sentinel auth-user {SERVICE} {OPERATOR}",
-                f"sentinel auth-pass {SERVICE} {password}",
+                f"sentinel auth-user {SERVICE} {SENTINELS}",
+                f"sentinel auth-pass {SERVICE} {passwords[redis_secret(SENTINELS)]}",
                 f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}",
                 f"sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT_MS}",
                 f"sentinel parallel-syncs {SERVICE} 1",

@@ -160,7 +160,7 @@ class Starter:
 
     def _configured(self, name: str) -> Server:
         """With its files written."""
-        home, password = self.provisioned.home, self.provisioned.passwords[REDIS]
+        home, passwords = self.provisioned.home, self.provisioned.passwords
         file = home.path / "run" / f"{name}.conf"
         match kind_of(name):
             case "nats":
@@ -169,12 +169,12 @@ class Starter:
                 return nats_server(own, file)
             case "redis":
                 return redis_server(
-                    self.layout.redis_config(name, home.path / "redis", password, redis_users(home)), file
+                    self.layout.redis_config(name, home.path / "redis", passwords, redis_users(home)), file
                 )
             case _:
                 data = home.path / "redis"
                 (data / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-                write_private(file, self.layout.sentinel_text(name, data, password))
+                write_private(file, self.layout.sentinel_text(name, data, passwords))
                 port = self.layout.places[name].port
                 argv = (str(find_redis_server()), str(file), "--sentinel")
                 return Server(name, argv, lambda: redisup.answers(port))
