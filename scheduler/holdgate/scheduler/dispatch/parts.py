@@ -123,7 +123,7 @@ class Parts:
 
     def pausing(self) -> Pausing:
         """Who gets no work now."""
-        return Pausing(Pauses(self.scripts))
+        return Pausing(Pauses(self.scripts), self.clock)
 
     def asks(self, gate: DispatchGate, is_closed: Callable[[], bool], is_paused: Callable[[str, str], bool]) -> AskDesk:
         """Workers ask."""

@@ -190,14 +190,14 @@ class Rebuild:
         if back.state not in TERMINAL:
             await self._mark_loss(now_ms)
         try:
-            is_back = await self._restoring.restore(back, now_ms)
+            state = await self._restoring.restore(back, now_ms)
         except StateBroken as error:
             log.critical("a job of the log cannot be restored", action="restore_failed", tenant=tenant,
                          job_id=job_id, error=str(error))  # fmt: skip
             self._drift.note(Kind.BROKEN, tenant, job_id)
             return None
-        self.returned[tenant] += is_back
-        return back.state if is_back else None
+        self.returned[tenant] += state is not None
+        return state
 
     def _return_of(self, envelope: Envelope, ending: Ending | None, *, is_unknown: bool, now_ms: int) -> Return:
         tries = attempts_max(envelope.job, envelope.decision)

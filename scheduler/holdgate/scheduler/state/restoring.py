@@ -102,15 +102,17 @@ class Restoring:
             for state, noted, indexed in rows
         ]
 
-    async def restore(self, back: Return, now_ms: int) -> bool:
-        """Whether the job was not there, and is now. StateBroken when it cannot be stored."""
+    async def restore(self, back: Return, now_ms: int) -> State | None:
+        """The state in which the job is back: CANCELLED where its request was sent again meanwhile, and made another
+        job; None where it was there. StateBroken when it cannot be stored."""
         job = back.envelope.job
         if (job.tenant, job.pool) not in self._registered:
             await self._scripts.commands(
                 [("SADD", f"{INDEX}:tenants", job.tenant), ("SADD", key(job.tenant, "pools"), job.pool)]
             )
             self._registered.add((job.tenant, job.pool))
-        return bool(await self._scripts.run("restore", job.tenant, _restore_args(back, now_ms)))
+        answer = int(await self._scripts.run("restore", job.tenant, _restore_args(back, now_ms)))
+        return (None, back.state, State.CANCELLED)[answer]
 
     async def settle(self, ending: Ending, now_ms: int) -> bool:
         """Whether the job was at an earlier state, and is as `ending` says now."""

@@ -7,7 +7,7 @@ import pytest
 from holdgate.kernel.ids import SYSTEM
 from holdgate.scheduler.dispatch.pausing import Pausing
 from holdgate.scheduler.state.audit import AuditTrail
-from holdgate.scheduler.state.pauses import Pause, Paused, Pauses
+from holdgate.scheduler.state.pauses import ENDED_KEPT_MS, Pause, Paused, Pauses
 from holdgate.scheduler.state.transitions import State
 from support.dispatching import Stage
 from support.state import POOL
@@ -46,10 +46,37 @@ async def test_another_worker_of_the_pool_takes_what_a_draining_one_would_have(s
 
 async def test_nobody_gets_anything_before_the_first_look(stage: Stage) -> None:
     """A dispatcher that starts while the state is away must not forget a pause."""
-    looking = Pausing(Pauses(stage.scripts))
+    looking = Pausing(Pauses(stage.scripts), stage.clock)
     assert looking.is_paused(POOL, "w1")
     await looking.run_once()
     assert not looking.is_paused(POOL, "w1")
+
+
+async def test_a_pause_outlives_a_state_store_that_was_lost(stage: Stage) -> None:
+    """Only somebody who ends it ends it, and a dispatcher that starts then hears of it again."""
+    pauses, running = Pauses(stage.scripts), Pausing(Pauses(stage.scripts), stage.clock)
+    await pauses.begin(pause(Paused.POOL, POOL))
+    await pauses.begin(pause(Paused.WORKER, "w9"))
+    await running.run_once()
+    assert await pauses.end(Paused.WORKER, "w9", by="root", now_ms=stage.clock.now_ms())
+    await running.run_once()
+    await stage.scripts.everywhere("FLUSHDB")
+    await running.run_once()
+    assert running.is_paused(POOL, "w1")
+    started = Pausing(Pauses(stage.scripts), stage.clock)
+    await started.run_once()
+    assert started.is_paused(POOL, "w1")
+    assert [found.name for found in await pauses.list_pauses()] == [POOL]
+
+
+async def test_that_a_pause_was_ended_is_forgotten_after_a_day(stage: Stage) -> None:
+    """So that workers of long ago leave nothing behind."""
+    pauses, running = Pauses(stage.scripts), Pausing(Pauses(stage.scripts), stage.clock)
+    for name, ended_ms in (("old", stage.clock.now_ms() - ENDED_KEPT_MS - 1), ("new", stage.clock.now_ms())):
+        await pauses.begin(pause(Paused.WORKER, name))
+        await pauses.end(Paused.WORKER, name, by="root", now_ms=ended_ms)
+    assert await running.run_once() == 0
+    assert [found.name for found in await pauses.known()] == ["new"]
 
 
 async def test_pauses_are_in_the_trail_of_the_system(stage: Stage) -> None:

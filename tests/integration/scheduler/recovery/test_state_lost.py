@@ -10,17 +10,20 @@ from nats.aio.client import Client as Nats
 from holdgate.kernel import subjects
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.ids import ActorId
-from holdgate.scheduler.recovery import Kind
-from holdgate.scheduler.recovery.rebuild import OUTCOME_UNKNOWN
-from holdgate.scheduler.recovery.soundness import whole_ms
+from holdgate.scheduler.errors import StateUnavailable
+from holdgate.scheduler.recovery import Drift, Kind
+from holdgate.scheduler.recovery.rebuild import OUTCOME_UNKNOWN, Rebuild
+from holdgate.scheduler.recovery.soundness import extents_of, find_whole
+from holdgate.scheduler.recovery.walk import Walk
 from holdgate.scheduler.state.connection import Scripts, key
 from holdgate.scheduler.state.endings import Endings
 from holdgate.scheduler.state.entry import AcceptKind, Idempotency
+from holdgate.scheduler.state.log import ensure_streams
 from holdgate.scheduler.state.quarantine import Act, Released, SealedRequest, SealedStatus, SealedVote
 from holdgate.scheduler.state.restoring import Restoring
 from holdgate.scheduler.state.transitions import State
 from support.invariants import dump, verify
-from support.losing import Copy, Keeper
+from support.losing import DAY_S, Copy, Keeper
 from support.state import TENANT, make_job
 
 KEY = Idempotency("order-7", "f" * 64)
@@ -60,7 +63,9 @@ async def test_every_job_comes_back_in_the_state_that_it_may_go_on_from(keeper: 
     item = await keeper.quarantine.require(TENANT, ended[State.QUARANTINED])
     assert item.sealed == b"box"
     verify(await dump(keeper.scripts, TENANT))
-    assert await whole_ms(keeper.scripts) == keeper.now_ms
+    whole = await find_whole(keeper.scripts)
+    assert whole is not None
+    assert (whole.began_ms, whole.after_loss) == (keeper.now_ms, True)
 
 
 async def test_a_second_look_finds_nothing(keeper: Keeper) -> None:
@@ -199,13 +204,28 @@ async def test_an_idempotency_key_is_the_same_job_after_a_loss(keeper: Keeper) -
     assert other.kind is AcceptKind.CONFLICT
 
 
-async def test_a_key_that_was_used_again_meanwhile_keeps_no_job_from_coming_back(keeper: Keeper) -> None:
+async def test_a_request_that_was_sent_again_meanwhile_is_one_job(keeper: Keeper) -> None:
+    """The one that was lost comes back, as cancelled, and stays so through another loss."""
     job = await keeper.let_in(idempotency=KEY)
     await keeper.lose()
     other = await keeper.let_in(idempotency=KEY)
     await keeper.reconcile()
-    assert set(await keeper.states()) == {job.job_id, other.job_id}
+    assert await keeper.states() == {job.job_id: State.CANCELLED, other.job_id: State.QUEUED}
+    view = await keeper.jobs.require(TENANT, job.job_id)
+    assert view.code == "duplicate"
     assert (await keeper.accept(make_job(keeper.now_ms), idempotency=KEY)).job_id == other.job_id
+    await keeper.telling.run_once()
+    await keeper.lose()
+    await keeper.reconcile()
+    assert await keeper.states() == {job.job_id: State.CANCELLED, other.job_id: State.QUEUED}
+
+
+async def test_a_key_that_was_used_for_something_else_meanwhile_keeps_no_job_from_coming_back(keeper: Keeper) -> None:
+    job = await keeper.let_in(idempotency=KEY)
+    await keeper.lose()
+    other = await keeper.let_in(idempotency=Idempotency(KEY.key, "0" * 64))
+    await keeper.reconcile()
+    assert await keeper.states() == {job.job_id: State.QUEUED, other.job_id: State.QUEUED}
 
 
 async def test_what_is_forgotten_stays_forgotten(keeper: Keeper) -> None:
@@ -244,6 +264,85 @@ async def test_of_jobs_from_before_endings_were_kept_none_runs_again_by_itself(
     assert (view.state, view.code, drift.counts[Kind.UNKNOWN_OUTCOME]) == (State.FAILED, OUTCOME_UNKNOWN, 1)
     await keeper.jobs.retry(TENANT, job.job_id, by="operator", now_ms=keeper.now_ms)
     assert len(await keeper.pick(9)) == 1
+
+
+async def test_a_retry_stands_though_the_log_has_the_job_as_ended(keeper: Keeper) -> None:
+    """The log of jobs was lost and made again after the job's end; an operator retried it then."""
+    job_id = await keeper.ran(State.FAILED, max_attempts=1)
+    js = keeper.nc.jetstream()
+    await js.delete_stream(subjects.STREAM_JOBS)
+    await ensure_streams(keeper.nc)
+    await keeper.reconcile()
+    await keeper.jobs.retry(TENANT, job_id, by="operator", now_ms=keeper.now_ms)
+    await keeper.telling.run_once()
+    await keeper.lose()
+    await keeper.reconcile()
+    assert await keeper.state(job_id) is State.QUEUED
+
+
+async def test_an_end_counts_though_its_number_was_given_to_a_step_of_the_same_job(
+    keeper: Keeper, redis_url: str
+) -> None:
+    """Set back, and written to before anybody noticed."""
+    job = await keeper.let_in(max_attempts=3)
+    copy = Copy.of(redis_url)
+    await keeper.run(job.job_id, State.SUCCEEDED)
+    last = await keeper.audit.last_seq(TENANT)
+    copy.put_back()
+    while await keeper.audit.last_seq(TENANT) < last - 1:
+        await keeper.let_in(enqueue=False)
+    [picked] = await keeper.pick(9)
+    await keeper.start(picked)
+    assert await keeper.audit.last_seq(TENANT) == last
+    await keeper.reconcile(is_set_back=True)
+    assert await keeper.state(job.job_id) is State.SUCCEEDED
+
+
+async def test_the_log_says_again_what_it_has_before_its_word_grows_old(keeper: Keeper) -> None:
+    """That it has every end, and how often the state was lost: else every open job would end as of unknown outcome."""
+    job = await keeper.let_in(max_attempts=2)
+    for _ in range(2):
+        await keeper.lose()
+        await keeper.reconcile()
+    keeper.pass_ms(2 * DAY_S * 1000)
+    await keeper.reconcile()
+    js = keeper.nc.jetstream()
+    last = (await js.stream_info(subjects.STREAM_ENDED)).state.last_seq
+    await js.purge_stream(subjects.STREAM_ENDED, seq=last)  # what was said before is past its age
+    await keeper.lose()
+    await keeper.reconcile()
+    assert await keeper.state(job.job_id) is State.QUEUED
+    [picked] = await keeper.pick(9)
+    assert picked.attempt > 2 * 3, "as many as three losses use up"
+
+
+async def test_what_ended_and_is_forgotten_while_a_look_is_under_way_does_not_come_back(keeper: Keeper) -> None:
+    ended = await keeper.ran(State.SUCCEEDED)
+    keeper.pass_ms(7 * DAY_S * 1000 - 1000)
+    drift = Drift(mended=True)
+    rebuild = Rebuild(keeper.parts, drift, keeper.ending_log)
+    extents = await extents_of(keeper.parts)
+    await rebuild.read_endings(extents[subjects.STREAM_ENDED])
+    keeper.pass_ms(2000)
+    await keeper.jobs.forget(TENANT, ended_before_ms=keeper.now_ms - 7 * DAY_S * 1000, denied_before_ms=0)
+    assert await keeper.jobs.get(TENANT, ended) is None
+    await rebuild.read_jobs(extents[subjects.STREAM_JOBS])
+    assert drift.total == 0
+
+
+async def test_a_store_that_is_set_back_while_it_is_made_good_is_looked_at_again(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keeper.let_in()
+    await keeper.lose()
+
+    async def set_back_again(_self: Walk, _tenant: object) -> None:
+        await keeper.lose()
+
+    monkeypatch.setattr(Walk, "mend", set_back_again)
+    with pytest.raises(StateUnavailable):
+        await keeper.reconcile()
+    assert await find_whole(keeper.scripts) is None
 
 
 async def test_events_go_on_behind_the_last_that_the_log_knows(keeper: Keeper) -> None:

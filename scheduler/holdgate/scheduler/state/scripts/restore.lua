@@ -4,11 +4,22 @@
 --   12 approval escalates or 0, 13 shape, 14 how many fields of the job, 15.. pairs: field, value;
 --   then how many fields of the result, pairs, how many of the sealed output, pairs
 -- From: nothing. To: accepted, held, scheduled; any terminal one. Events: job.restored.
--- Returns: 1 | 0 where it is there
+-- Where its idempotency key names another job by now, for somebody sent the same request again while this one was away,
+-- and it had not ended: it comes back cancelled, code `duplicate`. One request runs as one job.
+-- Returns: 1 | 0 where it is there | 2 came back cancelled
 local id, now, state = ARGV[1], ARGV[2], ARGV[3]
 if call('EXISTS', job_key(id)) == 1 then return 0 end
 local behind = 15 + 2 * tonumber(ARGV[14])
 call('HSET', job_key(id), unpack(ARGV, 15, behind - 1))
+local fingerprint, twin = string.match(ARGV[7] ~= '' and call('GET', P .. ':idem:' .. ARGV[7]) or '', '^(%S+) (%S+)$')
+if twin and twin ~= id and fingerprint == ARGV[8] and not ENDED[state] and call('EXISTS', job_key(twin)) == 1 then
+  call('HSET', job_key(id), 'code', 'duplicate', 'ended', now, 'reason', '')
+  call('ZADD', ended_in('cancelled'), now, id)
+  local who = call('HGET', job_key(id), 'who')
+  tell_log(id, bring_back(id, '', 'cancelled', now, who, pack_details({restored = true, code = 'duplicate', of = twin})))
+  call('HDEL', P .. ':endings', id)
+  return 2
+end
 local j = call('HMGET', job_key(id), 'who', 'deadline', 'ready', 'hash', 'snapshot')
 if ENDED[state] then
   call('HSET', job_key(id), 'ended', ARGV[5])
@@ -28,7 +39,7 @@ if state == 'held' then
     escalates = ARGV[12], shape = ARGV[13], round = 1, previous = '', before = ''})
 end
 if ARGV[6] == '1' then tell_log(id, seq) end
-if ARGV[7] ~= '' and ARGV[9] ~= '0' then
+if ARGV[7] ~= '' and ARGV[9] ~= '0' and call('HGET', job_key(id), 'code') ~= 'duplicate' then
   call('SET', P .. ':idem:' .. ARGV[7], ARGV[8] .. ' ' .. id, 'PX', ARGV[9], 'NX')
 end
 call('HDEL', P .. ':endings', id)
