@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,14 +82,15 @@ async def collect(
 def read_journals(folder: Path) -> Iterator[Run]:
     """Every run that a worker wrote down; a line that was cut off with its worker is left out."""
     for file in sorted(folder.glob("*.jsonl")):
-        started: dict[str, dict[str, Any]] = {}
-        ends: dict[str, dict[str, Any]] = {}
+        started: list[dict[str, Any]] = []
+        ends: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         for line in file.read_text().splitlines(keepends=True):
             if line.endswith("\n"):
                 value = json.loads(line)
-                (started if value["event"] == "start" else ends)[value["permit_id"]] = value
-        for permit_id, start in started.items():
-            end = ends.get(permit_id, {})
+                (started if value["event"] == "start" else ends[value["permit_id"]]).append(value)
+        for start in started:
+            permit_id = start["permit_id"]
+            end = ends[permit_id].pop(0) if ends[permit_id] else {}
             yield Run(
                 tenant=start["tenant"],
                 job_id=start["job_id"],

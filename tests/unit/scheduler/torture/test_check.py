@@ -144,6 +144,20 @@ def permit_while_the_policy_had_ended(tale: Tale, ran: Told, _held: Told, _forei
     tale.run(tale.submit(ran.tenant))
 
 
+def take_what_is_denied(tale: Tale, _ran: Told, _held: Told, _foreign: Told) -> None:
+    _change(tale, "submit", topic="job.torture.denied")
+
+
+def run_what_is_denied(tale: Tale, _ran: Told, _held: Told, _foreign: Told) -> None:
+    tale.runs[0] = replace(tale.runs[0], topic="job.torture.denied")
+
+
+def run_what_only_one_released(tale: Tale, _ran: Told, held: Told, _foreign: Told) -> None:
+    tale.runs = [
+        replace(run, topic="job.torture.held-for-two") if run.job_id == held.job_id else run for run in tale.runs
+    ]
+
+
 def answer_that_something_went_wrong(tale: Tale, ran: Told, _held: Told, _foreign: Told) -> None:
     tale.answer(tale.ask(ran.tenant, ran.owner, "get", job_id=ran.job_id), 500)
 
@@ -305,6 +319,9 @@ BROKEN: tuple[tuple[Callable[[Tale, Told, Told, Told], None], str], ...] = (
     (permit_while_closed, "permitted_while_closed"),
     (run_long_after_it_closed, "ran_while_closed"),
     (permit_while_the_policy_had_ended, "permitted_while_closed"),
+    (take_what_is_denied, "denied_accepted"),
+    (run_what_is_denied, "denied_ran"),
+    (run_what_only_one_released, "ran_unreleased"),
     (answer_that_something_went_wrong, "internal_error"),
     (succeed_without_a_run, "succeeded_unrun"),
     (give_anothers_result, "wrong_result"),
@@ -441,6 +458,18 @@ def test_a_policy_that_ended_closes_its_tenant_until_the_next_is_published() -> 
     tale.publish(ran.tenant)
     tale.run(tale.submit(ran.tenant))
     assert rules_of(tale) == set()
+
+
+@pytest.mark.parametrize(("broken", "rule"), [(move_twice, "transition_twice"), (release_twice, "released_twice")])
+def test_a_loss_before_excuses_nothing_that_came_of_itself(
+    broken: Callable[[Tale, Told, Told, Told], None], rule: str
+) -> None:
+    """Though the job was there when something else was lost."""
+    tale, *jobs = true_tale()
+    before = [event["time_ms"] for event in tale.audit["default"]]
+    tale.bends.append(lost_writes(before[0] - 1, before[0]))
+    broken(tale, *jobs)
+    assert rule in rules_of(tale)
 
 
 def test_a_loss_is_found_for_a_while_and_not_for_ever() -> None:

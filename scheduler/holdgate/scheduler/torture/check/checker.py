@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from holdgate.scheduler.torture.check import audited, kept, outputs, permits, releases, states, tenants
+from holdgate.scheduler.torture.check import audited, decided, kept, outputs, permits, releases, states, tenants
 from holdgate.scheduler.torture.check.case import Case
 from holdgate.scheduler.torture.check.evidence import Evidence
 from holdgate.scheduler.torture.check.violation import Violation
@@ -21,6 +21,8 @@ RULES: tuple[Callable[[Case], Iterator[Violation]], ...] = (
     permits.closed,
     permits.cancelled,
     permits.explained,
+    decided.refused,
+    decided.looked_at,
     releases.recorded,
     releases.answered,
     outputs.judged_first,

@@ -11,6 +11,9 @@ from holdgate.scheduler.torture.check.reading import Call
 from holdgate.scheduler.torture.check.trail import Fact, told
 from holdgate.scheduler.torture.check.violation import Violation
 
+BEGINS = frozenset({"job.held", "approval.requested", "approval.stale"})
+"""Events with which a round of votes begins."""
+
 
 @dataclass
 class _Round:
@@ -51,28 +54,34 @@ def recorded(case: Case) -> Iterator[Violation]:
     """As the audit log has it."""
     for tenant, trail in case.trails.items():
         for job_id, events in trail.by_job.items():
-            for rule, message in _walk(events):
-                if not any(case.excuses.lost(event["time_ms"]) for event in events):
+            for rule, message, since_ms, until_ms in _walk(events):
+                if not case.excuses.lost(since_ms, until_ms):
                     text = f"{job_id}: {message}"
                     yield Violation(rule, 5, text, job_id, tenant, tuple(map(told, events)))
 
 
-def _walk(events: Sequence[Fact]) -> Iterator[tuple[str, str]]:
-    round_ = _Round()
+def _walk(events: Sequence[Fact]) -> Iterator[tuple[str, str, int, int]]:
+    """What is wrong, and from the begin of its round to when."""
+    round_, since_ms = _Round(), events[0]["time_ms"]
     for event in events:
-        match event["type"]:
-            case "approval.vote":
-                yield from round_.vote(event)
-            case "approval.released":
-                yield from round_.release()
-            case "approval.consumed":
-                yield from round_.consume(event)
-            case "job.running":
-                yield from round_.start(event)
-            case "job.held" | "approval.requested" | "approval.stale":
-                round_ = _Round()
-            case _:
-                pass
+        if event["type"] in BEGINS:
+            round_, since_ms = _Round(), event["time_ms"]
+        for rule, message in _heard(round_, event):
+            yield rule, message, min(since_ms, event["time_ms"]), max(since_ms, event["time_ms"])
+
+
+def _heard(round_: _Round, event: Fact) -> Iterator[tuple[str, str]]:
+    match event["type"]:
+        case "approval.vote":
+            yield from round_.vote(event)
+        case "approval.released":
+            yield from round_.release()
+        case "approval.consumed":
+            yield from round_.consume(event)
+        case "job.running":
+            yield from round_.start(event)
+        case _:
+            pass
 
 
 def answered(case: Case) -> Iterator[Violation]:

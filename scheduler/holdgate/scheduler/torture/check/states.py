@@ -27,12 +27,10 @@ def resting(case: Case) -> Iterator[Violation]:
 
 def chained(case: Case) -> Iterator[Violation]:
     """Each change follows from the one before it, but where that one may have been forgotten."""
-    for tenant, trail in case.trails.items():
-        for violation in chains(trail):
-            moves = trail.moves(violation.job_id)
-            if not any(case.excuses.lost(event["time_ms"]) for event in moves):
+    for trail in case.trails.values():
+        for violation, since_ms, until_ms in chains(trail):
+            if not case.excuses.lost(since_ms, until_ms):
                 yield violation
-        del tenant
 
 
 def seen_forward(case: Case) -> Iterator[Violation]:

@@ -79,18 +79,21 @@ def gaps(trail: Trail) -> Iterator[Violation]:
         expected = event["seq"] + 1
 
 
-def chains(trail: Trail) -> Iterator[Violation]:
-    """Each job enters once, each change follows from the one before it, and the table allows it."""
+def chains(trail: Trail) -> Iterator[tuple[Violation, int, int]]:
+    """Each job enters once, each change follows from the one before it, and the table allows it; and between which
+    times it does not."""
     for job_id, events in trail.by_job.items():
-        for rule, message in _breaks(events):
+        for rule, message, since_ms, until_ms in _breaks(events):
             evidence = tuple(told(item) for item in events if is_move(item))
             invariant = 3 if rule == "transition_twice" else 2
-            yield Violation(rule, invariant, f"{job_id} {message}", job_id, trail.tenant, evidence)
+            found = Violation(rule, invariant, f"{job_id} {message}", job_id, trail.tenant, evidence)
+            yield found, since_ms, until_ms
 
 
-def _breaks(events: Sequence[Fact]) -> Iterator[tuple[str, str]]:
-    """Where the changes of one job do not follow from each other: the rule, and how."""
+def _breaks(events: Sequence[Fact]) -> Iterator[tuple[str, str, int, int]]:
+    """Where the changes of one job do not follow from each other: the rule, how, and between which times."""
     last: str | None = None
+    last_ms: int | None = None
     for event in filter(is_move, events):
         before, after = event.get("from"), State(event["to"])
         allowed = INITIAL if before is None else TRANSITIONS[State(before)]
@@ -99,8 +102,9 @@ def _breaks(events: Sequence[Fact]) -> Iterator[tuple[str, str]]:
         if not is_restored and not (before == last and after in allowed):
             rule = "ended_twice" if last in _FINAL else "state_went_back"
             rule = "transition_twice" if after == last and before != last else rule
-            yield rule, f"went from `{before}` to `{after}` when it was `{last}`"
-        last = after
+            times = sorted((event["time_ms"] if last_ms is None else last_ms, event["time_ms"]))
+            yield rule, f"went from `{before}` to `{after}` when it was `{last}`", times[0], times[1]
+        last, last_ms = after, event["time_ms"]
 
 
 def _put_in_time(trail: Trail) -> None:
