@@ -232,9 +232,9 @@ async def test_every_change_of_a_held_job_is_among_the_newest_changes(world: Wor
 
 async def test_only_the_newest_changes_are_kept(world: World) -> None:
     """However many jobs are held."""
-    for n in range(1, 3):
-        await world.scripts.command("XADD", key(TENANT, "held_changes"), f"{n}-0", "j", "x", "s", "held")
-    await world.scripts.command("SET", key(TENANT, "seq"), 10)
-    for _ in range(1500):
-        await held(world)
-    assert await world.scripts.command("XLEN", key(TENANT, "held_changes")) < 1200
+    changes = key(TENANT, "held_changes")
+    for n in range(1, 1501):
+        await world.scripts.command("XADD", changes, f"{n}-0", "j", "x", "s", "held")
+    await world.scripts.command("SET", key(TENANT, "seq"), 1500)
+    await held(world)
+    assert await world.scripts.command("XLEN", changes) < 1200
