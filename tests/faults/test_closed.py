@@ -1,6 +1,6 @@
 """Fail closed, visibly: parts of a whole system are taken away in turn, and everything is as the table says.
 
-The quick rows here; `holdgate drill --closed` tries all of them on a system of one's own.
+The quick rows here; `holdgate drill-closed` tries all of them on a system of one's own.
 """
 
 from __future__ import annotations
