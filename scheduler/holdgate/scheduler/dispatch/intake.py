@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from nats.aio.msg import Msg
@@ -41,9 +41,9 @@ class Intake:
         board: ReadyBoard,
         hints: Hints,
         clock: Clock,
-        on_unknown: Callable[[], None],
+        on_unknown: Callable[[Tenant, JobId], bool],
     ) -> None:
-        """`on_unknown` hears of jobs of the log that Redis does not have."""
+        """`on_unknown` hears of jobs of the log that Redis does not have; it says whether a look found none since."""
         self._reader = reader
         self._on_unknown = on_unknown
         self._backlog = backlog
@@ -84,7 +84,7 @@ class Intake:
                 await message.nak(delay=NAK_DELAY_S)
             return 0
         if unknown:
-            await self._doubt(tenant, [message for message, job_id in entries if job_id in unknown])
+            await self._doubt(tenant, {job_id: by_id[job_id] for job_id in unknown})
         for message, job_id in entries:
             if job_id not in unknown:
                 await message.ack()
@@ -94,16 +94,19 @@ class Intake:
         await self._hints.ready(tenant, ready)
         return len(entries) - len(unknown)
 
-    async def _doubt(self, tenant: Tenant, messages: Sequence[Msg]) -> None:
-        """Whether such a job ended only the log of endings can say: a look over both brings it back, or not."""
+    async def _doubt(self, tenant: Tenant, messages: Mapping[JobId, Msg]) -> None:
+        """Whether such a job ended only the log of endings can say: a look over both brings it back, or not.
+
+        One that a look left out is over and forgotten, or was named there as broken."""
         log.critical("jobs of the log are not in the state store", action="intake_unknown", tenant=tenant,
                      jobs=len(messages))  # fmt: skip
-        for message in messages:
+        for job_id, message in messages.items():
             if (code := _fault_of(message, tenant)) is not None:
                 await self._refuse(message, code)
+            elif self._on_unknown(tenant, job_id):
+                await message.ack()
             else:
                 await message.nak(delay=NAK_DELAY_S)
-                self._on_unknown()
 
 
 def _fault_of(message: Msg, tenant: Tenant) -> str | None:

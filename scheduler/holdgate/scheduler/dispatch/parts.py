@@ -10,7 +10,7 @@ from nats.aio.client import Client as Nats
 from holdgate.kernel import subjects
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.ids import Entropy, new_token
+from holdgate.kernel.ids import Entropy, JobId, Tenant, new_token
 from holdgate.kernel.permits import Signer
 from holdgate.scheduler.dispatch.asks import AskDesk
 from holdgate.scheduler.dispatch.beats import BeatDesk
@@ -108,7 +108,7 @@ class Parts:
     entropy: Entropy
     config: DispatchConfig
 
-    def gate(self, fail_open: FailOpen | None) -> DispatchGate:
+    def gate(self, fail_open: FailOpen | None, on_started: Callable[[Tenant, JobId, int], None]) -> DispatchGate:
         """What picked jobs pass."""
         return DispatchGate(
             kernel=self.kernel,
@@ -119,6 +119,7 @@ class Parts:
             entropy=self.entropy,
             is_open=fail_open.is_open if fail_open else lambda: False,
             signer=fail_open.signer if fail_open else None,
+            on_started=on_started,
         )
 
     def pausing(self) -> Pausing:
@@ -151,7 +152,7 @@ class Parts:
             inboxes=self.config.inboxes,
         )
 
-    def intake(self, on_unknown: Callable[[], None]) -> Intake:
+    def intake(self, on_unknown: Callable[[Tenant, JobId], bool]) -> Intake:
         """From the log into the backlog."""
         return Intake(
             PullReader(self.nc, subjects.STREAM_JOBS, subjects.CONSUMER_INTAKE),

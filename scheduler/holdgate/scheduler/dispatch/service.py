@@ -38,7 +38,7 @@ from holdgate.kernel import subjects
 from holdgate.kernel.calls import SnapshotInfo
 from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
-from holdgate.kernel.ids import NAME, Entropy
+from holdgate.kernel.ids import NAME, Entropy, JobId, Tenant
 from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
@@ -75,9 +75,9 @@ class DispatcherService:
         stores, self.board, self.hints = Stores.of(nc, scripts), ReadyBoard(), Hints(nc)
         parts = Parts(nc, scripts, kernel, stores, self.board, self.hints, clock, entropy, config)
         self._nc, self._kernel, self._job_log = nc, kernel, stores.job_log
-        self.gate = parts.gate(fail_open)
         self.telling = parts.telling()
         self.recovery = parts.recovery(self.telling)
+        self.gate = parts.gate(fail_open, self.recovery.note_started)
         self.pausing = parts.pausing()
         self.asks = parts.asks(self.gate, lambda: is_closed() or not self.recovery.is_open(), self.pausing.is_paused)
         self.beats = parts.beats()
@@ -155,9 +155,11 @@ class DispatcherService:
         await self._job_log.close()
         await self.telling.stop()
 
-    def _on_unknown(self) -> None:
-        self.recovery.doubt()
-        self._watching.nudge()
+    def _on_unknown(self, tenant: Tenant, job_id: JobId) -> bool:
+        is_settled = self.recovery.doubt(tenant, job_id)
+        if not is_settled:
+            self._watching.nudge()
+        return is_settled
 
     async def _on_wake(self, message: Msg) -> None:
         pool = message.subject.rpartition(".")[2]

@@ -39,6 +39,10 @@ log = structlog.get_logger(__name__)
 OUTCOME_UNKNOWN = "outcome_unknown"
 """Code of a job of which nobody can say any more whether it ended: it is not run again by itself."""
 MESSAGE_ID = "Nats-Msg-Id"
+BASELINE_AGES = 4
+"""What the log of endings says of itself is said again when so much of its age is over."""
+SOON_FORGOTTEN_MS = 600_000
+"""Endings that are over by then are taken as such: retention may come while a look is under way."""
 
 
 class Rebuild:
@@ -54,11 +58,24 @@ class Rebuild:
         """Where nothing is written."""
         self._losses = 0
         self._has_marked = False
-        self.has_baseline = False
-        """Whether the log has the end of every job that ended."""
+        self._baseline_ms: int | None = None
         self.last_seqs: dict[Tenant, int] = {}
         """The newest event of each tenant that the log of endings knows."""
         self.returned: Counter[Tenant] = Counter()
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether the log has the end of every job that ended."""
+        return self._baseline_ms is not None
+
+    def is_baseline_old(self, max_age_s: float) -> bool:
+        """Whether it is to be said again that it has, before the log forgets that, and how often the state was lost."""
+        age_ms = self._parts.clock.now_ms() - (self._baseline_ms or 0)
+        return max_age_s > 0 and abs(age_ms) > max_age_s * 1000 / BASELINE_AGES
+
+    async def mark_baseline(self) -> None:
+        """The log has the end of every job that ended. LogUnavailable."""
+        await self._log.mark(Mark(MarkKind.BASELINE, self._parts.clock.now_ms(), self._losses))
 
     async def read_endings(self, extent: Extent) -> None:
         """Note what the state does not know of."""
@@ -111,8 +128,10 @@ class Rebuild:
             self._broken(message, subjects.STREAM_ENDED, error.code)
             return None
         if isinstance(entry, Mark):
-            self.has_baseline |= entry.kind is MarkKind.BASELINE
-            self._losses += entry.kind is MarkKind.LOSS
+            if entry.kind is MarkKind.BASELINE:
+                self._baseline_ms, self._losses = entry.at_ms, max(self._losses, entry.losses)
+            else:
+                self._losses += 1
             return None
         self._drift.endings += 1
         return entry
@@ -122,9 +141,9 @@ class Rebuild:
         answers = await self._restoring.look_endings(tenant, [ending for ending, _ in found])
         places: dict[JobId, tuple[int, int]] = {}
         for (ending, place), known in zip(found, answers, strict=True):
-            if known is Known.KNOWN:
+            is_over = known is not Known.BEHIND and self._parts.is_forgotten(ending, now_ms + SOON_FORGOTTEN_MS)
+            if known is Known.KNOWN and not is_over:
                 continue
-            is_over = known is Known.MISSING and self._parts.is_forgotten(ending, now_ms)
             places[ending.job_id] = ending.seq, FORGOTTEN if is_over else place
         if places and self._drift.mended:
             await self._restoring.note_endings(tenant, places)
@@ -208,7 +227,7 @@ class Rebuild:
             )
         if ending is not None and ending.has_ended:
             return Return(envelope, ending.state, ending=ending, idempotency_ttl_ms=ttl_ms)
-        if envelope.state in TERMINAL:
+        if envelope.state in TERMINAL and ending is None:
             return Return(envelope, envelope.state, tells=True, idempotency_ttl_ms=ttl_ms)
         had = tries if ending is None else max(tries, ending.attempts_max)
         skip = had * (self._losses + 1)

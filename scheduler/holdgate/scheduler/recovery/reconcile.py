@@ -19,15 +19,18 @@ import structlog
 
 from holdgate.kernel import subjects
 from holdgate.kernel.ids import Tenant, new_token
-from holdgate.scheduler.errors import LogUnavailable
+from holdgate.scheduler.errors import LogUnavailable, StateUnavailable
 from holdgate.scheduler.recovery.drift import Drift
 from holdgate.scheduler.recovery.parts import RecoveryParts
 from holdgate.scheduler.recovery.reading import Extent
 from holdgate.scheduler.recovery.rebuild import Rebuild
 from holdgate.scheduler.recovery.soundness import (
+    Whole,
     extents_of,
+    is_marked_closed,
     is_sound,
     lost_streams,
+    mark_closed,
     note_extents,
     noted_extents,
     say_set_back,
@@ -36,7 +39,7 @@ from holdgate.scheduler.recovery.soundness import (
 from holdgate.scheduler.recovery.telling import Telling
 from holdgate.scheduler.recovery.walk import Walk
 from holdgate.scheduler.state.audit import AuditTrail
-from holdgate.scheduler.state.endings import EndingLog, Endings, Mark, MarkKind
+from holdgate.scheduler.state.endings import EndingLog, Endings
 from holdgate.scheduler.state.jobs import Jobs
 from holdgate.scheduler.state.log import JobLog
 from holdgate.scheduler.state.restoring import Restoring
@@ -73,6 +76,7 @@ class _Look:
         self._jobs = Jobs(parts.scripts)
         self._ending_log = ending_log
         self._mends = not dry_run
+        self._token = new_token()
         self._drift = Drift(mended=self._mends)
         self._rebuild = Rebuild(parts, self._drift, ending_log)
         self._walk = Walk(parts, self._drift, job_log)
@@ -91,6 +95,9 @@ class _Look:
         await self._rebuild.read_jobs(extents[subjects.STREAM_JOBS])
         tenants = sorted({*await self._jobs.tenants(), *self._rebuild.last_seqs})
         await self._rebuild.settle_rest(tenants)
+        if self._rebuild.returned and not self._drift.was_lost:
+            self._drift.was_lost = True  # not the newest was lost, and so was what nobody tells of: starts, votes
+            await self._close()
         for done, tenant in enumerate(tenants):
             self._parts.on_progress("tenants", done, len(tenants))
             await self._walk.mend(tenant)
@@ -98,7 +105,9 @@ class _Look:
         if self._mends:
             await self._tell(tenants)
             await note_extents(self._scripts, extents)
-            await say_whole(self._scripts, began_ms)
+            if self._drift.was_lost and not await is_marked_closed(self._scripts, self._token):
+                raise StateUnavailable("the state store was set back again while it was made good")
+            await say_whole(self._scripts, Whole(self._token, began_ms, self._drift.was_lost))
         return self._drift
 
     async def _close(self) -> None:
@@ -108,6 +117,7 @@ class _Look:
         await say_set_back(self._scripts)
         for tenant in await self._jobs.tenants():
             await self._walk.skip_attempts(tenant)
+        await mark_closed(self._scripts, self._token)
 
     async def _resume_audit(self) -> None:
         """No number of an event is given out again that the log knows."""
@@ -127,7 +137,9 @@ class _Look:
                 await self._walk.enlist(tenant, counts=lacks_endings)
             if self._mends:
                 await self._tell_endings()
-                await self._ending_log.mark(Mark(MarkKind.BASELINE, self._parts.clock.now_ms()))
+                await self._rebuild.mark_baseline()
+        elif self._mends and self._rebuild.is_baseline_old(extents[subjects.STREAM_ENDED].max_age_s):
+            await self._rebuild.mark_baseline()
         for tenant in tenants:
             if subjects.STREAM_JOBS in lost:
                 await self._walk.relog(tenant, waiting)

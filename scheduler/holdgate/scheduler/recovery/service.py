@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 import structlog
 
-from holdgate.kernel.ids import Tenant, new_token
+from holdgate.kernel.errors import Unavailable
+from holdgate.kernel.ids import JobId, Tenant, new_token
+from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler import metrics
 from holdgate.scheduler.recovery.drift import Drift, Kind
 from holdgate.scheduler.recovery.parts import RecoveryParts
@@ -24,17 +28,19 @@ from holdgate.scheduler.recovery.reconcile import reconcile
 from holdgate.scheduler.recovery.soundness import (
     Epochs,
     extents_of,
+    find_whole,
     is_sound,
+    knows_started,
     knows_told,
     lost_streams,
     note_extents,
     noted_extents,
     say_kept,
-    whole_ms,
 )
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.connection import INDEX
 from holdgate.scheduler.state.endings import Ending
+from holdgate.scheduler.state.presence import Presences
 
 log = structlog.get_logger(__name__)
 
@@ -47,18 +53,45 @@ LOG_LOOKS = 5
 """The log is looked at with each so many looks at the store."""
 
 
+OTHERS_LOOK_S = 1.5
+"""Within so long every dispatcher looks. What one handed over a moment ago only that one can say to be lost: the others
+wait for its word before they hand over to a server that may be another one."""
+DOUBT_S = 10.0
+"""Between two looks that were made because somebody doubted."""
+DOUBTS_MAX = 10_000
+"""Jobs remembered as doubted; those of before are met again."""
+
+
 @dataclass(slots=True)
 class _Standing:
-    """What this process knows of the store."""
+    """What this process knows of the store. `stale`: of the last whole look, when it was noticed that the store was set
+    back: a copy may have one, too."""
 
     is_watched: bool = False
     is_open: bool = True
     was_set_back: bool = False
+    stale: str | None = None
     servings: int = -1
     """Of the connections, when the store was last found sound."""
-    sound_ms: int = 0
+    met: int = -1
+    met_s: float = -math.inf
+    """Of the connections, when they were last found new."""
     looks: int = 0
     has_lost_log: bool = False
+    started: dict[tuple[Tenant, JobId], int] = field(default_factory=dict)
+    """What was handed over since the store was last found to keep what is written."""
+    told: dict[Tenant, Ending] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Doubts:
+    """Jobs of the log that somebody did not find. Looks are numbered in the order in which they began."""
+
+    are_open: bool = False
+    looked_s: float = -math.inf
+    began: int = 0
+    ended: int = 0
+    since: dict[tuple[Tenant, JobId], int] = field(default_factory=dict)
 
 
 class Recovery:
@@ -70,9 +103,11 @@ class Recovery:
         self._told = told
         self._scripts = parts.scripts
         self._epochs = Epochs(parts.scripts)
+        self._presences = Presences(parts.scripts, parts.clock)
         self._owner = new_token()
         self._looking = asyncio.Lock()
         self._now = _Standing()
+        self._doubts = _Doubts()
 
     def start(self) -> None:
         """From now on closed until the store was looked at."""
@@ -84,9 +119,24 @@ class Recovery:
             return True  # nobody serves here yet
         return self._now.is_open and self._now.servings == self._scripts.servings
 
-    def doubt(self) -> None:
-        """Somebody met a job of the log that the store does not have."""
-        self._now.servings = -1
+    def note_started(self, tenant: Tenant, job_id: JobId, attempt: int) -> None:
+        """It is handed over. No log knows it: this process does."""
+        if self._now.is_watched:
+            self._now.started[tenant, job_id] = attempt
+
+    def doubt(self, tenant: Tenant, job_id: JobId) -> bool:
+        """Somebody met a job of the log that the store does not have; whether a look since then left it so."""
+        if len(self._doubts.since) >= DOUBTS_MAX:
+            self._doubts.since.clear()
+        since = self._doubts.since.get((tenant, job_id))
+        if since is None:
+            self._doubts.since[tenant, job_id] = self._doubts.began
+            self._doubts.are_open = True
+            self._now.servings = -1
+        elif self._doubts.ended > since:
+            del self._doubts.since[tenant, job_id]
+            return True
+        return False
 
     async def watch_once(self) -> None:
         """Look whether the store was set back; if so, make it good, unless another dispatcher is at it.
@@ -104,19 +154,52 @@ class Recovery:
 
     async def _watch_store(self, servings: int) -> None:
         now = self._now
-        if await self._epochs.count() or not await knows_told(self._parts, self._told()):
-            now.was_set_back = True
-        if now.servings != servings and not now.was_set_back:
-            now.was_set_back = not await is_sound(self._parts)
-        whole = await whole_ms(self._scripts)
-        if now.was_set_back and whole is not None and whole > now.sound_ms and await is_sound(self._parts):
-            now.was_set_back = False  # another dispatcher has made it good since
-        if now.was_set_back or whole is None:
+        if await self._went_back(servings):
+            found = await find_whole(self._scripts)
+            now.was_set_back, now.stale = True, None if found is None else found.token
+        if now.was_set_back and await self._is_made_good():
+            now.was_set_back = False
+        has_doubt = self._doubts.are_open and time.monotonic() - self._doubts.looked_s >= DOUBT_S
+        if now.was_set_back or has_doubt or await find_whole(self._scripts) is None:
             self._close()
             if not await self._look(is_set_back=now.was_set_back):
                 return
             now.was_set_back = False
-        self._open(servings)
+        if not await self._waits_for_others(servings):
+            self._open(servings)
+
+    async def _went_back(self, servings: int) -> bool:
+        """Whether the store lacks something that was told, or handed over. What was handed over before the count is
+        lost only together with it."""
+        now = self._now
+        started, now.started = now.started, {}
+        now.told.update(self._told())
+        is_over = False
+        try:
+            went_back = await self._epochs.count() or not await knows_told(self._parts, now.told)
+            now.told = {}
+            if not went_back and now.servings != servings:
+                went_back = not (await knows_started(self._parts, started) and await is_sound(self._parts))
+            is_over = went_back or servings == self._scripts.servings
+            return went_back
+        finally:
+            if not is_over:  # not known yet, or asked of a server that may be another one by now
+                now.started = {**started, **now.started}
+
+    async def _is_made_good(self) -> bool:
+        """Whether a look began since that took the store for one that was set back, and came to its end."""
+        found = await find_whole(self._scripts)
+        is_new = found is not None and found.after_loss and found.token != self._now.stale
+        return is_new and await is_sound(self._parts)
+
+    async def _waits_for_others(self, servings: int) -> bool:
+        """Whether another dispatcher may know of something that is lost, and did not look yet."""
+        now = self._now
+        if now.met != servings:
+            now.met, now.met_s = servings, -math.inf if now.met < 0 else time.monotonic()
+        if time.monotonic() - now.met_s >= OTHERS_LOOK_S:
+            return False
+        return len(await self._presences.there("dispatcher")) > 1
 
     async def reconcile_once(self) -> None:
         """Look over everything, unless another dispatcher is at it."""
@@ -145,14 +228,27 @@ class Recovery:
         """Whether a look came to its end; False where another dispatcher is at it."""
         waited = self._looking.locked()
         async with self._looking:
-            if waited and not is_set_back and await whole_ms(self._scripts) is not None:
+            if waited and (await self._is_made_good() if is_set_back else await find_whole(self._scripts) is not None):
                 return True  # the other duty of this dispatcher has just done it
             async with self._claimed() as has_claim:
                 if not has_claim:
                     return False
-                drift = await reconcile(self._parts, dry_run=False, is_set_back=is_set_back)
+                drift = await self._numbered(reconcile(self._parts, dry_run=False, is_set_back=is_set_back))
         tell_metrics(drift, self._parts.clock.now_ms())
         return True
+
+    async def _numbered(self, look: Awaitable[Drift]) -> Drift:
+        """A look, and which doubts it settles: those from before it began."""
+        doubts = self._doubts
+        doubts.began += 1
+        number, had_doubts, doubts.are_open = doubts.began, doubts.are_open, False
+        try:
+            drift = await look
+        except BaseException:
+            doubts.are_open |= had_doubts
+            raise
+        doubts.ended, doubts.looked_s = number, time.monotonic()
+        return drift
 
     @contextlib.asynccontextmanager
     async def _claimed(self) -> AsyncIterator[bool]:
@@ -161,18 +257,26 @@ class Recovery:
         if taken is None:
             yield False
             return
-        async with asyncio.TaskGroup() as tasks:
-            renewing = tasks.create_task(self._renew())
-            try:
-                yield True
-            finally:
-                renewing.cancel()
-        await self._scripts.command("DEL", CLAIM)
+        renewing = TaskSet(_renewal_failed)
+        renewing.start(self._renew(), "reconcile-claim")
+        try:
+            yield True
+        finally:
+            await renewing.close()
+            with contextlib.suppress(Unavailable):  # it ends by itself
+                if await self._has_claim():
+                    await self._scripts.command("DEL", CLAIM)
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(CLAIM_RENEW_S)
-            await self._scripts.command("SET", CLAIM, self._owner, "PX", CLAIM_MS)
+            with contextlib.suppress(Unavailable):  # the next time
+                if await self._has_claim():
+                    await self._scripts.command("SET", CLAIM, self._owner, "PX", CLAIM_MS)
+
+    async def _has_claim(self) -> bool:
+        """Whether it is ours still: whoever was stopped for long must not take another's."""
+        return bool(await self._scripts.command("GET", CLAIM) == self._owner.encode())
 
     def _close(self) -> None:
         if self._now.is_open:
@@ -184,8 +288,11 @@ class Recovery:
         if not self._now.is_open:
             log.info("the state store is whole", action="recovery_open")
         self._now.is_open, self._now.servings = True, servings
-        self._now.sound_ms = self._parts.clock.now_ms()
         metrics.STATE_SET_BACK.set(0)
+
+
+def _renewal_failed(name: str, error: BaseException) -> None:
+    log.critical("a claim is not renewed", action="duty_ended", duty=name, error=repr(error))
 
 
 def tell_metrics(drift: Drift, now_ms: int) -> None:

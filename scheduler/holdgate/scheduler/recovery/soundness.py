@@ -10,41 +10,61 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from holdgate.kernel import limits, subjects
 from holdgate.kernel.errors import InvalidInput
-from holdgate.kernel.ids import JOB_ID, NAME, JobId, Tenant
+from holdgate.kernel.ids import JOB_ID, NAME, JobId, Tenant, new_token
 from holdgate.scheduler.recovery.parts import RecoveryParts
 from holdgate.scheduler.recovery.reading import Extent, extent_of, last_message, subjects_of
 from holdgate.scheduler.recovery.rebuild import MESSAGE_ID
-from holdgate.scheduler.state.connection import INDEX, Scripts
+from holdgate.scheduler.state.connection import INDEX, Scripts, key
 from holdgate.scheduler.state.endings import Ending, read_entry
 from holdgate.scheduler.state.restoring import Known, Restoring
 
 WHOLE = f"{INDEX}:whole"
-"""When everything was last looked over; not there in a store that is empty, or was found set back."""
+"""Of the last look over everything; not there in a store that is empty, or was found set back."""
+CLOSED_MS = 3_600_000
 LOG = f"{INDEX}:log"
 """How far each stream went when the store last knew."""
-EPOCHS = tuple(f"hg:{{epoch-{number}}}:count" for number in range(16))
-"""Counters that every dispatcher counts up each second, in as many slots: of a cluster every primary has some."""
+EPOCH_SLOTS = 16
+"""Each dispatcher writes a number of its own into as many slots: of a cluster every primary has some."""
+EPOCH_MS = 3_600_000
 KEPT = f"{INDEX}:kept"
 """How long dispatchers keep ended, denied and sealed jobs: for whoever looks and is none."""
 KEPT_DEFAULT = (7 * 24 * 3600, 24 * 3600, limits.QUARANTINE_KEEP_S)
 LOGGED = (subjects.STREAM_JOBS, subjects.STREAM_ENDED)
 
 
+Started = Mapping[tuple[Tenant, JobId], int]
+"""Attempts that were started, by job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A look that came to its end. `token` is of it alone; `after_loss`: it made a store good that was set back."""
+
+    token: str
+    began_ms: int
+    after_loss: bool
+
+
 class Epochs:
-    """What this process has seen the counters at. Kept in memory: the store must not be asked about itself."""
+    """Numbers that only this process writes, and what it wrote last, in memory: the store must not be asked about
+    itself, and what another dispatcher writes must not hide that ours is gone."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
-        self._seen: dict[str, int] = {}
+        self._names = [f"hg:{{epoch-{slot}}}:of:{new_token()}" for slot in range(EPOCH_SLOTS)]
+        self._tried = self._written = 0
 
     async def count(self) -> bool:
-        """Count up; whether one went back since. StateUnavailable."""
-        counts = await self._scripts.commands([("INCR", name) for name in EPOCHS])
-        went_back = any(int(count) <= self._seen.get(name, 0) for name, count in zip(EPOCHS, counts, strict=True))
-        self._seen = {name: int(count) for name, count in zip(EPOCHS, counts, strict=True)}
+        """Count up; whether a number is older than what was written. StateUnavailable: the next count tells."""
+        self._tried += 1
+        calls = [("SET", name, self._tried, "GET", "PX", EPOCH_MS) for name in self._names]
+        before = await self._scripts.commands(calls)
+        went_back = any(int(number or 0) < self._written for number in before)
+        self._written = self._tried
         return went_back
 
 
@@ -64,20 +84,42 @@ async def knows_told(parts: RecoveryParts, told: Mapping[Tenant, Ending]) -> boo
     return all(known is Known.KNOWN for [known] in answers)
 
 
-async def whole_ms(scripts: Scripts) -> int | None:
-    """When the last look over everything began that came to its end; None where the store was found set back since."""
+async def knows_started(parts: RecoveryParts, started: Started) -> bool:
+    """Whether the store still knows attempts that were handed over a moment ago. StateUnavailable."""
+    calls = [("HGET", key(tenant, "job", job_id), "attempt") for tenant, job_id in started]
+    attempts = await parts.scripts.commands(calls)
+    return all(
+        found is not None and int(found) >= attempt for found, attempt in zip(attempts, started.values(), strict=True)
+    )
+
+
+async def find_whole(scripts: Scripts) -> Whole | None:
+    """The last look over everything that came to its end; None where the store was found set back since."""
     found = await scripts.command("GET", WHOLE)
-    return None if found is None else int(found)
+    if found is None:
+        return None
+    began_ms, token, after_loss = found.decode().split()
+    return Whole(token, int(began_ms), after_loss == "1")
 
 
-async def say_whole(scripts: Scripts, since_ms: int) -> None:
-    """A look that began then came to its end."""
-    await scripts.command("SET", WHOLE, since_ms)
+async def say_whole(scripts: Scripts, whole: Whole) -> None:
+    """That look came to its end."""
+    await scripts.command("SET", WHOLE, f"{whole.began_ms} {whole.token} {int(whole.after_loss)}")
 
 
 async def say_set_back(scripts: Scripts) -> None:
     """Every dispatcher is to be closed."""
     await scripts.command("DEL", WHOLE)
+
+
+async def mark_closed(scripts: Scripts, token: str) -> None:
+    """Attempts that may have run were left out, by the look of that token."""
+    await scripts.command("SET", f"{INDEX}:closed:{token}", 1, "PX", CLOSED_MS)
+
+
+async def is_marked_closed(scripts: Scripts, token: str) -> bool:
+    """Whether the store still knows that; otherwise it was set back again."""
+    return await scripts.command("GET", f"{INDEX}:closed:{token}") is not None
 
 
 async def say_kept(parts: RecoveryParts) -> None:

@@ -108,14 +108,15 @@ class MarkKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something about the log itself."""
+    """Something about the log itself. `losses`: of the state, as far as a baseline knows; marks of losses grow old."""
 
     kind: MarkKind
     at_ms: int
+    losses: int = 0
 
     def pack(self) -> bytes:
         """Bytes for the log."""
-        return pack({"mark": str(self.kind), "at_ms": self.at_ms})
+        return pack({"mark": str(self.kind), "at_ms": self.at_ms, "losses": self.losses})
 
 
 def read_entry(data: bytes) -> Ending | Mark:
@@ -124,7 +125,7 @@ def read_entry(data: bytes) -> Ending | Mark:
     if "mark" not in record:
         return Ending.unpack(data)
     try:
-        return Mark(MarkKind(record["mark"]), int(record["at_ms"]))
+        return Mark(MarkKind(record["mark"]), int(record["at_ms"]), int(record.get("losses", 0)))
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput("not a mark of the log") from error
 

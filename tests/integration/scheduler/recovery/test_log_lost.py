@@ -14,9 +14,9 @@ from holdgate.scheduler.recovery import Kind
 from holdgate.scheduler.recovery.service import Recovery
 from holdgate.scheduler.state.backlog import PAYLOAD_LOST
 from holdgate.scheduler.state.connection import Scripts
-from holdgate.scheduler.state.log import PayloadStore, ensure_streams
+from holdgate.scheduler.state.log import PayloadStore, StreamSettings, ensure_streams
 from holdgate.scheduler.state.transitions import State
-from support.dispatching import Stage
+from support.dispatching import Stage, job_of
 from support.losing import Keeper
 from support.state import TENANT, make_job
 from support.waiting import Eventually
@@ -92,6 +92,23 @@ async def test_a_job_that_waits_for_long_outlives_its_record_in_the_log(keeper: 
     assert (last.headers or {})["Nats-Msg-Id"] == job.job_id
     relogged = await keeper.scripts.command("HGET", f"hg:{{{TENANT}}}:job:{job.job_id}", "relogged")
     assert int(relogged) == keeper.now_ms
+
+
+async def test_a_job_that_the_log_confirmed_and_lost_before_it_was_taken_in_is_published_again(stage: Stage) -> None:
+    """For as long as the window against repeats is the log says that it has it; after that it takes it anew."""
+    await ensure_streams(stage.nc, StreamSettings(duplicate_window_s=3))
+    await stage.kernel.start()
+    await stage.client.start()
+    kept, lost = await stage.submit(), await stage.submit()
+    js, subject = stage.nc.jetstream(), subjects.job(TENANT)
+    message = await js.get_last_msg(subjects.STREAM_JOBS, subject)
+    assert message.seq is not None
+    await js.delete_msg(subjects.STREAM_JOBS, message.seq)
+    await stage.start_dispatcher()
+    worker = stage.worker()
+    asked = [await worker.ask(wait_ms=10_000), await worker.ask(wait_ms=10_000)]
+    assert [job_of(delivery).job_id for deliveries in asked for delivery in deliveries] == [kept, lost]
+    assert ((await js.get_last_msg(subjects.STREAM_JOBS, subject)).headers or {})["Nats-Msg-Id"] == lost
 
 
 async def test_a_job_whose_payload_is_lost_ends_and_says_so(stage: Stage, eventually: Eventually) -> None:

@@ -27,7 +27,7 @@ from holdgate.kernel.client import KernelClient
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.custody import PermitReply, PermitRequest
 from holdgate.kernel.errors import Forged, HoldgateError, InvalidInput, KernelUnavailable, Unavailable
-from holdgate.kernel.ids import Digest, Entropy, LeaseToken, Tenant, new_token
+from holdgate.kernel.ids import Digest, Entropy, JobId, LeaseToken, Tenant, new_token
 from holdgate.kernel.permits import Signer
 from holdgate.kernel.records import Job, Verdict
 from holdgate.scheduler import metrics
@@ -70,7 +70,9 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class DispatchGate:
-    """`is_open` says whether the signed root lets jobs through without a kernel; `signer` is used only then."""
+    """`is_open` says whether the signed root lets jobs through without a kernel; `signer` is used only then.
+
+    `on_started` hears of each attempt before it is handed over."""
 
     kernel: KernelClient
     backlog: Backlog
@@ -80,6 +82,7 @@ class DispatchGate:
     entropy: Entropy
     is_open: Callable[[], bool] = lambda: False
     signer: Signer | None = None
+    on_started: Callable[[Tenant, JobId, int], None] = lambda _tenant, _job_id, _attempt: None
 
     async def pass_through(self, picked: Sequence[Picked], asker: Asker) -> Passage:
         """Hand over what may run; everything else is put where it belongs. StateUnavailable: leases sort it out."""
@@ -190,6 +193,7 @@ class DispatchGate:
         for going, request, result in zip(permitted, requests, results, strict=True):
             _count_start(result)
             if result.kind is StartKind.STARTED:
+                self.on_started(tenant, going.item.job.job_id, going.item.attempt)
                 handovers.append(going.handover(request))
             elif result.kind is StartKind.APPROVAL_MISSING and not going.fail_open:
                 unapproved.append(Refusal(going.item, going.decision, "needs_approval"))

@@ -250,7 +250,9 @@ local function knows_ending(id, seq, state, attempt, status)
   local untold = call('ZSCORE', P .. ':unlogged', id)
   if untold and tonumber(untold) >= seq then return true end
   for _, packed in ipairs(call('LRANGE', P .. ':timeline:' .. id, 0, -1)) do
-    if cmsgpack.unpack(packed)[1] == seq then return true end
+    local event = cmsgpack.unpack(packed)
+    -- A state that was set back gives numbers again: one of a step on the way is not the one that ended the job.
+    if event[1] == seq and (event[5] == '' or not ENDED[event[5]] == not ENDED[state]) then return true end
   end
   return false
 end
