@@ -49,7 +49,7 @@ def run(
     pace = BOUNDED if seconds < SHORT_S else Pace()
     logs.configure("torture", level="error")
     print(f"seed {seed}; `{shape}`, {len(names)} faults, {minutes:g} min; everything is in {folder}", file=sys.stderr)
-    options = Options(seed, seconds, names, topology, folder, rate, pace)
+    options = Options(seed, seconds, names, topology, folder, rate, pace=pace)
     try:
         report = asyncio.run(_until_told(options))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -87,7 +87,9 @@ def _told(report: Report, keep: Path | None, *, as_json_: bool) -> Exit:
     else:
         print("\n".join(table(report)))
     if report.is_clean:
-        print(f"all held: {report.jobs} jobs, {report.seconds:.0f} s, seed {report.seed}", file=sys.stderr)
+        injected, named = len(report.rows), len(report.rows) + len(report.not_run) + len(report.not_reached)
+        held = f"all held: {injected} of {named} faults, {report.jobs} jobs, {report.seconds:.0f} s"
+        print(f"{held}, seed {report.seed}", file=sys.stderr)
         if keep is None:
             shutil.rmtree(report.folder, ignore_errors=True)
         return Exit.DONE

@@ -78,6 +78,10 @@ class Breaker:
         shown = ", ".join(f"{fault.name} ({target})" for _, fault, target, _ in made)
         return f"{shown}, {step.hold_s:.1f} s: {await self._recovered(made, probe, pace)}"
 
+    def times(self, name: str) -> int:
+        """How often a fault was injected."""
+        return self._times[name]
+
     def rows(self) -> Iterator[Row]:
         """One for each fault that was injected."""
         for name in CATALOG:

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from holdgate.scheduler.state.address import RedisAddress
 from holdgate.scheduler.torture.breaking import Breaker, Row
 from holdgate.scheduler.torture.check import Evidence, Violation, check
 from holdgate.scheduler.torture.cluster import Cluster, Topology, running_cluster
+from holdgate.scheduler.torture.cluster.topology import kind_of
 from holdgate.scheduler.torture.collect import Sources, collect
+from holdgate.scheduler.torture.faults.fault import PROCESSES
 from holdgate.scheduler.torture.history import Event, History, Kind
 from holdgate.scheduler.torture.load import Load, LoadFacts
 from holdgate.scheduler.torture.planted import Planted, plant
@@ -41,7 +44,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to do. `faults`: names of the catalog; `rate`: operations a second."""
+    """What to do. `faults`: names of the catalog; `rate`: operations a second; `seconds`: at most."""
 
     seed: int
     seconds: float
@@ -49,18 +52,22 @@ class Options:
     topology: Topology
     folder: Path
     rate: float = 10.0
+    mixes: bool = True
+    """Whether to go on with mixes once each fault was injected alone."""
     pace: Pace = field(default_factory=Pace)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a torture found. `not_run`: faults that this machine cannot do, and why. `problems`: of the harness or of
+    """What a torture found. `not_run`: faults that this machine cannot do, and why; `not_reached`:
+    those for which the time was too short. `problems`: of the harness or of
     the system as a whole. `ended`: members that ended without being told, and how often."""
 
     seed: int
     seconds: float
     rows: tuple[Row, ...]
     not_run: Mapping[str, str]
+    not_reached: tuple[str, ...]
     violations: tuple[Violation, ...]
     problems: tuple[str, ...]
     ended: Mapping[str, int]
@@ -93,9 +100,9 @@ async def torture(options: Options, say: Say) -> Report:
             breaker = Breaker(cluster, history, CLOCK)
             report = await _tortured(options, cluster, breaker, history, say)
             told = breaker.ended
-            report = replace(
-                report, ended={name: ended[name] - told[name] for name in ended if ended[name] > told[name]}
-            )
+            unbidden = {name: ended[name] - told[name] for name in ended if ended[name] > told[name]}
+            ours = [f"{name} ended by itself, {times} ×" for name, times in unbidden.items() if _is_ours(name)]
+            report = replace(report, ended=unbidden, problems=(*report.problems, *ours))
     write_report(options.folder / "report.json", report)
     return report
 
@@ -111,7 +118,8 @@ async def _tortured(options: Options, cluster: Cluster, breaker: Breaker, histor
             breaker.problems.append(f"no job went through before anything was broken: {probe.said}")
         started_s = time.monotonic()
         async with _running(load):
-            for number, step in enumerate(steps(options.seed, options.faults, options.pace), 1):
+            drawn = steps(options.seed, options.faults, options.pace)
+            for number, step in enumerate(drawn if options.mixes else islice(drawn, len(options.faults)), 1):
                 left_s = options.seconds - (time.monotonic() - started_s)
                 if left_s <= 0 or breaker.problems:
                     break
@@ -137,6 +145,7 @@ async def _tortured(options: Options, cluster: Cluster, breaker: Breaker, histor
         seconds=round(seconds, 1),
         rows=tuple(breaker.rows()),
         not_run=dict(breaker.not_run),
+        not_reached=tuple(name for name in options.faults if name not in breaker.not_run and not breaker.times(name)),
         violations=tuple(violations),
         problems=(*breaker.problems, *(() if settled else ("not every job ended after all was healed",))),
         ended={},
@@ -145,6 +154,11 @@ async def _tortured(options: Options, cluster: Cluster, breaker: Breaker, histor
         folder=options.folder,
         evidence=evidence,
     )
+
+
+def _is_ours(name: str) -> bool:
+    """A server of others may end rather than confirm what it cannot keep; a process of Holdgate goes on."""
+    return kind_of(name) in PROCESSES
 
 
 def _nothing_tried(breaker: Breaker, evidence: Evidence) -> Iterator[str]:
@@ -228,6 +242,7 @@ def as_json(report: Report) -> dict[str, Any]:
             for row in report.rows
         ],
         "not_run": dict(report.not_run),
+        "not_reached": list(report.not_reached),
         "ended": dict(report.ended),
         "violations": [
             {
@@ -257,6 +272,8 @@ def table(report: Report) -> Sequence[str]:
             shown += f", not at all: {row.not_recovered}"
         lines.append(f"{row.fault:<24} {row.times:>5}  {shown:<26}")
     lines += [f"not run: {name}: {why}" for name, why in report.not_run.items()]
+    if report.not_reached:
+        lines.append(f"not reached, give it more time: {', '.join(report.not_reached)}")
     lines += [f"ended by itself: {name}, {times} ×" for name, times in report.ended.items()]
     lines += [f"problem: {problem}" for problem in report.problems]
     lines += [f"violation: {violation}" for violation in report.violations]

@@ -15,7 +15,7 @@ MIX_MAX = 3
 class Pace:
     """How long things last."""
 
-    hold_s: tuple[float, float] = (5.0, 20.0)
+    hold_s: tuple[float, float] = (3.0, 10.0)
     rest_s: float = 2.0
     recovery_timeout_s: float = 60.0
     settle_timeout_s: float = 90.0

@@ -19,6 +19,7 @@ CLEAN = Report(
     seconds=60.0,
     rows=(Row("cut", 3, (0.5, 2.0, 1.0), 0), Row("loss", 1, (), 1)),
     not_run={"clock-jump": "the library is missing"},
+    not_reached=("delay",),
     violations=(),
     problems=(),
     ended={"redis-1": 2},
@@ -35,8 +36,9 @@ def told(report: Report, folder: Path, keep: Path | None = None, *, as_json_: bo
     return command._told(replace(report, folder=folder), keep, as_json_=as_json_)
 
 
-def test_a_clean_run_ends_with_zero_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_clean_run_ends_with_zero_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told(CLEAN, tmp_path / "run") is Exit.DONE
+    assert "2 of 4 faults" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -59,6 +61,7 @@ def test_the_table_tells_recovery_what_could_not_be_done_and_what_did_not_hold()
     assert "median 1.0, longest 2.0" in shown
     assert "not at all: 1" in shown
     assert "not run: clock-jump: the library is missing" in shown
+    assert "not reached, give it more time: delay" in shown
     assert "ended by itself: redis-1, 2 ×" in shown
     assert "job_lost (invariant 2): job_1 is gone\n    audit 1" in shown
 

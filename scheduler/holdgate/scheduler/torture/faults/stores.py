@@ -204,7 +204,7 @@ async def _other_primary(cluster: Cluster, before: str) -> str:
 
 
 async def replica_follows(cluster: Cluster) -> None:
-    """Until each data node but the primary follows it: a fault before that would lose more than it says."""
+    """Until as many follow the primary as must confirm, one at least: a fault before would lose more than it says."""
     if cluster.topology.redis is not RedisShape.SENTINEL:
         return
     deadline = time.monotonic() + FAILOVER_TIMEOUT_S
@@ -220,14 +220,14 @@ async def _follow(cluster: Cluster) -> bool:
         primary = await cluster.redis_primary()
     except StateUnavailable:
         return False
+    following = 0
     for name in cluster.layout.named("redis"):
         connection = client(cluster.layout.places[name].port, cluster.redis_password)
         try:
             role = await connection.execute_command("ROLE")  # type: ignore[no-untyped-call]
         except (redis.exceptions.RedisError, OSError):
-            return False
+            continue
         finally:
             await connection.aclose()
-        if name != primary and not (role[0] == "slave" and role[3] == "connected"):
-            return False
-    return True
+        following += name != primary and role[0] == "slave" and role[3] == "connected"
+    return following >= max(1, cluster.topology.replicas_confirm)
