@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -119,3 +121,14 @@ def test_headers_of_a_collector_are_read_and_known_as_secrets() -> None:
     assert token.encode() in collector.secrets()
     with pytest.raises(InvalidInput, match="Name: value"):
         Collector("http://127.0.0.1:1", (b"no colon",)).pairs()
+
+
+def test_a_collector_that_hangs_holds_up_no_end() -> None:
+    """It takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        collector = Collector(f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        with tracing.exporting(collector, "test"):
+            for _ in range(1_000):
+                record("run", Context(TRACE), tracing.start())
+        assert any(thread.name.startswith("OtelBatch") for thread in threading.enumerate()), "it was waited for"
+    assert not tracing.is_on()
