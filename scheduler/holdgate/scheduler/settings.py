@@ -198,7 +198,9 @@ class Scanning(Stateful):
     """A process that looks for secrets."""
 
     known_secrets_file: Path | None = Field(
-        None, description="secrets of the platform, one a line, mode 0600: found in any encoding, in jobs and outputs"
+        None,
+        description="secrets of the platform, one a line, mode 0600, or `sha256:…` of those that `holdgate provision`"
+        " made: found in any encoding, in jobs and outputs",
     )
     scan_fast: bool = Field(False, description="scan with hyperscan, too, which `pip install 'holdgate[fast]'` brings")
 

@@ -22,6 +22,7 @@ from holdgate.scan.custom import Inspectors
 from holdgate.scan.engine import Budget
 from holdgate.scan.errors import ScanError, ScanIncomplete, ScanTimedOut, ScanTooLong
 from holdgate.scan.inspector import REDACTION_SCANS
+from holdgate.scan.known import made_by_us
 from holdgate.scan.output import Keep, Output
 
 HEAD = struct.Struct(">I")
@@ -40,7 +41,8 @@ def main() -> int:
         return 0
     _confine(setup["memory_bytes_max"])
     budget = Budget(seconds=setup["seconds"])
-    scanner = Scanner(setup["known_secrets"], budget=budget, fast=setup["fast"])
+    digests = made_by_us(setup["known_digests"])
+    scanner = Scanner(setup["known_secrets"], budget=budget, known_digests=digests, fast=setup["fast"])
     inspectors = Inspectors(scanner, setup["fingerprint_key"], budget)
     _write(sink, {"ready": True})
     while (request := _read(source)) is not None:

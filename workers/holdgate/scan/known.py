@@ -7,7 +7,8 @@ keys; what has their form is looked up by its digest. Neither prints what it loo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -23,7 +24,7 @@ from holdgate.scan.ruleset import latin1_options
 DETECTOR = "platform-secret-"
 DETECTORS = tuple(DETECTOR + form for form in FORMS)
 """Ids of what `KnownSecrets` finds."""
-__all__ = ["DETECTORS", "SECRET_BYTES_MAX", "SECRET_BYTES_MIN", "KnownDigests", "KnownSecrets"]
+__all__ = ["DETECTORS", "SECRET_BYTES_MAX", "SECRET_BYTES_MIN", "KnownDigests", "KnownSecrets", "made_by_us"]
 
 _FOUND_MAX = 20_000
 
@@ -104,8 +105,8 @@ class KnownDigests:
         return f"KnownDigests({self.name!r}, ...)"
 
     def plain(self) -> tuple[bytes, ...]:
-        """What each begins with."""
-        return (self.prefix,)
+        """What each begins with, where all begin with the same."""
+        return (self.prefix,) if self.prefix else ()
 
     def hits(self, data: bytes) -> Iterator[Hit]:
         """Each token in `data` that is known."""
@@ -116,6 +117,27 @@ class KnownDigests:
                 raise ScanIncomplete("the text has more tokens of a known form than the budget")
             if self.is_known(self.digest(match.group())):
                 yield _hit(self.name, *match.span())
+
+
+MADE_FORMS = (
+    ("nkey", b"SU", rb"[A-Z2-7]{56}\b"),
+    ("password", b"", rb"\b[0-9a-f]{48}\b"),
+    ("api-key", b"hgk_", rb"[A-Za-z0-9_-]{43}"),
+)
+"""Name, beginning and the rest of what `holdgate provision` makes: each of 24 random bytes at least, so that nobody
+finds what a digest is of."""
+
+
+def made_by_us(digests: Collection[str]) -> tuple[KnownDigests, ...]:
+    """Generated secrets of which `digests` are the SHA-256: who looks for them need not have them."""
+    if not digests:
+        return ()
+    known = frozenset(digests)
+    return tuple(KnownDigests(name, begin, rest, _sha256, known.__contains__) for name, begin, rest in MADE_FORMS)
+
+
+def _sha256(token: bytes) -> str:
+    return hashlib.sha256(token).hexdigest()
 
 
 def _hit(form: str, start: int, end: int) -> Hit:

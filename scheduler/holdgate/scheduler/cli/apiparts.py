@@ -18,7 +18,7 @@ from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.permits import Keyring, Signer
 from holdgate.kernel.readiness import Check
 from holdgate.scan import Scanner
-from holdgate.scan.known import KnownDigests, KnownSecrets
+from holdgate.scan.known import KnownDigests, KnownSecrets, made_by_us
 from holdgate.scheduler.api.deps import ApiLimits, Deps
 from holdgate.scheduler.api.events import EventHub
 from holdgate.scheduler.api.replaying import Replays
@@ -27,7 +27,7 @@ from holdgate.scheduler.api.stamping import Stamping
 from holdgate.scheduler.cli.apigates import GateParts, Gates, Stores
 from holdgate.scheduler.cli.candidates import StoredCandidates
 from holdgate.scheduler.cli.checks import heard_check, neighbour_check, present, serving_checks
-from holdgate.scheduler.cli.ownsecrets import own_secrets
+from holdgate.scheduler.cli.ownsecrets import own_digests, own_secrets
 from holdgate.scheduler.cli.shelf import PublishedBundles
 from holdgate.scheduler.dispatch.hints import Hints
 from holdgate.scheduler.gates.masking import Masking
@@ -70,12 +70,15 @@ async def api_deps(
     )
     bundles = PublishedBundles(BundleStore(nc), settings, clock)
     stamping = Stamping(BundleStore(nc), StampStore(nc), signer, clock, bundles.root)
-    known = own_secrets(settings)
+    known, digests = own_secrets(settings), own_digests(settings)
     # One for all that is looked at here: the patterns of its rules take megabytes.
     live = KnownDigests("api-key", KEY_PREFIX.encode(), KEY_REST, key_sha256, keys.is_live)
-    scanner = Scanner(known, known_digests=(live,), fast=settings.scan_fast)
-    measure = Measure(scanner, (KnownSecrets(known), live))
-    scanners = OutputScanners(ScanSettings(known, children=1, fast=settings.scan_fast), scanner=scanner)
+    others = made_by_us(digests)
+    scanner = Scanner(known, known_digests=(live, *others), fast=settings.scan_fast)
+    measure = Measure(scanner, (KnownSecrets(known), live, *others))
+    scanners = OutputScanners(
+        ScanSettings(known, known_digests=digests, children=1, fast=settings.scan_fast), scanner=scanner
+    )
     parts = GateParts(
         stores,
         kernel,

@@ -1,11 +1,15 @@
 """The platform's own secrets, as a process that scans knows them: its passwords, its keys, what the operator names.
 
+A file of the operator's has secrets, or `sha256:…` of those that `holdgate provision` made: a process that looks for
+the credentials of others has no use of them itself.
+
 What always holds: they are held in memory and never written; one that is too short to be told from chance is not looked
 for, and a warning says which; another warns of one so short that it may be guessed by what is refused.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +23,7 @@ from holdgate.scheduler.errors import Misconfigured
 from holdgate.scheduler.settings import ApiSettings, OutputGateSettings, read_secret, read_secrets
 
 log = structlog.get_logger("holdgate.lifecycle")
+DIGEST = re.compile(rb"sha256:([0-9a-f]{64})")
 GUESSED_BYTES_MAX = 12
 """One job holds a million guesses at six digits, and is refused when one of them is right."""
 
@@ -38,8 +43,16 @@ def own_secrets(settings: ApiSettings | OutputGateSettings) -> tuple[bytes, ...]
     return tuple(found)
 
 
+def own_digests(settings: ApiSettings | OutputGateSettings) -> frozenset[str]:
+    """Of what was made for others, SHA-256 in hex."""
+    lines = () if settings.known_secrets_file is None else read_secrets(settings.known_secrets_file)
+    return frozenset(match[1].decode() for match in map(DIGEST.fullmatch, lines) if match)
+
+
 def _of_the_operator(file: Path | None) -> Iterator[bytes]:
     for number, secret in enumerate(() if file is None else read_secrets(file), 1):
+        if DIGEST.fullmatch(secret):
+            continue
         if not SECRET_BYTES_MIN <= len(secret) <= SECRET_BYTES_MAX:
             bounds = f"{SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} are needed"
             raise Misconfigured(f"secret {number} in `{file}` has {len(secret)} bytes; {bounds}")

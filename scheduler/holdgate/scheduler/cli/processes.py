@@ -200,7 +200,7 @@ async def output_gate(runtime: Runtime, settings: OutputGateSettings) -> AsyncIt
     """Scans results and decides what may be read."""
     from holdgate.kernel.client import KernelClient
     from holdgate.scheduler.cli.checks import serving_checks
-    from holdgate.scheduler.cli.ownsecrets import own_secrets
+    from holdgate.scheduler.cli.ownsecrets import own_digests, own_secrets
     from holdgate.scheduler.gates.output.scanners import ScanSettings
     from holdgate.scheduler.gates.output.service import OutputGateConfig, OutputGateService
     from holdgate.scheduler.state.log import PayloadStore
@@ -212,6 +212,7 @@ async def output_gate(runtime: Runtime, settings: OutputGateSettings) -> AsyncIt
     scan = ScanSettings(
         own_secrets(settings),
         fingerprint_key,
+        known_digests=own_digests(settings),
         seconds=settings.scan_timeout_s,
         children=settings.scan_children,
         fast=settings.scan_fast,

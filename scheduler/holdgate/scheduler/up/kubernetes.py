@@ -16,7 +16,7 @@ from holdgate.scheduler.up.access import DEMO_POOL, worker_user
 from holdgate.scheduler.up.containers import MONITOR_PORT, NATS_PORT, REDIS_PORT
 from holdgate.scheduler.up.credentials import secret_in
 from holdgate.scheduler.up.home import FINGERPRINT, redis_secret
-from holdgate.scheduler.up.provision import Provisioned
+from holdgate.scheduler.up.provision import Provisioned, known_text
 from holdgate.scheduler.up.redisusers import (
     REDIS_ACCESS,
     REPLICA,
@@ -84,7 +84,7 @@ def _secrets(provisioned: Provisioned, entropy: Entropy) -> dict[str, dict[str, 
         secrets[name]["key"] = home.key_file(name).read_text()
     for name, user in {**dict(zip(REDIS_ACCESS, REDIS_ACCESS, strict=True)), "operator": SETUP}.items():
         secrets[name] |= {"redis": f"{provisioned.passwords[redis_secret(user)]}\n", "sentinel": f"{sentinel}\n"}
-    known = f"{home.known_secrets_file.read_text()}{sentinel}\n{peer}\n{routes}\n"
+    known = home.known_secrets_file.read_text() + known_text((sentinel, peer, routes))
     secrets["api"] |= {"known": known, "api-keys.json": home.api_keys_file.read_text()}
     secrets["output-gate"] |= {"known": known, "fingerprint": home.password_file(FINGERPRINT).read_text()}
     secrets["worker"]["worker-keys.json"] = home.worker_keys_file.read_text()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -37,7 +37,7 @@ from holdgate.scheduler.up.credentials import (
     secret_in,
 )
 from holdgate.scheduler.up.home import FINGERPRINT, REDIS, Home, redis_secret
-from holdgate.scheduler.up.redisusers import USERS_ACCESS
+from holdgate.scheduler.up.redisusers import USERS_ACCESS, digest_of
 from holdgate.scheduler.up.servers import NatsConfig, RedisConfig, write_private
 
 log = structlog.get_logger("holdgate.up")
@@ -116,9 +116,14 @@ def provision(path: Path, clock: Clock, *, entropy: Entropy = os.urandom) -> Pro
     _worker_keys(home, signers)
     keys = _api_keys(home, entropy)
     known = (*(key.seed for key in nkeys(home)), *passwords.values(), fingerprint, *keys.values())
-    write_private(home.known_secrets_file, "".join(f"{secret}\n" for secret in known))
+    write_private(home.known_secrets_file, known_text(known))
     pins = Pins(frozenset({signers["root"].name}), 1)
     return Provisioned(home, keys, str(pins), passwords, _starter(home, signers["author"]))
+
+
+def known_text(secrets: Iterable[str]) -> str:
+    """The file that whoever scans finds them by, and cannot use: a digest a line."""
+    return "".join(f"sha256:{digest_of(secret)}\n" for secret in secrets)
 
 
 def _signer(file: Path, kind: str, entropy: Entropy) -> Signer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 from pathlib import Path
@@ -11,7 +12,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from holdgate.kernel.clock import SystemClock
-from holdgate.scheduler.cli.ownsecrets import own_secrets
+from holdgate.kernel.nkeys import Nkey
+from holdgate.scan import Scanner
+from holdgate.scan.findings import Category
+from holdgate.scan.known import made_by_us
+from holdgate.scheduler.cli.ownsecrets import own_digests, own_secrets
 from holdgate.scheduler.errors import Misconfigured
 from holdgate.scheduler.settings import ApiSettings, OutputGateSettings
 from holdgate.scheduler.up.provision import Provisioned, provision
@@ -52,10 +57,24 @@ def test_passwords_keys_and_what_the_operator_names_are_known_each_once(made: Pr
     )
     seeds = [json.loads(home.key_file(name).read_bytes())["seed"] for name in ("api", "quarantine")]
     expected = {bytes.fromhex(seed) for seed in seeds} | {made.passwords["redis-api"].encode()}
-    expected |= {made.home.nkey_file(user).read_bytes().strip() for user in ("api", "worker-default", "operator")}
-    assert expected <= set(known)
-    assert {key.encode() for key in made.keys.values()} <= set(known)
+    expected |= {made.home.nkey_file("api").read_bytes().strip()}
+    assert set(known) == expected
     assert len(known) == len(set(known))
+
+
+def test_what_was_made_for_others_is_found_and_nobody_who_looks_for_it_has_it(made: Provisioned) -> None:
+    """The process that reads hostile outputs must not become whoever it protects."""
+    home = made.home
+    others = [file.read_text().strip() for file in home.path.glob("secrets/*.nkey")]
+    others += [*made.passwords.values(), *made.keys.values(), home.password_file("fingerprint").read_text().strip()]
+    text = home.known_secrets_file.read_text()
+    assert not [secret for secret in others if secret in text]
+    digests = own_digests(api(made, known_secrets_file=home.known_secrets_file))
+    scanner = Scanner(known_digests=made_by_us(digests), rules=())
+    for secret in others:
+        for shown in (f"it is {secret}.", base64.b64encode(f"it is {secret}.".encode()).decode()):
+            assert [finding.category for finding in scanner.scan(shown)] == [Category.PLATFORM_SECRET], secret[:2]
+    assert scanner.scan(f"{secrets.token_hex(24)} {Nkey.generate().seed}") == []
 
 
 def test_a_process_knows_its_own_nkey_without_being_told(made: Provisioned) -> None:

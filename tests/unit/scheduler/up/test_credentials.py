@@ -46,7 +46,7 @@ def test_a_pool_gets_an_account_of_its_own_and_keeps_its_key(home: Home) -> None
     assert key.public in text
     assert credentials.pools(home) == ("default", "gpu")
     assert stat.S_IMODE(home.nkey_file("worker-gpu").stat().st_mode) == 0o600
-    assert key.seed in home.known_secrets_file.read_text()
+    assert digest_of(key.seed) in home.known_secrets_file.read_text()
     assert credentials.nkey_of(home, "worker-gpu") == key
     credentials.remove_pool(home, "gpu")
     assert "gpu" not in configuration(home)

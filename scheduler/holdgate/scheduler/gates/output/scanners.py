@@ -36,6 +36,7 @@ from holdgate.scan.errors import (
     Unscannable,
 )
 from holdgate.scan.inspector import REDACTION_SCANS
+from holdgate.scan.known import made_by_us
 from holdgate.scan.output import Inspection, Keep, Output
 from holdgate.scheduler.gates.output import metrics
 from holdgate.scheduler.gates.turns import FairTurns
@@ -94,6 +95,8 @@ class ScanSettings:
     idle_s: float = 60.0
     memory_bytes_max: int = 1024 * 1024 * 1024
     fast: bool = False
+    known_digests: frozenset[str] = frozenset()
+    """Of secrets that were made for others: see `made_by_us`."""
 
     def __repr__(self) -> str:
         return "ScanSettings(...)"
@@ -110,7 +113,8 @@ class OutputScanners:
         self._argv = argv
         budget = Budget(seconds=settings.here_seconds)
         if scanner is None:
-            scanner = Scanner(settings.known_secrets, budget=budget, fast=settings.fast)
+            digests = made_by_us(settings.known_digests)
+            scanner = Scanner(settings.known_secrets, budget=budget, known_digests=digests, fast=settings.fast)
         self._here = Inspectors(scanner, settings.fingerprint_key, budget)
         self._idle: dict[_Child, asyncio.TimerHandle] = {}
         self._turns = FairTurns(settings.children)
@@ -236,6 +240,7 @@ class OutputScanners:
             await child.exchange(
                 {
                     "known_secrets": list(settings.known_secrets),
+                    "known_digests": sorted(settings.known_digests),
                     "fingerprint_key": settings.fingerprint_key,
                     "seconds": settings.seconds,
                     "memory_bytes_max": settings.memory_bytes_max,
