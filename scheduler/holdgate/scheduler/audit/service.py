@@ -130,13 +130,6 @@ class AuditorService:
         metrics.AUDIT_LAG.set(lag)
         return archived
 
-    async def seal_all(self) -> int:
-        """Seal every open segment now; how many were sealed."""
-        sealed = 0
-        for archive in self._archives.values():
-            sealed += await asyncio.to_thread(archive.seal, self._signer, self._clock.now_ms()) is not None
-        return sealed
-
     async def _run(self) -> None:
         while not self._ending.is_set():
             try:
