@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +57,9 @@ def test_names_on_the_command_line_are_those_of_the_catalog() -> None:
         chosen("cut,fire")
     with pytest.raises(InvalidInput):
         chosen("")
+
+
+def test_the_page_names_every_fault_and_whether_tests_break_it() -> None:
+    """Once in the table, and once where it says what is tried when."""
+    page = (Path(__file__).parents[4] / "docs/how-to/torture.md").read_text()
+    assert [name for name in CATALOG if page.count(f"`{name}`") < 2] == []
