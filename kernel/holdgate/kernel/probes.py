@@ -2,7 +2,8 @@
 
 What always holds: nothing here waits for another part, so that it is answered while Redis or NATS hang; connections are
 few, each carries one request and is closed within a time limit, so that whoever reaches the port cannot use up the
-process; nothing but these three pages is here.
+process; whoever asks at once is answered however many say nothing, for those that wait longest make room; the numbers
+are collected a few times a second at most; nothing but these three pages is here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from holdgate.kernel.readiness import Readiness, Report, Standing
 
 CONNECTIONS_MAX = 32
 REQUEST_S_MAX = 5.0
+METRICS_S = 0.2
+"""How old the text of the numbers may be: making it takes the loop for milliseconds."""
 HEAD_BYTES_MAX = 8 * 1024
 JSON_TYPE = "application/json"
 RETRY_AFTER_S = 1
@@ -29,7 +32,8 @@ class Probes:
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
         self._server: asyncio.Server | None = None
-        self._open = 0
+        self._open: dict[asyncio.StreamWriter, None] = {}
+        self._texts: dict[str, tuple[float, bytes]] = {}
 
     async def start(self, host: str, port: int) -> None:
         """Listen; OSError when the address is taken."""
@@ -51,10 +55,11 @@ class Probes:
             server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._open >= CONNECTIONS_MAX:
-            writer.transport.abort()
-            return
-        self._open += 1
+        if len(self._open) >= CONNECTIONS_MAX:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.transport.abort()  # and its task ends
+        self._open[writer] = None
         try:
             async with asyncio.timeout(REQUEST_S_MAX):
                 writer.write(self._reply((await reader.readuntil(b"\r\n\r\n")).decode("latin-1")))
@@ -64,7 +69,7 @@ class Probes:
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             writer.transport.abort()
         finally:
-            self._open -= 1
+            self._open.pop(writer, None)
 
     def _reply(self, head: str) -> bytes:
         method, _, rest = head.partition(" ")
@@ -79,11 +84,20 @@ class Probes:
                 if report.standing is Standing.NOT_READY:
                     status = HTTPStatus.SERVICE_UNAVAILABLE
             case "/metrics" | "/":
-                encode, kind = choose_encoder(_header(head, "accept"))
-                status, body = HTTPStatus.OK, encode(prometheus_client.REGISTRY)
+                status, (kind, body) = HTTPStatus.OK, self._numbers(_header(head, "accept"))
             case _:
                 status, kind, body = HTTPStatus.NOT_FOUND, JSON_TYPE, b"{}"
         return _response(status, kind, body, is_head=method == "HEAD")
+
+    def _numbers(self, accept: str) -> tuple[str, bytes]:
+        encode, kind = choose_encoder(accept)
+        now_s = asyncio.get_running_loop().time()
+        made_s, text = self._texts.get(kind, (-METRICS_S, b""))
+        if now_s - made_s >= METRICS_S:
+            text = encode(prometheus_client.REGISTRY)
+            # Kinds are a few, and with an escaping that a caller names: only the last ones are kept.
+            self._texts = {**dict(list(self._texts.items())[-3:]), kind: (now_s, text)}
+        return kind, text
 
     def _health(self) -> bytes:
         return _json({"status": "ok", "process": self._readiness.name})

@@ -157,14 +157,29 @@ async def test_a_caller_that_sends_no_request_is_cut_off(monkeypatch: pytest.Mon
         assert (await get(port, "/healthz"))[0] == 200
 
 
-async def test_more_connections_than_there_may_be_are_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that are there are served all the same."""
+async def test_who_asks_is_answered_however_many_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that waits longest makes room, and no more are open than there may be."""
     monkeypatch.setattr(probing, "CONNECTIONS_MAX", 2)
     async with serving() as port:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         with contextlib.suppress(ConnectionResetError):
-            assert await held[2][0].read() == b""
-        held[0][1].write(b"GET /healthz HTTP/1.1\r\n\r\n")
-        assert b"200 OK" in await held[0][0].readline()
-        for _, writer in held:
+            assert await held[0][0].read() == b""
+        held[2][1].write(b"GET /healthz HTTP/1.1\r\n\r\n")
+        assert b"200 OK" in await held[2][0].readline()
+        more = [await asyncio.open_connection("127.0.0.1", port) for _ in range(9)]
+        assert (await get(port, "/healthz"))[0] == 200
+        for _, writer in (*held, *more):
             writer.close()
+
+
+async def test_numbers_are_collected_a_few_times_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collecting them takes the loop from what the process is for."""
+    monkeypatch.setattr(probing, "METRICS_S", 60.0)
+    collected = []
+    choose = probing.choose_encoder
+    monkeypatch.setattr(
+        probing, "choose_encoder", lambda accept: (lambda _: collected.append(1) or b"text", choose(accept)[1])
+    )
+    async with serving() as port:
+        assert [(await get(port, "/metrics"))[2] for _ in range(5)] == [b"text"] * 5
+    assert len(collected) == 1
