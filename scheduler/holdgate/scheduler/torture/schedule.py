@@ -16,12 +16,14 @@ class Pace:
     """How long things last."""
 
     hold_s: tuple[float, float] = (3.0, 10.0)
+    long_s: float = 20.0
+    """Of what must last longer than time limits: a process that is stopped and comes back."""
     rest_s: float = 2.0
     recovery_timeout_s: float = 60.0
     settle_timeout_s: float = 90.0
 
 
-BOUNDED = Pace(hold_s=(1.0, 2.5), rest_s=0.5, recovery_timeout_s=40.0, settle_timeout_s=45.0)
+BOUNDED = Pace(hold_s=(1.0, 2.5), long_s=0.0, rest_s=0.5, recovery_timeout_s=40.0, settle_timeout_s=45.0)
 """For runs of a minute or two."""
 
 
@@ -51,4 +53,7 @@ def steps(seed: int, names: Sequence[str], pace: Pace) -> Iterator[Step]:
 
 
 def _step(faults: tuple[str, ...], rng: Random, pace: Pace) -> Step:
-    return Step(faults, round(rng.uniform(*pace.hold_s), 2), rng.getrandbits(32))
+    hold_s = round(rng.uniform(*pace.hold_s), 2)
+    if any(CATALOG[name].lasts for name in faults):
+        hold_s = max(hold_s, pace.long_s)
+    return Step(faults, hold_s, rng.getrandbits(32))

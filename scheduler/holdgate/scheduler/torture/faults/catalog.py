@@ -19,19 +19,20 @@ from holdgate.scheduler.torture.faults.stores import KilledPrimary, LosingFailov
 @dataclass(frozen=True, slots=True)
 class Entry:
     """`alone`: it needs the servers as they should be, and is in no mix. `closes`: nothing new may run meanwhile, of
-    anybody, or of the tenant whose policy the fault names."""
+    anybody, or of the tenant whose policy the fault names. `lasts`: longer than others."""
 
     what: str
     make: Callable[[], Fault]
     alone: bool = False
     closes: bool = False
+    lasts: bool = False
 
 
 CATALOG: dict[str, Entry] = {
     "kill-process": Entry("SIGKILL of a process of Holdgate", lambda: Kill("kill-process", PROCESSES)),
     "kill-server": Entry("SIGKILL of a NATS, Redis or Sentinel", lambda: Kill("kill-server", SERVERS)),
-    "pause-process": Entry("SIGSTOP of a process of Holdgate", lambda: Pause("pause-process", PROCESSES)),
-    "pause-server": Entry("SIGSTOP of a NATS, Redis or Sentinel", lambda: Pause("pause-server", SERVERS)),
+    "pause-process": Entry("SIGSTOP of a process of Holdgate", lambda: Pause("pause-process", PROCESSES), lasts=True),
+    "pause-server": Entry("SIGSTOP of a NATS, Redis or Sentinel", lambda: Pause("pause-server", SERVERS), lasts=True),
     "restart-process": Entry("SIGTERM and start of a process", lambda: Restart("restart-process", PROCESSES)),
     "restart-server": Entry("SIGTERM and start of a server", lambda: Restart("restart-server", SERVERS)),
     "kernels-away": Entry("SIGKILL of every kernel", lambda: AllAway("kernels-away", "kernel"), closes=True),
