@@ -19,7 +19,7 @@ from holdgate.bundles.passphrase import Cost, open_seed, seal_seed
 from holdgate.kernel.canonical import canonical_bytes, parse_json
 from holdgate.kernel.errors import MalformedJson
 from holdgate.kernel.ids import Entropy
-from holdgate.scheduler.errors import BackupBroken, TargetNotEmpty
+from holdgate.scheduler.errors import BackupBroken, Misconfigured, TargetNotEmpty
 
 Add = Callable[[str, bytes], None]
 PIECE_BYTES = 1024 * 1024
@@ -27,9 +27,11 @@ TRIES = 5
 KEYS_BYTES_MAX = 16 * 1024 * 1024
 SEAL, LINES = ".seal", ".jsonl"
 VERSIONS = "versions.json"
-DATA_FOLDERS = frozenset({"nats", "redis", "kernel", "audit", "run", "logs"})
-"""Of the directory of a `holdgate up`: all else is its keys and settings."""
-LOCK = "lock"
+KEY_PLACES = (
+    *("keys/**/*", "secrets/**/*", "bundles/**/*", "kubernetes/**/*", "root.json", "api-keys.json", "keys.json"),
+    *("worker-keys.json", "webhooks.json", "*.conf", "redis.users", "compose.env"),
+)
+"""In the directory of a `holdgate up`, its keys and settings. Data is kept in other ways, and backups are not kept."""
 
 
 def add_audit(directory: Path, add: Add) -> int:
@@ -87,13 +89,18 @@ def sealed_keys(
     directory: Path, passphrase: bytes, entropy: Entropy, *, cost: Cost | None = None
 ) -> tuple[bytes, bytes]:
     """Keys, passwords and settings of the directory of a `holdgate up`, sealed; and how to open that with the
-    passphrase."""
+    passphrase. Misconfigured where one could not be restored."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        for path in sorted(directory.rglob("*")):
+        for path in sorted({path for place in KEY_PLACES for path in directory.glob(place)}):
             name = path.relative_to(directory)
-            if path.is_file() and not path.is_symlink() and name.parts[0] not in DATA_FOLDERS | {LOCK}:
-                tar.add(path, str(name), recursive=False)
+            if path.is_symlink():
+                raise Misconfigured(f"`{name}` is a link: put the file itself there")
+            if path.is_dir():
+                continue
+            if not path.is_file() or path.stat().st_size > KEYS_BYTES_MAX:
+                raise Misconfigured(f"`{name}` is no file of at most {KEYS_BYTES_MAX} bytes: keep it elsewhere")
+            tar.add(path, str(name), recursive=False)
     seed = entropy(SecretBox.KEY_SIZE)
     box = bytes(SecretBox(seed).encrypt(packed.getvalue(), entropy(SecretBox.NONCE_SIZE)))
     return box, canonical_bytes(seal_seed(seed, passphrase, entropy=entropy, cost=cost))

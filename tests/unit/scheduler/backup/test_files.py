@@ -15,7 +15,7 @@ from holdgate.kernel.permits import Keyring
 from holdgate.scheduler.audit.archive import TenantArchive
 from holdgate.scheduler.audit.verify import is_intact, verify_archive
 from holdgate.scheduler.backup import files
-from holdgate.scheduler.errors import BackupBroken, TargetNotEmpty
+from holdgate.scheduler.errors import BackupBroken, Misconfigured, TargetNotEmpty
 from support.trust import NOW_MS, signer
 
 AUDITOR = signer("auditor")
@@ -99,7 +99,8 @@ def test_a_name_that_leads_elsewhere_is_not_written(tmp_path: Path) -> None:
 def test_keys_come_back_with_their_passphrase_alone(tmp_path: Path) -> None:
     """All that is no data of servers; a wrong passphrase and an altered box are refused."""
     home, passphrase = tmp_path / "home", secrets.token_bytes(16).hex().encode()
-    for name in ("keys/api.key", "secrets/redis", "root.json", "nats/data", "audit/acme/1.jsonl", "lock"):
+    others = ("nats/data", "audit/acme/1.jsonl", "lock", "monday.backup", ".tuesday.backup.part")
+    for name in ("keys/api.key", "secrets/redis", "root.json", *others):
         files.put(home, name, name.encode())
     box, head = files.sealed_keys(home, passphrase, os.urandom, cost=CHEAP)
     assert b"api.key" not in box
@@ -112,9 +113,15 @@ def test_keys_come_back_with_their_passphrase_alone(tmp_path: Path) -> None:
         files.open_keys(box[:-1] + bytes([box[-1] ^ 1]), head, passphrase)
 
 
-def test_links_are_no_keys(tmp_path: Path) -> None:
-    """They lead out of the directory."""
-    (tmp_path / "keys").mkdir()
-    (tmp_path / "keys" / "linked").symlink_to("/etc/passwd")
+def test_what_could_not_be_restored_is_no_backup_of_keys(tmp_path: Path) -> None:
+    """A link leads out of the directory, and who leaves it out loses a key; a large file could not be opened again."""
     passphrase = secrets.token_bytes(16).hex().encode()
-    assert files.open_keys(*files.sealed_keys(tmp_path, passphrase, os.urandom, cost=CHEAP), passphrase) == {}
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "api.key").symlink_to("/etc/passwd")
+    with pytest.raises(Misconfigured, match="is a link"):
+        files.sealed_keys(tmp_path, passphrase, os.urandom, cost=CHEAP)
+    (tmp_path / "keys" / "api.key").unlink()
+    with (tmp_path / "keys" / "large").open("wb") as file:
+        file.truncate(files.KEYS_BYTES_MAX + 1)
+    with pytest.raises(Misconfigured, match="keep it elsewhere"):
+        files.sealed_keys(tmp_path, passphrase, os.urandom, cost=CHEAP)
