@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from holdgate.scheduler.torture.bends import Bend
 from holdgate.scheduler.torture.cluster import Cluster, Topology, redisup, running_cluster
 from holdgate.scheduler.torture.cluster.topology import RedisShape
 from holdgate.scheduler.torture.faults import CannotBreak, Fault
-from holdgate.scheduler.torture.faults.clocks import faked, find_library
+from holdgate.scheduler.torture.faults.clocks import faked, find_library, set_seen
 from holdgate.scheduler.torture.faults.disks import FailingSync, FullDisk
 from holdgate.scheduler.torture.faults.fault import chosen
 from holdgate.scheduler.torture.faults.jetstream import MetaLeader, StreamLeader, WipedNode
@@ -256,6 +257,17 @@ async def test_a_clock_jumps_while_the_process_runs_and_its_monotonic_clock_does
         child.stdout.close()
     assert -3600 <= after[0] - before[0] < -3500
     assert 0 <= after[1] - before[1] < 60
+
+
+async def test_a_kernel_that_saw_a_later_time_forgets_that_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "versions.json"
+    set_seen(file, 5)
+    assert not file.exists()
+    file.write_text('{"v": 1, "bundles": {"a": 7}, "time_ms": 9}')
+    set_seen(file, 5)
+    assert json.loads(file.read_text()) == {"v": 1, "bundles": {"a": 7}, "time_ms": 5}
+    set_seen(file, 6)
+    assert json.loads(file.read_text())["time_ms"] == 5
 
 
 # The last one: its cluster is not healed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +13,22 @@ from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler.torture.bends import Bend, Bends
 from holdgate.scheduler.torture.cluster import Cluster, Member
 from holdgate.scheduler.torture.faults.fault import PROCESSES, CannotBreak, chosen
+from holdgate.scheduler.up.servers import write_private
 from holdgate.scheduler.up.supervise import Spec
 
 LIBRARY = "libfaketime.so.1"
 FOLDERS = ("/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime", "/usr/lib/faketime")
 JUMP_S = 3600
+KERNEL_DIR = "HOLDGATE_KERNEL_DIR"
+VERSIONS = "versions.json"
 CLOCK = SystemClock()
 
 
 class ClockJump:
-    """A process's wall clock jumps by an hour while it runs, and back; its monotonic clock does not."""
+    """A process's wall clock jumps by an hour while it runs, and back; its monotonic clock does not.
+
+    A kernel that saw a later time denies until that has come: healed as an operator does, by its file.
+    """
 
     name = "clock-jump"
 
@@ -31,10 +38,13 @@ class ClockJump:
         self._member: Member | None = None
         self._spec: Spec | None = None
         self._file: Path | None = None
+        self._seen: Path | None = None
 
     async def inject(self, cluster: Cluster, rng: Random) -> str:
         library = find_library()
         member = chosen(cluster, rng, PROCESSES)
+        if member.kind == "kernel":
+            self._seen = Path(member.spec.env[KERNEL_DIR]) / VERSIONS
         jump_s = rng.choice((-JUMP_S, JUMP_S))
         self._file = cluster.home.path / "run" / f"{member.name}.clock"
         await asyncio.to_thread(self._file.write_text, "+0\n")
@@ -53,7 +63,16 @@ class ClockJump:
         self.bends = (Bends(Bend.WRONG_CLOCK, self._since_ms, CLOCK.now_ms(), self._member.name),)
         spec, self._spec = self._spec, None
         await self._member.stop()
+        if self._seen is not None:
+            await asyncio.to_thread(set_seen, self._seen, CLOCK.now_ms())
         await self._member.start_as(lambda _: spec)
+
+
+def set_seen(file: Path, now_ms: int) -> None:
+    """No later than `now_ms` is the latest time that a kernel saw, as `docs/runbooks/HoldgateClockBack.md` has it."""
+    if file.exists():
+        known = json.loads(file.read_bytes())
+        write_private(file, json.dumps({**known, "time_ms": min(known["time_ms"], now_ms)}))  # noqa: TID251  a file
 
 
 def find_library() -> Path:
