@@ -211,7 +211,17 @@ class KernelSettings(Trusting, Signing):
     kernel_dir: Path = Field(description="last good bundles and the highest versions seen; must survive a restart")
 
 
-class ApiSettings(Quarantining, Scanning, Signing):
+class Bounding(Stateful):
+    """A process that holds tenants to their bounds."""
+
+    tenants_file: Path | None = Field(
+        None,
+        description="JSON map from names of tenants to their own `weight`, `queue_jobs_max` and `running_max`; read"
+        " again when it changes",
+    )
+
+
+class ApiSettings(Bounding, Quarantining, Scanning, Signing):
     """`holdgate api`."""
 
     api_listen: Address = Field("127.0.0.1:8081", description="`host:port` of the HTTP API")
@@ -253,7 +263,7 @@ class ApiSettings(Quarantining, Scanning, Signing):
     )
 
 
-class DispatcherSettings(Quarantining, Signing):
+class DispatcherSettings(Bounding, Quarantining, Signing):
     """`holdgate dispatcher`."""
 
     tenant_running_max: int = Field(1000, ge=1, description="jobs of one tenant that may run at once, in all pools")

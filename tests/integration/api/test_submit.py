@@ -208,6 +208,13 @@ async def test_a_full_queue_is_429_and_stores_nothing(nats_url: str, redis_url: 
         assert sum(counts.get(state, 0) for state in State) == 1
 
 
+async def test_a_tenant_has_a_queue_of_its_own_length(nats_url: str, redis_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "tenants.json"
+    file.write_text('{"default": {"queue_jobs_max": 2}, "other": {"queue_jobs_max": 9}}')
+    async with running_api(nats_url, redis_url, tmp_path / "home", {"tenants_file": file, "queue_jobs_max": 1}) as api:
+        assert [(await api.submit()).status_code for _ in range(3)] == [202, 202, 429]
+
+
 async def test_full_queues_of_all_tenants_together_are_429_for_everybody(
     nats_url: str, redis_url: str, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ from holdgate.scheduler.state.sessions import LiveSessions
 from holdgate.scheduler.state.similar import SimilarJobs
 from holdgate.scheduler.state.stats import Stats
 from holdgate.scheduler.state.workers import Workers
+from holdgate.scheduler.tenants import Tenants
 
 
 @contextlib.asynccontextmanager
@@ -65,9 +66,12 @@ async def api_deps(
     clock = SystemClock()
     read_keys(settings.api_keys_file)  # an API that would let nobody in does not start
     kernel, events, keys = KernelClient(nc, clock=clock), EventHub(nc), ApiKeys(settings.api_keys_file, clock)
-    stores = Stores.of(
-        nc, scripts, StateLimits(queue_max=settings.queue_jobs_max, queues_max=settings.queues_jobs_max), keys
+    bounds = StateLimits(
+        queue_max=settings.queue_jobs_max,
+        queue_max_of=Tenants(settings.tenants_file, clock).queue_jobs_max,
+        queues_max=settings.queues_jobs_max,
     )
+    stores = Stores.of(nc, scripts, bounds, keys)
     bundles = PublishedBundles(BundleStore(nc), settings, clock)
     stamping = Stamping(BundleStore(nc), StampStore(nc), signer, clock, bundles.root)
     known, digests = own_secrets(settings), own_digests(settings)

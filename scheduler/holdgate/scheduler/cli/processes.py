@@ -154,6 +154,7 @@ async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIte
     from holdgate.scheduler.dispatch.config import DispatchConfig
     from holdgate.scheduler.dispatch.parts import FailOpen
     from holdgate.scheduler.dispatch.service import DispatcherService
+    from holdgate.scheduler.tenants import Tenants
 
     clock = SystemClock()
     signer = _signer(settings)
@@ -162,7 +163,7 @@ async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIte
     async with nats_connection(settings, runtime) as nc, redis_connection(settings) as scripts:
         await check_durability(scripts, settings)
         require_message_size(nc.max_payload, settings)
-        client = KernelClient(nc, clock=clock)
+        client, tenants = KernelClient(nc, clock=clock), Tenants(settings.tenants_file, clock)
         service = DispatcherService(
             nc,
             scripts,
@@ -170,6 +171,8 @@ async def dispatcher(runtime: Runtime, settings: DispatcherSettings) -> AsyncIte
             clock=clock,
             config=DispatchConfig(
                 in_flight_max=settings.tenant_running_max,
+                in_flight_of=tenants.running_max,
+                weights=tenants.weights,
                 retention_s=settings.retention_s,
                 quarantine_keep_s=settings.quarantine_keep_s,
             ),

@@ -335,11 +335,11 @@ class AskDesk:
         return picked
 
     async def _pick_shares(self, pool: str, shares: Mapping[str, int]) -> dict[str, list[Picked]]:
-        now_ms = self._clock.now_ms()
+        now_ms, bounds, bound = self._clock.now_ms(), self._config.in_flight_of, self._config.in_flight_max
         lists = await asyncio.gather(
             *(
-                self._backlog.pick(Tenant(tenant), pool, share, in_flight_max=self._config.in_flight_max, now_ms=now_ms)
-                for tenant, share in shares.items()
+                self._backlog.pick(Tenant(tenant), pool, n, in_flight_max=bounds.get(tenant, bound), now_ms=now_ms)
+                for tenant, n in shares.items()
             )
         )
         return dict(zip(shares, lists, strict=True))

@@ -13,7 +13,8 @@ from holdgate.scheduler.dispatch.fairness import check_weights
 class DispatchConfig:
     """Bounds and intervals. ValueError when they do not hold together.
 
-    `in_flight_max`: jobs of one tenant that may run at once, in all pools. `weights`: shares of tenants that are not 1.
+    `in_flight_max`: jobs of one tenant that may run at once, in all pools; `in_flight_of`: of tenants with a bound of
+    their own. `weights`: shares of tenants that are not 1. Both may change while the dispatcher runs.
     `reclaim_grace_s`: how long leases are left alone after a start or an outage, so that heartbeats can arrive.
     `retention_s`: how long ended jobs are kept; denied ones a day at most.
     `quarantine_keep_s`: how long a sealed output waits for people to decide about it.
@@ -21,6 +22,7 @@ class DispatchConfig:
     """
 
     in_flight_max: int = 1000
+    in_flight_of: Mapping[str, int] = field(default_factory=dict)
     weights: Mapping[str, int] = field(default_factory=dict)
     lease_ms: int = limits.LEASE_S * 1000
     reaper_interval_s: float = 0.5
@@ -35,6 +37,7 @@ class DispatchConfig:
     endings_interval_s: float = 0.25
     watch_interval_s: float = 1.0
     reconcile_interval_s: float = 3600.0
+    results_wait_s: float = 3.0
     inboxes: tuple[str, ...] = (subjects.INBOX, subjects.inbox(subjects.OPERATOR_USER))
 
     def __post_init__(self) -> None:

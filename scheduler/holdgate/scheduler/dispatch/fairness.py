@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from holdgate.scheduler.tenants import WEIGHT_MAX
+
 WEIGHT_DEFAULT = 1
-WEIGHT_MAX = 1000
-"""Of a tenant: a larger one would hand a whole ask to one tenant for many rounds."""
 
 
 def check_weights(weights: Mapping[str, int]) -> None:
@@ -25,7 +25,7 @@ def check_weights(weights: Mapping[str, int]) -> None:
 
 @dataclass(slots=True)
 class FairShare:
-    """The turns of one pool. `weights` names the tenants whose share is not `WEIGHT_DEFAULT`."""
+    """The turns of one pool. `weights` names the tenants whose share is not `WEIGHT_DEFAULT`; it may change."""
 
     weights: Mapping[str, int] = field(default_factory=dict)
     _ring: deque[str] = field(default_factory=deque)

@@ -6,13 +6,13 @@ limit is taken only when the job enters; a denied job keeps its decision and nei
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from holdgate.kernel.custody import required_approvals
-from holdgate.kernel.ids import JobId
+from holdgate.kernel.ids import JobId, Tenant
 from holdgate.kernel.links import Signed
 from holdgate.kernel.records import ApprovalRequirement, Decision, Job, Outcome, Over, Throttle
 from holdgate.scheduler.state import encoding
@@ -35,11 +35,16 @@ QUEUE_FULL_RETRY_MS = 5_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateLimits:
     """Bounds that an operator sets. `queue_max`: waiting jobs of one tenant, 0 for any number, NO_ROOM for none more;
-    `queues_max`: of all together."""
+    `queue_max_of`: of tenants with a bound of their own, and may change; `queues_max`: of all together."""
 
     queue_max: int = 100_000
+    queue_max_of: Mapping[str, int] = field(default_factory=dict)
     queues_max: int = 1_000_000
     idempotency_ttl_ms: int = 24 * 3600 * 1000
+
+    def of(self, tenant: Tenant) -> StateLimits:
+        """Those of `tenant`, as they are now."""
+        return replace(self, queue_max=self.queue_max_of.get(tenant, self.queue_max)) if self.queue_max_of else self
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class Jobs:
         `has_room`: whether all queues together may take one more; without, only what is there already is answered.
         """
         job = submission.job
-        limits = self._limits if has_room else replace(self._limits, queue_max=NO_ROOM)
+        limits = self._limits.of(job.tenant) if has_room else replace(self._limits, queue_max=NO_ROOM)
         await self._register(job.tenant, job.pool)
         details = encoding.decision_facts(submission.decision)
         return await enter(self._scripts, submission, now_ms, limits, details=details)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import nats
 import pytest
 from nats.aio.client import Client as Nats
@@ -127,6 +129,23 @@ async def test_a_tenant_at_its_limit_waits_and_does_not_keep_the_others_waiting(
     assert await worker.ask(10, wait_ms=300) == []
     await stage.finish(next(item for item in running if job_of(item).tenant == "acme"))
     (_,) = await worker.ask(10, wait_ms=8000)
+    await stage.stop()
+
+
+async def test_a_tenant_has_a_share_and_a_bound_of_its_own(nc: Nats, scripts: Scripts, eventually: Eventually) -> None:
+    await ensure_streams(nc)
+    config = DispatchConfig(in_flight_max=2, in_flight_of={"acme": 6}, weights={"acme": 3})
+    stage = Stage(nc, scripts, Rules(ALLOW_ALL), config=config)
+    await stage.start()
+    tenants = (Tenant("acme"), Tenant("other"))
+    for tenant in tenants:
+        await gathered(*(stage.submit(tenant=tenant) for _ in range(8)))
+        await eventually(lambda tenant=tenant: _ready(stage, 8, tenant))
+    await stage.dispatcher.scan.run_once()
+    handed: Counter[str] = Counter()
+    for n, expected in ((4, {"acme": 3, "other": 1}), (10, {"acme": 6, "other": 2})):
+        handed.update(job_of(item).tenant for item in await stage.worker().ask(n))
+        assert handed == expected
     await stage.stop()
 
 
