@@ -75,7 +75,7 @@ class Keeper(World):
             request = self.finish_request(picked, token, to_state, value=b'{"out":1}', logs=("line",))
             if to_state is State.QUARANTINED:
                 verdict = {"verdict": "quarantine", "findings": [], "sealed_digest": "sha256:" + "0" * 64}
-                request = replace(request, value=None, sealed=b"box", verdict=verdict)
+                request = replace(request, value=None, sealed_ref="sha256:box", verdict=verdict)
             await self.results.finish(TENANT, [request], self.now_ms)
         await self.telling.run_once()
 

@@ -28,8 +28,9 @@ from holdgate.scheduler.state.transitions import TERMINAL, State
 CLAIM_MS = 5_000
 BATCH = 256
 BATCH_BYTES_MAX = 8 * 1024 * 1024
-SEALED_FIELDS = ("sealed", "ref", "verdict", "at", "attempt", "status", "resolved", "by")
-"""In the order of `take_unlogged.lua`. Votes are not among them: after a loss they are cast again."""
+SEALED_FIELDS = ("ref", "verdict", "at", "attempt", "status", "resolved", "by")
+"""In the order of `take_unlogged.lua`. The sealed bytes are not among them, only where they lie: what is destroyed must not
+lie on in the log. Nor are votes: after a loss they are cast again."""
 
 
 @dataclass(frozen=True, slots=True)

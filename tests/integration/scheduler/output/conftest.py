@@ -141,6 +141,13 @@ class Gate:
         """What may be read."""
         return await self.world.jobs.result(TENANT, job_id)
 
+    async def box(self, job_id: JobId) -> bytes:
+        """Sealed bytes of a quarantined output: in the object store, and nowhere else."""
+        item = await self.world.quarantine.require(TENANT, job_id)
+        assert item.sealed is None
+        assert item.sealed_ref is not None
+        return await self.store.get(item.sealed_ref)
+
     async def state(self, job_id: JobId) -> State:
         """Where the job is."""
         return await self.world.state(job_id)

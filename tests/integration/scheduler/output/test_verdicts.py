@@ -70,15 +70,13 @@ async def test_a_private_key_is_sealed_and_only_the_private_key_opens_it(gate: G
     assert await gate.state(job_id) is State.QUARANTINED
     result = await gate.result(job_id)
     assert result is None or (result.value is None and result.logs == ())
-    item = await gate.world.quarantine.get(TENANT, job_id)
-    assert item is not None
-    assert item.sealed is not None
-    assert pem[40:80].encode() not in item.sealed
-    opened = content_of(open_box(item.sealed, gate.private_key))
+    sealed = await gate.box(job_id)
+    assert pem[40:80].encode() not in sealed
+    opened = content_of(open_box(sealed, gate.private_key))
     assert opened["output"]["logs"] == ["read the key"]
     assert parse_json(opened["output"]["value"]) == {"file": pem}
     with pytest.raises(Forged):
-        open_box(item.sealed, PrivateKey.generate())
+        open_box(sealed, PrivateKey.generate())
 
 
 @pytest.mark.parametrize("encode", [bytes, base64.b64encode, lambda secret: secret.hex().encode()])

@@ -52,12 +52,23 @@ async def test_a_job_refused_at_the_door_is_told_to_nobody(world: World, nc: Nat
 async def test_what_is_sealed_comes_sealed_and_what_nobody_judged_does_not_come(world: World, nc: Nats) -> None:
     picked, token = await world.running()
     other, _ = await world.running()
-    request = world.finish_request(picked, token, State.QUARANTINED, sealed=b"box")
+    request = world.finish_request(picked, token, State.QUARANTINED, sealed_ref="sha256:box")
     await world.results.finish(TENANT, [request], world.now_ms)
     await telling(world, nc).run_once()
     (ending,) = await in_log(nc)
-    assert (ending.job_id, ending.sealed["sealed"], ending.sealed_status) == (picked.job.job_id, b"box", "")
+    assert (ending.job_id, ending.sealed["ref"], ending.sealed_status) == (picked.job.job_id, b"sha256:box", "")
     assert await world.state(other.job.job_id) is State.RUNNING
+
+
+async def test_no_sealed_bytes_are_told_so_that_none_outlive_their_destruction(world: World, nc: Nats) -> None:
+    """Nor those that an older release left in Redis: the log keeps what it was told for days."""
+    picked, token = await world.running()
+    request = world.finish_request(picked, token, State.QUARANTINED, sealed=b"sealed bytes")
+    await world.results.finish(TENANT, [request], world.now_ms)
+    await telling(world, nc).run_once()
+    (ending,) = await in_log(nc)
+    assert b"sealed bytes" not in ending.pack()
+    assert ending.sealed["verdict"]
 
 
 async def test_an_end_that_an_operator_undid_is_told_too(world: World, nc: Nats) -> None:

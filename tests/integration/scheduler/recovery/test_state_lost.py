@@ -61,7 +61,7 @@ async def test_every_job_comes_back_in_the_state_that_it_may_go_on_from(keeper: 
     assert (await keeper.approvals.require(TENANT, held.job_id)).votes == ()
     assert await keeper.jobs.result(TENANT, ended[State.SUCCEEDED]) == result
     item = await keeper.quarantine.require(TENANT, ended[State.QUARANTINED])
-    assert item.sealed == b"box"
+    assert item.sealed_ref == "sha256:box"
     verify(await dump(keeper.scripts, TENANT))
     whole = await find_whole(keeper.scripts)
     assert whole is not None
@@ -191,7 +191,7 @@ async def test_a_release_is_not_sealed_again(keeper: Keeper, redis_url: str) -> 
         assert result is not None
         assert result.value == b'"in clear"'
         item = await keeper.quarantine.require(TENANT, destroyed)
-        assert (item.status, item.sealed) == (SealedStatus.DESTROYED, None)
+        assert (item.status, item.sealed, item.sealed_ref) == (SealedStatus.DESTROYED, None, None)
 
 
 async def test_an_idempotency_key_is_the_same_job_after_a_loss(keeper: Keeper) -> None:

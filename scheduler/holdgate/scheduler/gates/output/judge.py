@@ -114,9 +114,8 @@ class Judge:
             },
             event={**request.event, "sealed_digest": sealed.digest, "commitment": sealed.commitment},
         )
-        if len(sealed.data) > limits.INLINE_BYTES_MAX:
-            return replace(request, sealed_ref=await self._store.put(sealed.data))
-        return replace(request, sealed=sealed.data)
+        # By reference whatever its size: what is deleted there is gone, and no log that keeps its past has the bytes.
+        return replace(request, sealed_ref=await self._store.put(sealed.data))
 
     def _retry_at(self, item: Item) -> int:
         return self._clock.now_ms() + delay_ms(item.message.attempt, self._entropy)

@@ -3,7 +3,8 @@
 -- KEYS: slot. ARGV: 1 who asks, 2 how long the claim holds in ms, 3 limit, 4 bytes of results at most
 -- From, to: any. Events: none.
 -- Returns: {} where another has the claim, or for each: {id, seq, job fields, result, sealed}; at least one where there are
---   any. Job fields: state, attempt, attempts max, code, updated, ended.
+--   any. Job fields: state, attempt, attempts max, code, updated, ended. Of a sealed output never the bytes: they are to
+--   be gone when people destroy them, and the log keeps what it was told.
 local claim = P .. ':unlogged_claim'
 local holder = call('GET', claim)
 if holder and holder ~= ARGV[1] then return {} end
@@ -19,10 +20,9 @@ for i = 1, #due, 2 do
     local result, sealed = {}, {}
     if ENDED[j[1]] then
       result = call('HGETALL', P .. ':result:' .. id)
-      sealed = call('HMGET', P .. ':sealed:' .. id, 'sealed', 'ref', 'verdict', 'at', 'attempt', 'status', 'resolved', 'by')
+      sealed = call('HMGET', P .. ':sealed:' .. id, 'ref', 'verdict', 'at', 'attempt', 'status', 'resolved', 'by')
     end
     for _, part in ipairs(result) do bytes = bytes + #part end
-    bytes = bytes + #(sealed[1] or '')
     found[#found + 1] = {id, due[i + 1], j, result, sealed}
     if bytes > tonumber(ARGV[4]) then break end
   end
