@@ -16,15 +16,15 @@ from holdgate.kernel import limits, subjects
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import JOB_ID, NAME, JobId, Tenant, new_token
 from holdgate.scheduler.recovery.parts import RecoveryParts
-from holdgate.scheduler.recovery.reading import Extent, extent_of, last_message, subjects_of
+from holdgate.scheduler.recovery.reading import Extent, Message, extent_of, last_message, subjects_of
 from holdgate.scheduler.recovery.rebuild import MESSAGE_ID
-from holdgate.scheduler.state.connection import INDEX, Scripts, key
+from holdgate.scheduler.state.connection import INDEX, RESTORED, WHOLE, Scripts, key
 from holdgate.scheduler.state.endings import Ending, read_entry
 from holdgate.scheduler.state.restoring import Known, Restoring
 
-WHOLE = f"{INDEX}:whole"
-"""Of the last look over everything; not there in a store that is empty, or was found set back."""
 CLOSED_MS = 3_600_000
+LEFT_OUT = f"{INDEX}:left_out"
+"""The newest message of a subject, where a whole look could make nothing of it: it says nothing about the store."""
 LOG = f"{INDEX}:log"
 """How far each stream went when the store last knew."""
 EPOCH_SLOTS = 16
@@ -70,11 +70,38 @@ class Epochs:
 
 async def is_sound(parts: RecoveryParts) -> bool:
     """Whether the store knows the newest of what the log has. StateUnavailable, LogUnavailable."""
-    jobs, endings = await asyncio.gather(*(subjects_of(parts.nc, stream) for stream in LOGGED))
-    known = await asyncio.gather(
-        *(_knows_job(parts, subject) for subject in jobs), *(_knows_ending(parts, subject) for subject in endings)
-    )
-    return all(known)
+    return not await _unknown(parts)
+
+
+async def note_left_out(parts: RecoveryParts, extents: Mapping[str, Extent]) -> None:
+    """After a look over everything: what is the newest of its subject and still unknown no look can make anything of."""
+    for subject, (stream, message) in (await _unknown(parts)).items():
+        if message.seq <= extents[stream].last:
+            await parts.scripts.command("HSET", LEFT_OUT, subject, message.seq)
+
+
+async def _unknown(parts: RecoveryParts) -> dict[str, tuple[str, Message]]:
+    """The newest messages of which the store knows nothing, by subject."""
+    found: dict[str, tuple[str, Message]] = {}
+    for stream in LOGGED:
+        names = await subjects_of(parts.nc, stream)
+        messages = await asyncio.gather(*(_unknown_of(parts, stream, subject) for subject in names))
+        found |= {
+            subject: (stream, message) for subject, message in zip(names, messages, strict=True) if message is not None
+        }
+    return found
+
+
+async def _unknown_of(parts: RecoveryParts, stream: str, subject: str) -> Message | None:
+    message = await last_message(parts.nc, stream, subject)
+    if message is None:
+        return None
+    knows = _knows_job if stream == subjects.STREAM_JOBS else _knows_ending
+    if await knows(parts, message):
+        return None
+    left_out = await parts.scripts.command("HGET", LEFT_OUT, subject)
+    is_left_out = left_out is not None and int(left_out) == message.seq
+    return None if is_left_out else message
 
 
 async def knows_told(parts: RecoveryParts, told: Mapping[Tenant, Ending]) -> bool:
@@ -102,9 +129,16 @@ async def find_whole(scripts: Scripts) -> Whole | None:
     return Whole(token, int(began_ms), after_loss == "1")
 
 
+async def is_restored(scripts: Scripts) -> bool:
+    """Whether it came from a backup that nobody has looked over."""
+    return await scripts.command("GET", RESTORED) is not None
+
+
 async def say_whole(scripts: Scripts, whole: Whole) -> None:
     """That look came to its end."""
     await scripts.command("SET", WHOLE, f"{whole.began_ms} {whole.token} {int(whole.after_loss)}")
+    if whole.after_loss:
+        await scripts.command("DEL", RESTORED)
 
 
 async def say_set_back(scripts: Scripts) -> None:
@@ -164,21 +198,19 @@ async def extents_of(parts: RecoveryParts) -> dict[str, Extent]:
     return dict(zip(LOGGED, found, strict=True))
 
 
-async def _knows_job(parts: RecoveryParts, subject: str) -> bool:
-    message = await last_message(parts.nc, subjects.STREAM_JOBS, subject)
-    if message is None or message.at_ms < parts.clock.now_ms() - parts.kept_s_min * 1000:
+async def _knows_job(parts: RecoveryParts, message: Message) -> bool:
+    if message.at_ms < parts.clock.now_ms() - parts.kept_s_min * 1000:
         return True  # it may have ended, and be forgotten
-    tenant, job_id = subject.rpartition(".")[2], message.headers.get(MESSAGE_ID, "")
+    tenant, job_id = message.subject.rpartition(".")[2], message.headers.get(MESSAGE_ID, "")
     if not (NAME.match(tenant) and JOB_ID.match(job_id)):
         return True  # no job: told by whoever reads everything
     [found] = await Restoring(parts.scripts).look_jobs(Tenant(tenant), [JobId(job_id)])
     return found.state is not None
 
 
-async def _knows_ending(parts: RecoveryParts, subject: str) -> bool:
-    message = await last_message(parts.nc, subjects.STREAM_ENDED, subject)
+async def _knows_ending(parts: RecoveryParts, message: Message) -> bool:
     try:
-        entry = None if message is None else read_entry(message.data)
+        entry = read_entry(message.data)
     except InvalidInput:
         return True
     if not isinstance(entry, Ending):

@@ -23,10 +23,14 @@ from holdgate.scheduler.state.fleet import Fleet
 from holdgate.scheduler.state.lanes import Arg, Call
 from holdgate.scheduler.state.transitions import lua_table
 
-__all__ = ["INDEX", "Arg", "Call", "Scripts", "connect_redis", "key"]
+__all__ = ["INDEX", "WHOLE", "Arg", "Call", "Scripts", "connect_redis", "key"]
 
 INDEX = "hg:{index}"
 """What is not of one tenant: the lists of tenants and workers. Its own slot; scripts do not touch it."""
+WHOLE = f"{INDEX}:whole"
+"""Of the last look over everything; not there in a store that is empty, or was found set back."""
+RESTORED = f"{INDEX}:restored"
+"""It came from a backup, and nobody looked over it yet."""
 KEYLESS = frozenset(("CONFIG", "DBSIZE", "FLUSHALL", "FLUSHDB", "INFO", "PING", "ROLE", "SCRIPT"))
 """Commands of a server and not of a key. `command` asks one primary, `everywhere` each."""
 SCRIPTS = "scripts"

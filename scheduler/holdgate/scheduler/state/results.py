@@ -15,7 +15,7 @@ from typing import Any
 from holdgate.kernel.ids import JobId, LeaseToken, Tenant
 from holdgate.kernel.wire import pack
 from holdgate.scheduler.state import encoding
-from holdgate.scheduler.state.connection import Arg, Scripts
+from holdgate.scheduler.state.connection import WHOLE, Arg, Scripts
 from holdgate.scheduler.state.transitions import State
 
 RESULT_LOST = "result_lost"
@@ -81,6 +81,16 @@ class FinishingClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class LostClaim:
+    """A result message is in the stream for an attempt that the state does not know. `pool`: whose worker sent it."""
+
+    job_id: JobId
+    attempt: int
+    token: LeaseToken
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunningFacts:
     """What the output gate needs to know about a job before it decides."""
 
@@ -124,6 +134,19 @@ class Results:
             args += [claim.job_id, claim.attempt, claim.token]
         answers = await self._scripts.run("mark_finishing", tenant, args)
         return {claim.job_id: FinishKind(answer.decode()) for claim, answer in zip(claims, answers, strict=True)}
+
+    async def adopt(self, tenant: Tenant, claims: Sequence[LostClaim], now_ms: int) -> set[JobId]:
+        """Jobs that came back after a loss and did not start since → `finishing`, by that attempt. Gives those."""
+        if not claims:
+            return set()
+        args = [part for claim in claims for part in (claim.job_id, claim.attempt, claim.token, claim.pool)]
+        details = encoding.pack_details({"restored": True})
+        answers = await self._scripts.run("adopt_result", tenant, (now_ms, details, *args))
+        return {claim.job_id for claim, answer in zip(claims, answers, strict=True) if answer}
+
+    async def is_whole(self) -> bool:
+        """Whether the state has everything that was told, as far as dispatchers know."""
+        return await self._scripts.command("GET", WHOLE) is not None
 
     async def lose(self, tenant: Tenant, job_ids: Sequence[JobId], *, before_ms: int, now_ms: int) -> list[JobId]:
         """`finishing` since before `before_ms` → `failed` with code RESULT_LOST. Gives those that were."""

@@ -13,7 +13,7 @@ import traceback
 from collections import defaultdict
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import nats.errors
 import structlog
@@ -28,12 +28,13 @@ from holdgate.kernel.ids import Entropy, Tenant
 from holdgate.kernel.tasks import TaskSet
 from holdgate.scan.errors import ScanError, ScanTimedOut
 from holdgate.scheduler import metrics as shared
-from holdgate.scheduler.errors import LogUnavailable, WrongState
+from holdgate.scheduler.errors import LogUnavailable, StateUnavailable, WrongState
 from holdgate.scheduler.gates.output import metrics, record
 from holdgate.scheduler.gates.output.held import HeldResults
 from holdgate.scheduler.gates.output.inspecting import Decided, Inspected, Inspecting, Item, SnapshotUnsettled, in_calls
 from holdgate.scheduler.gates.output.judge import Judge
-from holdgate.scheduler.gates.output.message import ResultMessage, RunOutcome, malformed_result, parse_result
+from holdgate.scheduler.gates.output.lost import JUDGED, Pair, adopt, is_tried, may_be_lost
+from holdgate.scheduler.gates.output.message import ResultMessage, malformed_result, parse_result
 from holdgate.scheduler.gates.output.scanners import OutputScanners, ScanSettings
 from holdgate.scheduler.gates.sealing import Sealer
 from holdgate.scheduler.gates.turns import FairTurns
@@ -52,8 +53,6 @@ from holdgate.scheduler.state.transitions import State
 log = structlog.get_logger(__name__)
 
 _OPEN = frozenset({State.RUNNING, State.FINISHING})
-_Pair: TypeAlias = tuple[Msg, ResultMessage]
-_JUDGED = frozenset({RunOutcome.SUCCEEDED, RunOutcome.OVERSIZE})
 MAKE_WAIT_S_MAX = 8.0
 """In which a gate judges much of what a tenant may have here."""
 
@@ -213,7 +212,7 @@ class OutputGateService:
 
     async def _current(self, messages: Sequence[Msg]) -> list[Item]:
         """The messages of attempts that hold their jobs; the others are let go of, or put off."""
-        by_tenant: dict[Tenant, list[_Pair]] = defaultdict(list)
+        by_tenant: dict[Tenant, list[Pair]] = defaultdict(list)
         for raw in messages:
             try:
                 message = _parsed(raw)
@@ -235,16 +234,36 @@ class OutputGateService:
         for item in await self._holding(message.tenant, [(raw, message)]):
             await self._put_off([item.raw], error, [item])
 
-    async def _holding(self, tenant: Tenant, pairs: Sequence[_Pair]) -> list[Item]:
+    async def _holding(self, tenant: Tenant, pairs: Sequence[Pair]) -> list[Item]:
         current: list[Item] = []
+        lost: list[Pair] = []
         for (raw, message), facts in await self._known(tenant, pairs):
             if facts is not None and facts.state in _OPEN and facts.holds(message.attempt, message.token):
                 current.append(Item(raw, message, facts))
+            elif may_be_lost(message, facts):
+                lost.append((raw, message))
             else:
                 await _let_go_stale(raw)
-        return current
+        return current + (await self._adopted(tenant, lost) if lost else [])
 
-    async def _known(self, tenant: Tenant, pairs: Sequence[_Pair]) -> list[tuple[_Pair, RunningFacts | None]]:
+    async def _adopted(self, tenant: Tenant, pairs: Sequence[Pair]) -> list[Item]:
+        """Of those that the state has no place for: what is judged after all. The others wait, or belong to nothing."""
+        try:
+            adopted = await adopt(self._results, self._clock, tenant, pairs)
+            is_whole = await self._results.is_whole()
+        except HoldgateError as error:
+            await self._put_off([raw for raw, _ in pairs], error)
+            return []
+        waiting = [raw for raw, message in pairs if message.job_id not in adopted and not (is_whole and is_tried(raw))]
+        if waiting:
+            await self._put_off(waiting, StateUnavailable("the state store does not know of these attempts"))
+        for raw, message in pairs:
+            if message.job_id not in adopted and raw not in waiting:
+                await _let_go_stale(raw)
+        # An adopted one is fenced by what it said itself: it holds the job now.
+        return await self._holding(tenant, [pair for pair in pairs if pair[1].job_id in adopted])
+
+    async def _known(self, tenant: Tenant, pairs: Sequence[Pair]) -> list[tuple[Pair, RunningFacts | None]]:
         """What the state knows of each job; messages of which that cannot be said are put off, and no others."""
         try:
             facts = await self._results.facts(tenant, [message.job_id for _, message in pairs])
@@ -367,7 +386,7 @@ class OutputGateService:
         claims: dict[Tenant, list[FinishingClaim]] = defaultdict(list)
         for item in items:
             message = item.message
-            if message.outcome in _JUDGED:
+            if message.outcome in JUDGED:
                 claims[message.tenant].append(FinishingClaim(message.job_id, message.attempt, message.token))
         for tenant, of_tenant in claims.items():
             try:
