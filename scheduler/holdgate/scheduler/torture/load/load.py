@@ -99,16 +99,22 @@ class Load:
 
     async def settle(self, timeout_s: float) -> bool:
         """After the faults: release what is held, wait until nothing is open; whether that came in time."""
-        until_s = time.monotonic() + timeout_s
-        while time.monotonic() < until_s:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._settled()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _settled(self) -> None:
+        while True:
             try:
                 if not await self._open_jobs():
                     await self._look_at_all()
-                    return True
+                    return
             except HoldgateError:
                 pass  # a part is away, still: it is looked at again
             await asyncio.sleep(SETTLE_PAUSE_S)
-        return False
 
     async def close(self) -> None:
         """End what is open, close the connections."""
