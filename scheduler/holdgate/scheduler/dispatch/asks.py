@@ -8,7 +8,7 @@ is decided by fair shares; every job in an answer has passed the dispatch gate. 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +42,13 @@ log = structlog.get_logger(__name__)
 ASKS_PER_WORKER_MAX = 3
 ASKS_MAX = 8_192
 """Open asks of one dispatcher: beyond, workers are told to come back."""
+POOL_ASKS_MAX = ASKS_MAX // 4
+"""Of one pool: its workers' user may ask under any name, and must not take the room of others."""
+OFFERS_CHARS_MAX = 8 * 1024 * 1024
+"""What is remembered of the offers of one pool: those that were heard last."""
 ASK_BYTES_MAX = 64 * 1024
+NAMES_CHARS = 256
+"""An ask that names nothing, as it is counted."""
 OFFERS_MAX = 256
 """Topic patterns, and capabilities, that one ask may name."""
 PICK_ROUNDS_MAX = 4
@@ -100,6 +106,11 @@ class Ask:
             topics.verify_pattern(pattern)
         return cls(WorkerId(worker), pool, patterns, frozenset(_names(body, "capabilities")), n, wait_ms / 1000)
 
+    @property
+    def chars(self) -> int:
+        """What it takes to remember."""
+        return NAMES_CHARS + sum(map(len, self.topics)) + sum(map(len, self.capabilities))
+
     def offers_as(self, other: Ask) -> bool:
         """Whether both offer the same."""
         return self.topics == other.topics and self.capabilities == other.capabilities
@@ -132,17 +143,28 @@ class _Pool:
     """Whose jobs were put off because nobody could do them."""
     has_new_offer: bool = False
     widths: dict[WorkerId, int] = field(default_factory=dict)
+    chars: int = 0
+    """Of all offers."""
 
     def note(self, ask: Ask, now_s: float) -> None:
         """Remember what `ask` offers; forget who asked last longer than `OFFER_S` ago."""
-        before = self.offers.get(ask.worker)
+        before = self.offers.pop(ask.worker, None)
+        self.chars -= 0 if before is None else before[0].chars
         if before is None or not before[0].offers_as(ask):
             self.has_new_offer |= not any(other.offers_as(ask) for other, _ in self.offers.values())
         self.offers[ask.worker] = (ask, now_s)
+        self.chars += ask.chars
+        while self.chars > OFFERS_CHARS_MAX:
+            self._forget(next(iter(self.offers)))
         if now_s - self.pruned_s > OFFER_S:
             self.pruned_s = now_s
-            self.offers = {name: offer for name, offer in self.offers.items() if now_s - offer[1] <= OFFER_S}
+            for name in [name for name, offer in self.offers.items() if now_s - offer[1] > OFFER_S]:
+                self._forget(name)
             self.widths = {name: width for name, width in self.widths.items() if name in self.offers}
+
+    def _forget(self, worker: WorkerId) -> None:
+        self.chars -= self.offers.pop(worker)[0].chars
+        self.widths.pop(worker, None)
 
     def put_off(self, job: Job) -> tuple[str, int]:
         """Why `job` waits now, and how long in milliseconds: twice as long each time."""
@@ -198,7 +220,9 @@ class AskDesk:
         self._clock = clock
         self._config = config
         self._pools: dict[str, _Pool] = {}
-        self._open: dict[WorkerId, deque[_Open]] = defaultdict(deque)
+        self._open: dict[tuple[str, WorkerId], deque[_Open]] = defaultdict(deque)
+        self._asks: Counter[str] = Counter()
+        """Messages that are being answered, by pool."""
         self._tasks = TaskSet(self._task_failed)
         self._subscription: Subscription | None = None
         self._is_stopping = False
@@ -253,10 +277,20 @@ class AskDesk:
         if self._is_stopping:
             await self._reply(message, {"jobs": []})  # the next ask goes to another dispatcher
             return
-        if len(self._tasks) >= ASKS_MAX:
+        pool = message.subject.split(".")[-2]
+        if len(self._tasks) >= ASKS_MAX or self._asks[pool] >= POOL_ASKS_MAX:
             await self._reply(message, {"error": "busy", "retry_ms": BUSY_RETRY_MS})
             return
-        self._tasks.start(self._answer(message), "ask")
+        self._asks[pool] += 1
+        self._tasks.start(self._answered(message, pool), "ask")
+
+    async def _answered(self, message: Msg, pool: str) -> None:
+        try:
+            await self._answer(message)
+        finally:
+            self._asks[pool] -= 1
+            if not self._asks[pool]:
+                del self._asks[pool]
 
     async def _answer(self, message: Msg) -> None:
         try:
@@ -396,7 +430,7 @@ class AskDesk:
             pool = self._pools[ask.pool] = _Pool(FairShare(self._config.weights))
         pool.note(ask, asyncio.get_running_loop().time())
         entry = _Open(ask)
-        queue = self._open[ask.worker]
+        queue = self._open[ask.pool, ask.worker]
         queue.append(entry)
         metrics.ASKS_WAITING.inc()
         if len(queue) > ASKS_PER_WORKER_MAX:
@@ -405,10 +439,11 @@ class AskDesk:
         return entry
 
     def _leave(self, entry: _Open) -> None:
-        queue = self._open[entry.ask.worker]
+        name = (entry.ask.pool, entry.ask.worker)
+        queue = self._open[name]
         queue.remove(entry)
         if not queue:
-            del self._open[entry.ask.worker]
+            del self._open[name]
         metrics.ASKS_WAITING.dec()
 
     def _wake_one(self, pool: str) -> bool:
