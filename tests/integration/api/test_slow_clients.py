@@ -116,6 +116,90 @@ async def test_a_head_larger_than_any_of_ours_is_refused(api: ApiWorld) -> None:
         writer.close()
 
 
+@pytest.mark.parametrize(("size", "status"), [(1024, b" 200 "), (1025, b" 431 ")])
+async def test_the_largest_head_is_served_and_one_byte_more_is_not(api: ApiWorld, size: int, status: bytes) -> None:
+    """Whatever comes with it."""
+    async with served(api, replace(QUICK, head_s=10.0)) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        head = b"GET /healthz HTTP/1.1\r\nX-Much: "
+        writer.write(head + b"x" * (size - len(head) - 4) + b"\r\n\r\n")
+        assert status in await reader.readline()
+        writer.close()
+
+
+async def test_what_follows_a_body_is_bounded_as_a_head_is(api: ApiWorld) -> None:
+    """Trailers are of no use to us, and are kept by the parser until they end."""
+    before = cut_off("head_too_large")
+    async with served(api, replace(QUICK, head_s=10.0)) as address:
+        _, writer = await asyncio.open_connection(*address)
+        writer.write(b"POST /api/v1/jobs HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Much: " + b"x" * 5_000)
+        await eventually(lambda: cut_off("head_too_large") == before + 1)
+        writer.transport.abort()
+
+
+async def test_heads_without_end_take_no_more_than_there_is_for_them(api: ApiWorld) -> None:
+    """The oldest large ones make room; who sends a usual one notices nothing."""
+    before = cut_off("no_room")
+    bounds = Bounds(connections_max=40, head_s=10.0, head_bytes_max=4_096, heads_bytes_max=40_000)
+    async with served(api, bounds) as address:
+        held = []
+        for _ in range(15):
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(b"GET /healthz HTTP/1.1\r\nX-Much: " + b"x" * 3_500)
+            held.append((reader, writer))
+        assert await is_served(address)
+        await eventually(lambda: cut_off("no_room") > before)
+        assert await end_of(held[0][0]) == b""
+        held[-1][1].write(b"\r\n\r\n")
+        assert b" 200 " in await held[-1][0].readline()
+        for _, writer in held:
+            writer.close()
+
+
+async def test_who_asks_on_without_waiting_for_answers_is_cut_off(api: ApiWorld) -> None:
+    """Thousands of requests fit into one read."""
+    before = cut_off("not_waiting")
+    async with served(api) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(ONE_REQUEST * 3)
+        for _ in range(3):
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            writer.write(ONE_REQUEST * 5_000)
+            await end_of(reader)
+        assert cut_off("not_waiting") == before + 1
+        assert await is_served(address)
+        writer.close()
+
+
+class Held:
+    """A connection of which nothing but its end is asked."""
+
+    def __init__(self, room: Room) -> None:
+        self.room, self.bytes = room, 0
+
+    def holds(self, size: int) -> None:
+        before, self.bytes = self.bytes, size
+        self.room.hold(self, before, size)
+
+    def give_way(self) -> None:
+        """Nothing is held for it then."""
+        self.holds(0)
+
+
+def test_the_oldest_large_head_gives_way_and_small_ones_never() -> None:
+    """Every connection may have its part."""
+    room = Room(Bounds(connections_max=4, heads_bytes_max=400))
+    small, first, second, third = (Held(room) for _ in range(4))
+    small.holds(100)
+    first.holds(150)
+    second.holds(150)
+    third.holds(101)
+    assert [held.bytes for held in (small, first, second, third)] == [100, 0, 150, 101]
+    second.holds(0)
+    assert (room.heads_bytes, list(room.large)) == (201, [third])
+
+
 async def test_who_does_not_read_its_reply_is_cut_off(api: ApiWorld) -> None:
     """A reply that nobody takes is memory that nobody gives back."""
 

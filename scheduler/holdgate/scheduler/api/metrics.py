@@ -19,7 +19,7 @@ CUT_OFF = Counter(
     "Connections of clients that were ended for what they did, or did not.",
     ["reason"],
 )
-for _reason in ("refused", "too_slow", "not_read", "head_too_large"):
+for _reason in ("refused", "too_slow", "not_read", "head_too_large", "no_room", "not_waiting"):
     CUT_OFF.labels(_reason)
 EVENTS_DROPPED = Counter("holdgate_event_hints_dropped_total", "Hints of changes that could not be read.")
 

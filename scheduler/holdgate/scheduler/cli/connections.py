@@ -1,8 +1,9 @@
 """Connections of clients, bounded: how many there may be, and how long one may take over what it has to do.
 
 What always holds: a connection whose request's head does not come in time, or is larger than any of ours, is closed; so
-is one that does not read what it asked for; beyond the bounds a new connection is told so and closed at once. Whoever
-does none of this notices nothing of it. The times of bodies are those of `api.body`.
+is one that does not read what it asked for, or asks on without waiting for answers; heads take so much memory in all
+and no more, and those of a usual size always have room; beyond the bounds a new connection is told so and closed at
+once. Whoever does none of this notices nothing of it. The times of bodies are those of `api.body`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import asyncio
 import resource
 import socket
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -27,25 +28,55 @@ USER_TIMEOUT_MS = 60_000
 """After which what was sent and never acknowledged ends a connection: the other machine is gone."""
 
 
+STEP_BYTES = 16 * 1024
+"""What the parser sees at once of the 256 KiB that the loop reads: thousands of requests may be in those."""
+HEAD_COST, LINE_COST = 2_048, 128
+"""Memory of a request, and of each line of its head, besides the bytes that were sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """`connections_max` in all, half of them from one address that is no proxy. `head_s`: for the head of a request,
-    and for what still comes of one that is answered. `write_s`: without room for more of a reply."""
+    and for what still comes of one that is answered. `write_s`: without room for more of a reply. `heads_bytes_max`:
+    memory of the heads of all requests that are not answered. `waiting_max`: requests behind one that is not."""
 
     connections_max: int = 8_192
     head_s: float = 10.0
     head_bytes_max: int = 64 * 1024
     write_s: float = 20.0
+    heads_bytes_max: int = 64 * 1024 * 1024
+    waiting_max: int = 8
+
+
+class Holder(Protocol):
+    """A connection that heads are held for."""
+
+    def give_way(self) -> None:
+        """End it: there is no room."""
 
 
 @dataclass(slots=True)
 class Room:
-    """Connections there are."""
+    """Connections there are, and the memory of heads on them."""
 
     bounds: Bounds
     proxies: frozenset[str] = frozenset()
     total: int = 0
     by_address: Counter[str] = field(default_factory=Counter)
+    heads_bytes: int = 0
+    large: dict[Holder, None] = field(default_factory=dict)
+    """Those with more than each could have if all had as much, the oldest first."""
+
+    def hold(self, holder: Holder, before: int, now: int) -> None:
+        """`holder` has `now` bytes of heads, no more `before`. Beyond the bound large ones give way, the oldest first:
+        so many small ones that there would be no room without them cannot be."""
+        self.heads_bytes += now - before
+        if now > self.bounds.heads_bytes_max // self.bounds.connections_max:
+            self.large[holder] = None
+        else:
+            self.large.pop(holder, None)
+        while self.heads_bytes > self.bounds.heads_bytes_max and self.large:
+            next(iter(self.large)).give_way()
 
     def enter(self, address: str) -> bool:
         """Whether there is room for one more from `address`; it is counted then."""
@@ -78,7 +109,15 @@ class _Bounded(HttpToolsProtocol):
     room: Room
     _address: str | None = None
     _is_in_head = True
+    _is_cut = False
     _head_bytes = 0
+    """Sent since the parser last said something of a request: a head, or what follows a body."""
+    _answering = 0
+    """Memory of the heads of requests that are whole and not answered."""
+    _cost = 0
+    """Of heads that became whole in what is being parsed, besides their bytes."""
+    _held = 0
+    _has_said = False
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
 
@@ -92,25 +131,38 @@ class _Bounded(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._is_cut = True
         self._clear()
         if self._address is not None:
             self.room.leave(self._address)
             self._address = None
+        self.pipeline.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self.room.bounds.head_bytes_max + _READ_BYTES:
-                self._cut(
-                    "head_too_large", b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n"
-                )
-                return
-        super().data_received(data)
+        start = 0
+        while start < len(data) and not self._is_cut and not self.transport.is_closing():
+            # No step goes over the largest head, so that one of just that size is told from a larger one.
+            end = start + max(1, min(STEP_BYTES, self.room.bounds.head_bytes_max - self._head_bytes))
+            self._parse(data if end >= len(data) and not start else data[start:end])
+            start = end
         # What comes beside a request, or still comes of one that is answered, has its time, too.
         cycle: RequestResponseCycle | None = self.cycle
         if self._head_timer is None and (cycle is None or cycle.response_complete):
             self._await_head()
+
+    def _parse(self, data: bytes) -> None:
+        before = self._head_bytes
+        if before >= self.room.bounds.head_bytes_max:
+            self._cut("head_too_large", b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
+            return
+        self._cost, self._has_said = 0, False
+        super().data_received(data)
+        if self._cost:
+            self._answering += self._cost + before + len(data)
+        if self._is_in_head or not self._has_said:
+            self._head_bytes += len(data)
+        self._hold()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -118,11 +170,30 @@ class _Bounded(HttpToolsProtocol):
         self._await_head()
 
     def on_headers_complete(self) -> None:
-        self._is_in_head = False
+        self._is_in_head, self._head_bytes, self._has_said = False, 0, True
+        self._cost += HEAD_COST + LINE_COST * len(self.headers)
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        super().on_headers_complete()
+        if len(self.pipeline) >= self.room.bounds.waiting_max and not self._is_cut:
+            self._cut("not_waiting")
+        if not self._is_cut:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes, self._has_said = 0, True
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        if not self.pipeline:
+            # A connection that is idle keeps nothing of what was asked last.
+            self.cycle.scope = {}  # type: ignore[typeddict-item]
+            if not self._is_in_head:
+                self.headers = []
+                self.scope = {}  # type: ignore[typeddict-item]
+            self._answering = 0
+            self._hold()
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -135,7 +206,23 @@ class _Bounded(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
 
+    def give_way(self) -> None:
+        """End it: there is no room for its head."""
+        self._cut("no_room")
+
+    def _hold(self) -> None:
+        now = self._answering
+        if self._head_bytes:
+            now += self._head_bytes + LINE_COST * len(self.headers or ())
+        if self._is_cut:
+            now = 0
+        if now != self._held:
+            before, self._held = self._held, now
+            self.room.hold(self, before, now)
+
     def _await_head(self) -> None:
+        if self._is_cut:
+            return
         if self._head_timer is not None:
             self._head_timer.cancel()
         self._head_timer = self.loop.call_later(self.room.bounds.head_s, self._cut, "too_slow")
@@ -143,10 +230,13 @@ class _Bounded(HttpToolsProtocol):
     def _cut(self, reason: str, last: bytes = b"") -> None:
         """End it; `last` is said if there is room for it."""
         metrics.CUT_OFF.labels(reason).inc()
+        self._is_cut = True
         self._clear()
         if last:
             self.transport.write(last)
             self.transport.close()
+            if self.transport.get_write_buffer_size():
+                self._write_timer = self.loop.call_later(self.room.bounds.write_s, self.transport.abort)
         else:
             self.transport.abort()
 
@@ -155,10 +245,7 @@ class _Bounded(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         self._head_timer = self._write_timer = None
-
-
-_READ_BYTES = 256 * 1024
-"""What the loop reads at once: the end of a head and a body may come together."""
+        self._hold()
 
 
 def _overloaded() -> bytes:
@@ -176,7 +263,7 @@ def files_for(bounds: Bounds) -> Bounds:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return Bounds(max(1, most - FILES_KEPT), bounds.head_s, bounds.head_bytes_max, bounds.write_s)
+    return replace(bounds, connections_max=max(1, most - FILES_KEPT))
 
 
 def end_half_open(listener: socket.socket) -> None:
