@@ -12,6 +12,7 @@ import ssl
 from urllib.parse import SplitResult, urlsplit
 
 WRITE_ERROR = "write error"
+WELL = ""
 ANSWER_S = 0.8
 ANSWER_BYTES_MAX = 64 * 1024
 SAID_CHARS_MAX = 120
@@ -28,9 +29,13 @@ class Monitoring:
         self._tls = tls
 
     async def failure(self) -> str | None:
-        """What one of them says is wrong with its streams. One that does not answer says nothing here."""
+        """What is wrong with their streams, where no majority of them can write: one full disk of three stops nothing.
+
+        One that does not answer says nothing by itself, and is not among those that can.
+        """
         said = await asyncio.gather(*(_failure(url, self._context(url)) for url in self._urls))
-        return next((failure for failure in said if failure is not None), None)
+        failure = next((failure for failure in said if failure), None)
+        return failure if 2 * said.count(WELL) <= len(said) else None
 
     def _context(self, url: SplitResult) -> ssl.SSLContext | None:
         if url.scheme != "https":
@@ -41,13 +46,14 @@ class Monitoring:
 
 
 async def _failure(url: SplitResult, tls: ssl.SSLContext | None) -> str | None:
+    """What it says; WELL where it says nothing of writing, None where it does not answer."""
     try:
         async with asyncio.timeout(ANSWER_S):
             answer = await _get(url, tls)
-        error = str(json.loads(answer.partition(b"\r\n\r\n")[2])["error"])
-    except (OSError, TimeoutError, ValueError, KeyError, TypeError):
+        error = str(json.loads(answer.partition(b"\r\n\r\n")[2]).get("error", ""))
+    except (OSError, TimeoutError, ValueError, AttributeError):
         return None
-    return error[:SAID_CHARS_MAX] if WRITE_ERROR in error else None
+    return error[:SAID_CHARS_MAX] if WRITE_ERROR in error else WELL
 
 
 async def _get(url: SplitResult, tls: ssl.SSLContext | None) -> bytes:
