@@ -28,8 +28,9 @@ class Topology:
     gates: int = 2
     auditors: int = 1
     workers: int = 4
-    followers: int = 2
-    """Replicas of Redis under Sentinel."""
+    followers: int = 1
+    """Replicas of Redis under Sentinel. Where not all of them confirm, a primary that is replaced while it lives loses
+    what it told."""
     redis_replicas: int | None = None
     """Replicas that must confirm a write before it is told; None: one under Sentinel, else none."""
     proxied: bool = False
