@@ -1,4 +1,8 @@
-"""Who works: the registry of workers, kept by their heartbeats, and the pools made of them."""
+"""Who works: the registry of workers, kept by their heartbeats, and the pools made of them.
+
+What always holds: a worker is a pool and a name, so that nobody in one pool takes the place of a worker of another, or
+keeps it out of sight; of a pool a bounded number is kept, those that beat last.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,12 @@ from holdgate.scheduler.errors import StateBroken
 from holdgate.scheduler.state import encoding
 from holdgate.scheduler.state.connection import INDEX, Scripts
 
-ALIVE = f"{INDEX}:workers"
+POOLS = f"{INDEX}:worker_pools"
 LISTED_MAX = 1_000
+"""Of each pool."""
+KEPT_MAX = 4_096
+SHOWN_BYTES_MAX = 16 * 1024
+"""Of the topics, and of the capabilities, that are kept of a worker: people look at them, nothing rests on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +58,40 @@ class Workers:
         record = {
             "worker": worker.worker,
             "pool": worker.pool,
-            "topics": list(worker.topics),
-            "capabilities": list(worker.capabilities),
+            "topics": _shown(worker.topics),
+            "capabilities": _shown(worker.capabilities),
             "capacity": worker.capacity,
             "busy": worker.busy,
             "seen_ms": worker.seen_ms,
         }
+        alive, ends_ms = _alive(worker.pool), worker.seen_ms + ttl_ms
         await self._scripts.commands(
             [
-                ("SET", f"{INDEX}:worker:{worker.worker}", pack(record), "PX", ttl_ms),
-                ("ZADD", ALIVE, worker.seen_ms + ttl_ms, worker.worker),
-                ("ZREMRANGEBYSCORE", ALIVE, "-inf", worker.seen_ms),
+                ("SET", _record(worker.pool, worker.worker), pack(record), "PX", ttl_ms),
+                ("ZADD", alive, ends_ms, worker.worker),
+                ("ZREMRANGEBYSCORE", alive, "-inf", worker.seen_ms),
+                ("ZREMRANGEBYRANK", alive, 0, -KEPT_MAX - 1),
+                ("PEXPIRE", alive, ttl_ms),
+                ("ZADD", POOLS, ends_ms, worker.pool),
+                ("ZREMRANGEBYSCORE", POOLS, "-inf", worker.seen_ms),
             ]
         )
 
-    async def gone(self, worker: WorkerId) -> None:
+    async def gone(self, pool: str, worker: WorkerId) -> None:
         """Forget a worker that said goodbye."""
-        await self._scripts.commands([("DEL", f"{INDEX}:worker:{worker}"), ("ZREM", ALIVE, worker)])
+        await self._scripts.commands([("DEL", _record(pool, worker)), ("ZREM", _alive(pool), worker)])
 
     async def list_workers(self, now_ms: int) -> list[WorkerView]:
-        """Workers that are alive, by name."""
-        names = await self._scripts.command("ZRANGEBYSCORE", ALIVE, f"({now_ms}", "+inf", "LIMIT", 0, LISTED_MAX)
-        records = await self._scripts.commands([("GET", f"{INDEX}:worker:{name.decode()}") for name in names])
-        return sorted((_view(data) for data in records if data is not None), key=lambda view: view.worker)
+        """Workers that are alive, by name; of each pool a thousand at most."""
+        since = f"({now_ms}"
+        pools = [pool.decode() for pool in await self._scripts.command("ZRANGEBYSCORE", POOLS, since, "+inf")]
+        found = await self._scripts.commands(
+            [("ZREVRANGEBYSCORE", _alive(pool), "+inf", since, "LIMIT", 0, LISTED_MAX) for pool in pools]
+        )
+        names = [_record(pool, name.decode()) for pool, names in zip(pools, found, strict=True) for name in names]
+        records = await self._scripts.commands([("GET", name) for name in names])
+        views = (_view(data) for data in records if data is not None)
+        return sorted(views, key=lambda view: (view.worker, view.pool))
 
     async def list_pools(self, now_ms: int) -> list[PoolView]:
         """Pools with live workers, by name."""
@@ -104,3 +123,23 @@ def _view(data: bytes) -> WorkerView:
         )
     except (KeyError, TypeError) as error:
         raise StateBroken("a stored worker cannot be read") from error
+
+
+def _alive(pool: str) -> str:
+    return f"{INDEX}:workers:{pool}"
+
+
+def _record(pool: str, worker: str) -> str:
+    return f"{INDEX}:worker:{pool}:{worker}"
+
+
+def _shown(texts: tuple[str, ...]) -> list[str]:
+    """As many as fit."""
+    shown: list[str] = []
+    left = SHOWN_BYTES_MAX
+    for text in texts:
+        left -= len(text.encode())
+        if left < 0:
+            break
+        shown.append(text)
+    return shown

@@ -41,7 +41,7 @@ async def test_a_look_counts_the_workers_of_each_pool_until_there_is_none(stage:
     await workers.seen(view, ttl_ms=60_000)
     await stage.dispatcher.sampler.run_once()
     assert REGISTRY.get_sample_value("holdgate_workers_there", {"pool": "counted"}) == 1
-    await workers.gone(view.worker)
+    await workers.gone(view.pool, view.worker)
     await stage.dispatcher.sampler.run_once()
     assert REGISTRY.get_sample_value("holdgate_workers_there", {"pool": "counted"}) == 0
 

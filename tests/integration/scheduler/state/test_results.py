@@ -131,9 +131,24 @@ async def test_workers_are_listed_as_long_as_they_are_heard_of(world: World) -> 
     assert (default.pool, default.workers, default.capacity, default.busy) == ("default", 2, 8, 2)
     assert default.capabilities == ("w1", "w2")
     assert gpu.pool == "gpu"
-    await world.workers.gone(WorkerId("w3"))
+    await world.workers.gone("gpu", WorkerId("w3"))
     assert len(await world.workers.list_pools(world.now_ms)) == 1
     assert await world.workers.list_workers(world.now_ms + 15_000) == []
+
+
+async def test_names_that_one_pool_makes_up_hide_no_worker_of_another(world: World) -> None:
+    """Nor does one of the same name, or its goodbye; what a worker offers is kept as far as people look at it."""
+    many = [WorkerView(WorkerId(f"w{n}"), "evil", ("x" * 9000,) * 9, (), 1, 0, world.now_ms) for n in range(1_100)]
+    good = WorkerView(WorkerId("w1"), "good", ("job.>",), (), 4, 1, world.now_ms)
+    await world.workers.seen(good, ttl_ms=15_000)
+    await asyncio.gather(*(world.workers.seen(view, ttl_ms=15_000) for view in many))
+    await world.workers.gone("evil", WorkerId("w1"))
+    evil, kept = await world.workers.list_pools(world.now_ms)
+    assert (kept.pool, kept.workers, kept.capacity, kept.topics) == ("good", 1, 4, ("job.>",))
+    assert (evil.pool, evil.workers) == ("evil", 1_000)
+    listed = await world.workers.list_workers(world.now_ms)
+    assert good in listed
+    assert {len(view.topics) for view in listed} == {1}
 
 
 async def test_scripts_that_redis_forgot_are_sent_again(world: World) -> None:
