@@ -151,6 +151,7 @@ async def restore(file: Path, places: Places, around: Around, *, replicas: int |
             count = await state.restore(places.redis, _fed(parts))
             if count != manifest.facts.get("keys"):
                 raise BackupBroken("its keys of Redis are not as many as there were")
+            await state.mark_restored(places.redis)
         elif name.startswith("streams/"):
             stream = name.removeprefix("streams/")
             around.progress(f"stream {stream}")

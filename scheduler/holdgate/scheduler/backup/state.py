@@ -16,6 +16,7 @@ import redis.exceptions
 from holdgate.scheduler.backup.rdb import Entry, RdbReader
 from holdgate.scheduler.errors import BackupBroken, StateUnavailable, TargetNotEmpty
 from holdgate.scheduler.state.address import Endpoint, RedisAddress
+from holdgate.scheduler.state.connection import RESTORED, WHOLE
 from holdgate.scheduler.state.lanes import Wire, packed
 from holdgate.scheduler.state.topology import Layout, topology_of
 
@@ -138,6 +139,12 @@ async def restore(address: RedisAddress, parts: AsyncIterator[bytes]) -> int:
     for endpoint, calls in waiting.items():
         await _exchanged(endpoint, address, calls)
     return count
+
+
+async def mark_restored(address: RedisAddress) -> None:
+    """What is in it was somewhere else since: attempts that it does not know of ran, approvals were used up."""
+    endpoint = (await layout_of(address)).primary_of(WHOLE.encode())  # the other one is in the same slot
+    await _exchanged(endpoint, address, [("DEL", WHOLE), ("SET", RESTORED, 1)])
 
 
 def _calls(unpacker: msgpack.Unpacker) -> Iterator[tuple[bytes, tuple[Any, ...]]]:

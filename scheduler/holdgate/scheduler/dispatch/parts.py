@@ -188,6 +188,7 @@ class Parts:
             kernel=self.kernel,
             jobs=self.stores.jobs,
             approvals=self.stores.approvals,
+            backlog=self.stores.backlog,
             payloads=self.stores.payloads,
             board=self.board,
             hints=self.hints,
@@ -240,6 +241,7 @@ class Parts:
                 retention_s=self.config.retention_s,
                 denied_s=min(self.config.retention_s, DENIED_S_MAX),
                 quarantine_keep_s=self.config.quarantine_keep_s,
+                results_wait_s=self.config.results_wait_s,
             ),
             telling.take_told,
         )

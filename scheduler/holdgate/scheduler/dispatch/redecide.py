@@ -25,6 +25,7 @@ from holdgate.scheduler.errors import NotFound, StateBroken
 from holdgate.scheduler.gates.custody import CUSTODY_BROKEN, custody_denial, outcome_of
 from holdgate.scheduler.gates.dispatch import Payloads
 from holdgate.scheduler.state.approvals import Approvals, ApprovalView, Redecision, job_shape
+from holdgate.scheduler.state.backlog import Backlog
 from holdgate.scheduler.state.jobs import Jobs, JobView
 from holdgate.scheduler.state.transitions import State
 
@@ -52,6 +53,7 @@ class Redecider:
         kernel: KernelClient,
         jobs: Jobs,
         approvals: Approvals,
+        backlog: Backlog,
         payloads: Payloads,
         board: ReadyBoard,
         hints: Hints,
@@ -60,6 +62,7 @@ class Redecider:
         self._kernel = kernel
         self._jobs = jobs
         self._approvals = approvals
+        self._backlog = backlog
         self._payloads = payloads
         self._board = board
         self._hints = hints
@@ -159,6 +162,20 @@ class Redecider:
         denial = custody_denial(approval.snapshot, approval.job_hash, why, self._clock.now_ms())
         return Redecision(approval.job_id, denial, code=CUSTODY_BROKEN)
 
+    async def _lose_payload(self, tenant: Tenant, approval: ApprovalView) -> None:
+        """No store has it any more: the job ends, and says why."""
+        try:
+            is_over = await self._backlog.lose_payload(tenant, approval.job_id, "", self._clock.now_ms())
+        except (Unavailable, StateBroken) as error:
+            log.warning("a held job cannot be ended now", action="redecide_put_off",
+                        job_id=approval.job_id, code=error.code)  # fmt: skip
+            return
+        if is_over:
+            metrics.JOBS.labels("failed").inc()
+            log.error("the payload of a held job is lost", action="payload_lost", tenant=tenant,
+                      job_id=approval.job_id)  # fmt: skip
+            await self._hints.changed(tenant, [approval.job_id], State.FAILED)
+
     async def _load(self, tenant: Tenant, approval: ApprovalView) -> _Held | Redecision | None:
         """The job as the submitter sent it; its end where it cannot be had any more; None when it cannot be now."""
         try:
@@ -168,7 +185,9 @@ class Redecider:
             payload = await self._jobs.payload(tenant, approval.job_id)
             if payload is None:
                 payload = await self._payloads.get(view.job.payload_digest)
-        except (NotFound, Forged) as error:
+        except NotFound:
+            return await self._lose_payload(tenant, approval)
+        except Forged as error:
             return self._broken(approval, f"its payload cannot be had: {error.code}")
         except (Unavailable, StateBroken) as error:
             log.warning("a held job cannot be read now", action="redecide_put_off",

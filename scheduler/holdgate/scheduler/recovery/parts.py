@@ -31,6 +31,8 @@ class RecoveryParts:
     retention_s: int
     denied_s: int
     quarantine_keep_s: int
+    results_wait_s: float = 0.0
+    """After a loss output gates have so long to say which jobs that came back have a result already."""
     idempotency_ttl_ms: int = 24 * 3600 * 1000
     on_progress: Progress = say_nothing
 

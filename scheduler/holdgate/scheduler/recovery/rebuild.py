@@ -248,7 +248,13 @@ class Rebuild:
             [known] = await self._restoring.look_endings(tenant, [ending])
             is_behind = known is Known.BEHIND
         else:
-            is_behind = await self._restoring.settle(ending, self._parts.clock.now_ms())
+            try:
+                is_behind = await self._restoring.settle(ending, self._parts.clock.now_ms())
+            except StateBroken as error:
+                log.critical("an ending of the log cannot be stored", action="restore_failed", tenant=tenant,
+                             job_id=job_id, error=str(error))  # fmt: skip
+                self._drift.note(Kind.BROKEN, tenant, job_id)
+                return
         if is_behind:
             self.returned[tenant] += 1
             self._drift.note(Kind.BEHIND, tenant, job_id)

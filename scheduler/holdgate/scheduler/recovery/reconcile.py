@@ -28,10 +28,12 @@ from holdgate.scheduler.recovery.soundness import (
     Whole,
     extents_of,
     is_marked_closed,
+    is_restored,
     is_sound,
     lost_streams,
     mark_closed,
     note_extents,
+    note_left_out,
     noted_extents,
     say_set_back,
     say_whole,
@@ -86,7 +88,8 @@ class _Look:
         noted = await noted_extents(self._scripts)
         extents = await extents_of(self._parts)
         lost = lost_streams(noted, extents)
-        self._drift.was_lost = is_set_back or not await is_sound(self._parts)
+        is_doubtful = is_set_back or await is_restored(self._scripts)
+        self._drift.was_lost = is_doubtful or not await is_sound(self._parts)
         if self._drift.was_lost and self._mends:
             await self._close()
         await self._rebuild.read_endings(extents[subjects.STREAM_ENDED])
@@ -104,7 +107,10 @@ class _Look:
         await self._mend_log(tenants, lost, extents)
         if self._mends:
             await self._tell(tenants)
+            if self._drift.was_lost:
+                await asyncio.sleep(self._parts.results_wait_s)
             await note_extents(self._scripts, extents)
+            await note_left_out(self._parts, extents)
             if self._drift.was_lost and not await is_marked_closed(self._scripts, self._token):
                 raise StateUnavailable("the state store was set back again while it was made good")
             await say_whole(self._scripts, Whole(self._token, began_ms, self._drift.was_lost))

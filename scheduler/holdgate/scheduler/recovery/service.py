@@ -58,6 +58,8 @@ OTHERS_LOOK_S = 1.5
 wait for its word before they hand over to a server that may be another one."""
 DOUBT_S = 10.0
 """Between two looks that were made because somebody doubted."""
+AUDITED_S = 60.0
+"""So long after a loss was made good the auditor may still find its events missing."""
 DOUBTS_MAX = 10_000
 """Jobs remembered as doubted; those of before are met again."""
 
@@ -76,6 +78,8 @@ class _Standing:
     met: int = -1
     met_s: float = -math.inf
     """Of the connections, when they were last found new."""
+    good_s: float = -math.inf
+    """When a loss was last made good."""
     looks: int = 0
     has_lost_log: bool = False
     started: dict[tuple[Tenant, JobId], int] = field(default_factory=dict)
@@ -155,18 +159,24 @@ class Recovery:
     async def _watch_store(self, servings: int) -> None:
         now = self._now
         if await self._went_back(servings):
-            found = await find_whole(self._scripts)
-            now.was_set_back, now.stale = True, None if found is None else found.token
+            await self._note_set_back()
         if now.was_set_back and await self._is_made_good():
-            now.was_set_back = False
+            now.was_set_back, now.good_s = False, time.monotonic()
         has_doubt = self._doubts.are_open and time.monotonic() - self._doubts.looked_s >= DOUBT_S
         if now.was_set_back or has_doubt or await find_whole(self._scripts) is None:
             self._close()
             if not await self._look(is_set_back=now.was_set_back):
                 return
-            now.was_set_back = False
+            if servings != self._scripts.servings:
+                await self._note_set_back()  # what the look put back may be gone again
+                return
+            now.was_set_back, now.good_s = False, time.monotonic()
         if not await self._waits_for_others(servings):
             self._open(servings)
+
+    async def _note_set_back(self) -> None:
+        found = await find_whole(self._scripts)
+        self._now.was_set_back, self._now.stale = True, None if found is None else found.token
 
     async def _went_back(self, servings: int) -> bool:
         """Whether the store lacks something that was told, or handed over. What was handed over before the count is
@@ -206,9 +216,14 @@ class Recovery:
         await self._look(is_set_back=False)
 
     async def _resume_audit(self) -> None:
-        """What the auditor asks for, who knows which events were archived."""
+        """What the auditor asks for, who knows which events were archived: also of a store that was set back while no
+        dispatcher was there to see it."""
         trail = AuditTrail(self._scripts)
-        for tenant, (archived, first) in (await trail.set_back()).items():
+        behind = await trail.set_back()
+        if behind and time.monotonic() - self._now.good_s > AUDITED_S:
+            await self._note_set_back()
+            self._close()
+        for tenant, (archived, first) in behind.items():
             await trail.renumber(tenant, archived, first, self._parts.clock.now_ms())
 
     async def _watch_log(self) -> None:

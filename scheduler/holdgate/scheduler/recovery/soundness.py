@@ -74,7 +74,7 @@ async def is_sound(parts: RecoveryParts) -> bool:
 
 
 async def note_left_out(parts: RecoveryParts, extents: Mapping[str, Extent]) -> None:
-    """After a look over everything: what is the newest of its subject and still unknown no look can make anything of."""
+    """After a look over everything: no look can make anything of what is the newest and still unknown."""
     for subject, (stream, message) in (await _unknown(parts)).items():
         if message.seq <= extents[stream].last:
             await parts.scripts.command("HSET", LEFT_OUT, subject, message.seq)

@@ -169,16 +169,12 @@ class Backlog:
             pairs = [part for item in picked for part in (item.job.job_id, item.reservation)]
             await self._scripts.run("put_back", tenant, (now_ms, waiting_reason, now_ms + delay_ms, *pairs))
 
-    async def lose_payload(self, tenant: Tenant, picked: Picked, now_ms: int) -> bool:
-        """`queued` → `failed` with code PAYLOAD_LOST, if it is still reserved; whether it was."""
-        args = (
-            picked.job.job_id,
-            now_ms,
-            picked.reservation,
-            PAYLOAD_LOST,
-            encoding.pack_details({"code": PAYLOAD_LOST}),
+    async def lose_payload(self, tenant: Tenant, job_id: JobId, reservation: str, now_ms: int) -> bool:
+        """`queued` → `failed` with code PAYLOAD_LOST, if it is still reserved so; `held`, where that is ""; whether."""
+        details = encoding.pack_details({"code": PAYLOAD_LOST})
+        return bool(
+            await self._scripts.run("lose_payload", tenant, (job_id, now_ms, reservation, PAYLOAD_LOST, details))
         )
-        return bool(await self._scripts.run("lose_payload", tenant, args))
 
     async def recall(self, tenant: Tenant, pool: str) -> int:
         """Jobs put back as NO_CAPABLE_WORKER are ready now; how many."""

@@ -27,10 +27,13 @@ from holdgate.scheduler.state.transitions import TERMINAL, State
 
 CLAIM_MS = 5_000
 BATCH = 256
+NUMBER_MAX = 2**52
+"""Of what counts and of times: above it Redis and its scripts count no more one by one."""
+FIELDS_MAX = 64
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 SEALED_FIELDS = ("ref", "verdict", "at", "attempt", "status", "resolved", "by")
-"""In the order of `take_unlogged.lua`. The sealed bytes are not among them, only where they lie: what is destroyed must not
-lie on in the log. Nor are votes: after a loss they are cast again."""
+"""In the order of `take_unlogged.lua`. The sealed bytes are not among them, only where they lie: what is
+destroyed must not lie on in the log. Nor are votes: after a loss they are cast again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +92,11 @@ class Ending:
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput("not the ending of a job") from error
         numbers = (ending.seq, ending.attempt, ending.attempts_max, ending.changed_ms, ending.ended_ms)
-        if not all(type(number) is int and number >= 0 for number in numbers) or not isinstance(ending.code, str):
+        if not all(type(number) is int and 0 <= number < NUMBER_MAX for number in numbers) or not isinstance(ending.code, str):
             raise InvalidInput("not the ending of a job")
         if not (_is_name(ending.tenant, NAME) and _is_name(ending.job_id, JOB_ID)):
             raise InvalidInput("not the ending of a job")
-        if not (_is_fields(ending.result) and _is_fields(ending.sealed)):
+        if not (_is_fields(ending.result) and _is_fields(ending.sealed) and ending.sealed.get("status", b"").isascii()):
             raise InvalidInput("not the ending of a job")
         return ending
 
@@ -213,6 +216,6 @@ def _is_name(value: Any, pattern: Any) -> bool:
 
 
 def _is_fields(value: Any) -> bool:
-    return isinstance(value, dict) and all(
+    return isinstance(value, dict) and len(value) <= FIELDS_MAX and all(
         isinstance(name, str) and isinstance(part, bytes) for name, part in value.items()
     )

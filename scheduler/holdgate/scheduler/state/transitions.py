@@ -32,7 +32,9 @@ INITIAL = frozenset({State.DENIED, State.ACCEPTED, State.HELD, State.SCHEDULED})
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.DENIED: frozenset(),
     State.ACCEPTED: frozenset({State.QUEUED, State.SCHEDULED, State.CANCELLED, State.EXPIRED}),
-    State.HELD: frozenset({State.QUEUED, State.DENIED, State.CANCELLED, State.EXPIRED}),
+    State.HELD: frozenset(
+        {State.QUEUED, State.DENIED, State.CANCELLED, State.EXPIRED, State.FAILED}  # its payload was lost
+    ),
     State.SCHEDULED: frozenset({State.QUEUED, State.CANCELLED, State.EXPIRED}),
     State.QUEUED: frozenset(
         {State.RUNNING, State.HELD, State.DENIED, State.CANCELLED, State.EXPIRED, State.FAILED}  # its payload was lost

@@ -113,7 +113,19 @@ async def test_what_the_log_did_not_take_is_told_later(world: World, nc: Nats) -
     assert await Endings(world.scripts, "one").waiting([TENANT]) == {TENANT: 1}
 
 
-@pytest.mark.parametrize("change", [{"seq": "1"}, {"tenant": "a.b"}, {"state": "gone"}, {"result": {"a": 1}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seq": "1"},
+        {"seq": 2**60},
+        {"attempt": 2**63},
+        {"tenant": "a.b"},
+        {"state": "gone"},
+        {"result": {"a": 1}},
+        {"result": {str(at): b"" for at in range(100)}},
+        {"sealed": {"status": b"\xff"}},
+    ],
+)
 def test_what_is_no_ending_is_not_read(change: dict[str, object]) -> None:
     job_id = make_job(1).job_id
     good = unpack(Ending(TENANT, job_id, 1, State.FAILED, 1, 1, "", 1, 1).pack())

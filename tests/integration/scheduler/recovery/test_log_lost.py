@@ -16,7 +16,7 @@ from holdgate.scheduler.state.backlog import PAYLOAD_LOST
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.log import PayloadStore, StreamSettings, ensure_streams
 from holdgate.scheduler.state.transitions import State
-from support.dispatching import Stage, job_of
+from support.dispatching import ALLOW_ALL, HOLD_ALL, Stage, job_of
 from support.losing import Keeper
 from support.state import TENANT, make_job
 from support.waiting import Eventually
@@ -124,6 +124,25 @@ async def test_a_job_whose_payload_is_lost_ends_and_says_so(stage: Stage, eventu
 
     await eventually(has_failed)
     assert (await stage.view(job_id)).code == PAYLOAD_LOST
+
+
+async def test_a_held_job_whose_payload_is_lost_ends_so_when_the_policy_changes(
+    stage: Stage, eventually: Eventually
+) -> None:
+    """Nobody altered anything: that is no breach of custody."""
+    stage.rules.use(HOLD_ALL)
+    await stage.start()
+    job_id = await _with_large_payload(stage)
+    assert await stage.state_of(job_id) is State.HELD
+    await PayloadStore(stage.nc).delete(digest_bytes(LARGE))
+    stage.rules.use(ALLOW_ALL)
+
+    async def has_failed() -> bool:
+        return await stage.state_of(job_id) is State.FAILED
+
+    await eventually(has_failed)
+    assert (await stage.view(job_id)).code == PAYLOAD_LOST
+    assert await stage.worker().ask(wait_ms=300) == []
 
 
 async def _with_large_payload(stage: Stage) -> JobId:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from nats.aio.client import Client as Nats
 
+from holdgate.kernel import subjects
 from holdgate.kernel.clock import SystemClock
+from holdgate.scheduler.backup.state import mark_restored
 from holdgate.scheduler.errors import LogUnavailable, StateUnavailable
-from holdgate.scheduler.recovery import service
+from holdgate.scheduler.recovery import Drift, service
 from holdgate.scheduler.recovery.service import CLAIM, Recovery
+from holdgate.scheduler.state.audit import SET_BACK
 from holdgate.scheduler.state.connection import Scripts, key
 from holdgate.scheduler.state.presence import Presences
 from holdgate.scheduler.state.transitions import State
 from support.losing import Copy, Keeper
-from support.state import TENANT
+from support.state import TENANT, make_job
 
 
 @pytest.fixture
@@ -199,3 +203,56 @@ async def test_dispatchers_wait_for_each_other_before_they_trust_a_server(keeper
 
     async with asyncio.timeout(10):
         await opens()
+
+
+async def test_a_server_that_changes_during_a_look_is_looked_at_again(
+    keeper: Keeper, recovery: Recovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the look put back may be gone again, and the newest be there."""
+    reconcile, looks = service.reconcile, []
+
+    async def changes(*args: Any, **options: Any) -> Drift:
+        looks.append(options["is_set_back"])
+        drift = await reconcile(*args, **options)
+        if len(looks) == 1:
+            await connect_anew(keeper, recovery)
+        return drift
+
+    monkeypatch.setattr(service, "reconcile", changes)
+    await keeper.lose()
+    await recovery.watch_once()
+    assert looks[:2] == [True, True]
+    assert recovery.is_open()
+
+
+async def test_what_was_set_back_while_no_dispatcher_was_there_the_auditor_says(keeper: Keeper) -> None:
+    await keeper.let_in(max_attempts=2)
+    recovery = Recovery(keeper.parts)
+    recovery.start()
+    await recovery.watch_once()
+    await keeper.scripts.command("HSET", SET_BACK, TENANT, f"{await keeper.audit.last_seq(TENANT)} 1")
+    await recovery.watch_once()
+    assert not recovery.is_open()
+    await recovery.watch_once()
+    assert recovery.is_open()
+    [picked] = await keeper.pick(9)
+    assert picked.attempt > 1
+
+
+async def test_a_restored_state_is_taken_for_one_that_was_set_back_once(keeper: Keeper) -> None:
+    await keeper.let_in(max_attempts=2)
+    await mark_restored(keeper.scripts.address)
+    assert (await keeper.reconcile()).was_lost
+    assert not (await keeper.reconcile()).was_lost
+    [picked] = await keeper.pick(9)
+    assert picked.attempt == 3
+
+
+async def test_a_newest_message_that_nobody_can_use_says_nothing_about_the_store(keeper: Keeper) -> None:
+    await keeper.let_in(max_attempts=2)
+    junk = {"Nats-Msg-Id": make_job(1).job_id}
+    await keeper.nc.jetstream().publish(subjects.job(TENANT), b"junk", headers=junk)
+    assert (await keeper.reconcile()).was_lost, "it might be of a job"
+    assert not (await keeper.reconcile()).was_lost
+    await keeper.lose()
+    assert (await keeper.reconcile()).was_lost

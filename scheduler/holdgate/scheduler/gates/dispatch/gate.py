@@ -140,7 +140,7 @@ class DispatchGate:
     async def _lose_payload(self, item: Picked) -> None:
         """The object store does not have it any more, and nobody else ever did: the job ends, and says why."""
         job = item.job
-        if await self.backlog.lose_payload(job.tenant, item, self.clock.now_ms()):
+        if await self.backlog.lose_payload(job.tenant, job.job_id, item.reservation, self.clock.now_ms()):
             metrics.JOBS.labels("failed").inc()
             log.error("the payload of a job is lost", action="payload_lost", tenant=job.tenant, job_id=job.job_id)
 
