@@ -117,15 +117,6 @@ class Tale:
             self.move(job, State.HELD, State.QUEUED)
         self.answer(call, 200, job_id=job.job_id, status="released" if releases else "pending", state=str(job.state))
 
-    def publish(self, tenant: str) -> None:
-        """The next version of the bundle, which is told."""
-        call = self.ask(tenant, "author", "publish", version=2)
-        said = {"version": 2, "actor": "author"}
-        events = self.audit[tenant]
-        head = {"seq": len(events) + 1, "time_ms": self.tick(), "tenant": tenant, "type": "bundle.published"}
-        events.append({**head, "principals": [], **said})
-        self.answer(call, 200, version=2)
-
     def look(self, job: Told, who: str = "", *, op: str = "get", state: str = "") -> None:
         """A look at a job, or at its result."""
         call = self.ask(job.tenant, who or job.owner, op, job_id=job.job_id)

@@ -10,7 +10,6 @@ from random import Random  # noqa: TID251  seeded by the schedule
 
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.errors import HoldgateError
-from holdgate.scheduler.torture import policy
 from holdgate.scheduler.torture.bends import Bends
 from holdgate.scheduler.torture.check import Closed
 from holdgate.scheduler.torture.cluster import Cluster
@@ -112,22 +111,16 @@ class Breaker:
             self.problems.append(f"{fault.name} could not be healed: {type(error).__name__}: {error}")
 
     def _note(self, made: list[tuple[int, Fault, str, int]], until_ms: int) -> None:
-        for number, fault, target, since_ms in made:
+        for number, fault, _, since_ms in made:
             self.bends += fault.bends
             if CATALOG[fault.name].closes:
-                self.closed += self._closed(fault, target, since_ms, until_ms, is_alone=len(made) == 1)
+                self.closed.append(Closed(since_ms, until_ms, fault.name))
             bent = [
                 {"bend": str(each.bend), "since_ms": each.since_ms, "until_ms": each.until_ms, "who": each.who}
                 for each in fault.bends
             ]
             data = {"fault": number, "name": fault.name, "bends": bent}
             self._history.record(Event(self._clock.now_ms(), HARNESS, Kind.HEALED, data))
-
-    def _closed(self, fault: Fault, target: str, since_ms: int, until_ms: int, *, is_alone: bool) -> Iterator[Closed]:
-        """Who had nobody to permit anything. A kernel that is paused as well has not heard yet that a policy ended."""
-        tenant = next((name for name in self._cluster.tenants if policy.name_of(name) == target), "")
-        if is_alone or not tenant:
-            yield Closed(since_ms, until_ms, fault.name, tenant)
 
     async def _recovered(self, made: list[tuple[int, Fault, str, int]], probe: Probe, pace: Pace) -> str:
         seconds = await probe.recovered_s(pace.recovery_timeout_s)

@@ -136,14 +136,6 @@ def run_long_after_it_closed(tale: Tale, _ran: Told, _held: Told, _foreign: Told
     tale.runs[0] = replace(tale.runs[0], started_ms=since_ms + 60_000)
 
 
-def permit_while_the_policy_had_ended(tale: Tale, ran: Told, _held: Told, _foreign: Told) -> None:
-    tale.publish(ran.tenant)
-    tale.now_ms += 10_000
-    tale.closed.append(Closed(tale.now_ms, tale.now_ms + HOUR_MS, "expired-bundle", ran.tenant))
-    tale.now_ms += 1_000
-    tale.run(tale.submit(ran.tenant))
-
-
 def take_what_is_denied(tale: Tale, _ran: Told, _held: Told, _foreign: Told) -> None:
     _change(tale, "submit", topic="job.torture.denied")
 
@@ -318,7 +310,6 @@ BROKEN: tuple[tuple[Callable[[Tale, Told, Told, Told], None], str], ...] = (
     (run_after_a_cancel_was_asked_for, "ran_after_cancel"),
     (permit_while_closed, "permitted_while_closed"),
     (run_long_after_it_closed, "ran_while_closed"),
-    (permit_while_the_policy_had_ended, "permitted_while_closed"),
     (take_what_is_denied, "denied_accepted"),
     (run_what_is_denied, "denied_ran"),
     (run_what_only_one_released, "ran_unreleased"),
@@ -447,17 +438,6 @@ def test_a_worker_that_was_stopped_began_later_by_just_that() -> None:
     assert "permit_expired" not in rules_of(tale)
     tale.runs[0] = replace(tale.runs[0], started_ms=started_ms + 10_000)
     assert "permit_expired" in rules_of(tale)
-
-
-def test_a_policy_that_ended_closes_its_tenant_until_the_next_is_published() -> None:
-    tale, ran, _, foreign = true_tale()
-    tale.now_ms += 10_000
-    tale.closed.append(Closed(tale.now_ms, tale.now_ms + HOUR_MS, "expired-bundle", ran.tenant))
-    tale.now_ms += 1_000
-    tale.run(tale.submit(foreign.tenant))
-    tale.publish(ran.tenant)
-    tale.run(tale.submit(ran.tenant))
-    assert rules_of(tale) == set()
 
 
 @pytest.mark.parametrize(("broken", "rule"), [(move_twice, "transition_twice"), (release_twice, "released_twice")])

@@ -13,15 +13,11 @@ from holdgate.scheduler.torture.history import Event
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A time in which nothing new may run, by the harness's clock: nobody was there to permit it. `why`: the fault.
-
-    `tenant`: whose policy had ended; '' for everybody.
-    """
+    """A time in which nothing new may run, by the harness's clock: nobody was there to permit it. `why`: the fault."""
 
     since_ms: int
     until_ms: int
     why: str
-    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

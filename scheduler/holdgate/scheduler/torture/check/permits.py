@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 
 from holdgate.kernel import limits
 from holdgate.scheduler.torture.check.case import Case
-from holdgate.scheduler.torture.check.evidence import Closed, Run
+from holdgate.scheduler.torture.check.evidence import Run
 from holdgate.scheduler.torture.check.trail import Fact, told
 from holdgate.scheduler.torture.check.violation import Violation
 
 SKEW_MS = limits.CLOCK_SKEW_S * 1000
 LIFETIME_MS = limits.PERMIT_LIFETIME_S * 1000
 INTERNAL = 500
-PUBLISHED_BEFORE_MS = 5_000
-"""A publish that was asked for so long before a policy is known to have ended may have come after it."""
 CLOSES_WITHIN_MS = 250
 """A kernel that is killed is gone; an answer that it gave just before may be on its way."""
 
@@ -83,15 +80,11 @@ def _attempts(case: Case, runs: list[Run]) -> Iterator[Violation]:
 def closed(case: Case) -> Iterator[Violation]:
     """While nobody was there to permit, nothing was permitted, and nothing started once old permits were over."""
     for window in case.evidence.closed:
-        if window.tenant:
-            window = _until_published(case, window)
         since_ms = window.since_ms + CLOSES_WITHIN_MS
         for runs in case.runs.values():
             for run in runs:
                 issued = issued_ms(run.permit_id)
-                if window.tenant not in ("", run.tenant) or case.excuses.wrong_clock(
-                    issued, run.started_ms, "kernel", "worker"
-                ):
+                if case.excuses.wrong_clock(issued, run.started_ms, "kernel", "worker"):
                     continue
                 if since_ms < issued < window.until_ms:
                     message = f"permitted at {issued}, while {window.why}"
@@ -99,13 +92,6 @@ def closed(case: Case) -> Iterator[Violation]:
                 elif since_ms + LIFETIME_MS + SKEW_MS < run.started_ms < window.until_ms:
                     message = f"started at {run.started_ms}, while {window.why}"
                     yield _violation(case, run, "ran_while_closed", message, 4)
-
-
-def _until_published(case: Case, window: Closed) -> Closed:
-    """A policy that ended is followed by the next that somebody of the tenant publishes."""
-    since_ms = window.since_ms - PUBLISHED_BEFORE_MS
-    asked = (call.asked_ms for call in case.calls if call.op == "publish" and call.tenant == window.tenant)
-    return replace(window, until_ms=min((at_ms for at_ms in asked if at_ms >= since_ms), default=window.until_ms))
 
 
 def cancelled(case: Case) -> Iterator[Violation]:

@@ -18,8 +18,8 @@ from holdgate.scheduler.torture.faults.stores import KilledPrimary, LosingFailov
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`alone`: it needs the servers as they should be, and is in no mix. `closes`: nothing new may run meanwhile, of
-    anybody, or of the tenant whose policy the fault names. `lasts`: longer than others."""
+    """`alone`: it needs the servers as they should be, and is in no mix. `closes`: nothing new may run meanwhile.
+    `lasts`: longer than others."""
 
     what: str
     make: Callable[[], Fault]
@@ -53,5 +53,5 @@ CATALOG: dict[str, Entry] = {
     "nats-disk-full": Entry("no room for a NATS node", lambda: FullDisk("nats-disk-full", ("nats",)), alone=True),
     "redis-fsync-error": Entry("Redis cannot sync to disk", FailingSync, alone=True),
     "clock-jump": Entry("the clock of a process is wrong by an hour", ClockJump),
-    "expired-bundle": Entry("the bundle of a tenant ends", ExpiredBundle, closes=True),
+    "expired-bundle": Entry("the bundle of a tenant ends", ExpiredBundle),
 }
