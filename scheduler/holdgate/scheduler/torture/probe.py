@@ -14,7 +14,7 @@ from holdgate.scheduler.torture.faults.policies import publish_next
 TENANT = "probe"
 """Nobody's but the probe's: what it submits is no part of the evidence."""
 TOPIC = "job.torture.read.probe"
-CALL_TIMEOUT_S = 4.0
+CALL_TIMEOUT_S = 8.0
 PAUSE_S = 0.1
 
 

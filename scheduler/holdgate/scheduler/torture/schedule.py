@@ -23,7 +23,7 @@ class Pace:
     settle_timeout_s: float = 90.0
 
 
-BOUNDED = Pace(hold_s=(1.0, 2.5), long_s=0.0, rest_s=0.5, recovery_timeout_s=40.0, settle_timeout_s=45.0)
+BOUNDED = Pace(hold_s=(1.0, 2.5), long_s=0.0, rest_s=0.5, recovery_timeout_s=60.0, settle_timeout_s=60.0)
 """For runs of a minute or two."""
 
 
