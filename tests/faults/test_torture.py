@@ -19,12 +19,15 @@ from support.broken import BREAKS
 pytestmark = pytest.mark.xdist_group("torture")
 RATE = 8.0
 """Operations a second; a machine that does other things at the same time bears it."""
+SECONDS_MAX = 120.0
+"""Each fault is injected once, however slow the machine is: on one that does nothing else in some 25 s."""
 PROCESSES = ("kill-process", "pause-process", "restart-process", "kernels-away", "clock-jump", "expired-bundle")
-NETWORK = ("cut", "blackhole", "delay", "loss", "isolate", "kill-server", "stream-leader", "nats-wiped")
+NETWORK = ("cut", "blackhole", "loss", "isolate", "stream-leader", "nats-wiped", "redis-truncated-aof")
 
 
-async def tortured(folder: Path, seed: int, seconds: float, faults: tuple[str, ...], shape: RedisShape) -> Report:
-    options = Options(seed, seconds, faults, Topology(redis=shape, proxied=True), folder, RATE, BOUNDED)
+async def tortured(folder: Path, seed: int, faults: tuple[str, ...], shape: RedisShape) -> Report:
+    topology = Topology(redis=shape, proxied=True)
+    options = Options(seed, SECONDS_MAX, faults, topology, folder, RATE, mixes=False, pace=BOUNDED)
     report = await torture(options, print)
     print("\n".join(table(report)))
     return report
@@ -38,9 +41,9 @@ async def tortured(folder: Path, seed: int, seconds: float, faults: tuple[str, .
 async def test_nothing_is_lost_nothing_happens_twice_and_nothing_is_open(
     tmp_path: Path, seed: int, faults: tuple[str, ...], shape: RedisShape
 ) -> None:
-    report = await tortured(tmp_path, seed, 16.0, faults, shape)
+    report = await tortured(tmp_path, seed, faults, shape)
     assert report.jobs > 10
-    assert report.rows
+    assert {row.fault for row in report.rows} | report.not_run.keys() == set(faults)
     assert report.is_clean, "\n".join(table(report))
     for broken, rule in BREAKS:
         found = {violation.rule for violation in check(broken(report.evidence))}
