@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from holdgate.bundles.cli import keys_app, root_app
+from holdgate.bundles.cli.keys import keys_app
+from holdgate.bundles.cli.root import root_app
 from holdgate.scheduler.up.caller import Caller
 from support.waiting import eventually_sync
 from support.whole import Whole, running_whole

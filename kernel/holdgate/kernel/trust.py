@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from holdgate.kernel.canonical import digest
 from holdgate.kernel.ids import ActorId, Digest
 from holdgate.kernel.permits import Keyring
-from holdgate.kernel.policy import Policy
 from holdgate.kernel.standing import BREAK_GLASS_QUORUM, BREAK_GLASS_ROLE
 from holdgate.kernel.topics import matches
 from holdgate.kernel.votes import VoteKeys
+
+if TYPE_CHECKING:
+    from holdgate.kernel.policy import Policy  # the form of rules takes long to load; most who trust decide nothing
 
 NO_POLICY_SNAPSHOT: Digest = digest({"policy": None})
 """What a kernel without a valid policy names as its snapshot: every decision under it is deny."""

@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from holdgate.bundles.chain import sign_root
-from holdgate.bundles.cli import bundle_app, keys_app
+from holdgate.bundles.cli.bundle import bundle_app
+from holdgate.bundles.cli.keys import keys_app
 from holdgate.bundles.root import AuthorKey, Pins, Root, RootKeys
 from support.trust import STARTER, signer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from holdgate.bundles.cli import bundle_app
+from holdgate.bundles.cli.bundle import bundle_app
 from holdgate.bundles.cli.testing import load_bundle
 from holdgate.bundles.format import build_bundle
 from holdgate.bundles.simulate import Measured, load_policy, simulate

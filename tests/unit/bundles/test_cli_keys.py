@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from holdgate.bundles.cli import bundle_app, keys_app
+from holdgate.bundles.cli.bundle import bundle_app
+from holdgate.bundles.cli.keys import keys_app
 from holdgate.bundles.keys import generate, load_public, load_quarantine, load_signer
 from holdgate.bundles.passphrase import Cost
 from support.trust import STARTER

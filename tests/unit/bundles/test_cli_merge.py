@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from holdgate.bundles.cli import bundle_app, keys_app
+from holdgate.bundles.cli.bundle import bundle_app
+from holdgate.bundles.cli.keys import keys_app
 from holdgate.bundles.errors import BundleRefused
 from holdgate.bundles.format import BundleFile, join_signatures, parse_bundle
 from holdgate.kernel.links import Signed

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from holdgate.bundles.cli import bundle_app
+from holdgate.bundles.cli.bundle import bundle_app
 from holdgate.bundles.cli.common import show
 from holdgate.bundles.cli.plain import plain, plain_lines
 from holdgate.bundles.cli.refusal import ProblemReply, tell

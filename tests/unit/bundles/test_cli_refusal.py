@@ -9,8 +9,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from holdgate.bundles.cli import bundle_app, keys_app, root_app
+from holdgate.bundles.cli.bundle import bundle_app
+from holdgate.bundles.cli.keys import keys_app
 from holdgate.bundles.cli.refusal import ProblemReply, refusals
+from holdgate.bundles.cli.root import root_app
 from holdgate.scheduler.cli.policy import app as policy_app
 from support.trust import STARTER, Ceremony
 

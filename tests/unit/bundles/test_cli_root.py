@@ -12,7 +12,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from holdgate.bundles.chain import parse_chain, verify_root
-from holdgate.bundles.cli import keys_app, root_app
+from holdgate.bundles.cli.keys import keys_app
+from holdgate.bundles.cli.root import root_app
 from holdgate.bundles.keys import generate
 from holdgate.bundles.root import Pins
 from holdgate.kernel.clock import SystemClock

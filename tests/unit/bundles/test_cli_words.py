@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from holdgate.bundles.cli import bundle_app, keys_app, root_app
+from holdgate.bundles.cli.bundle import bundle_app
+from holdgate.bundles.cli.keys import keys_app
 from holdgate.bundles.cli.publish import _next, _place
+from holdgate.bundles.cli.root import root_app
 from holdgate.scheduler.audit.cli import app as audit_app
 from holdgate.scheduler.cli.replay import _summary
 from holdgate.workers.cli import app as worker_app

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from holdgate.bundles.cli import bundle_app
+from holdgate.bundles.cli.bundle import bundle_app
 from holdgate.bundles.documents import load_yaml
 from holdgate.bundles.draft import STARTERS, copied, drafted, starter_names, write_draft
 from holdgate.bundles.errors import BundleMalformed, BundleRefused

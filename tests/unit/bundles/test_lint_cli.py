@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from holdgate.bundles.chain import sign_root
-from holdgate.bundles.cli import bundle_app
+from holdgate.bundles.cli.bundle import bundle_app
 from holdgate.bundles.lint import LintContext
 from holdgate.bundles.lint.files import lint_sources, source_of_rules
 from holdgate.bundles.lint.formats import github_lines

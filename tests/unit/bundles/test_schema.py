@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from holdgate.bundles.cli import bundle_app
+from holdgate.bundles.cli.bundle import bundle_app
 from holdgate.bundles.documents import load_rules_file, load_yaml
 from holdgate.bundles.manifest import BundleSource
 from holdgate.bundles.root import ApproverRole, AuthorKey, Root, RootKeys

@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from holdgate.bundles.cli import bundle_app
+from holdgate.bundles.cli.bundle import bundle_app
 from holdgate.bundles.testing import junit_xml, run_tests
 from holdgate.scheduler.cli.policy import app as policy_app
 from support.bundle_tests import bundle_of

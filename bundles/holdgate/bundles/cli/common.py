@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,12 +12,13 @@ from rich.text import Text
 
 from holdgate.bundles.cli.plain import plain, plain_lines
 from holdgate.bundles.errors import BundleMalformed
-from holdgate.bundles.format import BUNDLE_BYTES_MAX, BundleFile
 from holdgate.bundles.root import Pins, Root
-from holdgate.bundles.rootdiff import scope_words
 from holdgate.bundles.rootfile import load_root
 from holdgate.kernel.canonical import canonical_bytes
 from holdgate.kernel.clock import Clock
+
+if TYPE_CHECKING:
+    from holdgate.bundles.format import BundleFile
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 BuiltFile = Annotated[Path, typer.Argument(metavar="FILE", help="A built bundle")]
@@ -33,6 +34,8 @@ def load_trust(path: Path, pins: str, clock: Clock) -> Root:
 
 
 def read_file(path: Path) -> bytes:
+    from holdgate.bundles.format import BUNDLE_BYTES_MAX  # loads the form of rules, which keys do without
+
     try:
         with path.open("rb") as file:
             return file.read(BUNDLE_BYTES_MAX + 1)
@@ -49,6 +52,8 @@ def write_file(path: Path, data: bytes) -> None:
 
 def describe(file: BundleFile, as_json: bool = True) -> dict[str, Any]:
     """What a bundle file is; for people its scope in words, and `nobody` where nobody has signed."""
+    from holdgate.bundles.rootdiff import scope_words
+
     manifest = file.manifest
     signed_by = [signed.key for signed in file.signatures]
     return {

@@ -14,6 +14,8 @@ from holdgate.bundles.cli.signing import PassphraseFd, PassphraseFile, Passphras
 from holdgate.bundles.errors import KeyPassphrase
 from holdgate.bundles.keys import generate, generate_quarantine, load_public
 
+__all__ = ["keys_app"]
+
 
 @keys_app.command("generate")
 def generate_key(

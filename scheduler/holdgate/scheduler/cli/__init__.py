@@ -16,7 +16,7 @@ GROUPS = {
     "bundle": ("holdgate.scheduler.cli.bundles:bundle_app", "Make, sign and publish bundles of rules."),
     "keys": ("holdgate.scheduler.cli.keys:app", "Signing keys and API keys."),
     "users": ("holdgate.scheduler.cli.users:app", "Users of NATS and Redis."),
-    "root": ("holdgate.bundles.cli:root_app", "The trust root: who may sign what."),
+    "root": ("holdgate.bundles.cli.root:root_app", "The trust root: who may sign what."),
     "policy": ("holdgate.scheduler.cli.policy:app", "Try rules, offline or on what was and is decided."),
     "audit": ("holdgate.scheduler.audit.cli:app", "The archive of the audit log."),
     "webhooks": ("holdgate.scheduler.cli.webhooks:app", "Where notices go."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdgate.bundles.cli import bundle_app
+from holdgate.bundles.cli.bundle import bundle_app
 from holdgate.bundles.cli.scanner import give_scanner
 from holdgate.scheduler.cli.detectors import ScanKnowledge
 

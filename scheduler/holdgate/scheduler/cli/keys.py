@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from holdgate.bundles.cli import keys_app as app
+from holdgate.bundles.cli.keys import keys_app as app
 from holdgate.bundles.cli.refusal import refusals
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.nkeys import Nkey
