@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 
 from holdgate.scheduler.api.admit import BodyRoom
 from holdgate.scheduler.api.app import create_app
+from holdgate.scheduler.api.body import read_body
 from holdgate.scheduler.api.deps import ApiLimits
 from holdgate.scheduler.api.problems import Problem
 from holdgate.scheduler.cli.connections import Bounds, Room
@@ -80,7 +81,7 @@ async def test_a_drip_that_never_ends_is_not_given_more_time_by_each_drop(api: A
         reader, writer = await asyncio.open_connection(*address)
         writer.write(b"GET /healthz HTTP/1.1\r\nX-Drip: ")
         drops = 0
-        while not reader.at_eof() and drops < 2_000:
+        while not (reader.at_eof() or reader.exception()) and drops < 2_000:
             drops += 1
             with contextlib.suppress(ConnectionError):
                 writer.write(b"x")
@@ -88,7 +89,7 @@ async def test_a_drip_that_never_ends_is_not_given_more_time_by_each_drop(api: A
             with contextlib.suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout(0.01):
                     await reader.read(1)
-        assert reader.at_eof()
+        assert reader.at_eof() or reader.exception()
         writer.close()
 
 
@@ -245,34 +246,69 @@ def test_a_proxy_may_have_all_the_room() -> None:
 
 def test_bodies_have_room_by_bytes_and_one_alone_always() -> None:
     """Of one tenant less than all."""
-    bodies = BodyRoom(total_max=100, tenant_max=75, code="overloaded")
-    with bodies.hold("a", 1_000):
-        pass
-    with bodies.hold("a", 50):
-        for tenant, size in (("a", 26), ("b", 51)):
-            with pytest.raises(Problem), bodies.hold(tenant, size):
-                pass
-        with bodies.hold("b", 50):
-            assert bodies.total == 100
+    step = 64 * 1024
+    bodies = BodyRoom(total_max=8 * step, share=2, code="overloaded")
+    with bodies.hold("a") as alone:
+        alone.grow(99 * step)
+    with bodies.hold("a") as first, bodies.hold("a") as second, bodies.hold("b") as other:
+        first.grow(16 * 1024)
+        assert bodies.total == 0  # bounded by the number of requests
+        for size in (step // 2, step, 3 * step + 1):
+            first.grow(size)
+        assert bodies.total == 4 * step
+        second.grow(step)
+        for hold, size in ((first, 4 * step + 1), (second, step + 1), (other, 3 * step)):
+            with pytest.raises(Problem):
+                hold.grow(size)
+        with pytest.raises(Problem):
+            bodies.check("b", 3 * step)
+        other.grow(2 * step)
+        assert bodies.total == 7 * step
     assert bodies.total == 0
 
 
-async def test_bodies_beyond_the_room_are_refused_before_they_are_read(api: ApiWorld) -> None:
-    """By what they declare."""
-    limits = ApiLimits(bodies_bytes_max=100_000)
+async def test_bodies_count_when_they_came_and_others_are_refused_by_what_they_declare(api: ApiWorld) -> None:
+    """Who promises much and sends nothing takes up no room."""
+    limits = ApiLimits(bodies_bytes_max=200_000)
     async with served(api, replace(QUICK, head_s=10.0), create_app(replace(api.deps, limits=limits))) as address:
         key = api.keys["agent"].encode()
         head = b"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-API-Key: " + key
-        head += b"\r\nContent-Length: 70000\r\n\r\n"
+        head += b"\r\nContent-Length: 140000\r\n\r\n"
         first = await asyncio.open_connection(*address)
         first[1].write(head + b"{")
 
         async def is_refused() -> bool:
             reader, writer = await asyncio.open_connection(*address)
-            writer.write(head)
+            writer.write(head + b"{" * 140_000)
             status = await reader.readline()
             writer.close()
             return b" 503 " in status
 
+        assert not await is_refused()
+        first[1].write(b" " * 100_000)
         assert await eventually(is_refused)
         first[1].close()
+
+
+async def test_a_large_body_that_pauses_is_not_waited_for_as_long_as_a_small_one() -> None:
+    """It takes up room; one that goes on has all its time."""
+
+    async def receive() -> dict[str, Any]:
+        return await messages.get()
+
+    def comes(size: int) -> None:
+        messages.put_nowait({"type": "http.request", "body": b" " * size, "more_body": True})
+
+    messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    loop, grown = asyncio.get_running_loop(), [0]
+    for size in (20_000, 100_000):
+        comes(size)
+    started = loop.time()
+    with pytest.raises(Problem, match="time"):
+        await read_body(receive, grown.append, bytes_max=200_000, timeout_s=30.0, step_s=0.05)
+    assert loop.time() - started < 15
+    assert grown[-1] == 120_000
+    comes(10_000)
+    loop.call_later(0.2, messages.put_nowait, {"type": "http.request", "body": b"x"})
+    body = await read_body(receive, grown.append, bytes_max=200_000, timeout_s=30.0, step_s=0.05)
+    assert len(body) == 10_001

@@ -36,9 +36,9 @@ class Api:
 
     def __init__(self, deps: Deps) -> None:
         most = deps.limits.requests_max
-        in_flight = InFlight(total_max=most, tenant_max=max(1, most * 3 // 4), code="overloaded")
+        in_flight = InFlight(total_max=most, share=2, code="overloaded")
         room = deps.limits.bodies_bytes_max
-        bodies = BodyRoom(total_max=room, tenant_max=max(1, room * 3 // 4), code="overloaded")
+        bodies = BodyRoom(total_max=room, share=2, code="overloaded")
         endpoints = [Endpoint(operation, deps, in_flight, bodies) for operation in OPERATIONS]
         self._exact: dict[tuple[str, str], Endpoint] = {}
         self._routes: list[tuple[Route, Endpoint]] = []

@@ -46,11 +46,11 @@ class ApiLimits:
     body_bytes_max: int = limits.BODY_BYTES_DEFAULT
     body_timeout_s: float = 10.0
     bodies_bytes_max: int = 4 * limits.BODY_BYTES_DEFAULT
-    """Of bodies under way at once, in all; parsed, each takes up several times its bytes."""
+    """Of bodies under way at once, in all, as requests; parsed, each takes up several times its bytes."""
     requests_max: int = 512
-    """Requests under way at once, in all; a tenant may hold three quarters of them."""
+    """Requests under way at once, in all; a tenant may hold twice as many as it leaves free."""
     waiters_max: int = 4096
-    """Long polls and event streams at once, in all; a tenant may hold half of them."""
+    """Long polls and event streams at once, in all; a tenant may hold as many as it leaves free."""
     wait_s_max: int = 60
     stream_s_max: int = 900
 

@@ -20,9 +20,9 @@ from holdgate.kernel import tracing
 from holdgate.kernel.errors import HoldgateError, KernelUnavailable
 from holdgate.kernel.readiness import OK
 from holdgate.scheduler.api import metrics
-from holdgate.scheduler.api.admit import BodyRoom, InFlight
+from holdgate.scheduler.api.admit import BodyHold, BodyRoom, InFlight
 from holdgate.scheduler.api.auth import KeyRefused, authenticate
-from holdgate.scheduler.api.body import Disconnected, Receive, check_declared, parse_body, read_body, size_to_hold
+from holdgate.scheduler.api.body import Disconnected, Receive, check_declared, declared_size, parse_body, read_body
 from holdgate.scheduler.api.calls import (
     Call,
     Header,
@@ -45,8 +45,6 @@ CLIENT_GONE = 499
 """How a request is counted whose client left before it was whole; nothing is sent."""
 PARSE_INLINE_BYTES_MAX = 128 * 1024
 """A larger body is parsed in a thread, so that it does not hold up the small ones."""
-SMALL_BODY_BYTES = 16 * 1024
-"""A smaller body is bounded by the number of requests."""
 NO_PATH: Mapping[str, str] = {}
 
 
@@ -102,20 +100,16 @@ class Endpoint:
             query = query_of(scope["query_string"], self._allowed)
             call = Call(self._deps, scope, receive, trace, caller, query=query)
             call.path = scope.get("path_params", NO_PATH)
-            size = size_to_hold(headers, self._bytes_max) if self._takes_body else 0
-            if size <= SMALL_BODY_BYTES:
-                reply = await self._handled(call, headers)
+            if self._takes_body:
+                self._bodies.check(tenant, declared_size(headers, self._bytes_max))
+                with self._bodies.hold(tenant) as held:
+                    await self._take_body(call, headers, held)
+                    reply = await self.operation.handler(call)
             else:
-                with self._bodies.hold(tenant, size):
-                    reply = await self._handled(call, headers)
+                reply = await self.operation.handler(call)
         finally:
             self._in_flight.leave(tenant)
         return await reply.make() if isinstance(reply, Later) else reply
-
-    async def _handled(self, call: Call, headers: list[Header]) -> Reply | Later:
-        if self._takes_body:
-            await self._take_body(call, headers)
-        return await self.operation.handler(call)
 
     async def _caller(self, scope: Mapping[str, Any], headers: list[Header]) -> Principal:
         try:
@@ -133,11 +127,11 @@ class Endpoint:
             raise Problem("forbidden", f"this call needs one of the roles: {names}")
         return caller
 
-    async def _take_body(self, call: Call, headers: list[Header]) -> None:
+    async def _take_body(self, call: Call, headers: list[Header], held: BodyHold) -> None:
         limits = self._deps.limits
         bytes_max = self._bytes_max
         check_declared(headers, bytes_max=bytes_max, needs_json=self.operation.request_required)
-        call.body = await read_body(call.receive, bytes_max=bytes_max, timeout_s=limits.body_timeout_s)
+        call.body = await read_body(call.receive, held.grow, bytes_max=bytes_max, timeout_s=limits.body_timeout_s)
         if not call.body and not self.operation.request_required:
             return
         if self.operation.request_required and not call.body:

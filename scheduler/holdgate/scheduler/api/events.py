@@ -65,7 +65,7 @@ class EventHub:
 
     def __init__(self, nc: Nats, *, waiters_max: int = 4096) -> None:
         self._nc = nc
-        self._room = InFlight(total_max=waiters_max, tenant_max=max(1, waiters_max // 2), code="too_many_waiters")
+        self._room = InFlight(total_max=waiters_max, share=1, code="too_many_waiters")
         self._watches: dict[Key, set[Watch]] = {}
         self._subscription: Subscription | None = None
         self._is_dismissing = False

@@ -69,16 +69,17 @@ def test_a_query_that_is_not_understood_is_refused(raw: bytes) -> None:
 
 
 def test_a_tenant_cannot_take_the_room_of_the_others() -> None:
-    room = InFlight(total_max=4, tenant_max=3, code="overloaded")
-    for _ in range(3):
-        room.enter("loud")
+    room = InFlight(total_max=16, share=2, code="overloaded")
+    for tenant, most in (("first", 11), ("second", 4), ("third", 1)):
+        for _ in range(most):
+            room.enter(tenant)
+        with pytest.raises(Problem):
+            room.enter(tenant)
     with pytest.raises(Problem):
-        room.enter("loud")
-    with room.hold("quiet"), pytest.raises(Problem):
-        room.enter("third")
-    room.leave("loud")
-    with room.hold("third"):
-        assert room.total == 3
+        room.enter("fourth")
+    room.leave("first")
+    with room.hold("fourth"):
+        assert room.total == 16
 
 
 def test_the_description_is_whole() -> None:
