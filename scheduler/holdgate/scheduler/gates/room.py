@@ -62,6 +62,8 @@ class QueueRoom:
                 await self.look()
             except StateUnavailable as error:
                 log.debug("the waiting jobs could not be counted", action="queue_room", error=str(error))
+            except Exception:  # who counts no more would keep everybody out in the end
+                log.exception("the waiting jobs could not be counted", action="queue_room")
             await asyncio.sleep(max(LOOK_EVERY_S, LOOK_SHARE * (loop.time() - began)))
 
     def _failed(self, _name: str, error: BaseException) -> None:

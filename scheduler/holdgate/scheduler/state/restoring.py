@@ -26,6 +26,8 @@ from holdgate.scheduler.state.transitions import TERMINAL, State
 
 NOTED_MS = 24 * 3600 * 1000
 """How long noted endings stay at most, where nobody came to the end of a look."""
+ASKED_ANEW_MS = 900_000
+"""How long people have at least to vote on a held job that came back, or all of its time where that is less."""
 SET_BACK = "state_set_back"
 """Waiting reason of jobs that came back, until they run: nothing is handed over before all are back."""
 FORGOTTEN = 0
@@ -194,14 +196,19 @@ def _restore_args(back: Return, now_ms: int) -> list[Arg]:
         "" if idempotency is None else idempotency.fingerprint,
         max(0, back.idempotency_ttl_ms),
         encoding.pack_requirements(requirements),
-        now_ms + min((item.expires_s for item in requirements), default=0) * 1000,
-        escalates_ms(requirements, now_ms) or 0,
+        _expires_ms(envelope.accepted_ms, min((item.expires_s for item in requirements), default=0) * 1000, now_ms),
+        escalates_ms(requirements, envelope.accepted_ms) or 0,
         job_shape(envelope.job) if requirements else "",
         len(fields),
         *(part for pair in fields.items() for part in pair),
         *_fields({} if ending is None else ending.result),
         *_fields({} if ending is None else ending.sealed),
     ]
+
+
+def _expires_ms(accepted_ms: int, kept_ms: int, now_ms: int) -> int:
+    """A loss gives no more time than there was, but for a while in which people can be asked at all."""
+    return max(accepted_ms + kept_ms, now_ms + min(kept_ms, ASKED_ANEW_MS))
 
 
 def _job_fields(back: Return) -> dict[str, Arg]:

@@ -81,10 +81,9 @@ async def test_what_is_said_of_a_job_that_is_back_is_believed_of_little(
     before = await gate.state(job.job_id)
     service = gate.service()
     await say_that_it_ran(gate, job, attempt=1000 if forged == "attempt" else 1)
-    for _ in range(TRIES):
-        await gate.judge(service)
+    while await gate.pending():
+        await service.run_once()
     assert await gate.state(job.job_id) is before
-    assert await gate.pending() == 0
 
 
 async def say_that_it_ran(gate: Gate, job: Job, attempt: int) -> None:
