@@ -124,9 +124,9 @@ def test_connections_in_clear_are_allowed_where_it_says_so_and_on_the_inner_netw
     """Processes refuse them otherwise; servers are on no other network."""
     for name in ("setup", *PROCESS_NAMES):
         assert document["services"][name]["environment"]["HOLDGATE_PLAINTEXT"] == "allow"
-    assert document["networks"]["inside"] == {"internal": True}
-    for server in ("nats", "redis"):
-        assert document["services"][server]["networks"] == ["inside"]
+    assert document["networks"]["inside"] == document["networks"]["workers"] == {"internal": True}
+    for server, networks in (("nats", ["inside", "workers"]), ("redis", ["inside"]), ("worker", ["workers"])):
+        assert document["services"][server]["networks"] == networks
         assert "ports" not in document["services"][server]
 
 

@@ -123,6 +123,8 @@ class StreamSettings:
     jobs_max_age_s: int = 7 * 24 * 3600
     results_max_age_s: int = 7 * 24 * 3600
     max_bytes: int = -1
+    results_max_bytes: int = 4 * 1024**3
+    """Workers fill that stream, whoever they are: beyond, results wait with them, and jobs and ends have room still."""
     duplicate_window_s: int = 120
     ack_wait_s: float = 30.0
 
@@ -284,7 +286,7 @@ def _stream_config(name: str, subject: str, max_age_s: int, settings: StreamSett
         storage=StorageType.FILE,
         discard=DiscardPolicy.NEW,
         max_age=max_age_s,
-        max_bytes=settings.max_bytes,
+        max_bytes=settings.results_max_bytes if name == subjects.STREAM_RESULTS else settings.max_bytes,
         max_msg_size=limits.ENVELOPE_BYTES_MAX,
         num_replicas=settings.replicas,
         duplicate_window=settings.duplicate_window_s,

@@ -27,8 +27,11 @@ ACCOUNT = "HOLDGATE"
 """Of everybody but workers, and of all streams."""
 DEMO_POOL = "default"
 POOL = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
-CONNECTIONS_MAX = 2048
-"""Of the workers of one pool: they cannot use up the server's for the others."""
+WORKERS_CONNECTIONS_MAX = 3072
+"""Of the workers of all pools, each of which has its share: three quarters of the server's, so that the processes find
+room."""
+CONNECTIONS_MAX, CONNECTIONS_MIN = 2048, 64
+"""Of the workers of one pool, however few or many pools there are."""
 SUBSCRIPTIONS_MAX = 65_536
 ANSWER_S = 5
 """How long the server remembers whom an answer with jobs was for, to say that nobody took it."""
@@ -65,7 +68,7 @@ def accounts(nkeys: Mapping[str, tuple[str, ...]]) -> dict[str, NatsAccount]:
             exports=tuple(each for pool in pools for each in _to_workers(pool, worker_account(pool))),
             imports=tuple(each for pool in pools for each in _from_workers(pool, worker_account(pool))),
         ),
-        **{worker_account(pool): _workers(pool, nkeys[worker_user(pool)]) for pool in pools},
+        **{worker_account(pool): _workers(pool, nkeys[worker_user(pool)], len(pools)) for pool in pools},
     }
 
 
@@ -74,13 +77,13 @@ def worker_account(pool: str) -> str:
     return f"WORKERS-{pool}"
 
 
-def _workers(pool: str, nkeys: tuple[str, ...]) -> NatsAccount:
+def _workers(pool: str, nkeys: tuple[str, ...], pools: int) -> NatsAccount:
     return NatsAccount(
         (nats_user(worker_user(pool), nkeys, worker_access(pool)),),
         jetstream=False,
         exports=_from_workers(pool, ACCOUNT),
         imports=_to_workers(pool, ACCOUNT),
-        connections_max=CONNECTIONS_MAX,
+        connections_max=max(CONNECTIONS_MIN, min(CONNECTIONS_MAX, WORKERS_CONNECTIONS_MAX // pools)),
         subscriptions_max=SUBSCRIPTIONS_MAX,
     )
 

@@ -11,7 +11,7 @@ from holdgate.kernel.ids import WorkerId
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch import asks
 from holdgate.scheduler.dispatch.fairness import FairShare
-from support.dispatching import Stage, Worker
+from support.dispatching import Stage, Worker, job_of
 from support.waiting import Eventually
 
 
@@ -32,13 +32,13 @@ async def test_the_asks_of_one_pool_leave_room_for_those_of_others(
 
 async def test_a_name_that_another_pool_has_too_ends_no_ask_there(stage: Stage, eventually: Eventually) -> None:
     """Asks beyond three of one worker supersede its own, and not those of its namesake."""
-    ours = asyncio.create_task(stage.worker("w1").ask(wait_ms=1500))
+    ours = asyncio.create_task(stage.worker("w1").ask(wait_ms=5000))
     await eventually(lambda: _open() == 1)
     theirs = [asyncio.create_task(Worker(stage.nc, "w1", "evil").ask(wait_ms=400)) for _ in range(3)]
     await eventually(lambda: _open() == 4)
     await asyncio.gather(*theirs)
-    assert not ours.done()
-    await ours
+    job_id = await stage.submit()
+    assert [job_of(delivery).job_id for delivery in await ours] == [job_id]
 
 
 def test_what_is_remembered_of_offers_is_bounded_and_the_newest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

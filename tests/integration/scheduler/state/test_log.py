@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from nats.aio.client import Client as Nats
+from nats.js.errors import APIError
 
 from holdgate.kernel import subjects
 from holdgate.kernel.batching import BatchPublisher, Publication
@@ -15,9 +16,9 @@ from holdgate.kernel.canonical import digest_bytes
 from holdgate.kernel.errors import Forged, InvalidInput, Unavailable
 from holdgate.scheduler.errors import DurabilityMismatch, LogUnavailable, NotFound
 from holdgate.scheduler.state.connection import Scripts
-from holdgate.scheduler.state.durability import Profile, verify_durability
+from holdgate.scheduler.state.durability import BY_CONFIG, Profile, verify_durability
 from holdgate.scheduler.state.encoding import Packed
-from holdgate.scheduler.state.log import Envelope, JobLog, PayloadStore, ensure_streams
+from holdgate.scheduler.state.log import Envelope, JobLog, PayloadStore, StreamSettings, ensure_streams
 from holdgate.scheduler.state.transitions import State
 from support.state import START_MS, make_admission, make_decision, make_job
 
@@ -55,6 +56,22 @@ async def test_setting_up_twice_changes_nothing(nc: Nats) -> None:
     config = (await nc.jetstream().stream_info(subjects.STREAM_JOBS)).config
     assert (config.discard, config.retention, config.storage) == ("new", "limits", "file")
     await log.close()
+
+
+async def test_workers_fill_their_own_stream_and_not_that_of_jobs(nc: Nats) -> None:
+    """Results need no lease: a flood of them is refused at its bound, and a job is taken."""
+    await ensure_streams(nc, StreamSettings(results_max_bytes=100_000))
+    with pytest.raises(APIError, match="maximum bytes"):
+        await _flood(nc, 20)
+    log = JobLog(nc)
+    await log.publish(make_envelope())
+    await log.close()
+    assert StreamSettings().results_max_bytes > 0
+
+
+async def _flood(nc: Nats, count: int) -> None:
+    for _ in range(count):
+        await nc.jetstream().publish(subjects.result("evil", "w1"), b"x" * 10_000)
 
 
 async def test_many_at_once_leave_as_atomic_batches_and_all_are_stored(nc: Nats) -> None:
@@ -161,8 +178,8 @@ async def test_a_weaker_redis_is_refused_under_strict_and_told_under_relaxed(scr
     await scripts.command("CONFIG", "SET", "appendfsync", "everysec")
     try:
         with pytest.raises(DurabilityMismatch, match="appendfsync"):
-            await verify_durability(scripts, None, profile=Profile.STRICT)
-        assert len(await verify_durability(scripts, None, profile=Profile.RELAXED)) == 1
+            await verify_durability(scripts, None, profile=Profile.STRICT, look=BY_CONFIG)
+        assert len(await verify_durability(scripts, None, profile=Profile.RELAXED, look=BY_CONFIG)) == 1
     finally:
         await scripts.command("CONFIG", "SET", "appendfsync", "always")
 

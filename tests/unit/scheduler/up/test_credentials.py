@@ -41,7 +41,7 @@ def test_a_pool_gets_an_account_of_its_own_and_keeps_its_key(home: Home) -> None
     key = credentials.nkey_of(home, "worker-gpu")
     text = configuration(home)
     assert '"WORKERS-gpu" {' in text
-    assert text.count("limits: {max_connections: 2048, max_subscriptions: 65536}") == 2, "of each pool"
+    assert text.count("limits: {max_connections: 1536, max_subscriptions: 65536}") == 2, "of each pool: they share"
     assert text.count("jetstream: enabled") == 1, "workers have no streams"
     assert key.public in text
     assert credentials.pools(home) == ("default", "gpu")
