@@ -186,7 +186,8 @@ class Redecider:
             if payload is None:
                 payload = await self._payloads.get(view.job.payload_digest)
         except NotFound:
-            return await self._lose_payload(tenant, approval)
+            await self._lose_payload(tenant, approval)
+            return None
         except Forged as error:
             return self._broken(approval, f"its payload cannot be had: {error.code}")
         except (Unavailable, StateBroken) as error:

@@ -92,7 +92,9 @@ class Ending:
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput("not the ending of a job") from error
         numbers = (ending.seq, ending.attempt, ending.attempts_max, ending.changed_ms, ending.ended_ms)
-        if not all(type(number) is int and 0 <= number < NUMBER_MAX for number in numbers) or not isinstance(ending.code, str):
+        if not all(type(number) is int and 0 <= number < NUMBER_MAX for number in numbers) or not isinstance(
+            ending.code, str
+        ):
             raise InvalidInput("not the ending of a job")
         if not (_is_name(ending.tenant, NAME) and _is_name(ending.job_id, JOB_ID)):
             raise InvalidInput("not the ending of a job")
@@ -216,6 +218,8 @@ def _is_name(value: Any, pattern: Any) -> bool:
 
 
 def _is_fields(value: Any) -> bool:
-    return isinstance(value, dict) and len(value) <= FIELDS_MAX and all(
-        isinstance(name, str) and isinstance(part, bytes) for name, part in value.items()
+    return (
+        isinstance(value, dict)
+        and len(value) <= FIELDS_MAX
+        and all(isinstance(name, str) and isinstance(part, bytes) for name, part in value.items())
     )
