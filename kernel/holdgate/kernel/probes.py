@@ -2,8 +2,9 @@
 
 What always holds: nothing here waits for another part, so that it is answered while Redis or NATS hang; connections are
 few, each carries one request and is closed within a time limit, so that whoever reaches the port cannot use up the
-process; whoever asks at once is answered however many say nothing, for those that wait longest make room; the numbers
-are collected a few times a second at most; nothing but these three pages is here.
+process; whoever asks at once is answered however many say nothing, for those that wait longest make room, of the same
+address first, and never for them one that has asked; the numbers are collected a few times a second at most; nothing
+but these three pages is here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from prometheus_client.exposition import choose_encoder
 from holdgate.kernel.readiness import Readiness, Report, Standing
 
 CONNECTIONS_MAX = 32
-REQUEST_S_MAX = 5.0
+"""That have not asked yet; as many are answered."""
+ADDRESS_MAX = 8
+"""Of one address that have not asked yet."""
+HEAD_S_MAX = 1.0
+REPLY_S_MAX = 5.0
 METRICS_S = 0.2
 """How old the text of the numbers may be: making it takes the loop for milliseconds."""
 HEAD_BYTES_MAX = 8 * 1024
@@ -32,7 +37,8 @@ class Probes:
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
         self._server: asyncio.Server | None = None
-        self._open: dict[asyncio.StreamWriter, None] = {}
+        self._silent: dict[asyncio.StreamWriter, str] = {}
+        self._answered: dict[asyncio.StreamWriter, str] = {}
         self._texts: dict[str, tuple[float, bytes]] = {}
 
     async def start(self, host: str, port: int) -> None:
@@ -55,21 +61,26 @@ class Probes:
             server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._open) >= CONNECTIONS_MAX:
-            oldest = next(iter(self._open))
-            del self._open[oldest]
-            oldest.transport.abort()  # and its task ends
-        self._open[writer] = None
+        address = (writer.get_extra_info("peername") or ("",))[0]
+        theirs = [other for other, its in self._silent.items() if its == address]
+        if len(theirs) >= ADDRESS_MAX:
+            _cut(self._silent, theirs[0])
+        _enter(self._silent, writer, address)
         try:
-            async with asyncio.timeout(REQUEST_S_MAX):
-                writer.write(self._reply((await reader.readuntil(b"\r\n\r\n")).decode("latin-1")))
+            async with asyncio.timeout(HEAD_S_MAX):
+                head = await reader.readuntil(b"\r\n\r\n")
+            self._silent.pop(writer, None)
+            _enter(self._answered, writer, address)
+            async with asyncio.timeout(REPLY_S_MAX):
+                writer.write(self._reply(head.decode("latin-1")))
                 await writer.drain()
                 writer.close()
                 await writer.wait_closed()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             writer.transport.abort()
         finally:
-            self._open.pop(writer, None)
+            self._silent.pop(writer, None)
+            self._answered.pop(writer, None)
 
     def _reply(self, head: str) -> bytes:
         method, _, rest = head.partition(" ")
@@ -104,6 +115,17 @@ class Probes:
 
     def _shown(self, report: Report) -> bytes:
         return _json({"status": report.standing, "process": self._readiness.name, "checks": report.checks})
+
+
+def _enter(held: dict[asyncio.StreamWriter, str], writer: asyncio.StreamWriter, address: str) -> None:
+    if len(held) >= CONNECTIONS_MAX:
+        _cut(held, next(iter(held)))
+    held[writer] = address
+
+
+def _cut(held: dict[asyncio.StreamWriter, str], writer: asyncio.StreamWriter) -> None:
+    del held[writer]
+    writer.transport.abort()  # and its task ends
 
 
 def _json(value: object) -> bytes:

@@ -147,7 +147,7 @@ async def test_the_three_pages_and_nothing_else() -> None:
 
 async def test_a_caller_that_sends_no_request_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A drip of header bytes does not keep a connection."""
-    monkeypatch.setattr(probing, "REQUEST_S_MAX", 0.05)
+    monkeypatch.setattr(probing, "HEAD_S_MAX", 0.05)
     async with serving() as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /heal")
@@ -170,6 +170,36 @@ async def test_who_asks_is_answered_however_many_say_nothing(monkeypatch: pytest
         assert (await get(port, "/healthz"))[0] == 200
         for _, writer in (*held, *more):
             writer.close()
+
+
+async def test_who_says_nothing_makes_room_for_its_own_address_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe comes from another machine than the one that is in the way."""
+    monkeypatch.setattr(probing, "ADDRESS_MAX", 2)
+    async with serving() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        with contextlib.suppress(ConnectionResetError):
+            assert await silent[0][0].read() == b""
+        writer.write(b"GET /healthz HTTP/1.1\r\n\r\n")
+        assert b"200 OK" in await reader.readline()
+        for _, other in (*silent, (reader, writer)):
+            other.close()
+
+
+async def test_who_has_asked_gets_all_of_the_answer_whoever_comes_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers are many, and are read meanwhile."""
+    monkeypatch.setattr(probing, "CONNECTIONS_MAX", 1)
+    monkeypatch.setattr(probing, "choose_encoder", lambda _: (lambda _: b"x" * 30_000_000, "text/plain"))
+    async with serving() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert b"200 OK" in await reader.readline()
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        with contextlib.suppress(ConnectionResetError):
+            assert await silent[0][0].read() == b""
+        assert len(await reader.read()) > 30_000_000
+        for _, other in (*silent, (reader, writer)):
+            other.close()
 
 
 async def test_numbers_are_collected_a_few_times_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
