@@ -60,6 +60,8 @@ DOUBT_S = 10.0
 """Between two looks that were made because somebody doubted."""
 AUDITED_S = 60.0
 """So long after a loss was made good the auditor may still find its events missing."""
+FOUND_SHOWN_S = 600.0
+"""What a look found is shown for so long at least: whoever reads metrics comes by a few times a minute."""
 DOUBTS_MAX = 10_000
 """Jobs remembered as doubted; those of before are met again."""
 
@@ -112,6 +114,7 @@ class Recovery:
         self._looking = asyncio.Lock()
         self._now = _Standing()
         self._doubts = _Doubts()
+        self._found_s: dict[Kind, float] = {}
 
     def start(self) -> None:
         """From now on closed until the store was looked at."""
@@ -249,7 +252,7 @@ class Recovery:
                 if not has_claim:
                     return False
                 drift = await self._numbered(reconcile(self._parts, dry_run=False, is_set_back=is_set_back))
-        tell_metrics(drift, self._parts.clock.now_ms())
+        tell_metrics(drift, self._parts.clock.now_ms(), self._found_s, time.monotonic())
         return True
 
     async def _numbered(self, look: Awaitable[Drift]) -> Drift:
@@ -310,9 +313,14 @@ def _renewal_failed(name: str, error: BaseException) -> None:
     log.critical("a claim is not renewed", action="duty_ended", duty=name, error=repr(error))
 
 
-def tell_metrics(drift: Drift, now_ms: int) -> None:
-    """What the last look found, for alerts."""
+def tell_metrics(drift: Drift, now_ms: int, found_s: dict[Kind, float], now_s: float) -> None:
+    """What the last look found, for alerts. `found_s`: when a kind was last found; it is shown for a while, also where
+    the next look comes at once and finds nothing."""
     for kind in Kind:
+        if drift.counts[kind]:
+            found_s[kind] = now_s
+        elif now_s - found_s.get(kind, -math.inf) < FOUND_SHOWN_S:
+            continue
         metrics.RECONCILE_DRIFT.labels(str(kind)).set(drift.counts[kind])
     metrics.RECONCILE_LAST.set(now_ms / 1000)
     metrics.RECONCILE_SECONDS.set(drift.took_s)
