@@ -199,6 +199,8 @@ def test_the_auditor_reads_trails_and_runs_nothing(server: RedisConfig, made: Pr
         for refused in (
             lambda: auditor.hgetall(SECRET),
             lambda: auditor.hset(SECRET, "payload", "y"),
+            lambda: auditor.hdel("hg:{index}:paused", "default"),
+            lambda: auditor.hset("hg:{index}:worker:w1", "x", "y"),
             lambda: auditor.eval("return 1", 0),
             lambda: auditor.evalsha("0" * 40, 0),
             lambda: auditor.xadd("hg:{acme}:audit", {"e": "forged"}),

@@ -22,8 +22,19 @@ LOADING = ("script|exists", "script|load")
 SCRIPTS = (*LOADING, "eval", "evalsha")
 READING = (
     *("exists", "get", "hexists", "hget", "hgetall", "hmget", "hscan", "hstrlen", "lindex", "llen", "lrange", "pttl"),
-    *("scard", "smembers", "srandmember", "xrange", "xrevrange", "zcard", "zmscore", "zrange", "zrangebyscore"),
-    *("zrevrange", "zrevrangebylex", "zscore"),
+    *(
+        "scard",
+        "sismember",
+        "smembers",
+        "srandmember",
+        "xrange",
+        "xrevrange",
+        "zcard",
+        "zmscore",
+        "zrange",
+        "zrangebyscore",
+    ),
+    *("zrevrange", "zrevrangebylex", "zrevrangebyscore", "zscore"),
 )
 WRITING = (
     *("del", "expire", "hdel", "hincrby", "hset", "hsetnx", "incr", "pexpire", "pexpireat", "rpush", "sadd", "set"),
@@ -51,7 +62,11 @@ REDIS_ACCESS: dict[str, RedisAccess] = {
     # all do, and runs none.
     "auditor": RedisAccess(
         (*CONNECTING, *CHECKING, *LOADING, "get", "hdel", "hset", "smembers", "xrange", "xrevrange", "xtrim"),
-        ("hg:*:audit", "hg:*:seq", "hg:{index}:*"),
+        (
+            "hg:*:audit",
+            "hg:*:seq",
+            *(f"hg:{{index}}:{name}" for name in ("audit_set_back", "processes", "records", "tenants")),
+        ),
     ),
 }
 """By kind of process. Kernels and workers have no user: they never speak to Redis."""
