@@ -299,6 +299,7 @@ def redis_address(settings: Keeping) -> RedisAddress:
         sentinel_password=None if sentinel is None else read_secret(sentinel),
         tls=settings.redis_tls(),
         replicas=replicas,
+        loopback_only=settings.plaintext != "allow",
     )
 
 

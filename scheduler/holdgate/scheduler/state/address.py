@@ -36,7 +36,8 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """`endpoints`: the server; or the sentinels; or some nodes of the cluster.
+    """`loopback_only`: whether a server that sentinels or a cluster name, too, is spoken to without TLS on this machine
+    only. `endpoints`: the server; or the sentinels; or some nodes of the cluster.
 
     `user` None is Redis's own `default`. `tls` None is plain TCP; the same context is used towards sentinels.
     `replicas`: how many must have a change before anybody is told of it.
@@ -52,6 +53,7 @@ class RedisAddress:
     sentinel_password: SecretStr | None = None
     tls: ssl.SSLContext | None = None
     replicas: int = 0
+    loopback_only: bool = False
 
     @classmethod
     def parse(cls, url: str) -> RedisAddress:

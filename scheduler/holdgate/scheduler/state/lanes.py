@@ -18,6 +18,7 @@ import redis.exceptions
 
 from holdgate.kernel.batching import GroupCommit
 from holdgate.kernel.errors import Unavailable
+from holdgate.kernel.tls import open_hosts
 from holdgate.scheduler.errors import StateBroken, StateUnavailable
 from holdgate.scheduler.state.address import Endpoint, RedisAddress
 
@@ -47,6 +48,7 @@ class Wire:
         self._was_connected = False
         self._timeout_s = timeout_s
         self._must_be_primary = must_be_primary
+        self._loopback_only = address.loopback_only and address.tls is None
         self._connection = _Connection(endpoint, address, timeout_s)
 
     async def exchange(self, packed: bytes, count: int) -> list[Any]:
@@ -63,6 +65,7 @@ class Wire:
 
     async def raw(self, packed: bytes) -> asyncio.StreamReader:
         """Send `packed` and read what comes as it comes: a dump has no end that a reply has. Then only `drop`."""
+        self._require_private()
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._connection.connect()  # type: ignore[no-untyped-call]  # the driver's own gap
@@ -79,7 +82,17 @@ class Wire:
         with contextlib.suppress(redis.exceptions.RedisError, OSError):
             await self._connection.disconnect(nowait=True)
 
+    def _require_private(self) -> None:
+        """Whoever names a server may name one that is elsewhere; nothing is said to it, the login least of all."""
+        host, port = self.endpoint
+        if self._loopback_only and open_hosts([f"redis://{f'[{host}]' if ':' in host else host}:{port}"]):
+            raise StateUnavailable(
+                f"the state store is at `{host}`, and a connection there would be readable: use `rediss`, or set "
+                "`HOLDGATE_PLAINTEXT=allow`"
+            )
+
     async def _exchange(self, packed: bytes, count: int) -> list[Any]:
+        self._require_private()
         connection = self._connection
         if connection.has_ended():
             await connection.disconnect(nowait=True)
