@@ -45,6 +45,7 @@ HoldgateError
 │   ├── Throttled                   a rate limit of the policy
 │   ├── QueueFull                   the tenant's queue is full
 │   ├── QueuesFull                  the queues of all tenants together are full
+│   ├── TooManyPools                the tenant has jobs in as many pools as it may
 │   └── TooManyAttempts             keys or sign-ins were tried in vain too often
 ├── Unavailable
 │   ├── StateUnavailable            Redis did not answer in time
@@ -361,6 +362,12 @@ class QueuesFull(Limited):
     """as many jobs wait in all tenants together as may"""
 
     code = "queues_full"
+
+
+class TooManyPools(Limited):
+    """this tenant has jobs in as many pools as it may; use one of those, or wait until some are empty"""
+
+    code = "too_many_pools"
 
 
 class TooManyAttempts(Limited):

@@ -13,7 +13,12 @@ TENANT_BACKLOG = Gauge(
     ["tenant"],
     multiprocess_mode="livemax",
 )
-BACKLOG = Gauge("holdgate_backlog_jobs", "Jobs ready and waiting for a worker", ["pool"], multiprocess_mode="livemax")
+BACKLOG = Gauge(
+    "holdgate_backlog_jobs",
+    "Jobs ready and waiting for a worker; pools whose workers ask and a few others by name, the rest as `_other`",
+    ["pool"],
+    multiprocess_mode="livemax",
+)
 WORKERS_THERE = Gauge(
     "holdgate_workers_there",
     "Workers that said in the last seconds that they live",

@@ -53,6 +53,7 @@ KINDS: Mapping[str, Kind] = {
     "throttled": Kind(429, "The rate limit of a rule is used up", 1),
     "queue_full": Kind(429, "The tenant has as many jobs waiting as it may", 5),
     "queues_full": Kind(429, "As many jobs wait in all tenants together as may", 5),
+    "too_many_pools": Kind(429, "The tenant has jobs in as many pools as it may", 60),
     "output_quarantined": Kind(403, "The output is quarantined"),
     # The state it is in
     "idempotency_conflict": Kind(409, "The idempotency key was used with another body"),

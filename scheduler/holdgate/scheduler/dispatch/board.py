@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 
 class ReadyBoard:
@@ -39,6 +39,22 @@ class ReadyBoard:
     def has_ready(self, pool: str) -> bool:
         """Whether any tenant is marked."""
         return bool(self._marks.get(pool))
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """Pools for which somebody waited."""
+        return frozenset(self._waiters)
+
+    @property
+    def number(self) -> int:
+        """Of the last mark."""
+        return self._number
+
+    def keep_only(self, pools: Collection[str], number: int) -> None:
+        """Forget marks up to `number` of pools that are not among these: nobody had a job there then."""
+        for pool in [pool for pool in self._marks if pool not in pools]:
+            if max(self._marks[pool].values(), default=0) <= number:
+                del self._marks[pool]
 
     @property
     def waiting(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
@@ -12,8 +13,13 @@ from holdgate.scheduler.state.jobs import Jobs
 
 TENANTS_NAMED_MAX = 50
 """In a metric: each name is a series for as long as the process lives."""
+POOLS_NAMED_MAX = 25
+"""Of those for which no worker asked: jobs name pools as they like."""
 OTHERS = "_other"
-"""No tenant's name: those begin with a letter or a digit."""
+"""No name of a tenant or a pool: those begin with a letter or a digit."""
+POOLS_KEPT = 8
+"""Of one tenant, before it is asked whether some are to be forgotten, each so many looks."""
+FORGET_LOOKS = 32
 
 
 class Scan:
@@ -25,9 +31,11 @@ class Scan:
         self._board = board
         self._pools: set[str] = set()
         self._named: set[str] = set()
+        self._looks = 0
 
     async def run_once(self) -> None:
         """One look at all tenants. StateUnavailable: the next one will do."""
+        number = self._board.number
         tenants = await self._jobs.tenants()
         found = await asyncio.gather(*map(self._backlog.pools, tenants))
         depths: Counter[str] = Counter()
@@ -38,10 +46,24 @@ class Scan:
                 by_tenant[tenant] += ready
                 if ready:
                     self._board.mark(pool, tenant)
-        self._pools.update(depths)
+        self._board.keep_only(depths, number)
+        self._show_pools(depths)
+        self._show(by_tenant)
+        if self._looks % FORGET_LOOKS == 0:
+            crowded = [tenant for tenant, pools in zip(tenants, found, strict=True) if _may_forget(pools)]
+            await asyncio.gather(*map(self._jobs.forget_pools, crowded))
+        self._looks += 1
+
+    def _show_pools(self, depths: Counter[str]) -> None:
+        asked, others = self._board.asked, 0
+        for pool, ready in depths.items():
+            if pool in asked or len(self._pools) < POOLS_NAMED_MAX:
+                self._pools.add(pool)
+            if pool not in self._pools:
+                others += ready
         for pool in self._pools:
             metrics.BACKLOG.labels(pool).set(depths[pool])
-        self._show(by_tenant)
+        metrics.BACKLOG.labels(OTHERS).set(others)
 
     def _show(self, by_tenant: Counter[str]) -> None:
         others = 0
@@ -53,3 +75,7 @@ class Scan:
         for tenant in self._named:
             metrics.TENANT_BACKLOG.labels(tenant).set(by_tenant[tenant])
         metrics.TENANT_BACKLOG.labels(OTHERS).set(others)
+
+
+def _may_forget(pools: Mapping[str, int]) -> bool:
+    return len(pools) > POOLS_KEPT and not all(pools.values())

@@ -25,7 +25,14 @@ from holdgate.kernel.links import Admission
 from holdgate.kernel.permits import Signer, seal
 from holdgate.kernel.records import Decision, Job, Outcome, Over, Phase, Throttle, Verdict
 from holdgate.kernel.trust import NO_POLICY_SNAPSHOT, Trust
-from holdgate.scheduler.errors import IdempotencyConflict, LogUnavailable, QueueFull, QueuesFull, StateBroken
+from holdgate.scheduler.errors import (
+    IdempotencyConflict,
+    LogUnavailable,
+    QueueFull,
+    QueuesFull,
+    StateBroken,
+    TooManyPools,
+)
 from holdgate.scheduler.gates import metrics
 from holdgate.scheduler.gates.granted import StandingGrants
 from holdgate.scheduler.gates.hints import Hints
@@ -88,7 +95,7 @@ class SubmitGate:
         """Take `job` through the gate.
 
         KernelUnavailable: nothing was stored. StateUnavailable, LogUnavailable: the same request may be sent again.
-        IdempotencyConflict, QueueFull, QueuesFull: nothing was stored.
+        IdempotencyConflict, QueueFull, QueuesFull, TooManyPools: nothing was stored.
         """
         started_ns = tracing.start()
         try:
@@ -166,6 +173,8 @@ class SubmitGate:
                 raise QueueFull(retry_after_ms=max(1000, result.retry_after_ms))
             case AcceptKind.QUEUES_FULL:
                 raise QueuesFull(retry_after_ms=max(1000, result.retry_after_ms))
+            case AcceptKind.TOO_MANY_POOLS:
+                raise TooManyPools(retry_after_ms=max(1000, result.retry_after_ms))
             case AcceptKind.THROTTLED if result.over is Over.HOLD:
                 return await self._enter(job, decision, Outcome.HELD, idempotency, ())
             case AcceptKind.THROTTLED:

@@ -29,6 +29,8 @@ __all__ = ["AcceptKind", "AcceptResult", "Idempotency", "StateLimits", "Submissi
 NO_ROOM = -1
 """In place of a queue's length: all queues together are full. What was let in before is still answered."""
 QUEUE_FULL_RETRY_MS = 5_000
+POOLS_RETRY_MS = 60_000
+"""Dispatchers look about as often for pools that are empty."""
 """When to try again: nobody knows when a full queue drains; a few seconds keep a client from hammering."""
 
 
@@ -77,6 +79,7 @@ class AcceptKind(StrEnum):
     THROTTLED = "throttled"
     QUEUE_FULL = "queue_full"
     QUEUES_FULL = "queues_full"
+    TOO_MANY_POOLS = "too_many_pools"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class AcceptResult:
     ACCEPTED: `job_id`, `state` (SCHEDULED when a limit with `over: delay` put the job off).
     REPLAY: `job_id`, `state` of the first submit; `logged` False means: publish its envelope again before a 202.
     CONFLICT: the key was used with another body. THROTTLED: over a limit whose `over` is REJECT or HOLD; nothing was
-    taken or stored. QUEUE_FULL, and QUEUES_FULL of all tenants together: nothing was stored.
+    taken or stored. QUEUE_FULL, and QUEUES_FULL of all tenants together, TOO_MANY_POOLS: nothing was stored.
     """
 
     kind: AcceptKind
@@ -216,5 +219,7 @@ def _accept_result(job_id: JobId, reply: list[Any]) -> AcceptResult:
             )
         case AcceptKind.QUEUE_FULL | AcceptKind.QUEUES_FULL:
             return AcceptResult(kind, retry_after_ms=QUEUE_FULL_RETRY_MS)
+        case AcceptKind.TOO_MANY_POOLS:
+            return AcceptResult(kind, retry_after_ms=POOLS_RETRY_MS)
         case AcceptKind.CONFLICT:
             return AcceptResult(kind)

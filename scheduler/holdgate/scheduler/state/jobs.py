@@ -30,6 +30,8 @@ from holdgate.scheduler.state.views import (
 __all__ = ["CancelResult", "JobFilter", "JobPage", "JobView", "Jobs", "ResultView"]
 
 REMEMBERED_MAX = 10_000
+FORGET_POOLS_JOBS_MAX = 1_000
+"""Of one tenant: the script looks at each, and others wait meanwhile."""
 """Pools and tenants that this process knows to be registered."""
 SCAN_PAGES_MAX = 20
 """How many pages a filtered list looks through before it gives what it has and a cursor to go on."""
@@ -82,7 +84,7 @@ class Jobs:
     def __init__(self, scripts: Scripts, limits: StateLimits | None = None) -> None:
         self._scripts = scripts
         self._limits = limits or StateLimits()
-        self._registered: set[tuple[Tenant, str]] = set()
+        self._registered: set[Tenant] = set()
 
     async def accept(self, submission: Submission, now_ms: int, *, has_room: bool = True) -> AcceptResult:
         """Let a job in; one script. StateUnavailable when the store did not answer.
@@ -91,7 +93,7 @@ class Jobs:
         """
         job = submission.job
         limits = self._limits.of(job.tenant) if has_room else replace(self._limits, queue_max=NO_ROOM)
-        await self._register(job.tenant, job.pool)
+        await self._register(job.tenant)
         details = encoding.decision_facts(submission.decision)
         return await enter(self._scripts, submission, now_ms, limits, details=details)
 
@@ -119,7 +121,7 @@ class Jobs:
         Without `binds_key` a key that was used before is answered as ever, and one that was not stays free.
         Kinds: ACCEPTED (recorded), REPLAY, CONFLICT.
         """
-        await self._register(job.tenant, job.pool)
+        await self._register(job.tenant)
         refused = Submission(job, decision, _UNSIGNED, State.DENIED, idempotency)
         details = {**encoding.decision_facts(decision), "code": code}
         limits = StateLimits(queue_max=0, idempotency_ttl_ms=self._limits.idempotency_ttl_ms if binds_key else 0)
@@ -273,14 +275,18 @@ class Jobs:
         """Every tenant that ever submitted."""
         return sorted(Tenant(name.decode()) for name in await self._scripts.command("SMEMBERS", f"{INDEX}:tenants"))
 
-    async def _register(self, tenant: Tenant, pool: str) -> None:
+    async def forget_pools(self, tenant: Tenant) -> int:
+        """Pools without a job that waits or runs are looked at no more; how many. Not of a tenant with many jobs."""
+        return int(await self._scripts.run("forget_pools", tenant, (FORGET_POOLS_JOBS_MAX,)))
+
+    async def _register(self, tenant: Tenant) -> None:
         """Before the first job enters, so that no job lies where no dispatcher looks."""
-        if (tenant, pool) in self._registered:
+        if tenant in self._registered:
             return
-        await self._scripts.commands([("SADD", f"{INDEX}:tenants", tenant), ("SADD", key(tenant, "pools"), pool)])
+        await self._scripts.command("SADD", f"{INDEX}:tenants", tenant)
         if len(self._registered) >= REMEMBERED_MAX:
             self._registered.clear()
-        self._registered.add((tenant, pool))
+        self._registered.add(tenant)
 
 
 _UNSIGNED = Signed(b"", "", b"")

@@ -86,9 +86,14 @@ class Workers:
         since = f"({now_ms}"
         pools = [pool.decode() for pool in await self._scripts.command("ZRANGEBYSCORE", POOLS, since, "+inf")]
         found = await self._scripts.commands(
-            [("ZREVRANGEBYSCORE", _alive(pool), "+inf", since, "LIMIT", 0, LISTED_MAX) for pool in pools]
+            [("ZREVRANGE", _alive(pool), 0, LISTED_MAX - 1, "WITHSCORES") for pool in pools]
         )
-        names = [_record(pool, name.decode()) for pool, names in zip(pools, found, strict=True) for name in names]
+        names = [
+            _record(pool, name.decode())
+            for pool, row in zip(pools, found, strict=True)
+            for name, ends_ms in zip(row[::2], row[1::2], strict=True)
+            if float(ends_ms) > now_ms
+        ]
         records = await self._scripts.commands([("GET", name) for name in names])
         views = (_view(data) for data in records if data is not None)
         return sorted(views, key=lambda view: (view.worker, view.pool))

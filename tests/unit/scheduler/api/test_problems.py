@@ -35,6 +35,7 @@ EXPECTED = [
     (errors.IdempotencyConflict(), 409, "idempotency_conflict"),
     (errors.QueueFull(retry_after_ms=4200), 429, "queue_full"),
     (errors.QueuesFull(retry_after_ms=4200), 429, "queues_full"),
+    (errors.TooManyPools(retry_after_ms=4200), 429, "too_many_pools"),
     (errors.StateUnavailable(), 503, "state_unavailable"),
     (errors.LogUnavailable(), 503, "log_unavailable"),
     (kernel_errors.KernelUnavailable(), 503, "kernel_unavailable"),

@@ -62,3 +62,13 @@ async def test_pools_do_not_wake_each_other() -> None:
     board.mark("other", "acme")
     assert board.waiting == 1
     await _end([waiter])
+
+
+def test_marks_of_pools_without_jobs_are_forgotten_but_none_that_came_meanwhile() -> None:
+    board = ReadyBoard()
+    board.mark("old", "acme")
+    board.mark("kept", "acme")
+    number = board.number
+    board.mark("new", "acme")
+    board.keep_only({"kept"}, number)
+    assert [pool for pool in ("old", "kept", "new") if board.has_ready(pool)] == ["kept", "new"]

@@ -95,6 +95,7 @@ SUBMIT_ERRORS = (
     "throttled",
     "queue_full",
     "queues_full",
+    "too_many_pools",
     "idempotency_conflict",
     "kernel_unavailable",
     "nats_unavailable",

@@ -9,7 +9,7 @@
 -- From: nothing. To: accepted, held, scheduled, denied. Events: job.<state>, grant.used, grant.exhausted.
 -- A held job that a standing grant releases enters as accepted, its approval released by the votes: if the grant has a
 -- use left at this moment, under this snapshot. If not it is held as ever.
--- Returns: {'accepted', state} | {'replay', id, state, logged} | {'conflict'} | {'queue_full'} | {'queues_full'}
+-- Returns: {'accepted', state} | {'replay', id, state, logged} | {'conflict'} | {'queue_full'} | {'queues_full'} | {'too_many_pools'}
 --   | {'throttled', over, wait ms, rule}
 local id, now, initial = ARGV[1], ARGV[2], ARGV[3]
 local grant, votes = ARGV[31], tonumber(ARGV[36])
@@ -39,6 +39,14 @@ if queue_max > 0 then
   local waiting = call('ZCARD', P .. ':state:queued') + call('ZCARD', P .. ':state:accepted')
     + call('ZCARD', P .. ':state:held') + call('ZCARD', P .. ':state:scheduled')
   if waiting >= queue_max then return {'queue_full'} end
+end
+
+-- Known before the job is there, so that none lies where no dispatcher looks. Any name is a pool, and dispatchers look at
+-- each of them: no tenant has more at a time than these.
+local POOLS_MAX = 64
+if initial ~= 'denied' and call('SADD', P .. ':pools', ARGV[12]) == 1 and call('SCARD', P .. ':pools') > POOLS_MAX then
+  call('SREM', P .. ':pools', ARGV[12])
+  return {'too_many_pools'}
 end
 
 -- GCRA: all buckets are looked at before any is taken, so that a refused job takes nothing.

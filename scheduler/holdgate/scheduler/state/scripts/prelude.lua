@@ -120,8 +120,10 @@ local function unlist(id, state)
   call('ZREM', ended_in(state), id)
 end
 
--- Puts a waiting job where it belongs; gives the name of the place for the field `at`.
+-- Puts a waiting job where it belongs; gives the name of the place for the field `at`. Its pool may have been forgotten
+-- while no job was in it.
 local function place(id, pool, boost, ready, now)
+  call('SADD', P .. ':pools', pool)
   if tonumber(ready) > tonumber(now) then
     call('ZADD', P .. ':due', ready, id)
     return 'due'
