@@ -17,7 +17,7 @@ from holdgate.kernel.ids import NAME
 from holdgate.scheduler import logs
 from holdgate.scheduler.cli.backup import operator_settings
 from holdgate.scheduler.cli.processes import redis_connection
-from holdgate.scheduler.errors import Misconfigured
+from holdgate.scheduler.errors import Misconfigured, NotFound
 from holdgate.scheduler.state.pauses import Pause, Paused, Pauses
 from holdgate.scheduler.state.workers import Workers
 
@@ -48,7 +48,7 @@ def list_pools(directory: Directory = None) -> None:
 @pools_app.command("pause")
 def pause_pool(name: str, reason: Reason, directory: Directory = None) -> None:
     """Hand its workers nothing more; what runs goes on, what comes waits."""
-    _run(directory, lambda pauses, _: _begin(pauses, Paused.POOL, name, reason))
+    _run(directory, lambda pauses, workers: begin(pauses, workers, Paused.POOL, name, reason))
 
 
 @pools_app.command("resume")
@@ -75,7 +75,7 @@ def list_workers(directory: Directory = None) -> None:
 @workers_app.command("drain")
 def drain_worker(name: str, reason: Reason, directory: Directory = None) -> None:
     """Hand it nothing more; stop it once it runs nothing. Its name is that of `holdgate workers list`."""
-    _run(directory, lambda pauses, _: _begin(pauses, Paused.WORKER, name, reason))
+    _run(directory, lambda pauses, workers: begin(pauses, workers, Paused.WORKER, name, reason))
 
 
 @workers_app.command("resume")
@@ -84,16 +84,24 @@ def resume_worker(name: str, directory: Directory = None) -> None:
     _run(directory, lambda pauses, _: _end(pauses, Paused.WORKER, name))
 
 
-async def _begin(pauses: Pauses, kind: Paused, name: str, reason: str) -> list[str]:
+async def begin(pauses: Pauses, workers: Workers, kind: Paused, name: str, reason: str) -> list[str]:
+    """What is said of it. One that nobody knows is paused, too, for it may yet come; and that is said."""
     if NAME.match(name) is None or not reason.strip():
         raise Misconfigured(f"a {kind} has a name of small letters, digits and dashes, and a pause has a reason")
-    await pauses.begin(Pause(kind, name, getpass.getuser(), reason.strip()[:200], SystemClock().now_ms()))
+    now_ms = SystemClock().now_ms()
+    await pauses.begin(Pause(kind, name, getpass.getuser(), reason.strip()[:200], now_ms))
+    alive = await workers.list_workers(now_ms)
+    if name not in {one.pool if kind is Paused.POOL else one.worker for one in alive}:
+        return [
+            f"{kind} {name} will get nothing, but no worker of that name is there now: is it spelled so?",
+            f"`holdgate {kind}s list` shows those that are there, `holdgate {kind}s resume {name}` takes this back",
+        ]
     return [f"{kind} {name} gets nothing more, within a second or two; what runs goes on"]
 
 
 async def _end(pauses: Pauses, kind: Paused, name: str) -> list[str]:
     if not await pauses.end(kind, name, by=getpass.getuser(), now_ms=SystemClock().now_ms()):
-        raise Misconfigured(f"{kind} `{name}` is not paused")
+        raise NotFound(f"{kind} `{name}` is not paused")
     return [f"{kind} {name} gets jobs again"]
 
 
