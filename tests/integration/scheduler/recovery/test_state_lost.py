@@ -223,9 +223,12 @@ async def test_a_request_that_was_sent_again_meanwhile_is_one_job(keeper: Keeper
 async def test_a_key_that_was_used_for_something_else_meanwhile_keeps_no_job_from_coming_back(keeper: Keeper) -> None:
     job = await keeper.let_in(idempotency=KEY)
     await keeper.lose()
-    other = await keeper.let_in(idempotency=Idempotency(KEY.key, "0" * 64))
+    now = Idempotency(KEY.key, "0" * 64)
+    other = await keeper.let_in(idempotency=now)
     await keeper.reconcile()
     assert await keeper.states() == {job.job_id: State.QUEUED, other.job_id: State.QUEUED}
+    again = await keeper.accept(make_job(keeper.now_ms), idempotency=now)
+    assert (again.kind, again.job_id) == (AcceptKind.REPLAY, other.job_id), "the key is whose it was used for last"
 
 
 async def test_what_is_forgotten_stays_forgotten(keeper: Keeper) -> None:
