@@ -30,9 +30,8 @@ CLOCK = SystemClock()
 
 
 class OrderlyFailover:
-    """Sentinel is told to make a replica primary, as an operator does: nobody may write meanwhile.
-
-    Otherwise the old primary goes on until it hears of it, and other replicas confirm what the new one does not have.
+    """Sentinel is told to make a replica primary, as an operator does: where not all replicas confirm, nobody may write
+    meanwhile, for the old primary goes on until it hears of it, and others confirm what the new one does not have.
     """
 
     name = "redis-failover"
@@ -40,13 +39,16 @@ class OrderlyFailover:
 
     async def inject(self, cluster: Cluster, rng: Random) -> str:
         before = await _replicated_primary(cluster)
-        await _ordered(cluster, before, "CLIENT", "PAUSE", str(PAUSE_MS), "WRITE")
+        # Sentinel takes one that is paused for down, and makes it a replica only eight seconds after that.
+        if pauses := cluster.topology.followers > cluster.topology.replicas_confirm:
+            await _ordered(cluster, before, "CLIENT", "PAUSE", str(PAUSE_MS), "WRITE")
         sentinel = chosen(cluster, rng, ("sentinel",))
         connection = client(cluster.layout.places[sentinel.name].port, None)
         try:
             await connection.execute_command("SENTINEL", "FAILOVER", SERVICE)  # type: ignore[no-untyped-call]
         except redis.exceptions.RedisError as error:
-            await _ordered(cluster, before, "CLIENT", "UNPAUSE")
+            if pauses:
+                await _ordered(cluster, before, "CLIENT", "UNPAUSE")
             raise CannotBreak(f"Sentinel does not fail over now: {error}") from error
         finally:
             await connection.aclose()
