@@ -22,19 +22,8 @@ LOADING = ("script|exists", "script|load")
 SCRIPTS = (*LOADING, "eval", "evalsha")
 READING = (
     *("exists", "get", "hexists", "hget", "hgetall", "hmget", "hscan", "hstrlen", "lindex", "llen", "lrange", "pttl"),
-    *(
-        "scard",
-        "sismember",
-        "smembers",
-        "srandmember",
-        "xrange",
-        "xrevrange",
-        "zcard",
-        "zmscore",
-        "zrange",
-        "zrangebyscore",
-    ),
-    *("zrevrange", "zrevrangebylex", "zrevrangebyscore", "zscore"),
+    *("scard", "smembers", "srandmember", "xrange", "xrevrange", "zcard", "zmscore", "zrange", "zrangebyscore"),
+    *("zrevrange", "zrevrangebylex", "zscore"),
 )
 WRITING = (
     *("del", "expire", "hdel", "hincrby", "hset", "hsetnx", "incr", "pexpire", "pexpireat", "rpush", "sadd", "set"),
