@@ -21,8 +21,10 @@ from holdgate.scheduler.errors import Misconfigured, NotFound
 from holdgate.scheduler.state.pauses import Pause, Paused, Pauses
 from holdgate.scheduler.state.workers import Workers
 
-pools_app = typer.Typer(no_args_is_help=True, help="Keep a pool from getting work, and let it again.")
-workers_app = typer.Typer(no_args_is_help=True, help="Let a worker run empty.")
+pools_app = typer.Typer(
+    no_args_is_help=True, help="Keep a pool from getting work, and let it again.", add_completion=False
+)
+workers_app = typer.Typer(no_args_is_help=True, help="Let a worker run empty.", add_completion=False)
 Directory = Annotated[
     Path | None, typer.Option("--dir", help="A running `holdgate up` [what the settings HOLDGATE_… name]")
 ]

@@ -14,7 +14,7 @@ from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler.errors import Misconfigured
 from holdgate.scheduler.notify.config import Webhook, read_webhooks
 
-app = typer.Typer(no_args_is_help=True, help="Where notices go.")
+app = typer.Typer(no_args_is_help=True, help="Where notices go.", add_completion=False)
 WebhooksFile = Annotated[Path, typer.Argument(help="As `HOLDGATE_WEBHOOKS_FILE` names it")]
 
 
