@@ -9,14 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import uvicorn
 from prometheus_client import REGISTRY
+from uvicorn.server import ServerState
 
 from holdgate.scheduler.api.admit import BodyRoom
 from holdgate.scheduler.api.app import create_app
 from holdgate.scheduler.api.body import read_body
 from holdgate.scheduler.api.deps import ApiLimits
 from holdgate.scheduler.api.problems import Problem
-from holdgate.scheduler.cli.connections import Bounds, Room
+from holdgate.scheduler.cli.connections import Bounds, Room, protocol_of
 from holdgate.scheduler.cli.http import serving
 from holdgate.scheduler.lifecycle import Runtime
 from holdgate.scheduler.up.children import free_port
@@ -155,6 +157,25 @@ async def test_heads_without_end_take_no_more_than_there_is_for_them(api: ApiWor
         assert b" 200 " in await held[-1][0].readline()
         for _, writer in held:
             writer.close()
+
+
+async def test_a_head_that_gives_way_is_forgotten_at_once() -> None:
+    """Hundreds give way before the loop comes to tell one that its connection is lost."""
+    loop, made = asyncio.get_running_loop(), []
+    protocol = protocol_of(Room(Bounds(heads_bytes_max=1_000_000)))
+
+    def make() -> Any:
+        made.append(protocol(uvicorn.Config(lambda: None, log_config=None), ServerState(), {}, loop))
+        return made[-1]
+
+    server = await loop.create_server(make, "127.0.0.1", 0)
+    _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(b"GET /healthz HTTP/1.1\r\n" + b"a:\r\n" * 1_000)
+    await eventually(lambda: made and len(made[0].headers or ()) == 999)
+    made[0].give_way()
+    assert (made[0].headers, made[0].scope, made[0].room.heads_bytes) == ([], {}, 0)
+    writer.close()
+    server.close()
 
 
 async def test_who_asks_on_without_waiting_for_answers_is_cut_off(api: ApiWorld) -> None:

@@ -189,8 +189,7 @@ class _Bounded(HttpToolsProtocol):
             # A connection that is idle keeps nothing of what was asked last.
             self.cycle.scope = {}  # type: ignore[typeddict-item]
             if not self._is_in_head:
-                self.headers = []
-                self.scope = {}  # type: ignore[typeddict-item]
+                self._forget_head()
             self._answering = 0
             self._hold()
         super().on_response_complete()
@@ -209,6 +208,10 @@ class _Bounded(HttpToolsProtocol):
     def give_way(self) -> None:
         """End it: there is no room for its head."""
         self._cut("no_room")
+
+    def _forget_head(self) -> None:
+        self.headers = []
+        self.scope = {}  # type: ignore[typeddict-item]
 
     def _hold(self) -> None:
         now = self._answering
@@ -232,6 +235,9 @@ class _Bounded(HttpToolsProtocol):
         metrics.CUT_OFF.labels(reason).inc()
         self._is_cut = True
         self._clear()
+        # A thousand may be cut before the loop comes to tell one that it is lost.
+        self._forget_head()
+        self.pipeline.clear()
         if last:
             self.transport.write(last)
             self.transport.close()
