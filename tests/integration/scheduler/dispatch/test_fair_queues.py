@@ -8,7 +8,7 @@ from holdgate.kernel.ids import Tenant
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
 from holdgate.scheduler.dispatch.scan import OTHERS, POOLS_KEPT, POOLS_NAMED_MAX, TENANTS_NAMED_MAX, Scan
-from holdgate.scheduler.state.connection import Scripts
+from holdgate.scheduler.state.connection import Scripts, key
 from holdgate.scheduler.state.entry import AcceptKind
 from holdgate.scheduler.state.transitions import State
 from support.dispatching import Stage, gathered, job_of
@@ -85,6 +85,16 @@ async def test_a_look_forgets_pools_without_jobs_and_a_job_that_comes_back_bring
     await Scan(jobs=world.jobs, backlog=world.backlog, board=ReadyBoard()).run_once()
     assert await world.backlog.pools(TENANT) == {}
     await world.jobs.retry(TENANT, picked.job.job_id, by="operator", now_ms=world.now_ms)
+    assert await world.backlog.pools(TENANT) == {POOL: 1}
+
+
+async def test_a_job_whose_time_comes_brings_its_pool_back(scripts: Scripts) -> None:
+    """One that a loss brought back may wait in a pool that was forgotten since."""
+    world = World(scripts, START_MS)
+    job = make_job(world.now_ms, run_at_ms=world.now_ms + 1_000)
+    await world.accept(job, initial=State.SCHEDULED)
+    await scripts.command("DEL", key(TENANT, "pools"))
+    await world.backlog.promote_due(TENANT, world.pass_ms(1_000))
     assert await world.backlog.pools(TENANT) == {POOL: 1}
 
 

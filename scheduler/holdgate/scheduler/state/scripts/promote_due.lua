@@ -10,6 +10,7 @@ for _, id in ipairs(due) do
   if j[7] == 'no_capable_worker' then call('SREM', P .. ':unwanted:' .. j[3], id) end
   -- A job that was put back keeps its old place; one that waited for its time stands where that time puts it.
   local score = j[5] or int(tonumber(j[6]) - tonumber(j[4]))
+  call('SADD', P .. ':pools', j[3])
   call('ZADD', P .. ':backlog:' .. j[3], score, id)
   if j[1] == 'scheduled' then
     move(id, 'scheduled', 'queued', now, j[2], ARGV[3], 'at', 'backlog')
