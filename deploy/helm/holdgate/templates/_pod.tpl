@@ -48,8 +48,8 @@ capabilities: {drop: [ALL]}
 {{ include "holdgate.env" (list "HOLDGATE_REDIS_CERT_FILE" "/run/secrets/redis-client/tls.crt") }}
 {{ include "holdgate.env" (list "HOLDGATE_REDIS_KEY_FILE" "/run/secrets/redis-client/tls.key") }}
 {{- end }}
-{{- if ne ($.Values.redis.replicas | toString) "" }}
-{{ include "holdgate.env" (list "HOLDGATE_REDIS_REPLICAS" $.Values.redis.replicas) }}
+{{- with $.Values.redis.replicas | toString | default (ternary "2" "" $.Values.redis.bundled) }}
+{{ include "holdgate.env" (list "HOLDGATE_REDIS_REPLICAS" .) }}
 {{- end }}
 {{- with include "holdgate.natsMonitorUrl" $ }}
 {{ include "holdgate.env" (list "HOLDGATE_NATS_MONITOR_URL" .) }}
