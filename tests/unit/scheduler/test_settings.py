@@ -39,8 +39,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_there_are_not_more_than_can_be_known() -> None:
-    """At most seventy-two over all processes, a third of them keys and certificates of connections: each is described, and
-    means one thing wherever it is read."""
+    """At most seventy-two over all processes, a third of them keys and certificates of connections. Each is described,
+    and means one thing wherever it is read."""
     names: dict[str, set[str]] = {}
     for _, settings in PROCESSES:
         for name, field in settings.model_fields.items():
