@@ -77,6 +77,8 @@ def configs(folder: Path) -> tuple[NatsConfig, RedisConfig]:
     }
     nats_port, monitor_port, redis_port = free_ports(3)
     return (
-        NatsConfig(port=nats_port, monitor_port=monitor_port, data_dir=folder / "nats", accounts=accounts),
+        NatsConfig(
+            nats_port, folder / "nats", accounts, monitor_port=monitor_port, file_store="64TB"
+        ),  # each account has its own streams
         RedisConfig(port=redis_port, data_dir=folder / "redis", password=PASSWORD, databases=DATABASES),
     )

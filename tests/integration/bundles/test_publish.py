@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+import nats
 import pytest
 from nats.aio.client import Client as Nats
 
@@ -25,7 +25,7 @@ from holdgate.bundles.root import Root
 from holdgate.bundles.store import BundleStore, StoredBundle
 from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler.up.provision import Provisioned, provision
-from holdgate.scheduler.up.setup import prepare
+from holdgate.scheduler.up.setup import prepare_over
 from support.trust import ALLOW_READS, HOLD_WRITES, NOW_MS, Ceremony, bundle
 
 ROOT = Ceremony().root
@@ -222,8 +222,11 @@ def newer_starter(made: Provisioned, folder: Path, rules: str, tests: str = "") 
 
 
 async def prepared(nats_url: str, made: Provisioned) -> None:
-    parts = urlsplit(nats_url)
-    await prepare(nats_url, (parts.username or "operator", parts.password or ""), made)
+    nc = await nats.connect(nats_url)
+    try:
+        await prepare_over(nc, made)
+    finally:
+        await nc.close()
 
 
 async def versions(store: BundleStore) -> list[tuple[int, str | None]]:

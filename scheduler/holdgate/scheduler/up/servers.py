@@ -80,6 +80,8 @@ class NatsConfig:
     monitor_port: int | None = None
     name: str = "holdgate"
     host: str = "127.0.0.1"
+    file_store: str = "1TB"
+    """What streams may take; those with a bound of their own reserve it."""
     strict: bool = True
     """Every message on disk before it is confirmed."""
     routes: NatsRoutes | None = None
@@ -108,7 +110,7 @@ class NatsConfig:
             "jetstream {",
             f"  store_dir: {quoted(str(self.data_dir))}",
             f"  sync_interval: {'always' if self.strict else '2m'}",
-            "  max_file_store: 1TB",
+            f"  max_file_store: {self.file_store}",
             "}",
             *(self.routes.lines(self.host, self.tls) if self.routes else []),
             *(["system_account: SYS"] if self.system else []),

@@ -24,23 +24,25 @@ async def prepare(urls: str | list[str], provisioned: Provisioned, *, replicas: 
     """Create what is missing, publish the starter bundle; as the operator. Idempotent."""
     nc = await connect(urls, provisioned.login(OPERATOR))
     try:
-        store = await ensure_all(nc, replicas=replicas)
-        now_ms = SystemClock().now_ms()
-        root = load_root(provisioned.home.root_file, Pins.parse(provisioned.root_pins), now_ms)
-        try:
-            await publish(
-                store, provisioned.starter, root, now_ms, accept=Accept.FIRST, publisher=f"{NATS_PUBLISHER}{OPERATOR}"
-            )
-        except BundleOutdated as error:
-            # What is published is the same or newer: an author has moved on from the starter bundle.
-            log.debug("the starter bundle is published already", action="starter_kept", reason=str(error))
-        except BundleWidens as error:
-            # Of a newer release: what it would allow beyond the rules in force is for an author to accept.
-            log.warning(
-                "the newer starter bundle allows more, so the older stays", action="starter_kept", why=str(error)
-            )
+        await prepare_over(nc, provisioned, replicas=replicas)
     finally:
         await nc.close()
+
+
+async def prepare_over(nc: Nats, provisioned: Provisioned, *, replicas: int = 1) -> None:
+    """The same over a connection of somebody who may."""
+    store = await ensure_all(nc, replicas=replicas)
+    now_ms = SystemClock().now_ms()
+    root = load_root(provisioned.home.root_file, Pins.parse(provisioned.root_pins), now_ms)
+    publisher = f"{NATS_PUBLISHER}{OPERATOR}"
+    try:
+        await publish(store, provisioned.starter, root, now_ms, accept=Accept.FIRST, publisher=publisher)
+    except BundleOutdated as error:
+        # What is published is the same or newer: an author has moved on from the starter bundle.
+        log.debug("the starter bundle is published already", action="starter_kept", reason=str(error))
+    except BundleWidens as error:
+        # Of a newer release: what it would allow beyond the rules in force is for an author to accept.
+        log.warning("the newer starter bundle allows more, so the older stays", action="starter_kept", why=str(error))
 
 
 async def ensure_all(nc: Nats, *, replicas: int) -> BundleStore:
