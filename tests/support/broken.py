@@ -22,12 +22,13 @@ def lose_a_job(evidence: Evidence) -> Evidence:
 
 
 def release_twice(evidence: Evidence) -> Evidence:
-    """The audit log of a job says so twice."""
+    """The audit log of a job says so twice: of one whose release was in no moment that a fault took back."""
     tenant, at = next(
         (tenant, at)
         for tenant, archive in evidence.archives.items()
         for at, event in enumerate(archive.events)
         if event["type"] == "approval.released"
+        and not any(bend.since_ms - 1_000 <= int(event["time_ms"]) <= bend.until_ms + 1_000 for bend in evidence.bends)
     )
     events = [dict(event) for event in evidence.archives[tenant].events]
     again = [*events[: at + 1], dict(events[at]), *events[at + 1 :]]

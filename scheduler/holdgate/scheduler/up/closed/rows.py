@@ -77,7 +77,7 @@ ROWS: tuple[Row, ...] = (
     _redis("disk full under Redis", Full("redis")),
     Row(
         "disk full under NATS", (Full("nats"),), LOG, "200", "200", "degraded", ("jetstream",), "api/jetstream",
-        "HoldgateJetStreamAway", stored=True, due_ms=4_000,
+        "HoldgateJetStreamAway", stored=True, due_ms=8_000,
     ),
     Row(
         "disk full under the kernel", (Full("kernel"),), ACCEPTED, "200", "200", "ready", (), "kernel/disk",
