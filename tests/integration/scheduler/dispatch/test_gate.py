@@ -136,9 +136,11 @@ async def test_broken_held_jobs_are_denied_and_keep_nobody_else_waiting(stage: S
     stage.rules.use(ALLOW_ALL)
     await eventually(lambda: _is(stage, fine[0], State.QUEUED))
     await eventually(lambda: _is(stage, fine[1], State.QUEUED, other))
-    for job_id in (gone.job_id, forged, altered):
+    for job_id in (forged, altered):
         view = await stage.view(job_id)
         assert (view.state, view.code) == (State.DENIED, "custody_broken")
+    view = await stage.view(gone.job_id)
+    assert (view.state, view.code) == (State.FAILED, "payload_lost")
 
 
 async def test_a_policy_that_goes_away_ends_no_held_job(stage: Stage) -> None:
