@@ -204,8 +204,7 @@ async def test_a_message_that_cannot_be_read_fails_its_attempt(gate: Gate) -> No
 
 
 async def test_a_message_of_a_newer_release_waits_for_a_gate_of_that_one(gate: Gate) -> None:
-    """Its attempt did not fail: to judge it by its headers would throw a result away. Nor is a stale one let go of
-    before it is known that the state lost nothing."""
+    """Its attempt did not fail: to judge it by its headers would throw a result away. A stale one does not wait."""
     picked, token = await gate.world.running(max_attempts=1)
     identity = RunIdentity(TENANT, picked.job.job_id, picked.attempt, token, "permit_1")
     headers, body = message_of(
@@ -214,10 +213,12 @@ async def test_a_message_of_a_newer_release_waits_for_a_gate_of_that_one(gate: G
     newer = msgpack.packb({**msgpack.unpackb(body), "v": wire.VERSION + 1})
     await gate.publish(headers, newer)
     await gate.publish({**headers, "Nats-Msg-Id": "stale", "Holdgate-Token": "0" * 32}, newer)
-    await gate.service().run_once()
+    service = gate.service()
+    while await gate.pending() > 1:  # a look takes what is there, one of the two or both
+        await service.run_once()
     view = await gate.world.jobs.require(TENANT, picked.job.job_id)
     assert view.state is State.RUNNING  # what shows `finishing` is the dispatcher, by the headers
-    assert await gate.pending() == 2
+    assert await gate.pending() == 1
 
 
 HOSTILE = {
