@@ -10,8 +10,8 @@ from holdgate.scheduler.torture.cluster import Cluster, Member
 from holdgate.scheduler.torture.faults.fault import chosen
 
 
-class Kill:
-    """SIGKILL; healed by starting it again."""
+class _OfOne:
+    """Befalls one member of some kinds, chosen by the seed; healed by starting it again."""
 
     bends: tuple[Bends, ...] = ()
 
@@ -22,53 +22,41 @@ class Kill:
 
     async def inject(self, cluster: Cluster, rng: Random) -> str:
         self._member = chosen(cluster, rng, self._kinds)
-        await self._member.kill()
+        await self._befall(self._member)
         return self._member.name
 
     async def heal(self) -> None:
         if self._member is not None:
             await self._member.start()
 
+    async def _befall(self, member: Member) -> None:
+        raise NotImplementedError
 
-class Pause:
+
+class Kill(_OfOne):
+    """SIGKILL."""
+
+    async def _befall(self, member: Member) -> None:
+        await member.kill()
+
+
+class Pause(_OfOne):
     """SIGSTOP: connections stay open and nobody answers."""
 
-    bends: tuple[Bends, ...] = ()
-
-    def __init__(self, name: str, kinds: Collection[str]) -> None:
-        self.name = name
-        self._kinds = kinds
-        self._member: Member | None = None
-
-    async def inject(self, cluster: Cluster, rng: Random) -> str:
-        self._member = chosen(cluster, rng, self._kinds)
-        self._member.pause()
-        return self._member.name
+    async def _befall(self, member: Member) -> None:
+        member.pause()
 
     async def heal(self) -> None:
         if self._member is not None:
             self._member.resume()
 
 
-class Restart:
+class Restart(_OfOne):
     """SIGTERM, and there again at once."""
 
-    bends: tuple[Bends, ...] = ()
-
-    def __init__(self, name: str, kinds: Collection[str]) -> None:
-        self.name = name
-        self._kinds = kinds
-        self._member: Member | None = None
-
-    async def inject(self, cluster: Cluster, rng: Random) -> str:
-        self._member = chosen(cluster, rng, self._kinds)
-        await self._member.stop()
-        await self._member.start()
-        return self._member.name
-
-    async def heal(self) -> None:
-        if self._member is not None:
-            await self._member.start()
+    async def _befall(self, member: Member) -> None:
+        await member.stop()
+        await member.start()
 
 
 class AllAway:
