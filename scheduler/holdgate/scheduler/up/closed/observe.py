@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from holdgate.scheduler.up.closed.running import PATIENCE_S, Running
 
 NOTICED_S_MAX = 12.0
 BACK_S_MAX = 30.0
+KNOCK_MS = 500
 MOVING = ("accepted", "scheduled", "queued", "running", "finishing")
 ENVIRONMENTS = ("staging", "dev", "test")
 
@@ -75,6 +76,8 @@ def observe(system: Running, row: Row, number: int, clock: Clock) -> Observation
             gone.enter_context(part.gone(system))
         runs, started_s = _runs(system), time.monotonic()
         _look(system, row, seen, held, later["job_id"], number, started_s)
+        if time.monotonic() < due_s:
+            runs = _runs(system)  # what was taken while nothing had failed yet may have run
         until(
             lambda: time.monotonic() > due_s + 0.5 and (not row.runs or _runs(system) > runs), 3.0 + row.due_ms / 1000
         )
@@ -86,25 +89,38 @@ def observe(system: Running, row: Row, number: int, clock: Clock) -> Observation
 def _look(
     system: Running, row: Row, seen: Observation, held: dict[str, Any], later: str, number: int, started_s: float
 ) -> None:
-    """What everybody is told meanwhile. A submit first: some parts are missed only by who needs them."""
+    """What everybody is told meanwhile. Submits first: some parts are missed only by who needs them."""
     form = {
         "topic": "job.deploy.apply",
         "labels": {"env": ENVIRONMENTS[number % len(ENVIRONMENTS)]},  # not a decision that is still in the cache
         "capability": "infra.write",
     }
     with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(_asked, system, "POST", "/jobs", form)
-        until(lambda: _as_expected(system, row, seen), NOTICED_S_MAX)
+
+        def submit() -> Future[_Answer]:
+            return pool.submit(_asked, system, "POST", "/jobs", form)
+
+        first = [submit()]
+
+        def is_noticed() -> bool:
+            if _as_expected(system, row, seen):
+                return True
+            if first[-1].done() and _since_ms(started_s) > len(first) * KNOCK_MS:
+                first.append(submit())  # a full disk may have had room for the one before
+            return False
+
+        until(is_noticed, NOTICED_S_MAX)
         seen.noticed_ms = _since_ms(started_s)
-        # Again: the first one may have met what was on the way.
-        post = pool.submit(_asked, system, "POST", "/jobs", form)
+        # Again: those may have met what was on the way.
+        post = submit()
         get = pool.submit(_asked, system, "GET", f"/jobs/{later}", None)
         path = f"/approvals/{held['job_id']}/approve"
         vote = pool.submit(_asked, system, "POST", path, held["vote"], who="approver")
-        answers = [asked.result() for asked in (first, post, get, vote)]
-    seen.post, seen.get, seen.vote = (answer.said for answer in answers[1:])
-    seen.retry_after_s = answers[1].retry_after_s
-    seen.slowest_ms = max(answer.taken_ms for answer in answers)
+        answers = [asked.result() for asked in (post, get, vote)]
+        slowest = max((*answers, *(asked.result() for asked in first)), key=lambda answer: answer.taken_ms)
+    seen.post, seen.get, seen.vote = (answer.said for answer in answers)
+    seen.retry_after_s = answers[0].retry_after_s
+    seen.slowest_ms = slowest.taken_ms
     process, _, check = row.failing.partition("/")
     seen.failing = f'holdgate_check_failing{{check="{check}",process="{process}"}} 1.0' in system.metrics()
 
