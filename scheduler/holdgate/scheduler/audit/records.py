@@ -56,6 +56,12 @@ def declares_gap(event: Any) -> bool:
     return isinstance(event, dict) and event.get("type") == RESUMED and event.get("after") == event.get("seq", 0) - 1
 
 
+def is_renumbered(event: dict[str, Any]) -> bool:
+    """Whether all that is missing before `event`, which declares a gap, comes again behind it under new numbers."""
+    first = event.get("of")
+    return isinstance(first, int) and event.get("renumbered") == event["after"] - first + 1
+
+
 def segment_name(first_seq: int) -> str:
     """Name of a segment's files without their ending; names sort by sequence."""
     return f"{first_seq:0{SEQ_DIGITS}d}"

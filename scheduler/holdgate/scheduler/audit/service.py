@@ -27,7 +27,7 @@ from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler import metrics
 from holdgate.scheduler.audit.archive import DIRECTORY_MODE, FILE_MODE, TenantArchive
 from holdgate.scheduler.audit.errors import ArchiveBroken, ArchiveInUse
-from holdgate.scheduler.audit.records import declares_gap, event_line
+from holdgate.scheduler.audit.records import declares_gap, event_line, is_renumbered
 from holdgate.scheduler.state.audit import AuditEvent, AuditTrail
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.jobs import Jobs
@@ -65,6 +65,7 @@ class AuditorService:
         config: AuditConfig | None = None,
         on_failure: Callable[[str, BaseException], None] | None = None,
     ) -> None:
+        self._scripts = scripts
         self._jobs = Jobs(scripts)
         self._trail = AuditTrail(scripts)
         self._directory = directory
@@ -72,6 +73,8 @@ class AuditorService:
         self._clock = clock
         self._config = config or AuditConfig()
         self._archives: dict[Tenant, TenantArchive] = {}
+        self._servings: dict[Tenant, int] = {}
+        """Of the connections, when a tenant was last compared."""
         self._tasks = TaskSet(on_failure or _ended)
         self._lock: int | None = None
         self._ending = asyncio.Event()
@@ -155,9 +158,7 @@ class AuditorService:
             if records and records[0]["seq"] > archive.next_seq and declares_gap(records[0]):
                 await self._seal(tenant, archive)
                 archive.resume(records[0])
-                metrics.AUDIT_FAILURES.labels("audit_declared_gap").inc()
-                log.critical("audit events are missing for good: the state store was lost", action="audit_declared_gap",
-                             tenant=tenant, before=records[0]["seq"])  # fmt: skip
+                _tell_gap(tenant, records[0])
             archived += await asyncio.to_thread(archive.append, _until_gap(records))
             if self._is_due(archive):
                 await self._seal(tenant, archive)
@@ -171,8 +172,9 @@ class AuditorService:
 
         Events that it wrote since under numbers that are taken get new ones: nothing of either time is left out.
         """
-        last = archive.next_seq - 1
-        if last < 1 or (not has_new and await self._trail.last_seq(tenant) >= last):
+        last, servings = archive.next_seq - 1, self._scripts.servings
+        is_new, self._servings[tenant] = self._servings.get(tenant) != servings, servings
+        if last < 1 or (not has_new and not is_new and await self._trail.last_seq(tenant) >= last):
             return False
         newest = await self._trail.read_back(tenant, archive.next_seq, 1)
         if not newest and has_new:
@@ -216,6 +218,17 @@ class AuditorService:
 
 def _is_archived(archive: TenantArchive, event: AuditEvent) -> bool:
     return archive.lines(event.seq, event.seq).get(event.seq) == event_line(event.as_dict())
+
+
+def _tell_gap(tenant: Tenant, record: dict[str, Any]) -> None:
+    """What `record` says of the numbers before it."""
+    if is_renumbered(record):
+        log.warning("audit events have new numbers: the state store was set back", action="audit_renumbered",
+                    tenant=tenant, count=record["renumbered"])  # fmt: skip
+        return
+    metrics.AUDIT_FAILURES.labels("audit_declared_gap").inc()
+    log.critical("audit events are missing for good: the state store was lost", action="audit_declared_gap",
+                 tenant=tenant, before=record["seq"])  # fmt: skip
 
 
 def _until_gap(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from holdgate.kernel.permits import Keyring, Signer
 from holdgate.scheduler.audit.records import RESUMED, declares_gap
 from holdgate.scheduler.audit.service import AuditConfig, AuditorService
 from holdgate.scheduler.audit.verify import TenantReport, is_intact, verify_archive
+from holdgate.scheduler.metrics import AUDIT_FAILURES
 from holdgate.scheduler.recovery.service import Recovery
 from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.connection import Scripts, key
@@ -89,30 +90,37 @@ async def test_an_undeclared_gap_is_still_a_finding_and_stops_the_archive(keeper
     assert (found.sealed_events, found.declared_gaps) == (count, [])
 
 
-async def test_events_under_numbers_that_were_archived_get_new_ones_and_none_is_left_out(
+async def test_events_under_numbers_that_were_archived_get_new_ones_with_all_that_followed_in_order(
     keeper: Keeper, tmp_path: Path, redis_url: str
 ) -> None:
-    """Set back under the archive, and written to before anybody noticed."""
-    service = auditor(keeper, tmp_path)
+    """Set back under the archive, and written to before anybody noticed, and until somebody did something about it."""
+    service, alarms = auditor(keeper, tmp_path), AUDIT_FAILURES.labels("audit_declared_gap")._value.get()
     await keeper.let_in()
     copy = Copy.of(redis_url)
     lost = await keeper.let_in()
     count = await service.run_once()
     copy.put_back()
-    meanwhile = await keeper.let_in()
-    await keeper.let_in()
+    keeper.scripts._fleet.servings += 1  # it is asked over a new connection
+    begun = await keeper.let_in()
     for _ in range(3):
         keeper.pass_ms(1000)
         await service.run_once()
-        for tenant, (last, first) in (await keeper.audit.set_back()).items():
+        asked = await keeper.audit.set_back()
+        if asked:
+            await keeper.let_in()  # not seen by who asked
+        for tenant, (last, first) in (*asked.items(), *asked.items()):  # two dispatchers, one after the other
             await keeper.audit.renumber(tenant, last, first, keeper.now_ms)
+    found = report(tmp_path)
     events = archived(tmp_path)
-    assert report(tmp_path).findings == []
-    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert found.findings == []
+    assert found.declared_gaps == [(count + 1, count + 2)], "numbers of events that came again"
     types = [event["type"] for event in events[count:]]
-    assert sorted(types) == ["audit.resumed", *["job.accepted"] * 2, *["job.queued"] * 2]
-    assert {event.get("job_id") for event in events} >= {lost.job_id, meanwhile.job_id}
+    assert types == ["audit.resumed", *["job.accepted", "job.queued"] * 2]
+    assert events[count]["renumbered"] == 4
+    assert [event.get("job_id") for event in events[count + 1 : count + 3]] == [begun.job_id] * 2
+    assert lost.job_id in {event.get("job_id") for event in events}
     assert await AuditTrail(keeper.scripts).set_back() == {}
+    assert AUDIT_FAILURES.labels("audit_declared_gap")._value.get() == alarms, "nothing is missing"
 
 
 async def test_a_dispatcher_does_what_the_auditor_asks_for(keeper: Keeper, tmp_path: Path, redis_url: str) -> None:

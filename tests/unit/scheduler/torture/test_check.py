@@ -409,23 +409,6 @@ def test_a_wrong_clock_excuses_times_of_its_process_alone() -> None:
     assert "permit_expired" not in rules_of(tale)
 
 
-def test_events_that_got_new_numbers_are_taken_in_order_of_time_where_that_was_said() -> None:
-    tale, ran, *_ = true_tale()
-    events = tale.audit["default"]
-    first = next(event for event in events if event["job_id"] == ran.job_id)
-    last = len(events)
-    tale.audit["default"] = [event for event in events if event is not first]
-    for seq, event in enumerate(tale.audit["default"], start=1):
-        event["seq"] = seq
-    first["seq"] = last
-    tale.audit["default"].append(first)
-    assert "state_went_back" in rules_of(tale)
-    told = {"seq": last + 1, "time_ms": tale.tick(), "tenant": "default", "type": "audit.resumed"}
-    tale.audit["default"].append({**told, "after": last, "renumbered": 1})
-    tale.bends.append(lost_writes(tale.now_ms - 5, tale.now_ms - 1))
-    assert rules_of(tale) <= {"ending_differs"}
-
-
 def test_a_worker_that_was_stopped_began_later_by_just_that() -> None:
     tale, *jobs = true_tale()
     run_late(tale, *jobs)

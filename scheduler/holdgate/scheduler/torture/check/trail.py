@@ -58,8 +58,6 @@ def join(tenant: str, archived: Sequence[Fact], live: Sequence[Fact]) -> tuple[T
     for event in trail.events:
         if event.get("job_id"):
             trail.by_job[event["job_id"]].append(event)
-    if any(event["type"] == RESUMED and event.get("renumbered") for event in trail.events):
-        _put_in_time(trail)
     return trail, found
 
 
@@ -105,15 +103,6 @@ def _breaks(events: Sequence[Fact]) -> Iterator[tuple[str, str, int, int]]:
             times = sorted((event["time_ms"] if last_ms is None else last_ms, event["time_ms"]))
             yield rule, f"went from `{before}` to `{after}` when it was `{last}`", times[0], times[1]
         last, last_ms = after, event["time_ms"]
-
-
-def _put_in_time(trail: Trail) -> None:
-    """Events that got new numbers stand behind what followed from them: those of such jobs are put in order of time."""
-    for job_id, events in trail.by_job.items():
-        if next(_breaks(events), None) is not None:
-            in_time = sorted(events, key=lambda event: (event["time_ms"], event["seq"]))
-            if next(_breaks(in_time), None) is None:
-                trail.by_job[job_id] = in_time
 
 
 _FINAL = frozenset(str(state) for state, after in TRANSITIONS.items() if not after) | {"quarantined"}
