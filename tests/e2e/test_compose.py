@@ -122,7 +122,7 @@ def test_connections_in_clear_are_allowed_where_it_says_so_and_on_the_inner_netw
     document: dict[str, Any],
 ) -> None:
     """Processes refuse them otherwise; servers are on no other network."""
-    for name in ("setup", *PROCESS_NAMES):
+    for name in ("setup", "publish", *PROCESS_NAMES):
         assert document["services"][name]["environment"]["HOLDGATE_PLAINTEXT"] == "allow"
     assert document["networks"]["inside"] == document["networks"]["workers"] == {"internal": True}
     for server, networks in (("nats", ["inside", "workers"]), ("redis", ["inside"]), ("worker", ["workers"])):

@@ -27,6 +27,7 @@ import structlog
 
 from holdgate.kernel.clock import wall_ns
 from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.tls import Plaintext, verify_private
 
 log = structlog.get_logger("holdgate.tracing")
 
@@ -105,11 +106,12 @@ class Sampler:
 @dataclass(frozen=True, slots=True)
 class Collector:
     """Where spans go. `endpoint`: its base URL, such as `http://collector:4318`; `headers`: `Name: value` each, as it
-    asks for them; `ratio`: the share of traces that is kept."""
+    asks for them; `ratio`: the share of traces that is kept; `plaintext`: where it may be without TLS."""
 
     endpoint: str
     headers: Sequence[bytes] = ()
     ratio: float = 1.0
+    plaintext: Plaintext = "loopback"
 
     def pairs(self) -> dict[str, str]:
         """Headers by name; InvalidInput for a line that is none."""
@@ -147,6 +149,7 @@ def exporting(collector: Collector | None, service: str) -> Iterator[None]:
     if collector is None:
         yield
         return
+    verify_private([collector.endpoint], collector.plaintext)
     try:
         from holdgate.kernel.otlp import Export
     except ImportError as error:

@@ -13,7 +13,7 @@ import ssl
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from holdgate.kernel import limits
@@ -88,7 +88,7 @@ class Process(BaseSettings):
         if self.otlp_endpoint is None:
             return None
         headers = () if self.otlp_headers_file is None else read_secrets(self.otlp_headers_file)
-        return Collector(self.otlp_endpoint, headers, self.trace_ratio)
+        return Collector(self.otlp_endpoint, headers, self.trace_ratio, self.plaintext)
 
     def nats_password(self) -> SecretStr | None:
         """The password, read now; Misconfigured when its file is missing or others may read it."""
@@ -110,6 +110,7 @@ class Process(BaseSettings):
             None if password is None else password.get_secret_value(),
             None if seed is None else Nkey.parse(seed.get_secret_value()),
             files.context() if any(map(is_secure, urls)) else None,
+            self.plaintext,
         )
 
 
@@ -367,6 +368,22 @@ def refuse_unknown() -> None:
 def notify_socket() -> str | None:
     """Where to say that this process is ready (the protocol of systemd's `sd_notify`); None: nobody asks."""
     return os.environ.get("NOTIFY_SOCKET")  # noqa: TID251  named by systemd, not by us
+
+
+class _Links(BaseSettings):
+    """What a command that is no process reads of the same settings."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    plaintext: Plaintext = "loopback"
+
+
+def plaintext() -> Plaintext:
+    """Where a command's connections may go without TLS; Misconfigured where the setting is neither."""
+    try:
+        return _Links().plaintext
+    except ValidationError as error:
+        raise Misconfigured("`HOLDGATE_PLAINTEXT` is `loopback` or `allow`") from error
 
 
 def child_environment(settings: dict[str, str], *, metrics_dir: Path, notify: str) -> dict[str, str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
 
 from holdgate.client import AsyncClient, Client, Unavailable
 from holdgate.client.addresses import Addresses
+from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.tls import Plaintext
 from support.whole import Whole
 
 
@@ -38,7 +41,7 @@ def test_all_away_is_an_error_after_the_time_allowed(free_port: int) -> None:
 
 def test_turns_go_round_and_are_taken_once() -> None:
     """Threads that fail at one address together do not skip the next one."""
-    addresses = Addresses("http://a/, http://b,http://c")
+    addresses = Addresses("http://a/, http://b,http://c", "allow")
     assert addresses.now == "http://a"
     failed = addresses.now
     threads = [threading.Thread(target=addresses.leave, args=(failed,)) for _ in range(8)]
@@ -50,3 +53,24 @@ def test_turns_go_round_and_are_taken_once() -> None:
     addresses.leave("http://b")
     addresses.leave("http://c")
     assert addresses.now == "http://a"
+
+
+@pytest.mark.parametrize(
+    ("urls", "plaintext", "said"),
+    [
+        ("https://a.example,http://b.example", "allow", "all of one kind"),
+        ("https://a.example,http://127.0.0.1:8081", "loopback", "all of one kind"),
+        ("http://127.0.0.1:8081,http://b.example", "loopback", "HOLDGATE_PLAINTEXT=allow"),
+        ("http://b.example", "loopback", "HOLDGATE_PLAINTEXT=allow"),
+        ("http://b.example,http://c.example", "allow", None),
+        ("https://a.example,https://b.example", "loopback", None),
+    ],
+)
+def test_no_key_is_sent_in_clear_because_somebody_holds_up_another_address(
+    urls: str, plaintext: Plaintext, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLDGATE_PLAINTEXT", plaintext)
+    with contextlib.nullcontext() if said is None else pytest.raises(InvalidInput, match=said):
+        Client("hg_none", url=urls).close()
+    with contextlib.nullcontext() if said is None else pytest.raises(InvalidInput, match=said):
+        AsyncClient("hg_none", url=urls)

@@ -21,7 +21,7 @@ from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import Tenant
 from holdgate.kernel.login import Login, connect
-from holdgate.kernel.tls import TlsFiles
+from holdgate.kernel.tls import Plaintext, TlsFiles
 from holdgate.scheduler.errors import LogUnavailable, Misconfigured, StateUnavailable
 from holdgate.scheduler.lifecycle import Runtime, nats_connection
 from holdgate.scheduler.settings import Process
@@ -219,6 +219,28 @@ async def test_nobody_connects_in_clear_to_another_machine_without_being_told_to
             pass
     with pytest.raises(InvalidInput, match="HOLDGATE_PLAINTEXT=allow"):
         await worker_connection.connect(WorkerSettings().model_copy(update={"nats_url": url}), name="w")
+
+
+@pytest.mark.parametrize(("plaintext", "goes"), [("loopback", False), ("allow", True)])
+async def test_a_server_cannot_send_a_client_to_another_machine_in_clear(plaintext: Plaintext, goes: bool) -> None:
+    """By announcing servers, which clients go to when it is away."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        announced = ["192.0.2.7:4222", "nats.example:4222", f"{HOST}:1"]
+        greeting = {"server_id": "x", "version": "2.15.0", "max_payload": 1000, "connect_urls": announced}
+        writer.write(b"INFO " + json.dumps(greeting).encode() + b"\r\n")
+        with contextlib.suppress(ConnectionError):
+            while line := await reader.readline():
+                if line.startswith(b"PING"):
+                    writer.write(b"PONG\r\n")
+        writer.close()
+
+    fake = await asyncio.start_server(greet, HOST, 0)
+    async with fake:
+        nc = await connect(f"nats://{HOST}:{fake.sockets[0].getsockname()[1]}", Login(plaintext=plaintext), **ONCE)
+        known = {server.hostname for server in nc.servers}
+        await nc.close()
+    assert known == ({HOST, "192.0.2.7", "nats.example"} if goes else {HOST})
 
 
 # Redis ----------------------------------------------------------------------------------------------------------------

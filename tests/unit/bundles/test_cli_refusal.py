@@ -54,6 +54,17 @@ def test_a_program_reads_a_refusal_as_one_object(app: object, command: list[str]
         assert (again.exit_code, again.stdout) == (exit_code, "")
 
 
+@pytest.mark.parametrize("place", [["--nats", "nats://nats.example:4222"], ["--api", "http://api.example:8081"]])
+def test_no_credential_is_sent_to_another_machine_in_clear(place: list[str], trust: list[str]) -> None:
+    """An operator's neither."""
+    env = {"HOLDGATE_API_KEY": "k", "HOLDGATE_NATS_USER": "operator"}
+    refused = RUN.invoke(bundle_app, ["list", *place, *trust], env=env)
+    assert refused.exit_code == 1
+    assert "HOLDGATE_PLAINTEXT=allow" in refused.stderr
+    allowed = [*place, *trust, "--plaintext", "allow"]
+    assert "store_unavailable" in RUN.invoke(bundle_app, ["list", *allowed], env=env).stderr
+
+
 def test_a_file_that_does_not_load_is_told_by_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "bundle.yaml").write_text('name: x\nversion: 1\nexpires: "2040-01-01T00:00:00Z"\nrules: [a.yaml]\n')
     (tmp_path / "a.yaml").write_text("rules:\n  - id: r\n    decision: maybe\n    reason: x\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -121,6 +122,16 @@ def test_headers_of_a_collector_are_read_and_known_as_secrets() -> None:
     assert token.encode() in collector.secrets()
     with pytest.raises(InvalidInput, match="Name: value"):
         Collector("http://127.0.0.1:1", (b"no colon",)).pairs()
+
+
+def test_spans_and_the_headers_of_a_collector_go_to_no_other_machine_in_clear() -> None:
+    """Unless the operator said so: the headers are a login."""
+    away = Collector("http://collector.example:4318", (b"Authorization: Bearer x",))
+    with pytest.raises(InvalidInput, match="HOLDGATE_PLAINTEXT=allow"), tracing.exporting(away, "test"):
+        pass
+    for collector in (replace(away, plaintext="allow"), replace(away, endpoint="https://collector.example")):
+        with tracing.exporting(collector, "test"):
+            assert tracing.is_on()
 
 
 def test_a_collector_that_hangs_holds_up_no_end() -> None:

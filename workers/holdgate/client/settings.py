@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from holdgate.kernel.tls import Plaintext
+
 
 class ClientSettings(BaseSettings):
     """Read from `HOLDGATE_API_…` variables; what the caller gives goes first."""
@@ -15,6 +17,10 @@ class ClientSettings(BaseSettings):
         "http://127.0.0.1:8081",
         pattern=r"^https?://[^,\s]+(\s*,\s*https?://[^,\s]+)*$",
         description="where the API is; several, comma separated, are asked in turn when one does not answer",
+    )
+    plaintext: Plaintext = Field(
+        "loopback",
+        description="`loopback`: no connection without TLS leaves this machine; `allow`: any may, with a warning",
     )
     api_key: SecretStr = Field(description="the caller's API key")
     api_tenant: str | None = Field(None, description="the tenant that the key must belong to; checked by the API")

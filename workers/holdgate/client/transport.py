@@ -37,7 +37,7 @@ class PlainTransport:
 
     def __init__(self, settings: ClientSettings) -> None:
         self.operations = _operations(settings)
-        self._addresses = Addresses(settings.api_url)
+        self._addresses = Addresses(settings.api_url, settings.plaintext)
         self._http = httpx.Client(**_options(settings))
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class AwaitedTransport:
 
     def __init__(self, settings: ClientSettings) -> None:
         self.operations = _operations(settings)
-        self._addresses = Addresses(settings.api_url)
+        self._addresses = Addresses(settings.api_url, settings.plaintext)
         self._http = httpx.AsyncClient(**_options(settings))
 
     async def close(self) -> None:

@@ -99,7 +99,7 @@ class WorkerSettings(BaseSettings):
         if self.otlp_endpoint is None:
             return None
         headers = () if self.otlp_headers_file is None else _read_secret_lines(self.otlp_headers_file)
-        return Collector(self.otlp_endpoint, headers, self.trace_ratio)
+        return Collector(self.otlp_endpoint, headers, self.trace_ratio, self.plaintext)
 
     def nats_password(self) -> SecretStr | None:
         """The password, read now; InvalidInput when its file is missing or others may read it."""
@@ -123,6 +123,7 @@ class WorkerSettings(BaseSettings):
             None if password is None else password.get_secret_value(),
             None if seed is None else Nkey.parse(seed.get_secret_value()),
             files.context() if any(map(is_secure, urls)) else None,
+            self.plaintext,
         )
 
 

@@ -34,7 +34,7 @@ from holdgate.kernel.clock import Clock, SystemClock
 from holdgate.kernel.errors import InvalidInput, MalformedJson
 from holdgate.kernel.login import Login, connect
 from holdgate.kernel.nkeys import Nkey
-from holdgate.kernel.tls import TlsFiles, is_secure
+from holdgate.kernel.tls import Plaintext, TlsFiles, is_secure, verify_private
 
 T = TypeVar("T")
 CONNECT_TIMEOUT_S = 5
@@ -84,6 +84,12 @@ class ApiPublished:
     url: str
     key: str
     root: Root | None = None
+    plaintext: Plaintext = "loopback"
+
+    def __post_init__(self) -> None:
+        """InvalidInput where the key would cross a network in clear."""
+        if "://" in self.url:  # anything else is no address, and told as that
+            verify_private([self.url], self.plaintext)
 
     def bundles(self) -> list[dict[str, Any]]:
         return self._pages("/policy/bundles")
@@ -249,6 +255,10 @@ def _published(  # noqa: PLR0913  options of commands
     nats_cert_key_file: Annotated[
         Path | None, typer.Option(envvar="HOLDGATE_NATS_CERT_KEY_FILE", help="Its private key")
     ] = None,
+    plaintext: Annotated[
+        Plaintext,
+        typer.Option(envvar="HOLDGATE_PLAINTEXT", help="`allow`: connect without TLS to other machines, too"),
+    ] = "loopback",
     root: Annotated[
         Path | None, typer.Option("--root", envvar="HOLDGATE_ROOT_FILE", help="The signed trust root; --nats needs it")
     ] = None,
@@ -271,7 +281,7 @@ def _published(  # noqa: PLR0913  options of commands
     clock = SystemClock()
     trust = None if root is None or pins is None else load_trust(root, pins, clock)
     if api is not None:
-        return ApiPublished(api, api_key_of(api_key_file, api_key), trust)
+        return ApiPublished(api, api_key_of(api_key_file, api_key), trust, plaintext)
     if nats_url is None:
         raise typer.BadParameter("say where the bundles are: --api URL, or --nats URL", param_hint="--api")
     if trust is None:
@@ -283,6 +293,7 @@ def _published(  # noqa: PLR0913  options of commands
         TlsFiles(nats_ca_file, nats_cert_file, nats_cert_key_file).context()
         if any(map(is_secure, nats_url.split(",")))
         else None,
+        plaintext,
     )
     return NatsPublished(nats_url, login, trust, clock)
 

@@ -63,8 +63,9 @@ labels:
 {{- $open := list -}}
 {{- range $url := splitList "," (include "holdgate.natsUrl" .) }}{{ if not (hasPrefix "tls://" $url) }}{{ $open = append $open "NATS" }}{{ end }}{{ end -}}
 {{- if not (hasPrefix "rediss" (include "holdgate.redisUrl" .)) }}{{ $open = append $open "Redis" }}{{ end -}}
+{{- if hasPrefix "http://" .Values.tracing.endpoint }}{{ $open = append $open "the collector of spans" }}{{ end -}}
 {{- if and $open (ne .Values.plaintext "allow") -}}
-{{- fail (printf "no TLS to %s: name a tlsSecret and addresses of tls:// and rediss://, or say `plaintext: allow` where nobody else is on the network" (uniq $open | join " and ")) -}}
+{{- fail (printf "no TLS to %s: name a tlsSecret and addresses of tls://, rediss:// and https://, or say `plaintext: allow` where nobody else is on the network" (uniq $open | join " and ")) -}}
 {{- end -}}
 {{ .Values.plaintext }}
 {{- end }}

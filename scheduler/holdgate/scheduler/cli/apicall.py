@@ -9,6 +9,7 @@ import typer
 
 from holdgate.bundles.cli.stores import ApiPublished, api_key_of
 from holdgate.kernel.errors import InvalidInput
+from holdgate.scheduler.settings import plaintext
 
 ApiUrl = Annotated[str, typer.Option("--api", envvar="HOLDGATE_API_URL", help="Where the API is")]
 ApiKeyFile = Annotated[
@@ -19,8 +20,8 @@ ApiKey = Annotated[str | None, typer.Option("--api-key", envvar="HOLDGATE_API_KE
 
 
 def api_at(context: typer.Context, url: str, key_file: Path | None, key: str | None) -> ApiPublished:
-    """The API at `url`; InvalidInput where the key stands on the command line."""
+    """The API at `url`; InvalidInput where the key stands on the command line, or would cross a network in clear."""
     source = context.get_parameter_source("api_key")
     if source is not None and source.name == "COMMANDLINE":
         raise InvalidInput("others see what is on a command line; use `--api-key-file` or HOLDGATE_API_KEY")
-    return ApiPublished(url, api_key_of(key_file, key))
+    return ApiPublished(url, api_key_of(key_file, key), plaintext=plaintext())

@@ -236,7 +236,7 @@ def test_where_nothing_answers_is_named_and_what_was_passed_by(
 def test_who_sends_a_key_over_the_network_in_the_clear_is_warned(
     called: list[connection.Target], url: str, warns: bool
 ) -> None:
-    done = invoke(jobs_app, "list", "--api", url, HOLDGATE_API_KEY="k")
+    done = invoke(jobs_app, "list", "--api", url, HOLDGATE_API_KEY="k", HOLDGATE_PLAINTEXT="allow")
     assert (done.exit_code, len(called)) == (99, 1)
     assert ("in the clear; use https" in done.stderr) == warns
 

@@ -18,10 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from inspect import Parameter, signature
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec
-from urllib.parse import urlsplit
 
 import typer
 from pydantic import SecretStr, ValidationError
@@ -31,6 +29,7 @@ from holdgate.client import AsyncClient, Client
 from holdgate.client.errors import Unavailable
 from holdgate.client.settings import ClientSettings
 from holdgate.kernel.errors import InvalidInput
+from holdgate.kernel.tls import open_hosts
 from holdgate.scheduler.cli.people.exits import Exit
 from holdgate.scheduler.cli.people.output import Out, note
 from holdgate.scheduler.cli.people.refusal import told
@@ -166,13 +165,8 @@ def _key_of(file: Path | None, key: str | None) -> str:
 
 
 def _warn_of_plain_http(url: str) -> None:
-    """A key that leaves this machine in the clear is everybody's on the way."""
-    try:
-        parts = urlsplit(url)
-        is_here = parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        is_here = False
-    if url.startswith("http://") and not is_here:
+    """Where HOLDGATE_PLAINTEXT lets a key leave this machine in the clear, it is everybody's on the way."""
+    if open_hosts(url.split(",")):
         note(f"warning: your API key goes to `{url}` in the clear; use https")
 
 
