@@ -41,9 +41,9 @@ class Keeper(World):
             self.nc, self.scripts, _Clock(self), retention_s=7 * DAY_S, denied_s=DAY_S, quarantine_keep_s=30 * DAY_S
         )
 
-    async def reconcile(self, *, dry_run: bool = False, is_set_back: bool = False) -> Drift:
+    async def reconcile(self, *, dry_run: bool = False, is_set_back: bool = False, reads_all: bool = True) -> Drift:
         """One look."""
-        return await reconcile(self.parts, dry_run=dry_run, is_set_back=is_set_back)
+        return await reconcile(self.parts, dry_run=dry_run, is_set_back=is_set_back, reads_all=reads_all)
 
     async def let_in(
         self, *, held: bool = False, idempotency: Idempotency | None = None, enqueue: bool = True, **changes: object

@@ -56,6 +56,8 @@ class Drift:
     mended: bool
     was_lost: bool = False
     """The state store was older than the log, so hand-over was closed until the end of the look."""
+    read_all: bool = True
+    """Of the log, and not only what came since the last look."""
     counts: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
     named: dict[Kind, list[str]] = field(default_factory=lambda: {kind: [] for kind in Kind})
     jobs: int = 0
@@ -66,6 +68,19 @@ class Drift:
     def total(self) -> int:
         """All kinds together."""
         return sum(self.counts.values())
+
+    @property
+    def mendable(self) -> int:
+        """All that a look puts right."""
+        return self.total - self.counts[Kind.BROKEN]
+
+    def add(self, other: Drift) -> None:
+        """What a look at a part of the log found."""
+        self.jobs += other.jobs
+        self.endings += other.endings
+        for kind, names in other.named.items():
+            self.counts[kind] += other.counts[kind]
+            self.named[kind] = [*self.named[kind], *names][:NAMED_MAX]
 
     def note(self, kind: Kind, tenant: Tenant | str, name: str) -> None:
         """One more of `kind`, and where it is among the first, which."""

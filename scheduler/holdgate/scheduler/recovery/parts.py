@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nats.aio.client import Client as Nats
 
 from holdgate.kernel.clock import Clock
+from holdgate.scheduler.recovery.reading import Pause
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.endings import Ending
 from holdgate.scheduler.state.transitions import State
@@ -18,6 +19,10 @@ Progress = Callable[[str, int, int], None]
 
 def say_nothing(_what: str, _done: int, _of: int) -> None:
     """Nobody looks."""
+
+
+async def go_on(_took_s: float) -> None:
+    """Nobody waits for what a look takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class RecoveryParts:
     """After a loss output gates have so long to say which jobs that came back have a result already."""
     idempotency_ttl_ms: int = 24 * 3600 * 1000
     on_progress: Progress = say_nothing
+    pause: Pause = go_on
+    """Awaited after each page of a look, with the seconds that it took. What it raises ends the look."""
 
     @property
     def kept_s_min(self) -> int:

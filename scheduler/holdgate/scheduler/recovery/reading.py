@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,8 @@ import nats.js.errors
 from nats.aio.client import Client as Nats
 
 from holdgate.scheduler.errors import LogUnavailable
+
+Pause = Callable[[float], Awaitable[None]]
 
 AT_ONCE = 64
 """Messages asked for together: what lies in memory of a stream at any time."""
@@ -85,12 +88,24 @@ async def last_message(nc: Nats, stream: str, subject: str) -> Message | None:
     return _message(await _ask(nc, f"$JS.API.STREAM.MSG.GET.{stream}", {"last_by_subj": subject}))
 
 
-async def read_stream(nc: Nats, stream: str, extent: Extent) -> AsyncIterator[list[Message]]:
-    """All from its first message to the last there was when `extent` was taken. LogUnavailable."""
+async def first_place(nc: Nats, stream: str, subject: str) -> int | None:
+    """Where the oldest of `subject` is; None where there is none. LogUnavailable."""
+    asked = {"seq": 1, "next_by_subj": subject}
+    found = _message(await _ask(nc, f"$JS.API.STREAM.MSG.GET.{stream}", asked))
+    return None if found is None else found.seq
+
+
+async def read_stream(nc: Nats, stream: str, extent: Extent, pause: Pause) -> AsyncIterator[list[Message]]:
+    """All from its first message to the last there was when `extent` was taken. LogUnavailable.
+
+    `pause`: awaited after each page, with the seconds that it took, and what was done with it.
+    """
     for first in range(max(1, extent.first), extent.last + 1, AT_ONCE):
+        began_s = time.monotonic()
         seqs = range(first, min(first + AT_ONCE, extent.last + 1))
         found = await asyncio.gather(*(get_message(nc, stream, seq) for seq in seqs))
         yield [message for message in found if message is not None]
+        await pause(time.monotonic() - began_s)
 
 
 async def _ask(nc: Nats, subject: str, body: dict[str, Any]) -> dict[str, Any]:

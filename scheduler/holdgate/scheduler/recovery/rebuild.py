@@ -48,7 +48,10 @@ SOON_FORGOTTEN_MS = 600_000
 class Rebuild:
     """One pass. `drift` is filled as it goes."""
 
-    def __init__(self, parts: RecoveryParts, drift: Drift, ending_log: EndingLog) -> None:
+    def __init__(
+        self, parts: RecoveryParts, drift: Drift, ending_log: EndingLog, baseline_ms: int | None = None
+    ) -> None:
+        """`baseline_ms`: where an earlier look knew already that the log has the end of every job that ended."""
         self._parts = parts
         self._drift = drift
         self._log = ending_log
@@ -58,7 +61,7 @@ class Rebuild:
         """Where nothing is written."""
         self._losses = 0
         self._has_marked = False
-        self._baseline_ms: int | None = None
+        self._baseline_ms = baseline_ms
         self.last_seqs: dict[Tenant, int] = {}
         """The newest event of each tenant that the log of endings knows."""
         self.returned: Counter[Tenant] = Counter()
@@ -67,6 +70,11 @@ class Rebuild:
     def has_baseline(self) -> bool:
         """Whether the log has the end of every job that ended."""
         return self._baseline_ms is not None
+
+    @property
+    def misses_ends(self) -> bool:
+        """Whether ends of jobs that are kept are not known. Of a pass that writes nothing."""
+        return any(place != FORGOTTEN for noted in self._noted.values() for _, place in noted.values())
 
     def is_baseline_old(self, max_age_s: float) -> bool:
         """Whether it is to be said again that it has, before the log forgets that, and how often the state was lost."""
@@ -79,7 +87,7 @@ class Rebuild:
 
     async def read_endings(self, extent: Extent) -> None:
         """Note what the state does not know of."""
-        async for batch in read_stream(self._parts.nc, subjects.STREAM_ENDED, extent):
+        async for batch in read_stream(self._parts.nc, subjects.STREAM_ENDED, extent, self._parts.pause):
             newest: dict[Tenant, dict[JobId, tuple[Ending, int]]] = defaultdict(dict)
             for message in batch:
                 ending = self._ending_of(message)
@@ -95,7 +103,7 @@ class Rebuild:
 
     async def read_jobs(self, extent: Extent) -> None:
         """Bring back what is not there, and end what was set back."""
-        async for batch in read_stream(self._parts.nc, subjects.STREAM_JOBS, extent):
+        async for batch in read_stream(self._parts.nc, subjects.STREAM_JOBS, extent, self._parts.pause):
             by_tenant: dict[Tenant, dict[JobId, Message]] = defaultdict(dict)
             for message in batch:
                 tenant, job_id = message.subject.rpartition(".")[2], message.headers.get(MESSAGE_ID, "")

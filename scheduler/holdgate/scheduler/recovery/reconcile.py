@@ -1,6 +1,7 @@
 """One look over both records, and what is missing in one put back from the other.
 
     is the state store set back?    then everybody is told to hand nothing over, and numbers of attempts are left out
+    what came since the last look   is it all known? then that is all of the log that is read (see covered)
     endings, jobs                   what the store lost comes back (see rebuild)
     indexes                         what lies in no place is put there (see walk)
     streams                         what the log lost is put there again
@@ -20,6 +21,14 @@ import structlog
 from holdgate.kernel import subjects
 from holdgate.kernel.ids import Tenant, new_token
 from holdgate.scheduler.errors import LogUnavailable, StateUnavailable
+from holdgate.scheduler.recovery.covered import (
+    Covered,
+    find_covered,
+    forget_covered,
+    left_to_read,
+    mark_begun,
+    note_covered,
+)
 from holdgate.scheduler.recovery.drift import Drift
 from holdgate.scheduler.recovery.parts import RecoveryParts
 from holdgate.scheduler.recovery.reading import Extent
@@ -53,15 +62,18 @@ TOLD_WITHIN_S = 60.0
 TOLD_LOOK_S = 0.1
 
 
-async def reconcile(parts: RecoveryParts, *, dry_run: bool, is_set_back: bool = False) -> Drift:
+async def reconcile(parts: RecoveryParts, *, dry_run: bool, is_set_back: bool = False, reads_all: bool = True) -> Drift:
     """Look at everything; put right what is not, unless `dry_run`. StateUnavailable, LogUnavailable: look again later.
 
-    `is_set_back`: somebody knows already that the store is older than it was.
+    `is_set_back`: somebody knows already that the store is older than it was. `reads_all`: also what an earlier look
+    read of the log; otherwise only where nobody can say that the store still has it.
     """
     started_s = time.monotonic()
     job_log, ending_log = JobLog(parts.nc), EndingLog(parts.nc)
     try:
-        drift = await _Look(parts, job_log, ending_log, dry_run=dry_run).run(is_set_back=is_set_back)
+        drift = await _Look(parts, job_log, ending_log, dry_run=dry_run).run(
+            is_set_back=is_set_back, reads_all=reads_all
+        )
     finally:
         await job_log.close()
         await ending_log.close()
@@ -83,7 +95,7 @@ class _Look:
         self._rebuild = Rebuild(parts, self._drift, ending_log)
         self._walk = Walk(parts, self._drift, job_log)
 
-    async def run(self, *, is_set_back: bool) -> Drift:
+    async def run(self, *, is_set_back: bool, reads_all: bool) -> Drift:
         began_ms = self._parts.clock.now_ms()
         noted = await noted_extents(self._scripts)
         extents = await extents_of(self._parts)
@@ -92,15 +104,13 @@ class _Look:
         self._drift.was_lost = is_doubtful or not await is_sound(self._parts)
         if self._drift.was_lost and self._mends:
             await self._close()
-        await self._rebuild.read_endings(extents[subjects.STREAM_ENDED])
+        covered = None if reads_all or lost or self._drift.was_lost else await find_covered(self._parts)
         if self._mends:
-            await self._resume_audit()
-        await self._rebuild.read_jobs(extents[subjects.STREAM_JOBS])
+            await mark_begun(self._parts, self._token)
+        self._drift.read_all = covered is None or not await self._knows_rest(covered, extents)
+        if self._drift.read_all:
+            await self._read_all(extents)
         tenants = sorted({*await self._jobs.tenants(), *self._rebuild.last_seqs})
-        await self._rebuild.settle_rest(tenants)
-        if self._rebuild.returned and not self._drift.was_lost:
-            self._drift.was_lost = True  # not the newest was lost, and so was what nobody tells of: starts, votes
-            await self._close()
         for done, tenant in enumerate(tenants):
             self._parts.on_progress("tenants", done, len(tenants))
             await self._walk.mend(tenant)
@@ -114,7 +124,40 @@ class _Look:
             if self._drift.was_lost and not await is_marked_closed(self._scripts, self._token):
                 raise StateUnavailable("the state store was set back again while it was made good")
             await say_whole(self._scripts, Whole(self._token, began_ms, self._drift.was_lost))
+            if not self._drift.mendable:  # what was put back may be lost again
+                read_all_ms = began_ms if covered is None or self._drift.read_all else covered.read_all_ms
+                await note_covered(self._parts, Covered.of(self._token, read_all_ms, extents))
         return self._drift
+
+    async def _knows_rest(self, covered: Covered, extents: dict[str, Extent]) -> bool:
+        """Whether the store knows what came into the log since. Nothing is written: whoever finds something missing
+        reads everything."""
+        rest = await left_to_read(self._parts, covered, extents)
+        if rest is None:
+            return False
+        found = Drift(mended=False)
+        rebuild = Rebuild(self._parts, found, self._ending_log, covered.read_all_ms)
+        await rebuild.read_endings(rest[subjects.STREAM_ENDED])
+        if rebuild.misses_ends:
+            return False
+        await rebuild.read_jobs(rest[subjects.STREAM_JOBS])
+        if found.mendable:
+            return False
+        self._drift.add(found)
+        return True
+
+    async def _read_all(self, extents: dict[str, Extent]) -> None:
+        """Bring back what is in the log and not in the store."""
+        if self._mends:
+            await forget_covered(self._parts)
+        await self._rebuild.read_endings(extents[subjects.STREAM_ENDED])
+        if self._mends:
+            await self._resume_audit()
+        await self._rebuild.read_jobs(extents[subjects.STREAM_JOBS])
+        await self._rebuild.settle_rest(sorted({*await self._jobs.tenants(), *self._rebuild.last_seqs}))
+        if self._rebuild.returned and not self._drift.was_lost:
+            self._drift.was_lost = True  # not the newest was lost, and so was what nobody tells of: starts, votes
+            await self._close()
 
     async def _close(self) -> None:
         """Nobody hands over any more; attempts that the store does not know of may have run."""
@@ -138,13 +181,17 @@ class _Look:
         lacks_endings = subjects.STREAM_ENDED in lost
         if lost:
             log.critical("the log lost messages: they are published again", action="log_lost", streams=sorted(lost))
-        if lost or not self._rebuild.has_baseline:
+        if lost or (self._drift.read_all and not self._rebuild.has_baseline):
             for tenant in tenants:
                 await self._walk.enlist(tenant, counts=lacks_endings)
             if self._mends:
                 await self._tell_endings()
                 await self._rebuild.mark_baseline()
-        elif self._mends and self._rebuild.is_baseline_old(extents[subjects.STREAM_ENDED].max_age_s):
+        elif (
+            self._mends
+            and self._drift.read_all
+            and self._rebuild.is_baseline_old(extents[subjects.STREAM_ENDED].max_age_s)
+        ):
             await self._rebuild.mark_baseline()
         for tenant in tenants:
             if subjects.STREAM_JOBS in lost:

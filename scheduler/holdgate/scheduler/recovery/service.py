@@ -14,7 +14,7 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -105,7 +105,7 @@ class Recovery:
 
     def __init__(self, parts: RecoveryParts, told: Callable[[], Mapping[Tenant, Ending]] = dict) -> None:
         """`told`: the newest endings that this dispatcher told the log of since it was asked last."""
-        self._parts = parts
+        self._parts = replace(parts, pause=self._pause)
         self._told = told
         self._scripts = parts.scripts
         self._epochs = Epochs(parts.scripts)
@@ -215,8 +215,13 @@ class Recovery:
         return len(await self._presences.there("dispatcher")) > 1
 
     async def reconcile_once(self) -> None:
-        """Look over everything, unless another dispatcher is at it."""
-        await self._look(is_set_back=False)
+        """Look over what came since the last look, or everything, unless another dispatcher is at it."""
+        await self._look(is_set_back=False, reads_all=self._doubts.are_open)
+
+    async def _pause(self, took_s: float) -> None:
+        """Half of the time is for those who hand over, while anybody does."""
+        if self.is_open():
+            await asyncio.sleep(took_s)
 
     async def _resume_audit(self) -> None:
         """What the auditor asks for, who knows which events were archived: also of a store that was set back while no
@@ -242,7 +247,7 @@ class Recovery:
         elif noted:
             await note_extents(self._scripts, extents)
 
-    async def _look(self, *, is_set_back: bool) -> bool:
+    async def _look(self, *, is_set_back: bool, reads_all: bool = True) -> bool:
         """Whether a look came to its end; False where another dispatcher is at it."""
         waited = self._looking.locked()
         async with self._looking:
@@ -251,7 +256,8 @@ class Recovery:
             async with self._claimed() as has_claim:
                 if not has_claim:
                     return False
-                drift = await self._numbered(reconcile(self._parts, dry_run=False, is_set_back=is_set_back))
+                look = reconcile(self._parts, dry_run=False, is_set_back=is_set_back, reads_all=reads_all)
+                drift = await self._numbered(look)
         tell_metrics(drift, self._parts.clock.now_ms(), self._found_s, time.monotonic())
         return True
 
@@ -265,7 +271,8 @@ class Recovery:
         except BaseException:
             doubts.are_open |= had_doubts
             raise
-        doubts.ended, doubts.looked_s = number, time.monotonic()
+        if drift.read_all:
+            doubts.ended, doubts.looked_s = number, time.monotonic()
         return drift
 
     @contextlib.asynccontextmanager

@@ -6,6 +6,7 @@ What always holds: each page is a script that checks and mends at once, so that 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from holdgate.kernel.errors import InvalidInput
@@ -94,6 +95,7 @@ class Walk:
     async def _sweep(self, tenant: Tenant, kind: str, place: str) -> None:
         first = 0
         while True:
+            began_s = time.monotonic()
             looked, strays = await self._restoring.sweep(
                 tenant, kind, place, first, first + PAGE - 1, dry_run=not self._drift.mended
             )
@@ -101,6 +103,7 @@ class Walk:
             if looked < PAGE:
                 return
             first += PAGE - (len(strays) if self._drift.mended else 0)
+            await self._parts.pause(time.monotonic() - began_s)
 
     async def _places(self, tenant: Tenant) -> list[tuple[str, str]]:
         pools = sorted(await Backlog(self._parts.scripts).pools(tenant))
@@ -114,9 +117,14 @@ class Walk:
     async def _pages(self, tenant: Tenant, states: Iterable[State]) -> AsyncIterator[list[JobId]]:
         for state in states:
             cursor: JobId | None = None
-            while job_ids := await self._jobs.ids(tenant, state, PAGE, cursor):
+            while True:
+                began_s = time.monotonic()
+                job_ids = await self._jobs.ids(tenant, state, PAGE, cursor)
+                if not job_ids:
+                    break
                 yield job_ids
                 cursor = job_ids[-1]
+                await self._parts.pause(time.monotonic() - began_s)
 
     def _note(self, kind: Kind, tenant: Tenant, job_ids: Iterable[JobId]) -> None:
         for job_id in job_ids:
