@@ -20,16 +20,19 @@ from holdgate.scheduler.torture.schedule import Pace, Step
 
 HARNESS = "harness"
 INJECT_TIMEOUT_S = 90.0
+IDLE = "did nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of a fault: how often, and how long it took until the system worked again, or that it did not."""
+    """What became of a fault: how often, and how long it took until the system worked again, or that it did not.
+    `idle`: how often nothing came of it, as far as it could tell."""
 
     fault: str
     times: int
     recovery_s: tuple[float, ...]
     not_recovered: int
+    idle: int = 0
 
 
 class Breaker:
@@ -46,6 +49,7 @@ class Breaker:
         self._times: Counter[str] = Counter()
         self._recovery: defaultdict[str, list[float]] = defaultdict(list)
         self._lasting: Counter[str] = Counter()
+        self._idle: Counter[str] = Counter()
         self._number = 0
 
     @property
@@ -69,12 +73,12 @@ class Breaker:
                 await asyncio.sleep(step.hold_s)
         finally:
             until_ms = self._clock.now_ms()
-            for fault in reversed(tried):
-                await self._heal(fault)
+            # At once: what one took away another's processes may need before they start.
+            await asyncio.gather(*map(self._heal, tried))
         if not made:
             return "; ".join(f"{name} not run: {self.not_run.get(name, 'see the end')}" for name in step.faults)
         self._note(made, until_ms)
-        shown = ", ".join(f"{fault.name} ({target})" for _, fault, target, _ in made)
+        shown = ", ".join(f"{fault.name} ({target}; {fault.did or IDLE})" for _, fault, target, _ in made)
         return f"{shown}, {step.hold_s:.1f} s: {await self._recovered(made, probe, pace)}"
 
     def times(self, name: str) -> int:
@@ -85,7 +89,8 @@ class Breaker:
         """One for each fault that was injected."""
         for name in CATALOG:
             if self._times[name]:
-                yield Row(name, self._times[name], tuple(self._recovery[name]), self._lasting[name])
+                recovery_s, idle = tuple(self._recovery[name]), self._idle[name]
+                yield Row(name, self._times[name], recovery_s, self._lasting[name], idle)
 
     async def _inject(self, fault: Fault, rng: Random) -> str | None:
         try:
@@ -119,7 +124,8 @@ class Breaker:
                 {"bend": str(each.bend), "since_ms": each.since_ms, "until_ms": each.until_ms, "who": each.who}
                 for each in fault.bends
             ]
-            data = {"fault": number, "name": fault.name, "bends": bent}
+            self._idle[fault.name] += not fault.did
+            data = {"fault": number, "name": fault.name, "did": fault.did or IDLE, "bends": bent}
             self._history.record(Event(self._clock.now_ms(), HARNESS, Kind.HEALED, data))
 
     async def _recovered(self, made: list[tuple[int, Fault, str, int]], probe: Probe, pace: Pace) -> str:
