@@ -55,7 +55,7 @@ STORE_WITHHELD = Gauge(
 )
 CLOCK_BACK = Gauge(
     "holdgate_policy_clock_back",
-    "1 while the clock stands before a time seen, and all is denied",
+    "1 while the clock stands before a time seen, and nothing is decided",
     multiprocess_mode="livemax",
 )
 REFUSED = Counter("holdgate_policy_refused_total", "Bundles, roots and stamps that were refused, by reason", ["code"])

@@ -1,8 +1,9 @@
 """The kernel as a NATS service: decides and signs, for whoever may publish on its subjects.
 
 What always holds: the policy in force is read once per request, and nothing is awaited between that and the answer, so
-that one answer is under one policy; without a valid policy every decision is deny; what cannot be read is answered with
-an error, and never with a permit; a permit is signed only by `custody.answer_permit`.
+that one answer is under one policy; without a valid policy every decision is deny; by a clock that went back nothing is
+decided, and what is asked is left to the other kernels until it is right again; what cannot be read is answered with an
+error, and never with a permit; a permit is signed only by `custody.answer_permit`.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
 from holdgate.kernel import calls, limits, metrics, subjects, tracing, wire
+from holdgate.kernel.answering import LIVE, ItemRefused, error_reply, guarded, result_of, trace_decision, where
 from holdgate.kernel.calls import Request, SnapshotInfo
 from holdgate.kernel.clock import Clock
+from holdgate.kernel.clockguard import WENT_BACK, ClockGuard
 from holdgate.kernel.custody import PermitReply, answer_permit
 from holdgate.kernel.draining import drain
-from holdgate.kernel.errors import HoldgateError, InvalidInput
+from holdgate.kernel.errors import HoldgateError, InvalidInput, KernelUnavailable
 from holdgate.kernel.evaluate import evaluate
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.output import OutputFacts, decide_output
 from holdgate.kernel.permits import Signer
+from holdgate.kernel.queuegroup import JOIN_S, QueueGroup
 from holdgate.kernel.records import Decision, Job, Phase, Verdict
 from holdgate.kernel.shadow import Shadow
 from holdgate.kernel.tasks import TaskSet
@@ -37,9 +41,6 @@ from holdgate.kernel.trust import NO_POLICY_SNAPSHOT, ActivePolicy, PolicySource
 log = structlog.get_logger("holdgate.kernel")
 
 ANNOUNCE_S = 2.0
-START_S = 5.0
-LIVE = frozenset({Phase.SUBMIT, Phase.DISPATCH})
-"""Phases in which something comes of a decision."""
 Item = dict[str, Any]
 
 
@@ -66,41 +67,61 @@ class KernelService:
         self._inboxes = tuple(inboxes)
         self._shadow = shadow
         self._started_ms = clock.now_ms()
-        self._subscriptions: list[Subscription] = []
-        self._tasks = TaskSet(self._failed)
-        self._changed = asyncio.Event()
-        self._is_listening = False
-        self._latest_ms = 0
-        self._told_seq = 0
-
-    async def start(self) -> None:
-        """Subscribe and announce."""
-        if self._subscriptions:
-            return
-        if not self._is_listening:
-            self._source.on_change(self._changed.set)
-            self._is_listening = True
-        answers: dict[str, Callable[[bytes], dict[str, Any]]] = {
+        self._answers: dict[str, Callable[[bytes], dict[str, Any]]] = {
             subjects.KERNEL_DECIDE: self._decide,
             subjects.KERNEL_PERMIT: self._permit,
             subjects.KERNEL_OUTPUT: self._output,
             subjects.KERNEL_DETECTORS: self._detectors,
         }
-        for subject, answer in answers.items():
-            self._subscriptions.append(await self._subscribe(subject, answer, subjects.KERNEL_QUEUE))
-        self._subscriptions.append(await self._subscribe(subjects.KERNEL_STATUS, self._status, ""))
-        # The server knows of a subscription only once it read it: before that, a request finds nobody to answer.
-        await self._nc.flush(timeout=START_S)  # type: ignore[arg-type]  # nats-py annotates seconds as a whole number
+        self._group = QueueGroup(nc, tuple(self._answers), self._subscribe_to_questions)
+        self._status_asked: Subscription | None = None
+        self._tasks = TaskSet(self._failed)
+        self._changed = asyncio.Event()
+        self._is_listening = False
+        self._guard = ClockGuard(clock)
+        self._told_seq = 0
+
+    async def start(self) -> None:
+        """Subscribe and announce."""
+        if self._status_asked is not None:
+            return
+        if not self._is_listening:
+            self._source.on_change(self._changed.set)
+            self._is_listening = True
+        self._status_asked = await self._subscribe(subjects.KERNEL_STATUS, self._status, "")
+        await self._take_place()
+        await self._nc.flush(timeout=JOIN_S)  # type: ignore[arg-type]  # nats-py annotates seconds as a whole number
         self._tasks.start(self._announce_always(), "announce")
 
     async def stop(self) -> None:
         """Answer what was received, then end."""
-        subscriptions, self._subscriptions = self._subscriptions, []
-        await asyncio.gather(*(drain(subscription) for subscription in subscriptions))
-        await self._tasks.close()
+        status, self._status_asked = self._status_asked, None
+        await self._tasks.close()  # before the group is left, or it would be joined again
+        await asyncio.gather(self._group.leave(), *(drain(each) for each in (status,) if each is not None))
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether the clock went back, so that deciding is left to other kernels."""
+        active = self._source.current()
+        return self._guard.is_back(0 if active is None else active.not_before_ms)
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether questions come here."""
+        return self._group.is_member
+
+    async def _take_place(self) -> None:
+        """Among those who answer, or aside."""
+        if not self.is_aside:
+            await self._group.join()
+        elif self._group.is_member:
+            log.error("the clock went back: others are left to decide", action="kernel.aside")
+            await self._group.leave()
 
     async def announce(self) -> None:
-        """Tell everybody the snapshot in force and what its rules read."""
+        """Tell everybody the snapshot in force and what its rules read; who stands aside has none to tell of."""
+        if self.is_aside:
+            return
         active, _ = self._in_force()
         try:
             await self._nc.publish(subjects.POLICY_SNAPSHOT, wire.pack(self._info(active).as_dict()))
@@ -121,6 +142,7 @@ class KernelService:
     async def _announce_always(self) -> None:
         while True:
             self._changed.clear()
+            await self._keep_place()
             await self.announce()
             await self._tell_events()
             try:
@@ -128,6 +150,15 @@ class KernelService:
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    async def _keep_place(self) -> None:
+        try:
+            await self._take_place()
+        except (NatsError, TimeoutError) as error:
+            log.warning("it is not known who answers", action="kernel.place", error=type(error).__name__)
+
+    async def _subscribe_to_questions(self, subject: str) -> Subscription:
+        return await self._subscribe(subject, self._answers[subject], subjects.KERNEL_QUEUE)
 
     async def _subscribe(self, subject: str, answer: Callable[[bytes], dict[str, Any]], queue: str) -> Subscription:
         operation = subject.rpartition(".")[2]
@@ -146,7 +177,7 @@ class KernelService:
         if subjects.may_answer(reply, self._inboxes):
             return True
         if subject == subjects.KERNEL_STATUS and reply == subjects.POLICY_SNAPSHOT:
-            return True  # a client that starts asks for what is announced anyway
+            return not self.is_aside  # a client that starts asks for what is announced anyway
         if reply:
             metrics.KERNEL_ERRORS.labels("bad_reply").inc()
             log.warning("a request wants its answer where none goes", action="kernel.answer", reply=reply[:64])
@@ -157,7 +188,9 @@ class KernelService:
             try:
                 await self._nc.publish(message.reply, reply)
             except MaxPayloadError:
-                await self._nc.publish(message.reply, wire.pack(_error(calls.REPLY_TOO_LARGE, "ask for fewer at once")))
+                await self._nc.publish(
+                    message.reply, wire.pack(error_reply(calls.REPLY_TOO_LARGE, "ask for fewer at once"))
+                )
         except NatsError as error:
             metrics.KERNEL_ERRORS.labels("not_sent").inc()
             log.warning("an answer was not sent", action="kernel.answer", error=type(error).__name__)
@@ -167,11 +200,11 @@ class KernelService:
             return answer(data)
         except HoldgateError as error:
             metrics.KERNEL_ERRORS.labels(error.code).inc()
-            return _error(error.code, str(error))
+            return error_reply(error.code, str(error))
         except Exception as error:  # noqa: BLE001  a gate: what nobody thought of is a "no"
             metrics.KERNEL_ERRORS.labels(calls.INTERNAL).inc()
-            log.error("a request failed", action="kernel.answer", error=_where(error))  # noqa: TRY400  see _where
-            return _error(calls.INTERNAL, "the kernel failed on this request")
+            log.error("a request failed", action="kernel.answer", error=where(error))  # noqa: TRY400  see `where`
+            return error_reply(calls.INTERNAL, "the kernel failed on this request")
 
     def _decide(self, data: bytes) -> dict[str, Any]:
         request, now_ms = self._open(data)
@@ -184,10 +217,10 @@ class KernelService:
             decision = self._evaluate(active, reason, job, request, now_ms)
             self._offer(job, decision)
             counted[decision.verdict] += 1
-            _trace("kernel.decide", job, decision, started_ns)
+            trace_decision("kernel.decide", job, decision, started_ns)
             return decision.as_dict()
 
-        items = [_guarded(one, item) for item in request.items]
+        items = [guarded(one, item) for item in request.items]
         for verdict, count in counted.items():
             metrics.DECISIONS.labels(str(request.phase), str(verdict)).inc(count)
         return {"items": items, **self._info(active).as_dict()}
@@ -210,11 +243,11 @@ class KernelService:
                 reply = PermitReply(decision, refusal=calls.NO_POLICY, message=decision.reason)
             else:
                 reply = answer_permit(asked, decision, active.trust, self._signer, now_ms)
-            results[_result(reply)] += 1
-            _trace("kernel.permit", asked.job, decision, started_ns, reply.refusal)
+            results[result_of(reply)] += 1
+            trace_decision("kernel.permit", asked.job, decision, started_ns, reply.refusal)
             return calls.permit_reply_dict(reply)
 
-        items = [_guarded(one, item) for item in request.items]
+        items = [guarded(one, item) for item in request.items]
         for result, count in results.items():
             metrics.PERMITS.labels(result).inc(count)
         for verdict, count in verdicts.items():
@@ -225,23 +258,23 @@ class KernelService:
         request, now_ms = self._open(data)
         active, reason = self._in_force()
         if active is None:
-            return _error(calls.NO_POLICY, reason)
+            return error_reply(calls.NO_POLICY, reason)
         policy = active.policy
 
         def one(item: bytes) -> Item:
             return decide_output(policy, OutputFacts.from_dict(wire.unpack(item)), now_ms).as_dict()
 
-        return {"items": [_guarded(one, item) for item in request.items], **self._info(active).as_dict()}
+        return {"items": [guarded(one, item) for item in request.items], **self._info(active).as_dict()}
 
     def _detectors(self, data: bytes) -> dict[str, Any]:
         self._open(data)
         active, reason = self._in_force()
         if active is None:
-            return _error(calls.NO_POLICY, reason)
+            return error_reply(calls.NO_POLICY, reason)
         return {"items": [active.policy.detector_set.as_dict()], **self._info(active).as_dict()}
 
     def _status(self, _data: bytes) -> dict[str, Any]:
-        active, reason = self._in_force()
+        active, reason = (None, WENT_BACK) if self.is_aside else self._in_force()
         trust = self._source.trust
         return {
             **self._info(active).as_dict(),
@@ -272,9 +305,9 @@ class KernelService:
             )
         if job.payload is None:
             if "payload" in active.policy.reads:
-                raise _ItemRefused(calls.PAYLOAD_MISSING, "the rules look at the payload; send it along")
+                raise ItemRefused(calls.PAYLOAD_MISSING, "the rules look at the payload; send it along")
         elif not job.payload_holds():
-            raise _ItemRefused(calls.FORGED_PAYLOAD, "the payload is not the one that was hashed")
+            raise ItemRefused(calls.FORGED_PAYLOAD, "the payload is not the one that was hashed")
         return evaluate(active.policy, job, now_ms=now_ms, phase=request.phase, trace=request.trace)
 
     def _offer(self, job: Job, decision: Decision) -> None:
@@ -285,18 +318,20 @@ class KernelService:
             self._shadow.offer(job, decision)
         except Exception as error:  # noqa: BLE001  who only looks on can take nothing from who decides
             metrics.KERNEL_ERRORS.labels("shadow").inc()
-            log.error("the shadow failed", action="kernel.shadow", error=_where(error))  # noqa: TRY400  see _where
+            log.error("the shadow failed", action="kernel.shadow", error=where(error))  # noqa: TRY400  see `where`
 
     def _in_force(self) -> tuple[ActivePolicy | None, str]:
-        """The policy to decide under, or None and why there is none. What expired is as good as none."""
+        """The policy to decide under, or None and why there is none. What expired is as good as none.
+
+        KernelUnavailable by a clock that went back: what came before it was noticed is for another kernel, too.
+        """
+        if self.is_aside:
+            self._changed.set()
+            raise KernelUnavailable(WENT_BACK)
         active = self._source.current()
         if active is None:
             return None, "no valid policy bundle"
-        now_ms = self._clock.now_ms()
-        self._latest_ms = max(now_ms, self._latest_ms, active.not_before_ms)
-        if now_ms + limits.CLOCK_SKEW_S * 1000 < self._latest_ms:
-            return None, "the clock went back: what has expired could hold again; set this machine's clock"
-        if now_ms >= active.expires_ms:
+        if self._clock.now_ms() >= active.expires_ms:
             return None, "policy expired"
         return active, ""
 
@@ -308,54 +343,3 @@ class KernelService:
     def _failed(self, name: str, error: BaseException) -> None:
         log.error("a task of the kernel ended", action="kernel.task", task=name, error=type(error).__name__)
         metrics.KERNEL_ERRORS.labels("task").inc()
-
-
-class _ItemRefused(InvalidInput):
-    """one item of a request is not answered"""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def _guarded(answer: Callable[[bytes], Item], item: bytes) -> Item:
-    """The answer for one item; whatever goes wrong with it is its own "no" and not that of the others."""
-    try:
-        return answer(item)
-    except HoldgateError as error:
-        metrics.KERNEL_ERRORS.labels(error.code).inc()
-        return _error(error.code, str(error))
-    except Exception as error:  # noqa: BLE001  a gate: what nobody thought of is a "no"
-        metrics.KERNEL_ERRORS.labels(calls.INTERNAL).inc()
-        log.error("an item failed", action="kernel.answer", error=_where(error))  # noqa: TRY400  see _where
-        return _error(calls.INTERNAL, "the kernel failed on this item")
-
-
-def _trace(name: str, job: Job, decision: Decision, started_ns: int, refusal: str | None = None) -> None:
-    if not started_ns or decision.phase not in LIVE:
-        return
-    told = {"holdgate.job_id": job.job_id, "holdgate.phase": str(decision.phase)}
-    told |= {"holdgate.tenant": job.tenant, "holdgate.verdict": str(decision.verdict)}
-    above = tracing.root_of(job.trace_id, job.job_id)
-    tracing.record(name, above, started_ns, kind=tracing.Kind.SERVER, attributes=told, code=refusal)
-
-
-def _where(error: BaseException) -> str:
-    """What went wrong and where. Not the message and not a traceback: both could quote a job."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = "" if trace is None else f" at {trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"
-    return f"{type(error).__name__}{place}"
-
-
-def _result(reply: PermitReply) -> str:
-    if reply.refusal is None:
-        return "signed"
-    if reply.refusal in ("denied", calls.NO_POLICY):
-        return "denied"
-    return "forged" if reply.refusal.startswith("forged_") else "refused"
-
-
-def _error(code: str, message: str) -> dict[str, Any]:
-    return {"error": code, "message": message}

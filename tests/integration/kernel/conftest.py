@@ -49,7 +49,8 @@ class System:
     """Other than those of the ceremony."""
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
-    async def kernel(self, replica: str = "k1", *, with_store: bool = True) -> Kernel:
+    async def kernel(self, replica: str = "k1", *, with_store: bool = True, clock: SetClock | None = None) -> Kernel:
+        """By a clock of its own where one is given."""
         root = self.directory / "root.json"
         root.write_bytes(self.ceremony.signed_root())
         connection = await nats.connect(self.nats_url)
@@ -57,12 +58,12 @@ class System:
             root=root,
             pins=self.pins or self.ceremony.pins,
             directory=self.directory / replica,
-            clock=self.clock,
+            clock=clock or self.clock,
             store=BundleStore(connection) if with_store else None,
             stamps=StampStore(connection) if with_store else None,
         )
         await source.start()
-        service = KernelService(connection, source, signer("kernel"), self.clock, replica)
+        service = KernelService(connection, source, signer("kernel"), clock or self.clock, replica)
         await service.start()
         await connection.flush()
         kernel = Kernel(source, service, connection)

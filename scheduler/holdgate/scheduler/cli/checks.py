@@ -17,12 +17,14 @@ from nats.errors import NoRespondersError
 
 from holdgate.kernel.breaker import BreakerState
 from holdgate.kernel.clock import Clock
+from holdgate.kernel.clockguard import WENT_BACK
 from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.ids import new_token
 from holdgate.kernel.readiness import OK, Check, Readiness
 
 if TYPE_CHECKING:
     from holdgate.kernel.client import KernelClient
+    from holdgate.kernel.service import KernelService
     from holdgate.kernel.trust import PolicySource
     from holdgate.scheduler.recovery.service import Recovery
     from holdgate.scheduler.settings import Stateful
@@ -134,6 +136,15 @@ def heard_check(kernel: KernelClient) -> Check:
         return "no kernel was heard yet" if kernel.snapshot is None else None
 
     return Check("snapshot", look)
+
+
+def clock_check(service: KernelService) -> Check:
+    """Of a kernel: whether its clock may be decided by."""
+
+    async def look() -> str | None:
+        return f"{WENT_BACK}; other kernels are left to decide" if service.is_aside else None
+
+    return Check("clock", look)
 
 
 def policy_checks(source: PolicySource, clock: Clock) -> tuple[Check, ...]:

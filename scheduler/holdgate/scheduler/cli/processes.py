@@ -100,7 +100,7 @@ async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[No
     from holdgate.bundles.stampstore import StampStore
     from holdgate.bundles.store import BundleStore, shadow_store
     from holdgate.kernel.service import KernelService
-    from holdgate.scheduler.cli.checks import disk_check, nats_check, policy_checks
+    from holdgate.scheduler.cli.checks import clock_check, disk_check, nats_check, policy_checks
 
     clock = SystemClock()
     signer = _signer(settings)
@@ -121,7 +121,10 @@ async def kernel(runtime: Runtime, settings: KernelSettings) -> AsyncIterator[No
         replica_id = f"kernel-{socket.gethostname().partition('.')[0]}-{os.getpid()}"
         service = KernelService(nc, source, signer, clock, replica_id=replica_id, shadow=shadow)
         runtime.readiness.add(
-            nats_check(nc), *policy_checks(source, clock), disk_check(settings.kernel_dir, is_needed=False)
+            nats_check(nc),
+            clock_check(service),
+            *policy_checks(source, clock),
+            disk_check(settings.kernel_dir, is_needed=False),
         )
         async with _started(source), _started(shadow), _started(service):
             yield
