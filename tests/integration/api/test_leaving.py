@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
 import httpx
 
+from holdgate.scheduler.cli.http import serving
+from holdgate.scheduler.lifecycle import Runtime
+from holdgate.scheduler.up.children import free_port
 from support.api import ApiWorld
+
+TURNS = 100
+"""Of the loop: what waits for nobody has ended after these."""
 
 
 async def accepted(api: ApiWorld) -> str:
@@ -63,3 +70,31 @@ async def test_streams_end_with_a_hint_to_come_again(api: ApiWorld, eventually: 
     api.runtime.leave()
     for text in await asyncio.gather(*streams):
         assert text.endswith("retry: 500\n\n")
+
+
+async def test_a_request_under_way_is_answered_and_nobody_else_is_waited_for(api: ApiWorld) -> None:
+    """Whoever only keeps a connection is let go at once."""
+    asked, may_answer, port = asyncio.Event(), asyncio.Event(), free_port()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        asked.set()
+        await may_answer.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    settings = api.settings.model_copy(update={"api_listen": f"127.0.0.1:{port}"})
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(slow, settings, Runtime("api"), on_leave=lambda: None))
+        (idle, other), (reader, writer) = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asked.wait()
+        ending = asyncio.ensure_future(stack.aclose())
+        assert await idle.read() == b""
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        assert not ending.done()
+        may_answer.set()
+        assert b" 204 " in await reader.readline()
+        await ending
+    for each in (other, writer):
+        each.close()

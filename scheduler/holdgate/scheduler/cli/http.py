@@ -1,7 +1,7 @@
 """Serves the API: uvicorn inside our own event loop and under our own signals.
 
 What always holds: from the moment that the process leaves every reply closes its connection, so that none is idle, and
-none carries a request, when the listener closes.
+none carries a request, when the listener closes. The end waits for requests under way, and for nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from holdgate.scheduler.settings import ApiSettings
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
 """Longer than the idle time of the usual proxies in front, so that it is they who close."""
-
+TICK_S = 1.0
+"""How often the date in replies is set."""
+LAST_TURNS = 3
+"""Of the loop, after which connections that were closed are gone."""
 
 Message: TypeAlias = MutableMapping[str, Any]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
@@ -31,11 +34,36 @@ CLOSE = (b"connection", b"close")
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to `lifecycle`, and says when it listens."""
+    """Leaves the signals to `lifecycle`, says when it listens, and ends when it is told to.
+
+    uvicorn looks ten times a second whether it is to end, and waits at the end whether or not there is anybody.
+    """
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Take no more connections, let requests under way end; `serve` returns then."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._ending.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        for _ in range(LAST_TURNS):
+            await asyncio.sleep(0)
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -85,7 +113,7 @@ async def serving(
         yield
     finally:
         on_leave()
-        server.should_exit = True
+        server.end()
         await asyncio.gather(task, return_exceptions=True)
         await tasks.close()
 
