@@ -29,12 +29,14 @@ from nats.aio.client import Client as Nats
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.ids import Entropy
 from holdgate.scheduler.backup import files, state, streams
-from holdgate.scheduler.backup.archive import PART_BYTES_MAX, Manifest, Part, Reader, Writer, writing
-from holdgate.scheduler.errors import BackupBroken, TargetNotEmpty
+from holdgate.scheduler.backup.archive import PART_BYTES_MAX, STREAM, Manifest, Part, Reader, Writer, writing
+from holdgate.scheduler.errors import BackupBroken, Misconfigured, TargetNotEmpty
 from holdgate.scheduler.state.address import RedisAddress
 
 STATE = "redis/keys"
 ROOT = "root.json"
+SMALL_BYTES_MAX = 64 * 1024 * 1024
+"""Of what is read whole."""
 KEYS, KEYS_HEAD = "keys.box", "keys.json"
 Progress = Callable[[str], None]
 
@@ -79,7 +81,7 @@ async def backup(file: Path, places: Places, around: Around) -> Manifest:
         gathered.flush()
         for stream in streams.STREAMS:
             around.progress(f"stream {stream}")
-            gathered = _Gathered(writer, f"streams/{stream}")
+            gathered = _Gathered(writer, f"{STREAM}{stream}")
             head = await streams.snapshot(around.nc, stream, gathered.add)
             gathered.flush()
             if head is not None:
@@ -96,6 +98,8 @@ def _add_directories(writer: Writer, places: Places, around: Around, facts: dict
     writer.add(ROOT, places.root_file.read_bytes())
     if around.passphrase is not None and places.home is not None:
         box, head = files.sealed_keys(places.home, around.passphrase, around.entropy)
+        if len(box) > SMALL_BYTES_MAX:
+            raise Misconfigured(f"keys and settings in `{places.home}` are over {SMALL_BYTES_MAX} bytes together")
         writer.add(KEYS_HEAD, head)
         writer.add(KEYS, box)
 
@@ -126,15 +130,23 @@ def verify(file: Path) -> Manifest:
     return Reader(file).verify()
 
 
-def keys_of(file: Path, passphrase: bytes) -> dict[str, bytes]:
+def keys_of(file: Path, manifest: Manifest, passphrase: bytes) -> dict[str, bytes]:
     """Keys and settings by the name of their file; {} where the backup has none."""
-    found: dict[str, bytes] = {}
-    for part in Reader(file).parts():
-        if part.name in (KEYS, KEYS_HEAD):
-            found[part.name] = found.get(part.name, b"") + part.data
-        elif part.name == STATE:
-            break
-    return files.open_keys(found[KEYS], found[KEYS_HEAD], passphrase) if KEYS in found else {}
+    if not manifest.holds(KEYS):
+        return {}
+    box, head = (small_file(file, manifest, name) for name in (KEYS, KEYS_HEAD))
+    return files.open_keys(box, head, passphrase)
+
+
+def small_file(file: Path, manifest: Manifest, name: str) -> bytes:
+    """What is kept under `name`, where that is of a few parts; BackupBroken where it is more, or nothing."""
+    _require_small(manifest, name)
+    return b"".join(part.data for part in Reader(file, manifest).parts() if part.name == name)
+
+
+def _require_small(manifest: Manifest, name: str) -> None:
+    if not 0 < sum(size for member, size, _ in manifest.parts if member.startswith(f"{name}@")) <= SMALL_BYTES_MAX:
+        raise BackupBroken(f"`{name}` is missing in it, or far too large")
 
 
 async def restore(file: Path, places: Places, around: Around, *, replicas: int | None = None) -> Manifest:
@@ -144,6 +156,7 @@ async def restore(file: Path, places: Places, around: Around, *, replicas: int |
     """
     reader = Reader(file)
     manifest = await asyncio.to_thread(reader.verify)
+    _require_small(manifest, ROOT)
     await _require_empty(places, around)
     for name, parts in groupby(reader.parts(), key=lambda part: part.name):
         if name == STATE:
@@ -152,8 +165,8 @@ async def restore(file: Path, places: Places, around: Around, *, replicas: int |
             if count != manifest.facts.get("keys"):
                 raise BackupBroken("its keys of Redis are not as many as there were")
             await state.mark_restored(places.redis)
-        elif name.startswith("streams/"):
-            stream = name.removeprefix("streams/")
+        elif name.startswith(STREAM):
+            stream = name.removeprefix(STREAM)
             around.progress(f"stream {stream}")
             await streams.restore(around.nc, stream, manifest.facts["streams"][stream], _fed(parts), replicas=replicas)
         else:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from holdgate.kernel.clock import SystemClock, rfc3339
 from holdgate.scheduler.backup import files
 from holdgate.scheduler.backup.archive import Manifest
-from holdgate.scheduler.backup.run import KEYS, ROOT, Around, Places, backup, keys_of, restore, verify
+from holdgate.scheduler.backup.run import KEYS, ROOT, Around, Places, backup, keys_of, restore, small_file, verify
 from holdgate.scheduler.cli.processes import redis_address
 from holdgate.scheduler.errors import Misconfigured, TargetNotEmpty
 from holdgate.scheduler.lifecycle import Runtime, nats_connection
@@ -86,41 +86,29 @@ def told(manifest: Manifest) -> Iterator[str]:
         yield f"stream {stream}: {head['state'].get('messages', 0):,} messages"
     if "segments" in facts:
         yield f"audit archive: {facts['segments']:,} segments"
-    yield (
-        "keys: sealed with a passphrase"
-        if any(name.startswith(f"{KEYS}@") for name, _, _ in manifest.parts)
-        else ("keys: not in it")
-    )
+    yield ("keys: sealed with a passphrase" if manifest.holds(KEYS) else ("keys: not in it"))
 
 
 def _lay_out(home: Home, what: What, manifest: Manifest) -> None:
     """Keys and root where the servers' configuration is made from them; TargetNotEmpty, and nothing was changed."""
     for folder in ("nats", "redis", "audit", "kernel"):
         files.require_new(home.path / folder)
-    has_keys = any(name.startswith(f"{KEYS}@") for name, _, _ in manifest.parts)
+    has_keys = manifest.holds(KEYS)
     is_there = home.key_file("kernel").exists()
     if not has_keys and not is_there:
         raise Misconfigured(
             f"the backup holds no keys: put those of the system into `{home.path}` first, `keys` and `secrets` and all"
         )
     if what.passphrase is not None and not is_there:
-        for name, data in keys_of(what.file, what.passphrase).items():
+        for name, data in keys_of(what.file, manifest, what.passphrase).items():
             if name != ROOT:
                 files.put(home.path, name, data)
     elif has_keys and not is_there:
         raise Misconfigured("the keys in the backup are sealed: say `--with-keys`, and their passphrase")
     elif what.passphrase is not None:
         raise TargetNotEmpty(f"`{home.path}` has keys already; restore without `--with-keys`, or elsewhere")
-    for name, data in _roots(what.file):
-        if not home.root_file.exists():
-            files.put(home.path, name, data)
-
-
-def _roots(file: Path) -> Iterator[tuple[str, bytes]]:
-    from holdgate.scheduler.backup.archive import Reader
-
-    data = b"".join(part.data for part in Reader(file).parts() if part.name == ROOT)
-    yield ROOT, data
+    if not home.root_file.exists():
+        files.put(home.path, ROOT, small_file(what.file, manifest, ROOT))
 
 
 @contextlib.contextmanager

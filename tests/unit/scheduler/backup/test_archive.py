@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import stat
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +80,12 @@ def rewritten(file: Path, change: Callable[[list[tuple[str, bytes]]], list[tuple
             tar.addfile(entry, io.BytesIO(data))
 
 
+def listing(members: list[tuple[str, bytes]], facts: dict[str, Any]) -> list[tuple[str, bytes]]:
+    """These and a manifest that fits them."""
+    parts = tuple((name, len(data), hashlib.sha256(data).hexdigest()) for name, data in members)
+    return [*members, (MANIFEST, Manifest("", 0, facts, parts).as_bytes())]
+
+
 ATTACKS: dict[str, Callable[[list[tuple[str, bytes]]], list[tuple[str, bytes]]]] = {
     "a part is altered": lambda found: [(found[0][0], b"0ne"), *found[1:]],
     "a part is missing": lambda found: found[1:],
@@ -87,6 +96,9 @@ ATTACKS: dict[str, Callable[[list[tuple[str, bytes]]], list[tuple[str, bytes]]]]
     "the manifest is missing": lambda found: found[:-1],
     "the manifest is no JSON": lambda found: [*found[:-1], (MANIFEST, b"{")],
     "the manifest lists nothing": lambda found: [*found[:-1], (MANIFEST, Manifest("", 0, {}, ()).as_bytes())],
+    "a stream has no head": lambda found: listing([*found[:-1], ("streams/JOBS@00000000", b"")], {}),
+    "a stream's head is none": lambda found: listing(found[:-1], {"streams": {"JOBS": {"config": {}}}}),
+    "a number is none": lambda found: listing(found[:-1], {"keys": "many"}),
     "a name leads elsewhere": lambda found: [("../../etc/passwd@00000000", b""), *found],
     "a name is absolute": lambda found: [("/etc/passwd@00000000", b""), *found],
 }
@@ -110,12 +122,58 @@ def test_a_file_that_ends_too_early_is_refused(file: Path) -> None:
             Reader(file).verify()
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_nothing_is_read_whole_because_it_says_that_it_is_large(tmp_path: Path, kind: bytes) -> None:
+    """A head that announces 300 MB of names, in a file that takes no room."""
+    entry = tarfile.TarInfo("redis/keys@00000000")
+    entry.type, entry.size = kind, 300_000_000
+    with (tmp_path / "backup").open("wb") as made:
+        made.write(entry.tobuf(tarfile.USTAR_FORMAT))
+        made.truncate(300_000_000 + 2048)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BackupBroken):
+            Reader(tmp_path / "backup").verify()
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_size_below_nothing_is_refused(tmp_path: Path) -> None:
+    """It would be read to the end of the file."""
+    entry = tarfile.TarInfo("redis/keys@00000000")
+    head = bytearray(entry.tobuf(tarfile.USTAR_FORMAT))
+    head[124:136] = b"\xff" * 12
+    head[148:156] = b"%06o\0 " % (256 + sum(head[:148]) + sum(head[156:]))
+    (tmp_path / "backup").write_bytes(head + bytes(1024))
+    with pytest.raises(BackupBroken, match="nothing that a backup holds"):
+        Reader(tmp_path / "backup").verify()
+
+
+def test_what_is_exchanged_between_two_looks_is_not_taken(file: Path) -> None:
+    """The second look finds what the first one verified, or nothing."""
+    reader = Reader(file)
+    reader.verify()
+    rewritten(file, lambda found: listing([(found[0][0], b"0ne"), *found[1:-1]], {}))
+    Reader(file).verify()
+    with pytest.raises(BackupBroken, match="changed"):
+        next(reader.parts())
+    rewritten(file, lambda found: listing([(found[0][0], b"one")], {}))
+    with pytest.raises(BackupBroken, match="too early"):
+        list(reader.parts())
+
+
+def test_a_name_that_is_too_long_is_refused_when_it_is_written(tmp_path: Path) -> None:
+    with pytest.raises(BackupBroken, match="too long"), writing(tmp_path / "backup") as writer:
+        writer.add("n" * 100, b"")
+
+
 def test_a_link_is_not_followed(file: Path) -> None:
     with tarfile.open(file, "w") as tar:
         entry = tarfile.TarInfo("redis/keys@00000000")
         entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(entry)
-    with pytest.raises(BackupBroken):
+    with pytest.raises(BackupBroken, match="nothing that a backup holds"):
         Reader(file).verify()
 
 
