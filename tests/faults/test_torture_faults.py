@@ -25,20 +25,16 @@ from holdgate.scheduler.torture import policy
 from holdgate.scheduler.torture.bends import Bend
 from holdgate.scheduler.torture.cluster import Cluster, Topology, redisup, running_cluster
 from holdgate.scheduler.torture.cluster.topology import RedisShape
-from holdgate.scheduler.torture.faults import CannotBreak, Fault
+from holdgate.scheduler.torture.faults import CannotBreak, Fault, losses
 from holdgate.scheduler.torture.faults.clocks import faked, find_library, set_seen
 from holdgate.scheduler.torture.faults.disks import FailingSync, FullDisk
 from holdgate.scheduler.torture.faults.fault import chosen
-from holdgate.scheduler.torture.faults.jetstream import MetaLeader, StreamLeader, WipedNode
+from holdgate.scheduler.torture.faults.jetstream import JetStreamLost, MetaLeader, StreamLeader, WipedNode
+from holdgate.scheduler.torture.faults.losses import RedisLost, RedisSetBack
 from holdgate.scheduler.torture.faults.policies import LIFE_S, ExpiredBundle
 from holdgate.scheduler.torture.faults.processes import Kill, Pause, Restart
-from holdgate.scheduler.torture.faults.stores import (
-    KilledPrimary,
-    LosingFailover,
-    OrderlyFailover,
-    TruncatedLog,
-    replica_follows,
-)
+from holdgate.scheduler.torture.faults.redisnodes import replica_follows
+from holdgate.scheduler.torture.faults.stores import KilledPrimary, LosingFailover, OrderlyFailover, TruncatedLog
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("torture")]
@@ -76,6 +72,10 @@ async def store(cluster: Cluster, name: str) -> AsyncIterator[redis.asyncio.Redi
         await connection.aclose()
 
 
+async def has_key(connection: redis.asyncio.Redis, name: str) -> bool:
+    return bool(await connection.exists(name))
+
+
 async def answers(cluster: Cluster, sentinel: str) -> bool:
     return await asyncio.to_thread(redisup.answers, cluster.layout.places[sentinel].port)
 
@@ -86,6 +86,7 @@ async def test_a_killed_member_stays_away_until_it_is_healed(cluster: Cluster, r
     assert not cluster.members[name].is_alive
     assert not await answers(cluster, name)
     await fault.heal()
+    assert fault.did
     assert cluster.members[name].is_alive
     assert await answers(cluster, name)
 
@@ -96,12 +97,24 @@ async def test_a_paused_member_lives_and_does_not_answer(cluster: Cluster, rng: 
     assert cluster.members[name].is_alive
     assert not await answers(cluster, name)
     await fault.heal()
+    assert "stopped" in fault.did
     assert await answers(cluster, name)
+
+
+async def test_what_was_not_seen_to_do_anything_says_so(cluster: Cluster, rng: Random) -> None:
+    fault = Pause("pause-server", ("sentinel",))
+    name = await fault.inject(cluster, rng)
+    cluster.members[name].resume()
+    await eventually(lambda: answers(cluster, name), 5, why="it goes on")
+    await fault.heal()
+    assert not fault.did
 
 
 async def test_a_restarted_member_is_another_process(cluster: Cluster, rng: Random) -> None:
     before = {name: member.pid for name, member in cluster.members.items()}
-    name = await Restart("restart-server", ("sentinel",)).inject(cluster, rng)
+    fault = Restart("restart-server", ("sentinel",))
+    name = await fault.inject(cluster, rng)
+    assert fault.did
     assert cluster.members[name].pid not in (None, before[name])
 
 
@@ -132,13 +145,17 @@ async def test_another_server_leads_a_stream(cluster: Cluster, rng: Random) -> N
         return {info.config.name: info.cluster.leader if info.cluster else None for info in infos}
 
     before = await leaders()
-    stream = await StreamLeader().inject(cluster, rng)
+    fault = StreamLeader()
+    stream = await fault.inject(cluster, rng)
+    assert f"in place of {before[stream]}" in fault.did
 
     async def is_another() -> bool:
         return (await leaders()).get(stream) not in (None, before[stream])
 
     await eventually(is_another, 15, why="another server leads")
-    await MetaLeader().inject(cluster, rng)
+    of_all = MetaLeader()
+    await of_all.inject(cluster, rng)
+    assert "in place of nats-" in of_all.did
     await nc.close()
 
 
@@ -148,6 +165,7 @@ async def test_a_wiped_node_comes_back_empty_and_is_filled_by_the_others(cluster
     folder = cluster.home.path / "nats" / name
     assert not list(folder.iterdir())
     await fault.heal()
+    assert "bytes are gone" in fault.did
     assert list(folder.rglob("*.blk"))
 
 
@@ -164,7 +182,59 @@ async def test_a_truncated_log_loses_its_end_and_nothing_before(single: Cluster,
     async with store(single, primary) as reader:
         assert (await reader.get("kept"), await reader.get("gone")) == ("1", None)
     assert fault.bends
+    assert "bytes are gone" in fault.did
     await fault.heal()
+
+
+async def test_a_redis_that_is_lost_has_nothing_and_says_so(single: Cluster, rng: Random) -> None:
+    name, fault, now_ms = await single.redis_primary(), RedisLost(), SystemClock().now_ms()
+    async with store(single, name) as writer:
+        await writer.set("told", 1)
+    await fault.inject(single, rng)
+    async with store(single, name) as reader:
+        assert await reader.dbsize() == 0
+    await fault.heal()
+    (bends,) = fault.bends
+    assert bends.bend is Bend.LOST_WRITES
+    assert bends.since_ms <= now_ms <= bends.until_ms
+    assert "keys are gone" in fault.did
+
+
+async def test_a_redis_that_is_set_back_has_what_it_had_before_and_nothing_since(
+    single: Cluster, rng: Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "AGE_S", (0.3, 0.3))
+    name, fault = await single.redis_primary(), RedisSetBack()
+    async with store(single, name) as writer:
+        await writer.set("before", 1)
+        injected = asyncio.ensure_future(fault.inject(single, rng))
+        await eventually(lambda: has_key(writer, "torture:0"), 5, why="a copy was made")
+        await writer.set("since", 1)
+        await injected
+    async with store(single, name) as reader:
+        assert (await reader.get("before"), await reader.get("since")) == ("1", None)
+    await fault.heal()
+    assert [bends.bend for bends in fault.bends] == [Bend.LOST_WRITES]
+    assert "bytes of log are gone" in fault.did
+
+
+async def test_a_lost_jetstream_is_empty_until_it_is_set_up_again_with_its_bundles(
+    single: Cluster, rng: Random
+) -> None:
+    nc = await single.operator()
+    before = {info.config.name for info in await nc.jetstream().streams_info()}
+    names = await BundleStore(nc).names()
+    await nc.close()
+    fault = JetStreamLost()
+    await fault.inject(single, rng)
+    assert not list((single.home.path / "nats" / "nats-1").iterdir())
+    await fault.heal()
+    nc = await single.operator()
+    assert {info.config.name for info in await nc.jetstream().streams_info()} == before
+    assert await BundleStore(nc).names() == names
+    await nc.close()
+    assert "messages are gone" in fault.did
+    assert [bends.bend for bends in fault.bends] == [Bend.LOST_RESULTS]
 
 
 async def test_a_full_disk_is_full_until_it_is_healed(cluster: Cluster, rng: Random) -> None:
@@ -179,6 +249,7 @@ async def test_a_full_disk_is_full_until_it_is_healed(cluster: Cluster, rng: Ran
             (folder / "more").write_bytes(b"\0" * 4096)
     finally:
         await fault.heal()
+    assert "bytes were free" in fault.did
     assert not os.path.ismount(folder)  # noqa: ASYNC240  a test
     (folder / "more").write_bytes(b"\0" * 4096)
     (folder / "more").unlink()
@@ -200,6 +271,7 @@ async def test_a_redis_that_cannot_sync_confirms_nothing(single: Cluster, rng: R
 
     await eventually(has_ended, 10, why="it ends rather than lose")
     await fault.heal()
+    assert fault.did
     async with store(single, name) as writer:
         assert await writer.set("synced", 1)
 
@@ -215,6 +287,7 @@ async def test_an_expired_bundle_has_expired_and_is_followed_by_one_that_has_not
     fault = ExpiredBundle()
     name = await fault.inject(cluster, rng)
     assert -10 * LIFE_S < await life_s(name) <= 0
+    assert fault.did
     assert name == policy.name_of(name.rpartition("-")[2])
     await fault.heal()
     assert await life_s(name) > 3600
@@ -286,6 +359,7 @@ async def test_a_losing_failover_loses_what_was_written_last_and_says_so(cluster
     assert after != primary
     async with store(cluster, after) as reader:
         assert (await reader.get("early"), await reader.get("late")) == ("1", None)
+    assert "has not what was written last" in fault.did
     (bends,) = fault.bends
     assert bends.bend is Bend.LOST_WRITES
     assert bends.since_ms <= now_ms <= SystemClock().now_ms() <= bends.until_ms + 5000

@@ -12,6 +12,9 @@ class Bend(StrEnum):
     LOST_WRITES = "lost_writes"
     """The state forgot what it told in the window: states may be seen earlier again, votes are void, a handler may run
     again. A job that was answered 202 still exists and ends."""
+    LOST_RESULTS = "lost_results"
+    """Results that had no verdict in the window are gone: such a job is `finishing` until a dispatcher gives it up,
+    which takes longer than a torture waits. Nothing else is excused."""
     WRONG_CLOCK = "wrong_clock"
     """`who` told and judged times by a clock that was wrong in the window."""
 

@@ -21,6 +21,7 @@ from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler.state.address import RedisAddress
+from holdgate.scheduler.torture.bends import Bend
 from holdgate.scheduler.torture.breaking import Breaker, Row
 from holdgate.scheduler.torture.check import Evidence, Violation, check
 from holdgate.scheduler.torture.cluster import Cluster, Topology, running_cluster
@@ -29,6 +30,7 @@ from holdgate.scheduler.torture.collect import Sources, collect
 from holdgate.scheduler.torture.faults.fault import PROCESSES
 from holdgate.scheduler.torture.history import Event, History, Kind
 from holdgate.scheduler.torture.load import Load, LoadFacts
+from holdgate.scheduler.torture.load.load import OPEN_STATES, UNJUDGED
 from holdgate.scheduler.torture.planted import Planted, plant
 from holdgate.scheduler.torture.probe import open_probe
 from holdgate.scheduler.torture.schedule import Pace, steps
@@ -38,6 +40,7 @@ from holdgate.scheduler.up.plan import HOST
 from holdgate.scheduler.up.scrape import metrics_server
 
 FIRST_JOB_TIMEOUT_S = 30.0
+UNJUDGED_SETTLE_S = 10.0
 CLOCK = SystemClock()
 Say = Callable[[str], None]
 
@@ -128,6 +131,9 @@ async def _tortured(options: Options, cluster: Cluster, breaker: Breaker, histor
                 await asyncio.sleep(options.pace.rest_s)
         seconds = time.monotonic() - started_s
         settled = await load.settle(options.pace.settle_timeout_s)
+        if not settled and any(item.bend is Bend.LOST_RESULTS for item in breaker.bends):
+            # Which of those may still wait for their verdict the checker knows.
+            settled = await load.settle(UNJUDGED_SETTLE_S, [state for state in OPEN_STATES if state != UNJUDGED])
         breaker.problems += [f"the load failed: {type(error).__name__}: {error}" for error in load.failures]
         try:
             evidence = await _evidence(options, cluster, breaker, settled=settled)
@@ -163,7 +169,7 @@ def _is_ours(name: str) -> bool:
 
 def _nothing_tried(breaker: Breaker, evidence: Evidence) -> Iterator[str]:
     """A run in which nothing happened holds, and shows nothing."""
-    if not any(breaker.rows()):
+    if not any(row.times > row.idle for row in breaker.rows()):
         yield "nothing was broken"
     if not any(run.how == "returned" for run in evidence.runs):
         yield "no handler ran to its end"
@@ -238,6 +244,7 @@ def as_json(report: Report) -> dict[str, Any]:
                 "times": row.times,
                 "recovery_s": [round(seconds, 2) for seconds in row.recovery_s],
                 "not_recovered": row.not_recovered,
+                "did_nothing": row.idle,
             }
             for row in report.rows
         ],
@@ -270,6 +277,8 @@ def table(report: Report) -> Sequence[str]:
             shown = f"median {ordered[len(ordered) // 2]:.1f}, longest {ordered[-1]:.1f}"
         if row.not_recovered:
             shown += f", not at all: {row.not_recovered}"
+        if row.idle:
+            shown += f", did nothing: {row.idle}"
         lines.append(f"{row.fault:<24} {row.times:>5}  {shown:<26}")
     lines += [f"not run: {name}: {why}" for name, why in report.not_run.items()]
     if report.not_reached:

@@ -400,6 +400,20 @@ def test_no_declared_loss_excuses_a_lost_job() -> None:
     assert "lost_job" in rules_of(tale)
 
 
+def test_a_lost_result_excuses_a_job_that_waits_for_its_verdict_since_then_alone() -> None:
+    tale, *_ = true_tale()
+    job = tale.submit()
+    tale.move(job, State.ACCEPTED, State.QUEUED)
+    tale.start(job)
+    tale.move(job, State.RUNNING, State.FINISHING)
+    tale.bends.append(Bends(Bend.LOST_RESULTS, tale.now_ms + 1, tale.now_ms + HOUR_MS))
+    assert "not_ended" in rules_of(tale)
+    tale.bends.append(Bends(Bend.LOST_RESULTS, tale.now_ms - 1, tale.now_ms))
+    assert "not_ended" not in rules_of(tale)
+    leave_a_job_queued(tale, *true_tale()[1:])
+    assert "not_ended" in rules_of(tale)
+
+
 def test_a_wrong_clock_excuses_times_of_its_process_alone() -> None:
     tale, *jobs = true_tale()
     run_late(tale, *jobs)

@@ -26,6 +26,10 @@ class Excuses:
         """Whether what was told between the two (or at the one) may be gone."""
         return self._any(Bend.LOST_WRITES, since_ms, since_ms if until_ms is None else until_ms)
 
+    def lost_result(self, at_ms: int) -> bool:
+        """Whether a result that came then may be gone before its verdict."""
+        return self._any(Bend.LOST_RESULTS, at_ms, at_ms)
+
     def found_lost(self, at_ms: int) -> bool:
         """Whether a recovery may have found then that something was lost."""
         return self._any(Bend.LOST_WRITES, at_ms - FOUND_WITHIN_MS, at_ms)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from holdgate.scheduler.state.transitions import TERMINAL, State
 from holdgate.scheduler.torture.check.case import Case
+from holdgate.scheduler.torture.check.reading import Call
 from holdgate.scheduler.torture.check.trail import told
 from holdgate.scheduler.torture.check.violation import Violation
 
@@ -27,9 +28,14 @@ def kept(case: Case) -> Iterator[Violation]:
         if job_id not in found.jobs:
             message = f"{job_id} was answered 202 and is not there"
             yield Violation("lost_job", 2, message, job_id, tenant, _about(case, tenant, job_id))
-        elif case.evidence.settled and found.state(job_id) not in MAY_REST:
+        elif case.evidence.settled and found.state(job_id) not in MAY_REST and not _has_lost_result(case, call):
             message = f"{job_id} is still `{found.state(job_id)}` when nothing is under way any more"
             yield Violation("not_ended", 2, message, job_id, tenant, _about(case, tenant, job_id))
+
+
+def _has_lost_result(case: Case, call: Call) -> bool:
+    moves = case.trails[call.tenant].moves(call.job_id)
+    return bool(moves) and moves[-1]["to"] == State.FINISHING and case.excuses.lost_result(moves[-1]["time_ms"])
 
 
 def ran(case: Case) -> Iterator[Violation]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Tell = Callable[[Mapping[str, Any]], Awaitable[None]]
+Tell = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,13 @@ class Link:
         """This part of what is sent gets lost: as TCP does, it comes late, or the connection breaks off in it."""
         await self._set({"loss": rate})
 
-    async def heal(self) -> None:
-        """As it was."""
-        await self._set({})
+    async def heal(self) -> int:
+        """As it was; how many connections met what was before."""
+        return await self._set({})
 
-    async def _set(self, weather: Mapping[str, Any]) -> None:
-        await self.tell({"ends": sorted(self.ends), "weather": dict(weather)})
+    async def _set(self, weather: Mapping[str, Any]) -> int:
+        answer = await self.tell({"ends": sorted(self.ends), "weather": dict(weather)})
+        return int(answer.get("met", 0))
 
 
 @dataclass

@@ -39,10 +39,10 @@ class ProxyProcess:
         """Of the process."""
         return None if self._process is None else self._process.pid
 
-    async def tell(self, message: Mapping[str, Any]) -> None:
-        """ServerUnusable when it does not answer."""
+    async def tell(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What it answers; ServerUnusable when it does not."""
         if self._channel is None:
-            return
+            return {}
         loop = asyncio.get_running_loop()
         async with self._turn:
             try:
@@ -53,6 +53,8 @@ class ProxyProcess:
                 raise ServerUnusable("the proxy between the members does not answer") from error
         if not reply:
             raise ServerUnusable("the proxy between the members ended; see `proxy.log`")
+        answer: Mapping[str, Any] = json.loads(reply)
+        return answer
 
     def stop(self) -> None:
         """End it; idempotent."""

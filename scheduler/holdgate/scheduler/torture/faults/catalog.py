@@ -9,7 +9,8 @@ from holdgate.scheduler.torture.faults import network
 from holdgate.scheduler.torture.faults.clocks import ClockJump
 from holdgate.scheduler.torture.faults.disks import FailingSync, FullDisk
 from holdgate.scheduler.torture.faults.fault import PROCESSES, SERVERS, Fault
-from holdgate.scheduler.torture.faults.jetstream import MetaLeader, StreamLeader, WipedNode
+from holdgate.scheduler.torture.faults.jetstream import JetStreamLost, MetaLeader, StreamLeader, WipedNode
+from holdgate.scheduler.torture.faults.losses import RedisLost, RedisSetBack
 from holdgate.scheduler.torture.faults.network import Between, Isolate
 from holdgate.scheduler.torture.faults.policies import ExpiredBundle
 from holdgate.scheduler.torture.faults.processes import AllAway, Kill, Pause, Restart
@@ -49,6 +50,9 @@ CATALOG: dict[str, Entry] = {
     "redis-kill-primary": Entry("SIGKILL of the primary, failover", KilledPrimary, alone=True),
     "redis-lost-writes": Entry("failover to a replica that lacks the last writes", LosingFailover, alone=True),
     "redis-truncated-aof": Entry("Redis comes back with a shorter log", TruncatedLog, alone=True),
+    "redis-lost": Entry("every Redis comes back empty", RedisLost, alone=True),
+    "redis-set-back": Entry("every Redis comes back as it was seconds before", RedisSetBack, alone=True),
+    "jetstream-lost": Entry("every NATS node comes back empty", JetStreamLost, alone=True),
     "redis-disk-full": Entry("no room for Redis", lambda: FullDisk("redis-disk-full", ("redis",)), alone=True),
     "nats-disk-full": Entry("no room for a NATS node", lambda: FullDisk("nats-disk-full", ("nats",)), alone=True),
     "redis-fsync-error": Entry("Redis cannot sync to disk", FailingSync, alone=True),

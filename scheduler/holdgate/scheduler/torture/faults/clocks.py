@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 from random import Random  # noqa: TID251  a seeded one comes in as an argument
 
-from holdgate.kernel.clock import SystemClock
+from holdgate.kernel.clock import SystemClock, parse_rfc3339
 from holdgate.scheduler.torture.bends import Bend, Bends
 from holdgate.scheduler.torture.cluster import Cluster, Member
 from holdgate.scheduler.torture.faults.fault import PROCESSES, CannotBreak, chosen
@@ -34,7 +35,9 @@ class ClockJump:
 
     def __init__(self) -> None:
         self.bends: tuple[Bends, ...] = ()
+        self.did = ""
         self._since_ms = 0
+        self._jump_s = 0
         self._member: Member | None = None
         self._spec: Spec | None = None
         self._file: Path | None = None
@@ -45,7 +48,7 @@ class ClockJump:
         member = chosen(cluster, rng, PROCESSES)
         if member.kind == "kernel":
             self._seen = Path(member.spec.env[KERNEL_DIR]) / VERSIONS
-        jump_s = rng.choice((-JUMP_S, JUMP_S))
+        jump_s = self._jump_s = rng.choice((-JUMP_S, JUMP_S))
         self._file = cluster.home.path / "run" / f"{member.name}.clock"
         await asyncio.to_thread(self._file.write_text, "+0\n")
         self._member, self._spec = member, member.spec
@@ -59,13 +62,36 @@ class ClockJump:
     async def heal(self) -> None:
         if self._member is None or self._spec is None or self._file is None:
             return
-        await asyncio.to_thread(self._file.write_text, "+0\n")
-        self.bends = (Bends(Bend.WRONG_CLOCK, self._since_ms, CLOCK.now_ms(), self._member.name),)
-        spec, self._spec = self._spec, None
+        pid, (spec, self._spec) = self._member.pid, (self._spec, None)
+        # Its last words are by its own clock.
+        is_loaded = await asyncio.to_thread(has_loaded, pid)
         await self._member.stop()
+        self.bends = (Bends(Bend.WRONG_CLOCK, self._since_ms, CLOCK.now_ms(), self._member.name),)
+        told_ms = await asyncio.to_thread(last_told_ms, self._member.spec.log)
+        off_s = (told_ms - CLOCK.now_ms()) / 1000
+        if is_loaded and abs(off_s - self._jump_s) < JUMP_S / 2:
+            self.did = f"its last words were {off_s:+.0f} s off"
+        await asyncio.to_thread(self._file.write_text, "+0\n")
         if self._seen is not None:
             await asyncio.to_thread(set_seen, self._seen, CLOCK.now_ms())
         await self._member.start_as(lambda _: spec)
+
+
+def has_loaded(pid: int | None) -> bool:
+    """Whether a process has the library that fakes time."""
+    try:
+        return LIBRARY in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
+
+
+def last_told_ms(log: Path) -> int:
+    """The time of the last line of a log that has one, as its writer saw it; 0 where none has."""
+    for line in reversed(log.read_text(errors="replace").splitlines()):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            told_ms: int = parse_rfc3339(json.loads(line)["timestamp"])
+            return told_ms
+    return 0
 
 
 def set_seen(file: Path, now_ms: int) -> None:

@@ -19,6 +19,8 @@ from holdgate.scheduler.up.supervise import Spec
 
 SPARE_BYTES = 8 * 1024 * 1024
 """What is free on the small disk before it is filled."""
+FULL_BYTES = 64 * 1024
+"""Where no more is free, a disk is full: a server may have let go of some since it was filled."""
 FILLER = "filler"
 MNT_DETACH = 2
 COMPILE_TIMEOUT_S = 30.0
@@ -58,6 +60,7 @@ class FullDisk:
 
     def __init__(self, name: str, kinds: Collection[str]) -> None:
         self.name = name
+        self.did = ""
         self._kinds = kinds
         self._member: Member | None = None
         self._folder: Path | None = None
@@ -82,6 +85,8 @@ class FullDisk:
         if self._member is None or self._folder is None:
             return
         folder, member, self._folder = self._folder, self._member, None
+        if (free := (await asyncio.to_thread(shutil.disk_usage, folder)).free) < FULL_BYTES:
+            self.did = f"{free} bytes were free"
         await asyncio.to_thread((folder / FILLER).unlink, missing_ok=True)
         await member.stop()
         try:
@@ -135,6 +140,8 @@ class FailingSync:
     bends: tuple[Bends, ...] = ()
 
     def __init__(self) -> None:
+        self.did = ""
+        self._pid: int | None = None
         self._flag: Path | None = None
         self._member: Member | None = None
         self._spec: Spec | None = None
@@ -147,12 +154,15 @@ class FailingSync:
         await member.stop()
         preloaded = ("/usr/bin/env", f"LD_PRELOAD={shim}", f"FSYNC_FAILS={flag}")
         await member.start_as(lambda spec: replace(spec, argv=(*preloaded, *spec.argv)))
+        self._pid = member.pid
         await asyncio.to_thread(flag.touch)
         return member.name
 
     async def heal(self) -> None:
         if self._member is None or self._flag is None or self._spec is None:
             return
+        if self._member.pid != self._pid:
+            self.did = "it ended rather than confirm what it could not sync"
         await asyncio.to_thread(self._flag.unlink, missing_ok=True)
         spec, self._spec = self._spec, None
         await self._member.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from random import Random  # noqa: TID251  a seeded one comes in as an argument
 from typing import Protocol
 
@@ -32,6 +32,10 @@ class Fault(Protocol):
     def bends(self) -> tuple[Bends, ...]:
         """Which guarantees it bent, and when; known after `heal`."""
 
+    @property
+    def did(self) -> str:
+        """What it was seen to do, such as `412 keys are gone`; empty where nothing came of it. Known after `heal`."""
+
 
 def chosen(cluster: Cluster, rng: Random, kinds: Collection[str]) -> Member:
     """One of `kinds` that no other fault holds; CannotBreak when there is none."""
@@ -41,3 +45,8 @@ def chosen(cluster: Cluster, rng: Random, kinds: Collection[str]) -> Member:
     if not free:
         raise CannotBreak(f"no {' or '.join(kinds)} is there to break")
     return rng.choice(free)
+
+
+def nodes(cluster: Cluster, kind: str) -> Sequence[Member]:
+    """All members of `kind`."""
+    return [member for member in cluster.members.values() if member.kind == kind]

@@ -39,6 +39,7 @@ class Between:
 
     def __init__(self, name: str, weather: Weather) -> None:
         self.name = name
+        self.did = ""
         self._weather = weather
         self._link: Link | None = None
 
@@ -52,7 +53,7 @@ class Between:
 
     async def heal(self) -> None:
         if self._link is not None:
-            await self._link.heal()
+            self.did = met(await self._link.heal())
 
 
 class Isolate:
@@ -62,6 +63,7 @@ class Isolate:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.did = ""
         self._links: list[Link] = []
 
     async def inject(self, cluster: Cluster, rng: Random) -> str:
@@ -74,5 +76,9 @@ class Isolate:
         return alone
 
     async def heal(self) -> None:
-        for link in self._links:
-            await link.heal()
+        self.did = met(sum([await link.heal() for link in self._links]))
+
+
+def met(connections: int) -> str:
+    """What weather did that so many connections met."""
+    return f"{connections} connections met it" if connections else ""

@@ -31,6 +31,7 @@ class ExpiredBundle:
     bends: tuple[Bends, ...] = ()
 
     def __init__(self) -> None:
+        self.did = ""
         self._cluster: Cluster | None = None
         self._tenant = ""
 
@@ -39,12 +40,24 @@ class ExpiredBundle:
         await publish_next(cluster, self._tenant, expires_s=LIFE_S)
         self._cluster = cluster
         await asyncio.sleep(LIFE_S)
+        if await has_ended(cluster, self._tenant):
+            self.did = "the newest bundle has expired"
         return policy.name_of(self._tenant)
 
     async def heal(self) -> None:
         if self._cluster is not None:
             await publish_next(self._cluster, self._tenant, expires_s=None)
             self._cluster = None
+
+
+async def has_ended(cluster: Cluster, tenant: str) -> bool:
+    """Whether the newest bundle of a tenant has expired: an author may have published another one since."""
+    nc = await cluster.operator()
+    try:
+        present = await BundleStore(nc).get(policy.name_of(tenant))
+    finally:
+        await nc.close()
+    return present is not None and parse_bundle(present.data).manifest.expires_ms <= CLOCK.now_ms()
 
 
 async def publish_next(cluster: Cluster, tenant: str, *, expires_s: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from random import Random  # noqa: TID251  a seeded one comes in as an argument
 
 from holdgate.scheduler.torture.bends import Bends
@@ -17,12 +18,16 @@ class _OfOne:
 
     def __init__(self, name: str, kinds: Collection[str]) -> None:
         self.name = name
+        self.did = ""
         self._kinds = kinds
         self._member: Member | None = None
 
     async def inject(self, cluster: Cluster, rng: Random) -> str:
         self._member = chosen(cluster, rng, self._kinds)
+        before = self._member.pid
         await self._befall(self._member)
+        if self._member.pid != before:
+            self.did = f"process {before} is gone"
         return self._member.name
 
     async def heal(self) -> None:
@@ -48,6 +53,8 @@ class Pause(_OfOne):
 
     async def heal(self) -> None:
         if self._member is not None:
+            if is_stopped(self._member.pid):
+                self.did = f"process {self._member.pid} was stopped"
             self._member.resume()
 
 
@@ -66,6 +73,7 @@ class AllAway:
 
     def __init__(self, name: str, kind: str) -> None:
         self.name = name
+        self.did = ""
         self._kind = kind
         self._members: list[Member] = []
 
@@ -76,5 +84,15 @@ class AllAway:
         return f"every {self._kind}"
 
     async def heal(self) -> None:
+        if self._members and not any(member.is_alive for member in self._members):
+            self.did = f"{len(self._members)} processes were away"
         for member in self._members:
             await member.start()
+
+
+def is_stopped(pid: int | None) -> bool:
+    """Whether a process does nothing until it is told to go on."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from pathlib import Path
 from random import Random  # noqa: TID251  a seeded one comes in as an argument
 
 import redis.exceptions
 
 from holdgate.kernel.clock import SystemClock
-from holdgate.scheduler.errors import ServerUnusable, StateUnavailable
 from holdgate.scheduler.torture.bends import Bends, lost_writes
 from holdgate.scheduler.torture.cluster import Cluster, Link, Member
 from holdgate.scheduler.torture.cluster.layout import SERVICE
 from holdgate.scheduler.torture.cluster.redisup import client
 from holdgate.scheduler.torture.cluster.topology import RedisShape
 from holdgate.scheduler.torture.faults.fault import CannotBreak, chosen
+from holdgate.scheduler.torture.faults.redisnodes import (
+    has_lost,
+    mark,
+    ordered,
+    other_primary,
+    primary,
+    primary_if_any,
+    replica_follows,
+    replicated_primary,
+)
 
-FAILOVER_TIMEOUT_S = 30.0
-POLL_S = 0.1
 STALE_S = 1.5
 """How long the replicas hear nothing before the primary dies. Less than what makes Sentinel refuse them."""
 PAUSE_MS = 10_000
@@ -36,23 +42,26 @@ class OrderlyFailover:
 
     name = "redis-failover"
     bends: tuple[Bends, ...] = ()
+    did = ""
 
     async def inject(self, cluster: Cluster, rng: Random) -> str:
-        before = await _replicated_primary(cluster)
+        before = await replicated_primary(cluster)
         # Sentinel takes one that is paused for down, and makes it a replica only eight seconds after that.
         if pauses := cluster.topology.followers > cluster.topology.replicas_confirm:
-            await _ordered(cluster, before, "CLIENT", "PAUSE", str(PAUSE_MS), "WRITE")
+            await ordered(cluster, before, "CLIENT", "PAUSE", str(PAUSE_MS), "WRITE")
         sentinel = chosen(cluster, rng, ("sentinel",))
         connection = client(cluster.layout.places[sentinel.name].port, None)
         try:
             await connection.execute_command("SENTINEL", "FAILOVER", SERVICE)  # type: ignore[no-untyped-call]
         except redis.exceptions.RedisError as error:
             if pauses:
-                await _ordered(cluster, before, "CLIENT", "UNPAUSE")
+                await ordered(cluster, before, "CLIENT", "UNPAUSE")
             raise CannotBreak(f"Sentinel does not fail over now: {error}") from error
         finally:
             await connection.aclose()
-        return f"{before} → {await _other_primary(cluster, before)}"
+        after = await other_primary(cluster, before)
+        self.did = f"{after} took over"
+        return f"{before} → {after}"
 
     async def heal(self) -> None:
         return
@@ -65,14 +74,17 @@ class KilledPrimary:
     bends: tuple[Bends, ...] = ()
 
     def __init__(self) -> None:
+        self.did = ""
         self._member: Member | None = None
         self._cluster: Cluster | None = None
 
     async def inject(self, cluster: Cluster, _rng: Random) -> str:
-        before = await _replicated_primary(cluster)
+        before = await replicated_primary(cluster)
         self._cluster, self._member = cluster, cluster.members[before]
         await self._member.kill()
-        return f"{before} → {await _other_primary(cluster, before)}"
+        after = await other_primary(cluster, before)
+        self.did = f"{after} took over"
+        return f"{before} → {after}"
 
     async def heal(self) -> None:
         if self._member is not None:
@@ -91,6 +103,7 @@ class LosingFailover:
 
     def __init__(self) -> None:
         self.bends: tuple[Bends, ...] = ()
+        self.did = ""
         self._links: list[Link] = []
         self._member: Member | None = None
         self._cluster: Cluster | None = None
@@ -98,7 +111,7 @@ class LosingFailover:
     async def inject(self, cluster: Cluster, _rng: Random) -> str:
         if not cluster.links:
             raise CannotBreak("the cluster was started without proxies between its members")
-        before = await _replicated_primary(cluster)
+        before = await replicated_primary(cluster)
         others = [name for name in cluster.layout.named("redis") if name != before]
         since_ms = CLOCK.now_ms()
         self._cluster, self._member = cluster, cluster.members[before]
@@ -106,8 +119,11 @@ class LosingFailover:
         for link in self._links:
             await link.cut(silently=True)
         await asyncio.sleep(STALE_S)
+        marked = await mark(cluster, before)
         await self._member.kill()
-        after = await _other_primary(cluster, before)
+        after = await other_primary(cluster, before)
+        if await has_lost(cluster, after, marked):
+            self.did = f"{after} took over, and has not what was written last"
         if cluster.topology.replicas_confirm == 0:
             self.bends = (lost_writes(since_ms - MARGIN_MS, CLOCK.now_ms()),)
         return f"{before} → {after}"
@@ -128,20 +144,27 @@ class TruncatedLog:
 
     def __init__(self) -> None:
         self.bends: tuple[Bends, ...] = ()
+        self.did = ""
         self._member: Member | None = None
         self._cluster: Cluster | None = None
 
     async def inject(self, cluster: Cluster, rng: Random) -> str:
-        self._cluster, self._member = cluster, cluster.members[await _primary(cluster)]
+        if cluster.topology.redis is RedisShape.CLUSTER:
+            raise CannotBreak("the nodes of this Redis Cluster have no replicas")
+        self._cluster, self._member = cluster, cluster.members[await primary(cluster)]
         file = await asyncio.to_thread(_log_of, cluster, self._member.name)
         since_ms, kept = CLOCK.now_ms(), (await asyncio.to_thread(file.stat)).st_size
         await asyncio.sleep(0.5 + rng.random())
+        marked = await mark(cluster, self._member.name)
         await self._member.kill()
         gone = await asyncio.to_thread(_cut_to, file, max(0, kept - rng.randrange(1, 40)))
         await self._member.start()
         # Where a replica took over meanwhile, nothing that it confirmed is gone.
-        if await _primary_if_any(cluster) in (None, self._member.name):
+        leads = await primary_if_any(cluster) or self._member.name
+        if leads == self._member.name:
             self.bends = (lost_writes(since_ms - MARGIN_MS, CLOCK.now_ms()),)
+        if await has_lost(cluster, leads, marked):
+            self.did = f"{gone} bytes are gone"
         return f"{self._member.name}, {gone} bytes"
 
     async def heal(self) -> None:
@@ -166,79 +189,3 @@ def _cut_to(file: Path, size: int) -> int:
     before = file.stat().st_size
     os.truncate(file, min(size, before))
     return before - file.stat().st_size
-
-
-async def _primary(cluster: Cluster) -> str:
-    """CannotBreak when there is none, or there is only one server that could be it."""
-    if cluster.topology.redis is RedisShape.CLUSTER:
-        raise CannotBreak("the nodes of this Redis Cluster have no replicas")
-    try:
-        return await cluster.redis_primary()
-    except StateUnavailable as error:
-        raise CannotBreak(str(error)) from error
-
-
-async def _primary_if_any(cluster: Cluster) -> str | None:
-    try:
-        return await cluster.redis_primary()
-    except StateUnavailable:
-        return None
-
-
-async def _replicated_primary(cluster: Cluster) -> str:
-    """CannotBreak where nobody could take over from it."""
-    if cluster.topology.redis is not RedisShape.SENTINEL:
-        raise CannotBreak("without sentinels there is no failover")
-    return await _primary(cluster)
-
-
-async def _ordered(cluster: Cluster, name: str, *call: str) -> None:
-    connection = client(cluster.layout.places[name].port, cluster.redis_password)
-    try:
-        await connection.execute_command(*call)  # type: ignore[no-untyped-call]
-    except redis.exceptions.RedisError as error:
-        raise CannotBreak(f"{name} does not take `{call[0]} {call[1]}`: {error}") from error
-    finally:
-        await connection.aclose()
-
-
-async def _other_primary(cluster: Cluster, before: str) -> str:
-    deadline = time.monotonic() + FAILOVER_TIMEOUT_S
-    while time.monotonic() < deadline:
-        try:
-            if (now := await cluster.redis_primary()) != before:
-                return now
-        except StateUnavailable:
-            pass
-        await asyncio.sleep(POLL_S)
-    raise ServerUnusable(f"nobody took over from {before} in {FAILOVER_TIMEOUT_S:.0f} s")
-
-
-async def replica_follows(cluster: Cluster) -> None:
-    """Until as many follow the primary as must confirm, one at least: a fault before would lose more than it says."""
-    if cluster.topology.redis is not RedisShape.SENTINEL:
-        return
-    deadline = time.monotonic() + FAILOVER_TIMEOUT_S
-    while time.monotonic() < deadline:
-        if await _follow(cluster):
-            return
-        await asyncio.sleep(POLL_S)
-    raise ServerUnusable(f"the replicas do not follow after {FAILOVER_TIMEOUT_S:.0f} s")
-
-
-async def _follow(cluster: Cluster) -> bool:
-    try:
-        primary = await cluster.redis_primary()
-    except StateUnavailable:
-        return False
-    following = 0
-    for name in cluster.layout.named("redis"):
-        connection = client(cluster.layout.places[name].port, cluster.redis_password)
-        try:
-            role = await connection.execute_command("ROLE")  # type: ignore[no-untyped-call]
-        except (redis.exceptions.RedisError, OSError):
-            continue
-        finally:
-            await connection.aclose()
-        following += name != primary and role[0] == "slave" and role[3] == "connected"
-    return following >= max(1, cluster.topology.replicas_confirm)

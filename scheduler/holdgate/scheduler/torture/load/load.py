@@ -37,7 +37,8 @@ PREFIXES = ("", "other-")
 """How the names of the keys of each tenant begin."""
 CALLERS = ("agent", "agent2", "lead", "approver", "approver2", "operator", "auditor", "author")
 SUBMITTERS = ("agent", "agent2", "lead")
-OPEN_STATES = ("accepted", "held", "scheduled", "queued", "running", "finishing")
+UNJUDGED = "finishing"
+OPEN_STATES = ("accepted", "held", "scheduled", "queued", "running", UNJUDGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +98,19 @@ class Load:
         await self._drain()
         self._line.record("load", Kind.NOTE, {"operations": beats, "left_out": self.left_out})
 
-    async def settle(self, timeout_s: float) -> bool:
+    async def settle(self, timeout_s: float, open_states: Sequence[str] = OPEN_STATES) -> bool:
         """After the faults: release what is held, wait until nothing is open; whether that came in time."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._settled()
+                await self._settled(open_states)
         except TimeoutError:
             return False
         return True
 
-    async def _settled(self) -> None:
+    async def _settled(self, open_states: Sequence[str]) -> None:
         while True:
             try:
-                if not await self._open_jobs():
+                if not await self._open_jobs(open_states):
                     await self._look_at_all()
                     return
             except HoldgateError:
@@ -145,13 +146,13 @@ class Load:
         while len(self._tasks):  # noqa: ASYNC110  nobody tells when a set is empty; each ends by its own time limits
             await asyncio.sleep(SETTLE_PAUSE_S)
 
-    async def _open_jobs(self) -> int:
+    async def _open_jobs(self, open_states: Sequence[str]) -> int:
         """How many jobs have not ended yet, once what is held was decided about."""
         count = 0
         for tenant in self.tenants:
             count += await self._acts.decide_all(tenant)
             operator = self._acts.voice(tenant, "operator")
-            for state in OPEN_STATES:
+            for state in open_states:
                 page = await operator.say("list", operator.operations.list_jobs(state=state, limit=1))
                 count += len(page.items)
         return count

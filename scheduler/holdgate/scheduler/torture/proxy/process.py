@@ -7,7 +7,7 @@ servers may tell it to each other, as Sentinel and NATS do. While the weather is
 What always holds: bytes arrive in order and unaltered or the connection ends; the process ends when the harness does.
 
     ← {"fronts": [[member, listen_port, port], …]}   {"pids": {member: pid}}   {"ends": [a, b], "weather": {…}}
-    → {"done": true}                                  to each of them
+    → {"met": 3}    to each of them: of weather that is over, how many connections met it
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import asyncio
 import json
 import socket
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random  # noqa: TID251  seeded by the harness
@@ -58,6 +58,7 @@ class Sky:
         self.connections: set[Connection] = set()
         self._names: dict[int, str] = {}
         self._weather: dict[frozenset[str], Weather] = {}
+        self._met: Counter[frozenset[str]] = Counter()
         self._look: asyncio.TimerHandle | None = None
 
     @property
@@ -94,15 +95,23 @@ class Sky:
         """The weather there."""
         return self._weather.get(ends, CLEAR)
 
-    def set(self, ends: frozenset[str], weather: Weather) -> None:
-        """It changes: now, for open connections too."""
+    def set(self, ends: frozenset[str], weather: Weather) -> int:
+        """It changes: now, for open connections too. How many connections met what was before."""
+        met = self._met.pop(ends, 0)
         if weather == CLEAR:
             self._weather.pop(ends, None)
         else:
             self._weather[ends] = weather
         self.identify()
         for connection in [each for each in self.connections if each.ends == ends]:
+            self.meets(connection)
             connection.on_weather(weather)
+        return met
+
+    def meets(self, connection: Connection) -> None:
+        """Count it where there is weather."""
+        if connection.ends in self._weather:
+            self._met[connection.ends] += 1
 
 
 class Connection:
@@ -130,6 +139,7 @@ class Connection:
         if self._go is None:
             return
         go, self._go = self._go, None
+        self._sky.meets(self)
         if self.weather.cut == "reset":
             self.abort()
         else:
@@ -280,7 +290,7 @@ async def _serve(channel: socket.socket) -> None:
     reader = asyncio.get_running_loop()
     channel.setblocking(False)
     while packet := await reader.sock_recv(channel, PACKET_BYTES_MAX):
-        message = json.loads(packet)
+        message, met = json.loads(packet), 0
         match message:
             case {"fronts": list(fronts)}:
                 for member, listen, port in fronts:
@@ -288,10 +298,10 @@ async def _serve(channel: socket.socket) -> None:
             case {"pids": dict(pids)}:
                 sky.meet({pid: member for member, pid in pids.items()})
             case {"ends": [str(one), str(other)], "weather": dict(weather)}:
-                sky.set(frozenset((one, other)), Weather(**weather))
+                met = sky.set(frozenset((one, other)), Weather(**weather))
             case _:
                 raise ValueError("a message that this process does not know")
-        await reader.sock_sendall(channel, b'{"done":true}')
+        await reader.sock_sendall(channel, json.dumps({"met": met}).encode())  # noqa: TID251  our own
     await tasks.close()
 
 
