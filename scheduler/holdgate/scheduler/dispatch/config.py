@@ -34,6 +34,7 @@ class DispatchConfig:
     retention_s: int = 7 * 24 * 3600
     quarantine_keep_s: int = limits.QUARANTINE_KEEP_S
     retention_interval_s: float = 60.0
+    lost_results_interval_s: float = 15.0
     endings_interval_s: float = 0.25
     watch_interval_s: float = 1.0
     reconcile_interval_s: float = 3600.0

@@ -120,7 +120,7 @@ class DispatcherService:
             Periodic("retention", self.retention.run_once, config.retention_interval_s),
             Periodic("sealed_expiry", self.sealed_expiry.run_once, config.retention_interval_s),
             Periodic("doomed", self.doomed.run_once, config.retention_interval_s),
-            Periodic("lost_results", self.lost_results.run_once, config.retention_interval_s),
+            Periodic("lost_results", self.lost_results.run_once, config.lost_results_interval_s),
             self.policy_events.duty,
             Periodic("endings", self.telling.run_once, config.endings_interval_s),
             Periodic("sample", self.sampler.run_once, SAMPLE_INTERVAL_S),

@@ -15,7 +15,7 @@ from typing import Any
 from holdgate.kernel.ids import JobId, LeaseToken, Tenant
 from holdgate.kernel.wire import pack
 from holdgate.scheduler.state import encoding
-from holdgate.scheduler.state.connection import WHOLE, Arg, Scripts
+from holdgate.scheduler.state.connection import WHOLE, Arg, Scripts, key
 from holdgate.scheduler.state.transitions import State
 
 RESULT_LOST = "result_lost"
@@ -148,12 +148,23 @@ class Results:
         """Whether the state has everything that was told, as far as dispatchers know."""
         return await self._scripts.command("GET", WHOLE) is not None
 
-    async def lose(self, tenant: Tenant, job_ids: Sequence[JobId], *, before_ms: int, now_ms: int) -> list[JobId]:
-        """`finishing` since before `before_ms` → `failed` with code RESULT_LOST. Gives those that were."""
-        if not job_ids:
+    async def finishing(self, tenant: Tenant, job_ids: Sequence[JobId]) -> list[FinishingClaim]:
+        """By which attempts those of them are `finishing` that are."""
+        wanted = ("state", "attempt", "token")
+        found = await self._scripts.commands([("HMGET", key(tenant, "job", job_id), *wanted) for job_id in job_ids])
+        return [
+            FinishingClaim(job_id, int(attempt), LeaseToken(token.decode()))
+            for job_id, (state, attempt, token) in zip(job_ids, found, strict=True)
+            if state == State.FINISHING.encode() and token
+        ]
+
+    async def lose(self, tenant: Tenant, claims: Sequence[FinishingClaim], now_ms: int) -> list[JobId]:
+        """`finishing` by those attempts → `failed` with code RESULT_LOST. Gives those that were."""
+        if not claims:
             return []
         details = encoding.pack_details({"code": RESULT_LOST})
-        found = await self._scripts.run("lose_result", tenant, (now_ms, before_ms, RESULT_LOST, details, *job_ids))
+        args = [part for claim in claims for part in (claim.job_id, claim.attempt, claim.token)]
+        found = await self._scripts.run("lose_result", tenant, (now_ms, RESULT_LOST, details, *args))
         return [JobId(job_id.decode()) for job_id in found]
 
     async def note_sealed(self, tenant: Tenant, claims: Sequence[FinishingClaim], reason: str, now_ms: int) -> None:
