@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from nats.aio.client import Client as Nats
 
 from holdgate.kernel.clock import Clock
-from holdgate.scheduler.recovery.reading import Pause
+from holdgate.scheduler.errors import LogUnavailable
+from holdgate.scheduler.recovery.reading import Pause, Wait
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.endings import Ending
 from holdgate.scheduler.state.transitions import State
@@ -23,6 +24,11 @@ def say_nothing(_what: str, _done: int, _of: int) -> None:
 
 async def go_on(_took_s: float) -> None:
     """Nobody waits for what a look takes."""
+
+
+async def give_up(error: LogUnavailable) -> None:
+    """Whoever looks may look again."""
+    raise error
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class RecoveryParts:
     on_progress: Progress = say_nothing
     pause: Pause = go_on
     """Awaited after each page of a look, with the seconds that it took. What it raises ends the look."""
+    wait: Wait = give_up
+    """Awaited where the log does not answer; then the look goes on where it was. What it raises ends the look."""
 
     @property
     def kept_s_min(self) -> int:

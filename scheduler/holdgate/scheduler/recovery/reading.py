@@ -13,7 +13,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import nats.errors
 import nats.js.errors
@@ -21,7 +22,9 @@ from nats.aio.client import Client as Nats
 
 from holdgate.scheduler.errors import LogUnavailable
 
+Answer = TypeVar("Answer")
 Pause = Callable[[float], Awaitable[None]]
+Wait = Callable[[LogUnavailable], Awaitable[None]]
 
 AT_ONCE = 64
 """Messages asked for together: what lies in memory of a stream at any time."""
@@ -95,17 +98,31 @@ async def first_place(nc: Nats, stream: str, subject: str) -> int | None:
     return None if found is None else found.seq
 
 
-async def read_stream(nc: Nats, stream: str, extent: Extent, pause: Pause) -> AsyncIterator[list[Message]]:
-    """All from its first message to the last there was when `extent` was taken. LogUnavailable.
+async def patiently(ask: Callable[[], Awaitable[Answer]], wait: Wait) -> Answer:
+    """What the log answers, once it does. What `wait` raises, who hears each time why it did not."""
+    while True:
+        try:
+            return await ask()
+        except LogUnavailable as error:
+            await wait(error)
 
-    `pause`: awaited after each page, with the seconds that it took, and what was done with it.
+
+async def read_stream(nc: Nats, stream: str, extent: Extent, pause: Pause, wait: Wait) -> AsyncIterator[list[Message]]:
+    """All from its first message to the last there was when `extent` was taken.
+
+    `pause`: awaited after each page, with the seconds that it took, and what was done with it; `wait`: where the log
+    does not answer, before the page is asked for again. That it still is the same stream then, the caller looks.
     """
     for first in range(max(1, extent.first), extent.last + 1, AT_ONCE):
         began_s = time.monotonic()
         seqs = range(first, min(first + AT_ONCE, extent.last + 1))
-        found = await asyncio.gather(*(get_message(nc, stream, seq) for seq in seqs))
-        yield [message for message in found if message is not None]
+        yield await patiently(partial(_page, nc, stream, seqs), wait)
         await pause(time.monotonic() - began_s)
+
+
+async def _page(nc: Nats, stream: str, seqs: range) -> list[Message]:
+    found = await asyncio.gather(*(get_message(nc, stream, seq) for seq in seqs))
+    return [message for message in found if message is not None]
 
 
 async def _ask(nc: Nats, subject: str, body: dict[str, Any]) -> dict[str, Any]:

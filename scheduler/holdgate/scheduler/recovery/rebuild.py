@@ -15,6 +15,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -26,7 +27,7 @@ from holdgate.scheduler.errors import StateBroken
 from holdgate.scheduler.gates.custody import outcome_of
 from holdgate.scheduler.recovery.drift import Drift, Kind
 from holdgate.scheduler.recovery.parts import RecoveryParts
-from holdgate.scheduler.recovery.reading import Extent, Message, get_message, read_stream
+from holdgate.scheduler.recovery.reading import Extent, Message, get_message, patiently, read_stream
 from holdgate.scheduler.state.backlog import Backlog
 from holdgate.scheduler.state.endings import Ending, EndingLog, Mark, MarkKind, read_entry
 from holdgate.scheduler.state.entry import attempts_max
@@ -87,7 +88,9 @@ class Rebuild:
 
     async def read_endings(self, extent: Extent) -> None:
         """Note what the state does not know of."""
-        async for batch in read_stream(self._parts.nc, subjects.STREAM_ENDED, extent, self._parts.pause):
+        async for batch in read_stream(
+            self._parts.nc, subjects.STREAM_ENDED, extent, self._parts.pause, self._parts.wait
+        ):
             newest: dict[Tenant, dict[JobId, tuple[Ending, int]]] = defaultdict(dict)
             for message in batch:
                 ending = self._ending_of(message)
@@ -103,7 +106,9 @@ class Rebuild:
 
     async def read_jobs(self, extent: Extent) -> None:
         """Bring back what is not there, and end what was set back."""
-        async for batch in read_stream(self._parts.nc, subjects.STREAM_JOBS, extent, self._parts.pause):
+        async for batch in read_stream(
+            self._parts.nc, subjects.STREAM_JOBS, extent, self._parts.pause, self._parts.wait
+        ):
             by_tenant: dict[Tenant, dict[JobId, Message]] = defaultdict(dict)
             for message in batch:
                 tenant, job_id = message.subject.rpartition(".")[2], message.headers.get(MESSAGE_ID, "")
@@ -190,7 +195,7 @@ class Rebuild:
         ending = None
         if found.noted is not None:
             ending = await self._ending_at(found.noted)
-            if ending is None:
+            if ending is None or (ending.tenant, ending.job_id) != (tenant, job_id):
                 return None  # past the age of the log, and so past that of its job
         try:
             envelope = Envelope.unpack(message.data)
@@ -245,7 +250,7 @@ class Rebuild:
         """Before the first job of this pass may run: who comes after us must know which attempts are used up."""
         if not self._has_marked:
             self._has_marked = True
-            await self._log.mark(Mark(MarkKind.LOSS, now_ms))
+            await patiently(partial(self._log.mark, Mark(MarkKind.LOSS, now_ms)), self._parts.wait)
 
     async def _settle(self, tenant: Tenant, job_id: JobId, place: int) -> None:
         ending = None if place == FORGOTTEN else await self._ending_at(place)
@@ -275,7 +280,8 @@ class Rebuild:
             self._drift.note(Kind.MISPLACED, tenant, found)
 
     async def _ending_at(self, place: int) -> Ending | None:
-        message = await get_message(self._parts.nc, subjects.STREAM_ENDED, place)
+        ask = partial(get_message, self._parts.nc, subjects.STREAM_ENDED, place)
+        message = await patiently(ask, self._parts.wait)
         entry = None if message is None else read_entry(message.data)
         return entry if isinstance(entry, Ending) else None
 

@@ -119,6 +119,7 @@ class _Look:
             await self._tell(tenants)
             if self._drift.was_lost:
                 await asyncio.sleep(self._parts.results_wait_s)
+            await self._check_log(extents)
             await note_extents(self._scripts, extents)
             await note_left_out(self._parts, extents)
             if self._drift.was_lost and not await is_marked_closed(self._scripts, self._token):
@@ -128,6 +129,12 @@ class _Look:
                 read_all_ms = began_ms if covered is None or self._drift.read_all else covered.read_all_ms
                 await note_covered(self._parts, Covered.of(self._token, read_all_ms, extents))
         return self._drift
+
+    async def _check_log(self, extents: dict[str, Extent]) -> None:
+        """What was read is of the streams that are there now: somebody may have made them anew meanwhile."""
+        were = {name: (extent.last, extent.created) for name, extent in extents.items()}
+        if lost_streams(were, await extents_of(self._parts)):
+            raise LogUnavailable("the log was lost while it was read")
 
     async def _knows_rest(self, covered: Covered, extents: dict[str, Extent]) -> bool:
         """Whether the store knows what came into the log since. Nothing is written: whoever finds something missing

@@ -10,18 +10,18 @@ set back, until everything came back, this dispatcher hands nothing over.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from asyncio import sleep
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import structlog
 
-from holdgate.kernel.errors import Unavailable
 from holdgate.kernel.ids import JobId, Tenant, new_token
-from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler import metrics
+from holdgate.scheduler.errors import LogUnavailable, StateUnavailable
+from holdgate.scheduler.recovery.claim import claimed
 from holdgate.scheduler.recovery.drift import Drift, Kind
 from holdgate.scheduler.recovery.parts import RecoveryParts
 from holdgate.scheduler.recovery.reconcile import reconcile
@@ -38,15 +38,11 @@ from holdgate.scheduler.recovery.soundness import (
     say_kept,
 )
 from holdgate.scheduler.state.audit import AuditTrail
-from holdgate.scheduler.state.connection import INDEX
 from holdgate.scheduler.state.endings import Ending
 from holdgate.scheduler.state.presence import Presences
 
 log = structlog.get_logger(__name__)
 
-CLAIM = f"{INDEX}:reconciling"
-CLAIM_MS = 15_000
-CLAIM_RENEW_S = 5.0
 SETTLE_TRIES = 8
 """Connections are made when they are used: after a server began anew, one look makes them all."""
 LOG_LOOKS = 5
@@ -62,6 +58,11 @@ AUDITED_S = 60.0
 """So long after a loss was made good the auditor may still find its events missing."""
 FOUND_SHOWN_S = 600.0
 """What a look found is shown for so long at least: whoever reads metrics comes by a few times a minute."""
+COUNT_S = 1.0
+"""So often a look asks whether the store was set back meanwhile."""
+LOG_AGAIN_S = 0.5
+LOG_AWAY_S = 120.0
+"""So long a look waits for the log, and goes on where it was."""
 DOUBTS_MAX = 10_000
 """Jobs remembered as doubted; those of before are met again."""
 
@@ -100,12 +101,22 @@ class _Doubts:
     since: dict[tuple[Tenant, JobId], int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _LookNow:
+    """The one that is under way. `log_s`: when the log answered last, `counted_s`: when the store was asked last
+    whether it was set back."""
+
+    is_hourly: bool
+    log_s: float
+    counted_s: float
+
+
 class Recovery:
     """`watch_once` and `reconcile_once` are duties; `is_open` is asked before each hand-over."""
 
     def __init__(self, parts: RecoveryParts, told: Callable[[], Mapping[Tenant, Ending]] = dict) -> None:
         """`told`: the newest endings that this dispatcher told the log of since it was asked last."""
-        self._parts = replace(parts, pause=self._pause)
+        self._parts = replace(parts, pause=self._pause, wait=self._wait_for_log)
         self._told = told
         self._scripts = parts.scripts
         self._epochs = Epochs(parts.scripts)
@@ -114,6 +125,7 @@ class Recovery:
         self._looking = asyncio.Lock()
         self._now = _Standing()
         self._doubts = _Doubts()
+        self._look_now = _LookNow(False, -math.inf, -math.inf)
         self._found_s: dict[Kind, float] = {}
 
     def start(self) -> None:
@@ -216,12 +228,33 @@ class Recovery:
 
     async def reconcile_once(self) -> None:
         """Look over what came since the last look, or everything, unless another dispatcher is at it."""
-        await self._look(is_set_back=False, reads_all=self._doubts.are_open)
+        await self._look(is_set_back=False, is_hourly=True)
 
     async def _pause(self, took_s: float) -> None:
-        """Half of the time is for those who hand over, while anybody does."""
+        """Half of the time is for those who hand over, while anybody does. StateUnavailable where the store is not the
+        one any more that the look began with: it is looked at from the beginning."""
+        self._look_now.log_s = time.monotonic()
+        await self._check_store()
         if self.is_open():
-            await asyncio.sleep(took_s)
+            await sleep(took_s)
+
+    async def _wait_for_log(self, error: LogUnavailable) -> None:
+        """A look goes on where it was, for what it put back is there: or it ends, for all that."""
+        if time.monotonic() - self._look_now.log_s > LOG_AWAY_S:
+            raise error
+        await sleep(LOG_AGAIN_S)
+        await self._check_store()
+
+    async def _check_store(self) -> None:
+        look = self._look_now
+        if look.is_hourly and (self._now.was_set_back or self._doubts.are_open):
+            raise StateUnavailable("a look ends for one that hand-over waits for")
+        if time.monotonic() - look.counted_s < COUNT_S:
+            return
+        look.counted_s = time.monotonic()
+        if await self._epochs.count():
+            await self._note_set_back()
+            raise StateUnavailable("the state store was set back during a look")
 
     async def _resume_audit(self) -> None:
         """What the auditor asks for, who knows which events were archived: also of a store that was set back while no
@@ -247,15 +280,21 @@ class Recovery:
         elif noted:
             await note_extents(self._scripts, extents)
 
-    async def _look(self, *, is_set_back: bool, reads_all: bool = True) -> bool:
+    async def _look(self, *, is_set_back: bool, is_hourly: bool = False) -> bool:
         """Whether a look came to its end; False where another dispatcher is at it."""
         waited = self._looking.locked()
         async with self._looking:
-            if waited and (await self._is_made_good() if is_set_back else await find_whole(self._scripts) is not None):
+            if (
+                waited
+                and not self._doubts.are_open
+                and (await self._is_made_good() if is_set_back else await find_whole(self._scripts) is not None)
+            ):
                 return True  # the other duty of this dispatcher has just done it
-            async with self._claimed() as has_claim:
+            async with claimed(self._scripts, self._owner) as has_claim:
                 if not has_claim:
                     return False
+                self._look_now = _LookNow(is_hourly, time.monotonic(), time.monotonic())
+                reads_all = not is_hourly or self._doubts.are_open
                 look = reconcile(self._parts, dry_run=False, is_set_back=is_set_back, reads_all=reads_all)
                 drift = await self._numbered(look)
         tell_metrics(drift, self._parts.clock.now_ms(), self._found_s, time.monotonic())
@@ -275,34 +314,6 @@ class Recovery:
             doubts.ended, doubts.looked_s = number, time.monotonic()
         return drift
 
-    @contextlib.asynccontextmanager
-    async def _claimed(self) -> AsyncIterator[bool]:
-        """One dispatcher at a time: several would do no harm, only the same work."""
-        taken = await self._scripts.command("SET", CLAIM, self._owner, "PX", CLAIM_MS, "NX")
-        if taken is None:
-            yield False
-            return
-        renewing = TaskSet(_renewal_failed)
-        renewing.start(self._renew(), "reconcile-claim")
-        try:
-            yield True
-        finally:
-            await renewing.close()
-            with contextlib.suppress(Unavailable):  # it ends by itself
-                if await self._has_claim():
-                    await self._scripts.command("DEL", CLAIM)
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(CLAIM_RENEW_S)
-            with contextlib.suppress(Unavailable):  # the next time
-                if await self._has_claim():
-                    await self._scripts.command("SET", CLAIM, self._owner, "PX", CLAIM_MS)
-
-    async def _has_claim(self) -> bool:
-        """Whether it is ours still: whoever was stopped for long must not take another's."""
-        return bool(await self._scripts.command("GET", CLAIM) == self._owner.encode())
-
     def _close(self) -> None:
         if self._now.is_open:
             log.critical("nothing is handed over: the state store may lack what was told", action="recovery_closed")
@@ -314,10 +325,6 @@ class Recovery:
             log.info("the state store is whole", action="recovery_open")
         self._now.is_open, self._now.servings = True, servings
         metrics.STATE_SET_BACK.set(0)
-
-
-def _renewal_failed(name: str, error: BaseException) -> None:
-    log.critical("a claim is not renewed", action="duty_ended", duty=name, error=repr(error))
 
 
 def tell_metrics(drift: Drift, now_ms: int, found_s: dict[Kind, float], now_s: float) -> None:

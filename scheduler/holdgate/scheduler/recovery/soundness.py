@@ -57,15 +57,17 @@ class Epochs:
         self._scripts = scripts
         self._names = [f"hg:{{epoch-{slot}}}:of:{new_token()}" for slot in range(EPOCH_SLOTS)]
         self._tried = self._written = 0
+        self._counting = asyncio.Lock()
 
     async def count(self) -> bool:
         """Count up; whether a number is older than what was written. StateUnavailable: the next count tells."""
-        self._tried += 1
-        calls = [("SET", name, self._tried, "GET", "PX", EPOCH_MS) for name in self._names]
-        before = await self._scripts.commands(calls)
-        went_back = any(int(number or 0) < self._written for number in before)
-        self._written = self._tried
-        return went_back
+        async with self._counting:  # two at once would take each other for a set back
+            self._tried += 1
+            calls = [("SET", name, self._tried, "GET", "PX", EPOCH_MS) for name in self._names]
+            before = await self._scripts.commands(calls)
+            went_back = any(int(number or 0) < self._written for number in before)
+            self._written = self._tried
+            return went_back
 
 
 async def is_sound(parts: RecoveryParts) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -9,8 +10,12 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from holdgate.kernel.clock import SystemClock
-from holdgate.scheduler.recovery import Drift, Kind
+from holdgate.kernel.subjects import STREAM_ENDED, STREAM_JOBS
+from holdgate.scheduler.errors import LogUnavailable, StateUnavailable
+from holdgate.scheduler.recovery import Drift, Kind, reading, service
 from holdgate.scheduler.recovery.covered import COVERED, READ_ALL_MS
+from holdgate.scheduler.recovery.rebuild import Rebuild
+from holdgate.scheduler.recovery.service import Recovery
 from holdgate.scheduler.state.connection import Scripts, key
 from holdgate.scheduler.state.log import ensure_streams
 from holdgate.scheduler.state.transitions import State
@@ -118,3 +123,113 @@ async def test_everything_is_read_where_nobody_can_say(keeper: Keeper, redis_url
     assert not (await look(keeper)).read_all
     await befalls(keeper, redis_url)
     assert (await look(keeper)).read_all
+
+
+@pytest.fixture
+async def recovery(keeper: Keeper) -> Recovery:
+    """Of a dispatcher that found the store sound."""
+    recovery = Recovery(keeper.parts)
+    recovery.start()
+    await recovery.watch_once()
+    return recovery
+
+
+async def test_a_look_goes_on_where_it_was_when_the_log_answers_again(
+    keeper: Keeper, recovery: Recovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "AT_ONCE", 1)
+    monkeypatch.setattr(service, "LOG_AGAIN_S", 0.0)
+    asked: Counter[tuple[str, int]] = Counter()
+    ask = reading.get_message
+
+    async def fails_twice(nc: Nats, stream: str, seq: int) -> reading.Message | None:
+        asked[stream, seq] += 1
+        if asked[STREAM_JOBS, 2] in {1, 2} and (stream, seq) == (STREAM_JOBS, 2):
+            raise LogUnavailable("another leader")
+        return await ask(nc, stream, seq)
+
+    monkeypatch.setattr(reading, "get_message", fails_twice)
+    await keeper.lose()
+    await recovery.watch_once()
+    assert recovery.is_open()
+    assert asked[STREAM_JOBS, 2] == 3
+    assert asked[STREAM_JOBS, 1] == asked[STREAM_ENDED, 1] == 1
+
+
+async def test_a_log_that_was_made_anew_meanwhile_is_not_gone_on_with(
+    keeper: Keeper, recovery: Recovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Rebuild.read_jobs
+
+    async def loses(self: Rebuild, extent: reading.Extent) -> None:
+        await another_log(keeper, "")
+        await read(self, extent)
+
+    monkeypatch.setattr(Rebuild, "read_jobs", loses)
+    await keeper.lose()
+    with pytest.raises(LogUnavailable):
+        await recovery.watch_once()
+    assert not recovery.is_open()
+
+
+async def test_a_set_back_during_a_look_is_counted(
+    keeper: Keeper, recovery: Recovery, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the look had put back is gone again, and the newest is there."""
+    monkeypatch.setattr(service, "COUNT_S", 0.0)
+    lost, _ = await keeper.let_in(), await keeper.let_in()
+    copy = Copy.of(redis_url)
+    read, looks = Rebuild.read_jobs, []
+
+    async def goes_back(self: Rebuild, extent: reading.Extent) -> None:
+        looks.append(1)
+        if len(looks) == 1:
+            copy.put_back()
+            await keeper.scripts.command("DEL", key(TENANT, "job", lost.job_id))
+        await read(self, extent)
+
+    await keeper.lose()
+    monkeypatch.setattr(Rebuild, "read_jobs", goes_back)
+    with pytest.raises(StateUnavailable):
+        await recovery.watch_once()
+    assert not recovery.is_open()
+    await recovery.watch_once()
+    assert recovery.is_open()
+    assert await keeper.state(lost.job_id) is State.QUEUED
+
+
+async def test_an_hourly_look_ends_for_one_that_hand_over_waits_for(
+    keeper: Keeper, recovery: Recovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, job = Rebuild.read_jobs, await keeper.let_in()
+
+    async def doubts(self: Rebuild, extent: reading.Extent) -> None:
+        recovery.doubt(TENANT, job.job_id)
+        await read(self, extent)
+
+    monkeypatch.setattr(Rebuild, "read_jobs", doubts)
+    with pytest.raises(StateUnavailable):
+        await recovery.reconcile_once()
+    monkeypatch.undo()
+    await recovery.watch_once()
+    assert recovery.is_open()
+    assert recovery.doubt(TENANT, job.job_id), "a look since then left it so"
+
+
+async def test_half_of_the_time_of_a_look_is_for_hand_over_while_there_is_any(
+    keeper: Keeper, recovery: Recovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(service, "sleep", sleep)
+    await keeper.scripts.command("DEL", COVERED)
+    await recovery.reconcile_once()
+    assert len(slept) > 1
+    slept.clear()
+    await keeper.lose()
+    await recovery.watch_once()
+    assert recovery.is_open()
+    assert not slept

@@ -13,7 +13,8 @@ from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler.backup.state import mark_restored
 from holdgate.scheduler.errors import LogUnavailable, StateUnavailable
 from holdgate.scheduler.recovery import Drift, service
-from holdgate.scheduler.recovery.service import CLAIM, Recovery
+from holdgate.scheduler.recovery.claim import CLAIM
+from holdgate.scheduler.recovery.service import Recovery
 from holdgate.scheduler.state.audit import SET_BACK
 from holdgate.scheduler.state.connection import Scripts, key
 from holdgate.scheduler.state.presence import Presences
