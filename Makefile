@@ -69,4 +69,5 @@ lock: setup ## the lock files anew, with the newest versions that pyproject.toml
 
 clean: ## everything that was made here, but not the data of `make up`
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache bench/profile
+	rm -rf /dev/shm/holdgate-tests-$$(id -u)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

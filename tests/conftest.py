@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import nats
 import pytest
@@ -11,6 +15,23 @@ from nats.aio.client import Client as Nats
 from holdgate.scheduler.up.children import free_port as find_free_port
 from support import waiting
 from support.servers import Servers, running_servers
+
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES_MIN = 4 * 1024**3
+
+
+def pytest_configure() -> None:
+    """What tests write lies in memory where there is room for it, and TMPDIR says nothing else: it is of no use to
+    anybody afterwards, and servers and files that are synced at each step would wait for a disk at each step."""
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
+        return
+    folder = MEMORY / f"holdgate-tests-{os.getuid()}"
+    if shutil.disk_usage(MEMORY).free < MEMORY_BYTES_MIN:
+        return
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid == os.getuid():
+        os.environ["TMPDIR"] = str(folder)
+        tempfile.tempdir = None  # was asked for before this
 
 
 @pytest.fixture(scope="session")
