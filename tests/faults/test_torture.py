@@ -22,7 +22,7 @@ RATE = 8.0
 SECONDS_MAX = 120.0
 """Each fault is injected once, however slow the machine is: on one that does nothing else in some 25 s."""
 PROCESSES = ("kill-process", "pause-process", "restart-process", "kernels-away", "clock-jump", "expired-bundle")
-NETWORK = ("cut", "blackhole", "loss", "isolate", "stream-leader", "nats-wiped")
+NETWORK = ("cut", "blackhole", "loss", "isolate", "stream-leader", "nats-wiped", "redis-truncated-aof")
 
 
 async def tortured(folder: Path, seed: int, faults: tuple[str, ...], shape: RedisShape) -> Report:
