@@ -304,6 +304,22 @@ class SetupSettings(Keeping):
     may read how it is configured."""
 
     replicas: int = Field(1, ge=1, le=5, description="on how many NATS servers the log and the bundles lie")
+    nats_file_store: str | None = Field(
+        None,
+        pattern=r"^[0-9]{1,15}([kKmMgGtT]([iI]?[bB])?)?$",
+        description="what each NATS server has for the streams (its `max_file_store`), such as `18GB`, where it is "
+        "for nothing else: each stream is bounded to its share",
+    )
+
+    def file_store_bytes(self) -> int | None:
+        """As the server reads it: `K` is a thousand, `KB` and `KiB` are 1024."""
+        if self.nats_file_store is None:
+            return None
+        number = self.nats_file_store.rstrip("kKmMgGtTiIbB")
+        unit = self.nats_file_store[len(number) :].lower()
+        power = "kmgt".index(unit[0]) + 1 if unit else 0
+        step: int = (1024 if len(unit) > 1 else 1000) ** power
+        return int(number) * step
 
 
 ALL: tuple[type[Process], ...] = (

@@ -16,6 +16,7 @@ from holdgate.scheduler.settings import (
     ALL,
     ApiSettings,
     KernelSettings,
+    SetupSettings,
     known_names,
     read_secret,
     read_secrets,
@@ -142,6 +143,14 @@ def test_a_secret_is_read_only_from_a_file_of_its_owner(tmp_path: Path) -> None:
 def test_every_process_has_settings_of_its_own() -> None:
     """One class a process."""
     assert len(set(ALL)) == len(ALL)
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [(None, None), ("5000", 5000), ("18GB", 18 * 1024**3), ("18G", 18 * 10**9), ("2TiB", 2 * 1024**4), ("7kb", 7168)],
+)
+def test_what_streams_may_take_is_read_as_the_server_reads_it(written: str | None, size: int | None) -> None:
+    assert SetupSettings.model_construct(nats_file_store=written).file_store_bytes() == size
 
 
 @pytest.mark.parametrize(

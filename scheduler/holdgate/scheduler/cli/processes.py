@@ -69,7 +69,7 @@ def run_setup() -> int:
 
         async with nats_connection(settings, runtime) as nc, redis_connected(settings) as scripts:
             await check_durability(scripts, settings)
-            await ensure_all(nc, replicas=settings.replicas)
+            await ensure_all(nc, replicas=settings.replicas, file_store_bytes=settings.file_store_bytes())
             runtime.stop()
             yield
 

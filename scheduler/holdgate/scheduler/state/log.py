@@ -115,6 +115,9 @@ class Envelope:
             raise InvalidInput("not an envelope of a job") from error
 
 
+RESULTS_BYTES_MAX = 4 * 1024**3
+
+
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
     """How large the log may grow and on how many servers it lies."""
@@ -122,11 +125,30 @@ class StreamSettings:
     replicas: int = 1
     jobs_max_age_s: int = 7 * 24 * 3600
     results_max_age_s: int = 7 * 24 * 3600
-    max_bytes: int = -1
-    results_max_bytes: int = 4 * 1024**3
+    jobs_max_bytes: int = -1
+    """Beyond, submits are refused (`log_unavailable`) until older jobs are past their age."""
+    endings_max_bytes: int = -1
+    """Beyond, ends wait in the state."""
+    results_max_bytes: int = RESULTS_BYTES_MAX
     """Workers fill that stream, whoever they are: beyond, results wait with them, and jobs and ends have room still."""
+    payloads_max_bytes: int = -1
     duplicate_window_s: int = 120
     ack_wait_s: float = 30.0
+
+    @classmethod
+    def within(cls, file_store_bytes: int | None, *, replicas: int = 1) -> StreamSettings:
+        """Each stream in a share of what servers have for all, so that none takes another one's room; the rest is for
+        bundles. None: nobody knows how much that is."""
+        if file_store_bytes is None:
+            return cls(replicas=replicas)
+        quarter = file_store_bytes // 4
+        return cls(
+            replicas=replicas,
+            jobs_max_bytes=quarter,
+            endings_max_bytes=quarter,
+            results_max_bytes=min(RESULTS_BYTES_MAX, quarter // 2),
+            payloads_max_bytes=quarter,
+        )
 
 
 async def ensure_streams(nc: Nats, settings: StreamSettings | None = None) -> None:
@@ -137,13 +159,15 @@ async def ensure_streams(nc: Nats, settings: StreamSettings | None = None) -> No
     settings = settings or StreamSettings()
     js = nc.jetstream()
     try:
-        for name, subject, max_age_s in (
-            (subjects.STREAM_JOBS, f"{subjects.JOB}.*", settings.jobs_max_age_s),
+        for name, subject, max_age_s, max_bytes in (
+            (subjects.STREAM_JOBS, f"{subjects.JOB}.*", settings.jobs_max_age_s, settings.jobs_max_bytes),
             # A job's end is kept for as long as the job after it: what is in JOBS and ended is in here.
-            (subjects.STREAM_ENDED, f"{subjects.ENDING}.*", settings.jobs_max_age_s),
-            (subjects.STREAM_RESULTS, f"{subjects.RESULT}.*.*", settings.results_max_age_s),
+            (subjects.STREAM_ENDED, f"{subjects.ENDING}.*", settings.jobs_max_age_s, settings.endings_max_bytes),
+            (subjects.STREAM_RESULTS, f"{subjects.RESULT}.*.*", settings.results_max_age_s, settings.results_max_bytes),
         ):
-            await _ensure_stream(js, _stream_config(name, subject, max_age_s, settings))
+            config = _stream_config(name, subject, max_age_s, settings)
+            config.max_bytes = max_bytes
+            await _ensure_stream(js, config)
         for stream, name, headers_only in (
             (subjects.STREAM_JOBS, subjects.CONSUMER_INTAKE, False),
             (subjects.STREAM_RESULTS, subjects.CONSUMER_RESULT_WATCH, True),
@@ -264,13 +288,17 @@ async def _ensure_stream(js: JetStreamContext, config: StreamConfig) -> None:
 
 async def _ensure_bucket(js: JetStreamContext, settings: StreamSettings) -> None:
     try:
-        await js.object_store(subjects.BUCKET_PAYLOADS)
+        config = (await js.stream_info(_PAYLOAD_STREAM)).config
+        if config.max_bytes != settings.payloads_max_bytes:
+            config.max_bytes = settings.payloads_max_bytes
+            await js.update_stream(config)
     except nats.js.errors.NotFoundError:
         await js.create_object_store(
             subjects.BUCKET_PAYLOADS,
             config=ObjectStoreConfig(
                 bucket=subjects.BUCKET_PAYLOADS,
                 description="payloads and results above the inline limit, by digest",
+                max_bytes=settings.payloads_max_bytes,
                 storage=StorageType.FILE,
                 replicas=settings.replicas,
             ),
@@ -286,7 +314,6 @@ def _stream_config(name: str, subject: str, max_age_s: int, settings: StreamSett
         storage=StorageType.FILE,
         discard=DiscardPolicy.NEW,
         max_age=max_age_s,
-        max_bytes=settings.results_max_bytes if name == subjects.STREAM_RESULTS else settings.max_bytes,
         max_msg_size=limits.ENVELOPE_BYTES_MAX,
         num_replicas=settings.replicas,
         duplicate_window=settings.duplicate_window_s,

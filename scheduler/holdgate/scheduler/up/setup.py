@@ -45,9 +45,9 @@ async def prepare_over(nc: Nats, provisioned: Provisioned, *, replicas: int = 1)
         log.warning("the newer starter bundle allows more, so the older stays", action="starter_kept", why=str(error))
 
 
-async def ensure_all(nc: Nats, *, replicas: int) -> BundleStore:
-    """Streams, consumers, buckets: created where they are missing."""
-    await ensure_streams(nc, StreamSettings(replicas=replicas))
+async def ensure_all(nc: Nats, *, replicas: int, file_store_bytes: int | None = None) -> BundleStore:
+    """Streams, consumers, buckets: created where they are missing, each in its share of what servers have for them."""
+    await ensure_streams(nc, StreamSettings.within(file_store_bytes, replicas=replicas))
     store = BundleStore(nc)
     await store.ensure(replicas=replicas)
     await shadow_store(nc).ensure(replicas=replicas)

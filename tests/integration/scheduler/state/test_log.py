@@ -23,9 +23,9 @@ from holdgate.scheduler.state.transitions import State
 from support.state import START_MS, make_admission, make_decision, make_job
 
 
-def make_envelope() -> Envelope:
+def make_envelope(prompt: str = "status") -> Envelope:
     """Of a plain accepted job."""
-    job = make_job(START_MS)
+    job = make_job(START_MS, prompt=prompt)
     return Envelope(job, make_decision(job), make_admission(job), State.ACCEPTED, START_MS)
 
 
@@ -67,6 +67,45 @@ async def test_workers_fill_their_own_stream_and_not_that_of_jobs(nc: Nats) -> N
     await log.publish(make_envelope())
     await log.close()
     assert StreamSettings().results_max_bytes > 0
+
+
+async def test_no_stream_takes_the_room_of_another_one(nc: Nats) -> None:
+    """Jobs that nobody runs, or payloads: all bounds together are less than what there is, and ends have room."""
+    total = 8_000_000
+    bounded = StreamSettings.within(total)
+    await ensure_streams(nc, bounded)
+    js = nc.jetstream()
+    streams = (subjects.STREAM_JOBS, subjects.STREAM_ENDED, subjects.STREAM_RESULTS, f"OBJ_{subjects.BUCKET_PAYLOADS}")
+    bounds = [(await js.stream_info(stream)).config.max_bytes for stream in streams]
+    assert bounds == [total // 4, total // 4, total // 8, total // 4]
+    log, payloads = JobLog(nc), PayloadStore(nc)
+    for _ in range(19):
+        await log.publish(make_envelope("x" * 100_000))
+    with pytest.raises(LogUnavailable):
+        await log.publish(make_envelope("x" * 100_000))
+    await js.publish(f"{subjects.ENDING}.t", b"an end")
+    await payloads.put(b"1" * 1_500_000)
+    with pytest.raises(LogUnavailable):
+        await payloads.put(b"2" * 1_500_000)
+    await js.publish(f"{subjects.ENDING}.t", b"an end")
+    await log.close()
+
+
+async def test_what_is_in_a_stream_stays_when_it_gets_a_bound_or_loses_it(nc: Nats) -> None:
+    """An installation that is set up anew, with more or less room."""
+    await ensure_streams(nc)
+    log, payloads = JobLog(nc), PayloadStore(nc)
+    for _ in range(3):
+        await log.publish(make_envelope("x" * 100_000))
+    digest = await payloads.put(b"y" * 50_000)
+    for settings in (StreamSettings.within(400_000), StreamSettings.within(None)):
+        await ensure_streams(nc, settings)
+        bucket = await nc.jetstream().stream_info(f"OBJ_{subjects.BUCKET_PAYLOADS}")
+        assert bucket.config.max_bytes == settings.payloads_max_bytes
+        assert await stored(nc) == 3
+        assert len(await payloads.get(digest)) == 50_000
+    await log.publish(make_envelope())
+    await log.close()
 
 
 async def _flood(nc: Nats, count: int) -> None:
