@@ -116,6 +116,12 @@ class Copy:
                 client.restore(name, 0, value)
 
 
+async def connect_anew(scripts: Scripts) -> None:
+    """Every connection ends; the next ones meet a server that is not known to be the same."""
+    scripts._fleet._serving = dict.fromkeys(scripts._fleet._serving, b"another")
+    await scripts.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no")
+
+
 @dataclass
 class _Clock:
     world: World

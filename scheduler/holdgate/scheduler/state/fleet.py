@@ -7,6 +7,7 @@ told as unanswered at once; a call that a node of a cluster passed on without do
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -46,6 +47,8 @@ class Fleet:
         self._lanes: dict[Endpoint, tuple[Lane, ...]] = {}
         self._turns: dict[Endpoint, Iterator[Lane]] = {}
         self._is_troubled = asyncio.Event()
+        self._serving: dict[Endpoint, bytes] = {}
+        """Who served at each when it was met last."""
         self.servings = 0
         """Grows when a server may be another one than before, or began anew: what it has may be older."""
         self._tasks = TaskSet(self._watch_failed)
@@ -117,7 +120,7 @@ class Fleet:
                     self.address,
                     timeout_s=self._timeout_s,
                     must_be_primary=kind is not Kind.SINGLE,
-                    on_reconnect=self._count_serving,
+                    on_serving=functools.partial(self._met, endpoint),
                 ),
                 replicas=self.address.replicas,
                 on_trouble=self._is_troubled.set,
@@ -125,8 +128,12 @@ class Fleet:
             for _ in range(number)
         )
 
-    def _count_serving(self) -> None:
-        self.servings += 1
+    def _met(self, endpoint: Endpoint, serving: bytes) -> None:
+        """A connection is new: many are, one after the other, when a server comes back, and it is one server."""
+        known = self._serving.setdefault(endpoint, serving)
+        if not serving or serving != known:
+            self.servings += 1
+        self._serving[endpoint] = serving
 
     async def _watch(self) -> None:
         while True:
@@ -153,7 +160,7 @@ class Fleet:
                 primaries=[f"{host}:{port}" for host, port in layout.primaries],
             )
         if self._layout.primaries:
-            self._count_serving()
+            self.servings += 1
         self._layout = layout
         for endpoint in [endpoint for endpoint in self._lanes if endpoint not in layout.primaries]:
             del self._turns[endpoint]

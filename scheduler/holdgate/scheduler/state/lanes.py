@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, cast
 
@@ -27,8 +28,20 @@ Call: TypeAlias = Sequence[Arg]
 
 FLUSH_CALLS_MAX = 256
 """Keeps one flush well under a heartbeat, and replies to early callers from waiting on late ones."""
+UNKNOWN = "what was asked may or may not have happened; ask again, with the same `Idempotency-Key` where there is one"
 REPLICAS_WAIT_MS = 1_000
 """How long replicas may take to confirm: a network's hiccup, and well under the time limit of a flush."""
+
+SERVING = re.compile(rb"(?:run_id|master_replid):[0-9a-f]+")
+
+
+def _said(error: Exception) -> str:
+    """What became of a call, for whoever asked: no name of a class tells them."""
+    if isinstance(error, redis.exceptions.AuthenticationError | redis.exceptions.AuthorizationError):
+        return "the state store did not answer: it refused the login; look at its user and password"
+    if isinstance(error, TimeoutError | redis.exceptions.TimeoutError):
+        return f"the state store did not answer in time; {UNKNOWN}"
+    return f"the state store did not answer: it cannot be reached, or ended the connection; {UNKNOWN}"
 
 
 class Wire:
@@ -41,11 +54,12 @@ class Wire:
         *,
         timeout_s: float,
         must_be_primary: bool = False,
-        on_reconnect: Callable[[], None] = lambda: None,
+        on_serving: Callable[[bytes], None] | None = None,
     ) -> None:
+        """`on_serving` hears with each connection, before anything is asked over it, who serves there; the same life of
+        the same server with the same history of writes says the same, nobody else does. Empty: it does not say."""
         self.endpoint = endpoint
-        self._on_reconnect = on_reconnect
-        self._was_connected = False
+        self._on_serving = on_serving
         self._timeout_s = timeout_s
         self._must_be_primary = must_be_primary
         self._loopback_only = address.loopback_only and address.tls is None
@@ -60,7 +74,7 @@ class Wire:
             # Replies that are still on their way must not be taken for those of later calls.
             await self.drop()
             if isinstance(error, redis.exceptions.RedisError | OSError):
-                raise StateUnavailable(f"the state store did not answer: {type(error).__name__}") from error
+                raise StateUnavailable(_said(error)) from error
             raise
 
     async def raw(self, packed: bytes) -> asyncio.StreamReader:
@@ -71,7 +85,7 @@ class Wire:
                 await self._connection.connect()  # type: ignore[no-untyped-call]  # the driver's own gap
                 await self._connection.send_packed_command(packed, check_health=False)
         except redis.exceptions.RedisError as error:
-            raise StateUnavailable(f"the state store did not answer: {type(error).__name__}") from error
+            raise StateUnavailable(_said(error)) from error
         stream = self._connection._reader
         if stream is None:
             raise StateUnavailable("the state store closed the connection")
@@ -100,9 +114,8 @@ class Wire:
             await connection.connect()  # type: ignore[no-untyped-call]  # the driver's own gap
             if self._must_be_primary:
                 await self._verify_primary()
-            if self._was_connected:
-                self._on_reconnect()
-            self._was_connected = True
+            if self._on_serving is not None:
+                self._on_serving(await self._serving())
         await connection.send_packed_command(packed, check_health=False)
         return [await self._read() for _ in range(count)]
 
@@ -116,10 +129,21 @@ class Wire:
 
     async def _verify_primary(self) -> None:
         """A primary that was away while another took its place would take writes until it learns of that."""
-        await self._connection.send_packed_command(packed(("ROLE",)), check_health=False)
-        reply = await self._read()
+        reply = await self._ask("ROLE")
         if isinstance(reply, redis.exceptions.ResponseError) or bytes(reply[0]) != b"master":
             raise StateUnavailable("the state store has another primary; it is looked for")
+
+    async def _serving(self) -> bytes:
+        found = [SERVING.search(await self._text("INFO", section)) for section in ("server", "replication")]
+        return b" ".join(match[0] for match in found if match) if all(found) else b""
+
+    async def _text(self, *call: str) -> bytes:
+        reply = await self._ask(*call)
+        return reply if isinstance(reply, bytes) else b""
+
+    async def _ask(self, *call: str) -> Any:
+        await self._connection.send_packed_command(packed(call), check_health=False)
+        return await self._read()
 
 
 class Lane:

@@ -12,7 +12,7 @@ from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.endings import Endings
 from holdgate.scheduler.state.transitions import State
 from support.dispatching import Stage, job_of
-from support.losing import Copy, Keeper
+from support.losing import Copy, Keeper, connect_anew
 from support.state import TENANT
 from support.waiting import Eventually, eventually
 
@@ -89,7 +89,7 @@ async def test_a_new_connection_is_not_trusted_before_it_was_looked_at(stage: St
     recovery = Recovery(keeper.parts)
     recovery.start()
     await recovery.watch_once()
-    await keeper.scripts.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no")
+    await connect_anew(keeper.scripts)
 
     async def has_reconnected() -> bool:
         await keeper.scripts.command("PING")

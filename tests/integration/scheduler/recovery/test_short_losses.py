@@ -19,7 +19,7 @@ from holdgate.scheduler.state.audit import SET_BACK
 from holdgate.scheduler.state.connection import Scripts, key
 from holdgate.scheduler.state.presence import Presences
 from holdgate.scheduler.state.transitions import State
-from support.losing import Copy, Keeper
+from support.losing import Copy, Keeper, connect_anew
 from support.state import TENANT, make_job
 
 
@@ -41,9 +41,9 @@ async def recovery(keeper: Keeper) -> Recovery:
     return recovery
 
 
-async def connect_anew(keeper: Keeper, recovery: Recovery) -> None:
-    """To a server that may be another one."""
-    await keeper.scripts.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no")
+async def meet_another(keeper: Keeper, recovery: Recovery) -> None:
+    """A server that may be another one."""
+    await connect_anew(keeper.scripts)
     for _ in range(200):
         try:
             await keeper.scripts.command("PING")
@@ -64,7 +64,7 @@ async def test_an_attempt_that_the_store_forgot_is_not_given_out_again(
     await keeper.start(picked)
     recovery.note_started(TENANT, picked.job.job_id, picked.attempt)
     copy.put_back()
-    await connect_anew(keeper, recovery)
+    await meet_another(keeper, recovery)
     await recovery.watch_once()
     assert recovery.is_open()
     [again] = await keeper.pick(9)
@@ -194,7 +194,7 @@ async def test_dispatchers_wait_for_each_other_before_they_trust_a_server(keeper
     presences = Presences(keeper.scripts, keeper.parts.clock)
     for name in ("one", "two"):
         await presences.say("dispatcher", name, "up", ())
-    await connect_anew(keeper, recovery)
+    await meet_another(keeper, recovery)
     await recovery.watch_once()
     assert not recovery.is_open()
 
@@ -216,7 +216,7 @@ async def test_a_server_that_changes_during_a_look_is_looked_at_again(
         looks.append(options["is_set_back"])
         drift = await reconcile(*args, **options)
         if len(looks) == 1:
-            await connect_anew(keeper, recovery)
+            await meet_another(keeper, recovery)
         return drift
 
     monkeypatch.setattr(service, "reconcile", changes)
