@@ -55,11 +55,6 @@ class TenantArchive:
         return self._first_seq + len(self._leaves)
 
     @property
-    def sealed_seq(self) -> int:
-        """Last sequence under a seal; 0 before the first."""
-        return self._first_seq - 1
-
-    @property
     def open_count(self) -> int:
         """Events that are on disk but not sealed yet."""
         return len(self._leaves)

@@ -266,7 +266,8 @@ class Forker:
         if self._channel is None:
             raise ServerUnusable("the process that starts the others is not there")
         try:
-            self._channel.sendall(encode(request))
+            with contextlib.suppress(ConnectionError):  # it ended: `_on_own_end` says so to whoever waits
+                self._channel.sendall(encode(request))
             async with asyncio.timeout(READY_TIMEOUT_S):
                 return await future
         finally:
@@ -281,8 +282,14 @@ class Forker:
             self._channel = None
 
     def _on_packet(self, channel: socket.socket) -> None:
-        packet = channel.recv(PACKET_BYTES_MAX)
+        try:
+            packet = channel.recv(PACKET_BYTES_MAX)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
         if not packet:
+            asyncio.get_running_loop().remove_reader(channel.fileno())  # it ends: `_on_own_end` tells of it
             return
         message = parse_json(packet)
         if not isinstance(message, dict):
@@ -309,11 +316,21 @@ class Forker:
         log.error("the process that starts the others ended", action="forker_ended", code=code)
         self.stop()
         for waiting in (future for future in self._forked.values() if not future.done()):
-            waiting.set_exception(ServerUnusable(f"the process that starts the others ended; see `{self._log}`"))
+            waiting.set_exception(ServerUnusable(_why_ended(code, self._log)))
         self._forked.clear()
         orphans, self._alive = self._alive, set()
         for orphan in orphans:
             self._on_end(orphan, -signal.SIGKILL)
+
+
+def _why_ended(code: int, log_file: Path) -> str:
+    """With the last that it wrote: an error's line, where a stack trace stands in the file."""
+    try:
+        lines = log_file.read_text(errors="replace").split("\n")
+    except OSError:
+        lines = []
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing was written")
+    return f"the process that starts the others ended with code {code}: {last[:300]}; all of it is in `{log_file}`"
 
 
 async def _reap(process: subprocess.Popen[bytes], on_end: Callable[[int, int], None]) -> None:
