@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import secrets
@@ -21,6 +22,7 @@ from holdgate.kernel.ids import Tenant
 from holdgate.scheduler.errors import DurabilityMismatch, StateBroken
 from holdgate.scheduler.state.connection import connect_redis, key
 from holdgate.scheduler.state.durability import BY_CONFIG, Profile, verify_durability
+from holdgate.scheduler.state.fleet import LANES
 from holdgate.scheduler.up.children import free_port, free_ports, spawn, stop
 from holdgate.scheduler.up.home import redis_secret
 from holdgate.scheduler.up.kubernetes import SERVICE, sentinel_lines
@@ -36,7 +38,7 @@ from holdgate.scheduler.up.redisusers import (
     WRITING,
     digest_of,
 )
-from holdgate.scheduler.up.servers import RedisConfig, find_redis_server, redis_server, write_private
+from holdgate.scheduler.up.servers import IDLE_S, RedisConfig, find_redis_server, redis_server, write_private
 from support.waiting import eventually_sync
 
 SOURCES = Path(str(resources.files("holdgate.scheduler")))
@@ -343,3 +345,27 @@ def test_sentinels_move_the_primary_with_their_own_users(made: Provisioned, tmp_
         with connected(RedisConfig(second, tmp_path, ""), "operator", made.passwords["redis"]) as operator:
             assert operator.role()[0] == b"master"
             assert operator.acl_log() == []
+
+
+async def test_who_says_nothing_is_let_go_of_and_processes_do_not_notice(made: Provisioned, tmp_path: Path) -> None:
+    """Silent connections that never log in would fill the server for those that have work."""
+    config = made.redis_config(free_port())
+    assert f"\ntimeout {IDLE_S}\n" in config.text()
+    config = replace(config, data_dir=tmp_path / "data", idle_s=1)
+    child = redis_server(config, tmp_path / "redis.conf").start(tmp_path / "log")
+    try:
+        scripts = await connect_redis(
+            f"redis://api:{made.passwords[redis_secret('api')]}@{config.host}:{config.port}/0"
+        )
+        await scripts.commands([("PING",)] * LANES)
+        stranger, writer = await asyncio.open_connection(config.host, config.port)
+        async with asyncio.timeout(10):
+            assert await stranger.read() == b""
+        writer.close()
+        with connected(config, "operator", made.passwords["redis"]) as operator:
+            eventually_sync(lambda: len(operator.client_list()) == 1)
+        assert await scripts.commands([("PING",)] * LANES) == [b"PONG"] * LANES
+        assert scripts.servings == 0, "it is the server that it was"
+        await scripts.close()
+    finally:
+        stop(child)

@@ -32,7 +32,7 @@ from holdgate.scheduler.up.children import free_ports, stop
 from holdgate.scheduler.up.home import redis_secret
 from holdgate.scheduler.up.provision import Provisioned, provision
 from holdgate.scheduler.up.redisusers import REDIS_ACCESS
-from holdgate.scheduler.up.servers import NatsConfig, RedisConfig, nats_server, redis_server
+from holdgate.scheduler.up.servers import LOGIN_S, NatsConfig, RedisConfig, nats_server, redis_server
 from holdgate.workers import connection as worker_connection
 from holdgate.workers.settings import WorkerSettings
 from support.certificates import HOST, Certificates
@@ -171,6 +171,18 @@ async def test_a_server_cannot_talk_a_client_out_of_tls(made: Provisioned, certi
     assert heard[:1] == b"\x16", "the first byte of a TLS handshake"
     assert b"CONNECT" not in heard
     assert b"a-password-in-clear" not in heard
+
+
+async def test_who_does_not_say_who_they_are_is_let_go_of(server: NatsConfig, certificates: Certificates) -> None:
+    """Soon, also behind TLS, where the server's own time is longer: silent connections would fill it."""
+    context = TlsFiles(certificates.ca).context()
+    reader, writer = await asyncio.open_connection(HOST, server.port)
+    await reader.readline()
+    await writer.start_tls(context)
+    async with asyncio.timeout(LOGIN_S + 2):
+        said = await reader.read()
+    assert b"Authentication Timeout" in said
+    writer.close()
 
 
 async def test_a_server_may_demand_a_certificate_of_its_clients(

@@ -39,6 +39,11 @@ READY, LOADING = b"+PONG\r\n", b"-LOADING"
 ACCOUNTS = "accounts {"
 CONNECTIONS_MAX = 4096
 """At one server: a thousand processes, and a bound on what a stranger can open before saying who they are."""
+LOGIN_S = 2
+"""How long NATS waits for who somebody is, with TLS too."""
+IDLE_S = 30
+"""Redis lets go of whoever says nothing for so long, logged in or not. Processes ask on each connection every few
+seconds, and make another one where it was closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,7 @@ class NatsConfig:
             *([f'{web}: "{self.host}:{self.monitor_port}"'] if self.monitor_port else []),
             *([f"tls: {self.tls.nats(clients=self.tls.clients)}"] if self.tls else []),
             f"max_connections: {CONNECTIONS_MAX}",
+            f"authorization {{timeout: {LOGIN_S}}}",
             f"max_payload: {limits.ENVELOPE_BYTES_MAX}",
             "max_pending: 67108864",
             "write_deadline: '10s'",
@@ -136,6 +142,7 @@ class RedisConfig:
     databases: int = 16
     host: str = "127.0.0.1"
     strict: bool = True
+    idle_s: int = IDLE_S
     more: tuple[str, ...] = ()
     """Further lines: of a replica, of a node of a cluster."""
     users: tuple[RedisUser, ...] = ()
@@ -166,6 +173,7 @@ class RedisConfig:
                 'save ""',
                 "maxmemory-policy noeviction",
                 "tcp-keepalive 60",
+                f"timeout {self.idle_s}",
                 f"maxclients {CONNECTIONS_MAX}",
                 # Who asks for more than it reads is cut off before it costs everybody the server.
                 "client-output-buffer-limit normal 256mb 128mb 60",
