@@ -217,6 +217,17 @@ async def test_a_parked_job_whose_key_is_free_is_found_by_the_reaper(world: Worl
     assert [item.job.job_id for item in await world.pick(5)] == [three.job.job_id]
 
 
+async def test_a_job_that_was_let_in_by_a_clock_that_is_ahead_waits_for_nobody(world: World) -> None:
+    """Or it would wait until that time has come, though its submitter said none."""
+    now_ms = world.now_ms
+    world.now_ms += 3_600_000
+    job = make_job(world.now_ms)
+    await world.accept(job)
+    world.now_ms = now_ms
+    assert await world.backlog.enqueue(TENANT, [job.job_id], world.now_ms) == {job.job_id: "default"}
+    assert [item.job.job_id for item in await world.pick(5)] == [job.job_id]
+
+
 async def test_a_scheduled_job_waits_for_its_time(world: World) -> None:
     """The log knows it; workers do not see it before."""
     job = make_job(world.now_ms, run_at_ms=world.now_ms + 60_000)

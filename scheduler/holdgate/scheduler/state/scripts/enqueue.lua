@@ -12,7 +12,8 @@ for i = 3, #ARGV do
   else
     call('ZREM', P .. ':outbox', id)
     if j[1] == 'accepted' then
-      local at = place(id, j[3], j[4], j[5], now)
+      -- It waits for nothing: where its time is still to come, the clock of whoever let it in was ahead.
+      local at = place(id, j[3], j[4], math.min(tonumber(j[5]), tonumber(now)), now)
       move(id, 'accepted', 'queued', now, j[2], ARGV[2], 'at', at)
       answers[#answers + 1] = at == 'backlog' and j[3] or ''
     else
