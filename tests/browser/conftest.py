@@ -48,8 +48,10 @@ async def browser() -> AsyncIterator[Browser]:
     """A Chromium without a window."""
     executable = next((found for name in NAMES if (found := shutil.which(name))), None)
     assert executable is not None, HOW
-    # Chromium's sandbox cannot be set up by root; the pages are our own.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    # Without a screen a graphics processor would only be played by this one.
+    arguments = ["--disable-gpu"]
+    if os.geteuid() == 0:
+        arguments.append("--no-sandbox")  # which root cannot set up; the pages are our own
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(executable_path=executable, args=arguments)
         try:

@@ -24,8 +24,6 @@ from support.blocks import ROOT
 from support.compose import Machine, load, read_env
 from support.waiting import eventually_sync
 
-pytestmark = pytest.mark.xdist_group("up")
-
 SERVICE_KEYS = {
     "image", "build", "user", "command", "restart", "init", "read_only", "tmpfs", "cap_drop", "security_opt", "secrets",
     "stop_grace_period", "networks", "healthcheck", "depends_on", "environment", "volumes", "ports", "mem_limit",

@@ -9,11 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from support.whole import Whole
-
-pytestmark = pytest.mark.xdist_group("whole")
 
 HOLDGATE = (sys.executable, "-m", "holdgate.scheduler.cli")
 

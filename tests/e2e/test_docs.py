@@ -16,8 +16,6 @@ from support.blocks import ALONE, ROOT, SHARED, SYSTEM, blocks, tools_path, writ
 from support.waiting import eventually_sync
 from support.whole import Whole, running_whole
 
-pytestmark = pytest.mark.xdist_group("whole")
-
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 POLICY = ROOT / "docs" / "how-to" / "write-a-policy.md"
 PEOPLE = "<!-- test: people -->"

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler.notify.message import trial
@@ -23,8 +22,6 @@ from support.blocks import ROOT
 from support.notifying import SECRET, write_owned
 from support.waiting import eventually_sync
 from support.whole import running_whole
-
-pytestmark = pytest.mark.xdist_group("whole")
 
 BOT = ROOT / "examples" / "chat_bot.py"
 

@@ -20,7 +20,7 @@ from holdgate.scheduler.up.provision import provision
 from support.waiting import eventually_sync
 from support.whole import Whole, running_whole
 
-pytestmark = pytest.mark.xdist_group("whole")
+pytestmark = pytest.mark.xdist_group("people")
 
 HOUSE = """
 rules:

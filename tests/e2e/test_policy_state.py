@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-import pytest
 
 from support.waiting import eventually_sync
 from support.whole import Whole
 
-pytestmark = pytest.mark.xdist_group("whole")
 BACK_S = 75.0
 """A message that was lost is caught up on within a minute."""
 

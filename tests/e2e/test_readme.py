@@ -8,14 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from holdgate.scheduler.up.caller import Caller
 from holdgate.workers import Worker
 from support.blocks import ROOT, blocks, tools_path
 from support.whole import Whole
-
-pytestmark = pytest.mark.xdist_group("whole")
 
 README = ROOT / "README.md"
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from typer.testing import CliRunner
 
 from holdgate.bundles.cli.keys import keys_app
@@ -14,8 +13,6 @@ from holdgate.bundles.cli.root import root_app
 from holdgate.scheduler.up.caller import Caller
 from support.waiting import eventually_sync
 from support.whole import Whole, running_whole
-
-pytestmark = pytest.mark.xdist_group("whole")
 
 
 def holdgate(group: str, *arguments: str) -> str:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
-import pytest
 
 from support.collector import Received, collecting_spans
 from support.waiting import eventually_sync
 from support.whole import running_whole
-
-pytestmark = pytest.mark.xdist_group("up")
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = "00f067aa0ba902b7"

@@ -21,8 +21,6 @@ from holdgate.scheduler.up.control import holding
 from support.waiting import eventually_sync
 from support.whole import Whole
 
-pytestmark = pytest.mark.xdist_group("whole")
-
 KINDS = ("kernel", "api", "dispatcher", "output-gate", "auditor", "worker", "nats", "redis")
 KEYS = ("agent", "agent2", "approver", "approver2", "author", "operator", "auditor", "admin")
 BACK_S = 30.0

@@ -22,8 +22,6 @@ from holdgate.kernel.clock import SystemClock, rfc3339
 from holdgate.scheduler.up.caller import Caller
 from support.waiting import eventually_sync
 
-pytestmark = pytest.mark.xdist_group("up")
-
 START_S = 40.0
 STOP_S = 10.0
 

@@ -13,7 +13,7 @@ import pytest
 from holdgate.scheduler.up.servers import find_redis_server
 from support.blocks import ROOT
 
-pytestmark = pytest.mark.xdist_group("up")
+pytestmark = pytest.mark.xdist_group("wheel")
 
 PACKAGES = ("kernel", "bundles", "scheduler", "workers", "scan", "client")
 

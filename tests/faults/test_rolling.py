@@ -8,8 +8,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from holdgate.bundles.keys import load_signer
 from holdgate.bundles.publish import Accept, publish
 from holdgate.bundles.root import Pins
@@ -22,8 +20,6 @@ from holdgate.scheduler.torture.cluster.running import Cluster, running_cluster
 from holdgate.scheduler.torture.cluster.topology import RedisShape, Topology
 from holdgate.scheduler.torture.collect import read_journals
 from holdgate.scheduler.torture.policy import signed_bundle
-
-pytestmark = pytest.mark.xdist_group("up")
 
 SHAPE = Topology(redis=RedisShape.SINGLE, nats=1, workers=2)
 EVERY_S = 0.03
