@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -19,4 +20,6 @@ async def handle(job: Job) -> dict[str, Any]:
         journal.write(f"{job.job_id} {job.attempt}\n")
         journal.flush()
         os.fsync(journal.fileno())
+    if job.topic == "job.demo.slow":
+        await asyncio.sleep(float(job.payload["seconds"]))
     return {"status": "ok"}

@@ -29,6 +29,8 @@ def test_what_was_seen_is_what_the_table_says(row: Row) -> None:
     assert (seen["standing"], set(seen["wrong"])) == (row.standing, set(row.wrong))
     assert (seen["runs"], seen["later"]) == (row.runs, "succeeded")
     assert seen["failing"] is bool(row.failing)
+    assert (seen["ran"], seen["attempts"]) == ("succeeded", row.attempts)
+    assert all(any(name.startswith(kind) for name in seen["others"]) for kind in row.others)
     assert 0 < seen["back_ms"] <= 5_000
 
 

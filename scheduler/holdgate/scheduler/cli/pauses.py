@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from holdgate.kernel.clock import SystemClock, rfc3339
-from holdgate.kernel.errors import HoldgateError
 from holdgate.kernel.ids import NAME
 from holdgate.scheduler import logs
 from holdgate.scheduler.cli.backup import operator_settings
+from holdgate.scheduler.cli.failing import failures
+from holdgate.scheduler.cli.people.connection import AsJson
+from holdgate.scheduler.cli.people.output import Out
 from holdgate.scheduler.cli.processes import redis_connection
 from holdgate.scheduler.errors import Misconfigured, NotFound
 from holdgate.scheduler.state.pauses import Pause, Paused, Pauses
 from holdgate.scheduler.state.workers import Workers
+
+T = TypeVar("T")
 
 pools_app = typer.Typer(
     no_args_is_help=True, help="Keep a pool from getting work, and let it again.", add_completion=False
@@ -30,21 +33,27 @@ Directory = Annotated[
 ]
 Reason = Annotated[str, typer.Option(help="Why; it is in the audit trail")]
 Work = Callable[[Pauses, Workers], Awaitable[list[str]]]
+Row = dict[str, Any]
+POOL_COLUMNS = ("pool", "workers", "busy", "capacity", "paused")
+WORKER_COLUMNS = ("worker", "pool", "busy", "capacity", "paused")
 
 
 @pools_app.command("list")
-def list_pools(directory: Directory = None) -> None:
+def list_pools(directory: Directory = None, as_json: AsJson = False) -> None:
     """Pools with workers, and those that are paused."""
+    _show(directory, POOL_COLUMNS, pool_rows, as_json=as_json)
 
-    async def work(pauses: Pauses, workers: Workers) -> list[str]:
-        paused = {pause.name: pause for pause in await pauses.list_pauses() if pause.kind is Paused.POOL}
-        found = await workers.list_pools(SystemClock().now_ms())
-        lines = [f"{pool.pool}  {pool.workers} workers, {pool.busy} of {pool.capacity} busy" for pool in found]
-        names = [pool.pool for pool in found]
-        lines += [f"{name}  no workers" for name in paused if name not in names]
-        return [line + _told(paused.get(line.split("  ")[0])) for line in lines]
 
-    _run(directory, work)
+async def pool_rows(pauses: Pauses, workers: Workers) -> list[Row]:
+    """By name; a paused one without workers, too."""
+    paused = await _paused(pauses, Paused.POOL)
+    found = {pool.pool: pool for pool in await workers.list_pools(SystemClock().now_ms())}
+    rows = [
+        {"pool": pool.pool, "workers": pool.workers, "busy": pool.busy, "capacity": pool.capacity}
+        for pool in found.values()
+    ]
+    rows += [{"pool": name, "workers": 0, "busy": 0, "capacity": 0} for name in paused if name not in found]
+    return [{**row, "paused": paused.get(str(row["pool"]))} for row in rows]
 
 
 @pools_app.command("pause")
@@ -60,18 +69,24 @@ def resume_pool(name: str, directory: Directory = None) -> None:
 
 
 @workers_app.command("list")
-def list_workers(directory: Directory = None) -> None:
+def list_workers(directory: Directory = None, as_json: AsJson = False) -> None:
     """Workers, what they do, and those that run empty."""
+    _show(directory, WORKER_COLUMNS, worker_rows, as_json=as_json)
 
-    async def work(pauses: Pauses, workers: Workers) -> list[str]:
-        paused = {pause.name: pause for pause in await pauses.list_pauses() if pause.kind is Paused.WORKER}
-        found = await workers.list_workers(SystemClock().now_ms())
-        return [
-            f"{one.worker}  pool {one.pool}, {one.busy} of {one.capacity} busy{_told(paused.get(one.worker))}"
-            for one in found
-        ]
 
-    _run(directory, work)
+async def worker_rows(pauses: Pauses, workers: Workers) -> list[Row]:
+    """Those that asked of late."""
+    paused = await _paused(pauses, Paused.WORKER)
+    return [
+        {
+            "worker": one.worker,
+            "pool": one.pool,
+            "busy": one.busy,
+            "capacity": one.capacity,
+            "paused": paused.get(one.worker),
+        }
+        for one in await workers.list_workers(SystemClock().now_ms())
+    ]
 
 
 @workers_app.command("drain")
@@ -107,20 +122,44 @@ async def _end(pauses: Pauses, kind: Paused, name: str) -> list[str]:
     return [f"{kind} {name} gets jobs again"]
 
 
-def _told(pause: Pause | None) -> str:
-    return "" if pause is None else f"  PAUSED since {rfc3339(pause.since_ms)} by {pause.by}: {pause.reason}"
+async def _paused(pauses: Pauses, kind: Paused) -> dict[str, Row]:
+    """By name, who paused it, since when and why."""
+    return {
+        pause.name: {"since": rfc3339(pause.since_ms), "by": pause.by, "reason": pause.reason}
+        for pause in await pauses.list_pauses()
+        if pause.kind is kind
+    }
+
+
+def _show(
+    directory: Path | None,
+    columns: tuple[str, ...],
+    look: Callable[[Pauses, Workers], Awaitable[list[Row]]],
+    *,
+    as_json: bool,
+) -> None:
+    with failures(as_json):
+        rows = asyncio.run(_connected(directory, look))
+    out = Out(as_json)
+    if as_json:
+        for row in rows:
+            out.line(row)
+        return
+    out.table(columns, [[*list(row.values())[:-1], _told(row["paused"])] for row in rows])
+
+
+def _told(pause: Row | None) -> str:
+    return "" if pause is None else f"since {pause['since']} by {pause['by']}: {pause['reason']}"
 
 
 def _run(directory: Path | None, work: Work) -> None:
-    async def connected() -> list[str]:
-        async with redis_connection(operator_settings(directory)) as scripts:
-            return await work(Pauses(scripts), Workers(scripts))
-
-    logs.configure("pauses", level="warning", form="auto")
-    try:
-        lines = asyncio.run(connected())
-    except HoldgateError as error:
-        print(f"holdgate: {error.code}: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
+    with failures():
+        lines = asyncio.run(_connected(directory, work))
     for line in lines:
         print(line)
+
+
+async def _connected(directory: Path | None, work: Callable[[Pauses, Workers], Awaitable[T]]) -> T:
+    logs.configure("pauses", level="warning", form="auto")
+    async with redis_connection(operator_settings(directory)) as scripts:
+        return await work(Pauses(scripts), Workers(scripts))

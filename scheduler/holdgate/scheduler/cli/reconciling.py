@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from holdgate.bundles.cli.refusal import refusals
 from holdgate.kernel.clock import SystemClock
-from holdgate.kernel.errors import HoldgateError
 from holdgate.scheduler import logs
 from holdgate.scheduler.cli.backup import operator_settings
 from holdgate.scheduler.cli.processes import redis_connection
@@ -22,7 +22,6 @@ from holdgate.scheduler.recovery.drift import MEANINGS
 from holdgate.scheduler.recovery.parts import Progress, RecoveryParts, say_nothing
 from holdgate.scheduler.recovery.soundness import kept
 
-FAILED = 1
 APART = 3
 """Exit code of a look that only looked, and found something."""
 SHOW_EVERY_S = 0.25
@@ -31,11 +30,8 @@ SHOW_EVERY_S = 0.25
 def run(directory: Path | None, *, dry_run: bool, as_json: bool) -> int:
     """Look, tell, and the exit code."""
     logs.configure("reconcile", level="error", form="auto")
-    try:
+    with refusals(as_json):
         drift = asyncio.run(look(directory, dry_run=dry_run))
-    except HoldgateError as error:
-        print(f"holdgate reconcile: {error.code}: {error}", file=sys.stderr)
-        return FAILED
     if as_json:
         print(json.dumps(drift.as_dict(), indent=2))  # noqa: TID251  for scripts; never hashed
     else:

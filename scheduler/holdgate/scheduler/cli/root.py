@@ -114,7 +114,7 @@ def up(
     try:
         code = asyncio.run(run_up(options))
     except HoldgateError as error:
-        print(f"holdgate up: {error}", file=sys.stderr)
+        print(f"{error.code}: {error}", file=sys.stderr)  # as `refusals` has it, without what that loads
         code = 1
     raise typer.Exit(code)
 
@@ -124,15 +124,11 @@ def demo(
     directory: Annotated[Path | None, typer.Option("--dir", help="Keep data and keys there [a temporary one]")] = None,
 ) -> None:
     """Start a system and take real jobs through every outcome; exit code 1 when one is not as expected."""
-    from holdgate.kernel.errors import HoldgateError
+    from holdgate.bundles.cli.refusal import refusals
     from holdgate.scheduler.up.demo import run_demo
 
-    try:
-        code = run_demo(directory)
-    except HoldgateError as error:
-        print(f"holdgate demo: {error}", file=sys.stderr)
-        code = 1
-    raise typer.Exit(code)
+    with refusals():
+        raise typer.Exit(run_demo(directory))
 
 
 @app.command("drill")
@@ -150,21 +146,22 @@ def drill(
     """Drill a staging system: deny, approve, allow, stop the kernel, recover; exit code 1 when anything differs."""
     import json
 
-    from holdgate.kernel.errors import HoldgateError
+    from holdgate.scheduler.cli.failing import failures
+    from holdgate.scheduler.errors import Misconfigured
     from holdgate.scheduler.up.drill import Target, run_drill, target_of
 
-    try:
+    with failures():
         if url is None:
             target = target_of(directory, wait_s)
         elif keys is None:
             raise typer.BadParameter("`--url` needs `--keys`")
         else:
-            target = Target(url, metrics, json.loads(keys.read_text()), None, stop_kernel, start_kernel, wait_s)
-        code = run_drill(target)
-    except (HoldgateError, OSError, ValueError) as error:
-        print(f"holdgate drill: {error}", file=sys.stderr)
-        code = 1
-    raise typer.Exit(code)
+            try:
+                held = json.loads(keys.read_text())
+            except ValueError as error:
+                raise Misconfigured(f"`{keys}` is no JSON file with API keys") from error
+            target = Target(url, metrics, held, None, stop_kernel, start_kernel, wait_s)
+        raise typer.Exit(run_drill(target))
 
 
 @app.command("torture")
@@ -178,21 +175,18 @@ def torture(  # noqa: PLR0913  each an option of its own
     ] = False,
     rate: Annotated[float, typer.Option(min=0.1, max=10_000, help="Operations a second")] = 10.0,
     keep: Annotated[Path | None, typer.Option(help="Keep everything there [only of a failed run]")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The report, or the list, as JSON")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the faults, and end")] = False,
 ) -> None:
     """Break a cluster of real processes on this machine under load; exit code 1 when anything did not hold.
 
     Starts three NATS servers, Redis as `--topology` says, two of each process and four workers, all on loopback.
     """
-    if list_:
-        from holdgate.scheduler.torture.faults import CATALOG
-
-        for name, entry in CATALOG.items():
-            print(f"{name:<22} {entry.what}")
-        return
     from holdgate.scheduler.cli import torture as command
 
+    if list_:
+        command.show_faults(as_json=as_json)
+        return
     code = command.run(
         minutes=minutes,
         seed=seed,
@@ -210,17 +204,15 @@ def torture(  # noqa: PLR0913  each an option of its own
 def drill_closed(
     directory: Annotated[Path, typer.Option("--dir", help="A running `holdgate up`")] = Path(".holdgate"),
     record: Annotated[Path | None, typer.Option(help="A JSON file of what was seen")] = None,
+    back_s_max: Annotated[float, typer.Option(min=0.1, help="Seconds until all is well again")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="An object a line")] = False,
 ) -> None:
-    """Take each part of a `holdgate up` away in turn, and several at once; exit code 1 when anything differs."""
-    from holdgate.kernel.errors import HoldgateError
+    """Take each part of a `holdgate up` away in turn, and several at once; exit code 1 when one differs or is late."""
+    from holdgate.scheduler.cli.failing import failures
     from holdgate.scheduler.up.closed import run_closed
 
-    try:
-        code = run_closed(directory, record)
-    except (HoldgateError, OSError) as error:
-        print(f"holdgate drill-closed: {error}", file=sys.stderr)
-        code = 1
-    raise typer.Exit(code)
+    with failures(as_json):
+        raise typer.Exit(run_closed(directory, record, back_s_max=back_s_max, as_json=as_json))
 
 
 @app.command("provision")
@@ -232,20 +224,17 @@ def provision(
 ) -> None:
     """Make keys, passwords, a signed root and the files that compose.yaml mounts; what exists is kept."""
     from holdgate.kernel.clock import SystemClock
-    from holdgate.kernel.errors import HoldgateError
+    from holdgate.scheduler.cli.failing import failures
     from holdgate.scheduler.up.containers import write_container_files
     from holdgate.scheduler.up.kubernetes import commands, write_secret_files
     from holdgate.scheduler.up.provision import provision as make
 
-    try:
+    with failures():
         provisioned = make(directory, SystemClock())
         if for_kubernetes:
             print(commands(provisioned, write_secret_files(provisioned)))
             return
         environment = write_container_files(provisioned)
-    except HoldgateError as error:
-        print(f"holdgate provision: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
     print(f"docker compose --env-file {environment} up")
 
 
@@ -257,11 +246,12 @@ def backup(
     ] = None,
     with_keys: Annotated[bool, typer.Option("--with-keys", help="Keys and passwords too, sealed: asks twice")] = False,
     passphrase_file: Annotated[Path | None, typer.Option(help="File with the passphrase, mode 0600")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="What is in it, as JSON")] = False,
 ) -> None:
     """Write everything that a running system knows into one file, or check such a file."""
     from holdgate.scheduler.cli import backups
 
-    raise typer.Exit(backups.backup(words, directory, with_keys, passphrase_file))
+    raise typer.Exit(backups.backup(words, directory, with_keys, passphrase_file, as_json=as_json))
 
 
 @app.command("restore")

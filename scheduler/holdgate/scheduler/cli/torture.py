@@ -11,9 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from holdgate.bundles.cli.refusal import tell
 from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.scheduler import logs
 from holdgate.scheduler.cli.people.exits import Exit
+from holdgate.scheduler.cli.people.output import Out
 from holdgate.scheduler.torture.cluster import Topology
 from holdgate.scheduler.torture.cluster.topology import RedisShape
 from holdgate.scheduler.torture.faults import CATALOG
@@ -40,7 +42,7 @@ def run(
     try:
         names = chosen(faults)
     except InvalidInput as error:
-        print(f"holdgate torture: {error}", file=sys.stderr)
+        tell(error)
         return Exit.USAGE
     seed = secrets.randbits(SEED_BITS) if seed is None else seed
     folder = Path(tempfile.mkdtemp(prefix="holdgate-torture-")) if keep is None else keep.absolute()
@@ -53,12 +55,22 @@ def run(
     try:
         report = asyncio.run(_until_told(options))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        print(f"holdgate torture: interrupted; logs and data are in {folder}", file=sys.stderr)
+        print(f"interrupted; logs and data are in {folder}", file=sys.stderr)
         return Exit.INTERRUPTED
     except HoldgateError as error:
-        print(f"holdgate torture: {error}; logs and data are in {folder}", file=sys.stderr)
+        tell(error)
+        print(f"logs and data are in {folder}", file=sys.stderr)
         return Exit.UNAVAILABLE
     return _told(report, keep, as_json_=as_json_)
+
+
+def show_faults(*, as_json: bool) -> None:
+    """What `--faults` takes."""
+    for name, entry in CATALOG.items():
+        if as_json:
+            Out(as_json).line({"name": name, "what": entry.what})
+        else:
+            print(f"{name:<22} {entry.what}")
 
 
 def chosen(faults: str | None) -> tuple[str, ...]:

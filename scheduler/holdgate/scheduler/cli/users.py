@@ -11,6 +11,8 @@ import typer
 
 from holdgate.bundles.cli.refusal import refusals
 from holdgate.kernel.clock import SystemClock
+from holdgate.scheduler.cli.people.connection import AsJson
+from holdgate.scheduler.cli.people.output import Out, note
 from holdgate.scheduler.up import credentials
 from holdgate.scheduler.up.access import worker_user
 from holdgate.scheduler.up.home import Home
@@ -25,14 +27,18 @@ Public = Annotated[
 
 
 @app.command("list")
-def list_users(directory: Directory = Path(".holdgate")) -> None:
+def list_users(directory: Directory = Path(".holdgate"), as_json: AsJson = False) -> None:
     """List users, and how many credentials of each hold: two while one is being exchanged."""
-    with refusals():
+    out = Out(as_json)
+    with refusals(as_json):
         home = existing(directory)
         for name in credentials.users(home):
             held = credentials.accepted(home, name)
-            shown = held[0] if held and held[0].startswith("U") else "password"
-            print(f"{name:<20} {len(held)}  {shown}")
+            shown = held[0] if held and held[0].startswith("U") else None
+            if as_json:
+                out.line({"user": name, "credentials": len(held), "public_key": shown})
+            else:
+                print(f"{name:<20} {len(held)}  {shown or 'password'}")
 
 
 @app.command("add-pool")
@@ -43,12 +49,15 @@ def add_pool(
 ) -> None:
     """Make a user for the workers of a pool, in an account of its own."""
     _change(directory, lambda home: credentials.add_pool(home, pool, public_key), worker_user(pool))
+    told = "the file above" if public_key is None else "the seed of that key"
+    note(f"next: give {told} to the pool's workers as HOLDGATE_NATS_NKEY_FILE, with HOLDGATE_POOL={pool}")
 
 
 @app.command("remove-pool")
 def remove_pool(pool: Annotated[str, typer.Argument()], directory: Directory = Path(".holdgate")) -> None:
     """Take a pool's user away: its workers are cut off."""
     _change(directory, lambda home: credentials.remove_pool(home, pool), None)
+    note(f"pool {pool} has no user any more; stop its workers, and tell agents: jobs for it wait until their deadline")
 
 
 @app.command("rotate")

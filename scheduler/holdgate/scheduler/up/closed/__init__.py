@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from holdgate.scheduler.up.closed.drill import page, recorded, run_closed, try_row
+from holdgate.scheduler.up.closed.drill import Tried, page, recorded, run_closed, summary, try_row
 from holdgate.scheduler.up.closed.observe import Observation
 from holdgate.scheduler.up.closed.rows import ROWS, Row
 from holdgate.scheduler.up.closed.running import Running
 
-__all__ = ["ROWS", "Observation", "Row", "Running", "page", "recorded", "run_closed", "try_row"]
+__all__ = ["ROWS", "Observation", "Row", "Running", "Tried", "page", "recorded", "run_closed", "summary", "try_row"]

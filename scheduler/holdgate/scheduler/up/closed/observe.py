@@ -17,6 +17,11 @@ from holdgate.scheduler.up.closed.running import PATIENCE_S, Running
 
 NOTICED_S_MAX = 12.0
 BACK_S_MAX = 30.0
+RERUN_S_MAX = 90.0
+"""Until a job whose worker died has run again: its lease has to end first."""
+RUN_S = 2.0
+SHOWN_S_MAX = 3.0
+"""Each process looks once a second, and a disk that fills up has room for a little now and then."""
 KNOCK_MS = 500
 MOVING = ("accepted", "scheduled", "queued", "running", "finishing")
 ENVIRONMENTS = ("staging", "dev", "test")
@@ -24,7 +29,10 @@ ENVIRONMENTS = ("staging", "dev", "test")
 
 @dataclass
 class Observation:
-    """What was seen. `noticed_ms`, `back_ms`: until `/readyz` said so, and from its end until a new job succeeded."""
+    """What was seen. `noticed_ms`, `back_ms`: until `/readyz` said so, and from its end until a new job succeeded.
+
+    `others`: what `/readyz` of each other process said. `ran`, `attempts`: of the job that ran when they went away.
+    """
 
     name: str
     post: str = ""
@@ -41,12 +49,16 @@ class Observation:
     noticed_ms: int = 0
     slowest_ms: int = 0
     back_ms: int = 0
+    others: dict[str, str] = field(default_factory=dict)
+    ran: str = ""
+    attempts: int = 0
 
     def differences(self, row: Row) -> list[str]:
         """What is not as `row` says, as sentences."""
         expected: dict[str, Any] = {
             "post": row.post, "get": row.get, "vote": row.vote, "standing": row.standing, "runs": row.runs,
-            "later": "succeeded", "vote_after": "200" if row.vote != "200" else "409 approval_resolved",
+            "later": "succeeded", "ran": "succeeded", "attempts": row.attempts,
+            "vote_after": "200" if row.vote != "200" else "409 approval_resolved",
         }  # fmt: skip
         if row.stored is not None:
             expected["stored"] = row.stored
@@ -56,6 +68,11 @@ class Observation:
             if getattr(self, name) != value
         ]
         found += [f"`{name}` of /readyz is ok" for name in row.wrong if name not in self.wrong]
+        found += [
+            f"/readyz of {name} is ready"
+            for name in row.others
+            if not any(said != "ready" for other, said in self.others.items() if other.startswith(name))
+        ]
         if row.failing and not self.failing:
             found.append(f"holdgate_check_failing of {row.failing} is not 1")
         if self.post.startswith("503") and not self.retry_after_s:
@@ -68,7 +85,7 @@ class Observation:
 def observe(system: Running, row: Row, number: int, clock: Clock) -> Observation:
     """Take the parts of `row` away and bring them back. NotHere; the system is as before in any case."""
     seen = Observation(row.name)
-    held = _held(system)
+    held, running = _held(system), _begun(system)
     with contextlib.ExitStack() as gone:
         _, later = system.people.agent.submit("job.demo.read", run_at=rfc3339(clock.now_ms() + row.due_ms))
         due_s = time.monotonic() + row.due_ms / 1000
@@ -82,7 +99,10 @@ def observe(system: Running, row: Row, number: int, clock: Clock) -> Observation
             lambda: time.monotonic() > due_s + 0.5 and (not row.runs or _runs(system) > runs), 3.0 + row.due_ms / 1000
         )
         seen.runs = _runs(system) > runs
+        seen.others = system.others()
     _back(system, seen, held, later["job_id"])
+    job = system.people.agent.ended(running, RERUN_S_MAX)
+    seen.ran, seen.attempts = str(job["state"]), int(job["attempt"])
     return seen
 
 
@@ -122,7 +142,8 @@ def _look(
     seen.retry_after_s = answers[0].retry_after_s
     seen.slowest_ms = slowest.taken_ms
     process, _, check = row.failing.partition("/")
-    seen.failing = f'holdgate_check_failing{{check="{check}",process="{process}"}} 1.0' in system.metrics()
+    shown = f'holdgate_check_failing{{check="{check}",process="{process}"}} 1.0'
+    seen.failing = bool(row.failing) and until(lambda: shown in system.metrics(), SHOWN_S_MAX)
 
 
 def _as_expected(system: Running, row: Row, seen: Observation) -> bool:
@@ -150,6 +171,15 @@ def _held(system: Running) -> dict[str, Any]:
     _, shown = system.people.approver.get(f"/approvals/{job['job_id']}")
     vote = {"job_hash": shown["job_hash"], "snapshot": shown["snapshot"], "reason": "a row of the table"}
     return {"job_id": job["job_id"], "vote": vote}
+
+
+def _begun(system: Running) -> str:
+    """A job whose handler runs now, and for as long as it takes to take parts away."""
+    _, job = system.people.agent.post(
+        "/jobs", {"topic": "job.demo.slow", "capability": "demo.read", "payload": {"seconds": RUN_S}}
+    )
+    until(lambda: system.people.agent.get(f"/jobs/{job['job_id']}")[1].get("state") == "running", RUN_S)
+    return str(job["job_id"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from holdgate.scheduler.up.home import Home
 from holdgate.scheduler.up.scenes import People
 
 PROBE_S = 1.0
+NO_ANSWER = "no answer"
+COUNTED = ("holdgate_worker_done_total", "holdgate_worker_running")
 PATIENCE_S = 15.0
 """Of a caller: longer than any answer may take."""
 
@@ -61,6 +64,12 @@ class Running:
         standing = reply["status"] if isinstance(reply["status"], str) else "not_ready"
         return standing, {name: said for name, said in reply.get("checks", {}).items() if said != "ok"}
 
+    def others(self) -> dict[str, str]:
+        """What `/readyz` of each process beside the API says, with the names of the checks that fail."""
+        with ThreadPoolExecutor(8) as pool:
+            urls: dict[str, str] = self.state["probes"]
+            return dict(zip(urls, pool.map(_standing, urls.values()), strict=True))
+
     def metrics(self) -> str:
         """The page of all processes."""
         return httpx.get(self.state["metrics"], timeout=PATIENCE_S, trust_env=False).text
@@ -79,12 +88,21 @@ def _state(home: Home) -> dict[str, Any]:
     return state
 
 
+def _standing(url: str) -> str:
+    try:
+        reply = httpx.get(f"{url}/readyz", timeout=PROBE_S, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        return NO_ANSWER
+    failing = sorted(name for name, said in reply.get("checks", {}).items() if said != "ok")
+    return f"{reply['status']}: {', '.join(failing)}" if failing else str(reply["status"])
+
+
 def _runs(home: Home) -> int:
-    """By the counters of the workers themselves, which count each run at its end."""
+    """Runs that began, by the workers themselves: they count those that go on, and each at its end."""
     total = 0.0
     for name, url in _state(home)["probes"].items():
         if name.startswith("worker"):
             page = httpx.get(f"{url}/metrics", timeout=PROBE_S, trust_env=False).text
-            lines = [line for line in page.splitlines() if line.startswith("holdgate_worker_done_total")]
+            lines = [line for line in page.splitlines() if line.startswith(COUNTED)]
             total += sum(float(line.rpartition(" ")[2]) for line in lines)
     return int(total)
