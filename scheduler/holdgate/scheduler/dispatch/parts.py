@@ -168,11 +168,11 @@ class Parts:
         reader = PullReader(self.nc, subjects.STREAM_RESULTS, subjects.CONSUMER_RESULT_WATCH)
         return ResultWatch(reader, results=self.stores.results, clock=self.clock)
 
-    def reaper(self) -> Reaper:
+    def reaper(self, is_whole: Callable[[], bool]) -> Reaper:
         """What happens because time passed."""
         stores = self.stores
         return Reaper(
-            ReaperState(stores.jobs, stores.backlog, stores.leases, stores.approvals),
+            ReaperState(stores.jobs, stores.backlog, stores.leases, stores.approvals, is_whole),
             stores.job_log,
             board=self.board,
             hints=self.hints,

@@ -7,7 +7,8 @@
     approvals past their end                    expired, `approval_expired`
     accepted jobs that never reached the log    published
 
-Leases are not taken back while heartbeats could not arrive (see grace).
+Leases are not taken back while heartbeats could not arrive (see grace). Nothing expires while the state store may
+have been set back: whether it happened in time is not known yet.
 
 What always holds: each is one script that checks what it finds, so any number of reapers may run; each batch is
 bounded, so one tenant's flood does not keep the others waiting.
@@ -16,7 +17,7 @@ bounded, so one tenant's flood does not keep the others waiting.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -48,12 +49,13 @@ OVER_TIME = "max_runtime_exceeded"
 
 @dataclass(frozen=True, slots=True)
 class ReaperState:
-    """What the reaper works on."""
+    """What the reaper works on. `is_whole`: whether the store is known to have all that was told."""
 
     jobs: Jobs
     backlog: Backlog
     leases: Leases
     approvals: Approvals
+    is_whole: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +128,10 @@ class Reaper:
         state = self._state
         if not await state.jobs.has_due(tenant, now_ms, now_ms - self._outbox_age_ms):
             return  # one question in place of six, for each of a thousand tenants, twice a second
-        released, due, overdue, unanswered, leases, unlogged = await asyncio.gather(
+        released, due, (overdue, unanswered), leases, unlogged = await asyncio.gather(
             state.backlog.release_reservations(tenant, now_ms, BATCH),
             self._promote(tenant, now_ms),
-            state.backlog.expire_deadlines(tenant, now_ms, BATCH),
-            state.approvals.expire(tenant, now_ms, BATCH),
+            self._expire(tenant, now_ms),
             state.leases.expired(tenant, now_ms, BATCH),
             state.jobs.outbox_due(tenant, now_ms - self._outbox_age_ms, BATCH),
         )
@@ -143,6 +144,15 @@ class Reaper:
             await asyncio.gather(*(self._reclaim(tenant, lease, now_ms) for lease in leases))
         if unlogged:
             await self._publish(tenant, unlogged)
+
+    async def _expire(self, tenant: Tenant, now_ms: int) -> tuple[list[JobId], list[JobId]]:
+        """Jobs past their deadline, and those that nobody voted on in time."""
+        if not self._state.is_whole():
+            return [], []
+        return await asyncio.gather(
+            self._state.backlog.expire_deadlines(tenant, now_ms, BATCH),
+            self._state.approvals.expire(tenant, now_ms, BATCH),
+        )
 
     async def _promote(self, tenant: Tenant, now_ms: int) -> dict[JobId, str]:
         """All that is due, or as much as one run may move: jobs put off together come back together."""

@@ -83,7 +83,7 @@ class DispatcherService:
         self.beats = parts.beats()
         self.intake = parts.intake(self._on_unknown)
         self.result_watch = parts.result_watch()
-        self.reaper = parts.reaper()
+        self.reaper = parts.reaper(self.recovery.is_open)
         self.retention = parts.retention()
         self.doomed = parts.doomed()
         self.sealed_expiry = parts.sealed_expiry()

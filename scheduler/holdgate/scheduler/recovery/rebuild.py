@@ -240,6 +240,10 @@ class Rebuild:
             )
         if ending is not None and ending.has_ended:
             return Return(envelope, ending.state, ending=ending, idempotency_ttl_ms=ttl_ms)
+        if ending is not None and ending.cancel_by:
+            return Return(
+                envelope, State.CANCELLED, ending=_cancelled(ending, now_ms), tells=True, idempotency_ttl_ms=ttl_ms
+            )
         if envelope.state in TERMINAL and ending is None:
             return Return(envelope, envelope.state, tells=True, idempotency_ttl_ms=ttl_ms)
         had = tries if ending is None else max(tries, ending.attempts_max)
@@ -296,6 +300,11 @@ def initial_of(envelope: Envelope, now_ms: int) -> State:
     if outcome_of(envelope.admission) is Outcome.HELD:
         return State.HELD
     return State.SCHEDULED if (envelope.job.run_at_ms or 0) > now_ms else State.ACCEPTED
+
+
+def _cancelled(ending: Ending, now_ms: int) -> Ending:
+    """What becomes of a job that was to be cancelled while it ran, where nobody knows any more where it does."""
+    return replace(ending, state=State.CANCELLED, code=str(State.CANCELLED), changed_ms=now_ms, ended_ms=now_ms)
 
 
 def _unknown(envelope: Envelope, at_ms: int) -> Ending:

@@ -38,7 +38,8 @@ destroyed must not lie on in the log. Nor are votes: after a loss they are cast 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What became of a job: its end, or, where `state` is not terminal, that an operator undid it.
+    """What became of a job: its end, or, where `state` is `queued`, that an operator undid it. Where the job still
+    runs: that it started, or, with a name in `cancel_by`, that it is to be cancelled.
 
     `result` and `sealed`: the fields of what is stored, by name.
     """
@@ -54,6 +55,7 @@ class Ending:
     ended_ms: int
     result: dict[str, bytes] = field(default_factory=dict)
     sealed: dict[str, bytes] = field(default_factory=dict)
+    cancel_by: str = ""
 
     @property
     def has_ended(self) -> bool:
@@ -80,6 +82,7 @@ class Ending:
                 "ended_ms": self.ended_ms,
                 "result": self.result,
                 "sealed": self.sealed,
+                "cancel_by": self.cancel_by,
             }
         )
 
@@ -95,6 +98,8 @@ class Ending:
         if not all(type(number) is int and 0 <= number < NUMBER_MAX for number in numbers) or not isinstance(
             ending.code, str
         ):
+            raise InvalidInput("not the ending of a job")
+        if not isinstance(ending.cancel_by, str):
             raise InvalidInput("not the ending of a job")
         if not (_is_name(ending.tenant, NAME) and _is_name(ending.job_id, JOB_ID)):
             raise InvalidInput("not the ending of a job")
@@ -197,7 +202,7 @@ class EndingLog:
 def _ending(
     tenant: Tenant, job_id: bytes, seq: bytes, job: list[Any], result: list[bytes], sealed: list[Any]
 ) -> Ending:
-    state, attempt, attempts_max, code, updated, ended = job
+    state, attempt, attempts_max, code, updated, ended, cancel_by = job
     return Ending(
         tenant=tenant,
         job_id=JobId(job_id.decode()),
@@ -210,6 +215,7 @@ def _ending(
         ended_ms=int(ended or updated),
         result={name.decode(): value for name, value in zip(result[::2], result[1::2], strict=True)},
         sealed={name: value for name, value in zip(SEALED_FIELDS, sealed, strict=False) if value is not None},
+        cancel_by=(cancel_by or b"").decode(),
     )
 
 

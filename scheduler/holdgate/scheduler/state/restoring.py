@@ -76,6 +76,7 @@ class Restoring:
         args: list[Arg] = []
         for ending in endings:
             args += [ending.job_id, ending.seq, ending.state, ending.attempt, ending.sealed_status]
+            args.append(int(ending.cancel_by != ""))
         answers = await self._scripts.run("look_endings", tenant, args) if args else []
         return [Known(answer.decode()) for answer in answers]
 
@@ -129,6 +130,7 @@ class Restoring:
             ending.code,
             ending.ended_ms,
             encoding.pack_details({"restored": True, "code": ending.code or None, "ending": ending.seq}),
+            ending.cancel_by,
             *_fields(ending.result),
             *_fields(ending.sealed),
         ]
@@ -234,7 +236,9 @@ def _job_fields(back: Return) -> dict[str, Arg]:
         "created": envelope.accepted_ms,
         "ready": max(envelope.accepted_ms, job.run_at_ms or 0),
         "ckey": job.concurrency_key,
-        "deadline": job.deadline_ms,
+        # One that ran had started in time, whatever became of it.
+        "deadline": None if ending is not None else job.deadline_ms,
+        "cancel": None if ending is None else ending.cancel_by or None,
         "open": 1 if envelope.fail_open else None,
         "code": None if ending is None or not ending.has_ended else ending.code or None,
         "idem": None if envelope.idempotency is None else _idem(envelope),

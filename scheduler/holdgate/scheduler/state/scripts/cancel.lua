@@ -10,7 +10,7 @@ if not state then return {''} end
 if state == 'running' then
   if not j[7] then
     call('HSET', job_key(id), 'cancel', ARGV[3])
-    audit('job.cancel_requested', now, id, j[2], state, state, ARGV[4])
+    tell_log(id, audit('job.cancel_requested', now, id, j[2], state, state, ARGV[4]))
   end
   return {state, j[4], j[6] or ''}
 end

@@ -84,10 +84,10 @@ local function unhold(id)
   call('ZREM', P .. ':deferred', id)
 end
 
--- The log of endings must hear what became of a job, with the event that says it. Until it did, it is written down here.
+-- The log of endings must hear what became of a job, with the event that says it. Also of one that still runs. Until it did, it is written down here.
 local function tell_log(id, seq) call('ZADD', P .. ':unlogged', int(seq), id) end
 
--- Changes the state: check, index, record, audit. `before` is '' for a job that enters.
+-- Changes the state: check, index, record, audit. `before` is '' for a job that enters. Gives the seq of the event.
 local function move(id, before, after, now, who, details, ...)
   if not ALLOWED[before .. '>' .. after] then
     error('a job cannot go from `' .. before .. '` to `' .. after .. '`')
@@ -102,6 +102,7 @@ local function move(id, before, after, now, who, details, ...)
   local seq = audit('job.' .. after, now, id, who, before, after, details)
   -- Not of one that is refused at the door: the log of jobs does not have it. An end that is undone is told as well.
   if before ~= '' and (ENDED[after] or ENDED[before]) then tell_log(id, seq) end
+  return seq
 end
 
 -- A sealed output waits for nobody any more: its bytes go, and what was proposed instead of them; its record stays.
@@ -238,23 +239,33 @@ local function bring_back(id, before, after, now, who, details, ...)
   return audit('job.restored', now, id, who, before, after, details)
 end
 
+-- Whether a record in the log of endings is of a job that still ran: in time, or until it is cancelled.
+local function on_way(state) return state == 'running' or state == 'finishing' end
+
 -- Whether the state knows of what an ending in the log says: it is so, it was so, or what came of it is yet to be told.
 -- Gives nil where there is no such job.
-local function knows_ending(id, seq, state, attempt, status)
-  local j = call('HMGET', job_key(id), 'state', 'attempt', 'known')
+local function knows_ending(id, seq, state, attempt, status, cancel)
+  local j = call('HMGET', job_key(id), 'state', 'attempt', 'known', 'cancel')
   if not j[1] then return nil end
   seq = tonumber(seq)
   if j[3] and tonumber(j[3]) >= seq then return true end
-  if not ENDED[state] and not ENDED[j[1]] then return true end
-  if j[1] == state and j[2] == attempt and (call('HGET', P .. ':sealed:' .. id, 'status') or '') == status then
+  if on_way(state) then
+    local ran = tonumber(j[2]) >= tonumber(attempt)
+    if cancel == '1' and ran and (j[4] or ENDED[j[1]]) then return true end
+    if cancel ~= '1' and (ran or ENDED[j[1]]) then return true end
+  elseif not ENDED[state] and not ENDED[j[1]] then return true end
+  if not on_way(state) and j[1] == state and j[2] == attempt and (call('HGET', P .. ':sealed:' .. id, 'status') or '') == status then
     return true
   end
   local untold = call('ZSCORE', P .. ':unlogged', id)
-  if untold and tonumber(untold) >= seq then return true end
+  -- Of a state that was set back: what is told of a step on the way is not the end that the log knows.
+  if untold and tonumber(untold) >= seq and (ENDED[j[1]] or not ENDED[state]) then return true end
   for _, packed in ipairs(call('LRANGE', P .. ':timeline:' .. id, 0, -1)) do
     local event = cmsgpack.unpack(packed)
     -- A state that was set back gives numbers again: one of a step on the way is not the one that ended the job.
-    if event[1] == seq and (event[5] == '' or not ENDED[event[5]] == not ENDED[state]) then return true end
+    local is_it = event[5] == '' or not ENDED[event[5]] == not ENDED[state]
+    if on_way(state) then is_it = on_way(event[5]) end
+    if event[1] == seq and is_it then return true end
   end
   return false
 end

@@ -52,8 +52,10 @@ end
 if j[7] then call('ZREM', P .. ':deadlines', id) end
 call('ZADD', P .. ':leases', ARGV[8], id)
 if ARGV[15] ~= '' then call('RPUSH', P .. ':decisions:' .. id, ARGV[15]) end
-move(id, 'queued', 'running', now, who, ARGV[16], 'at', '', 'reservation', '', 'reason', '', 'attempt', ARGV[7],
+local seq = move(id, 'queued', 'running', now, who, ARGV[16], 'at', '', 'reservation', '', 'reason', '', 'attempt', ARGV[7],
   'token', ARGV[5], 'worker', ARGV[4], 'permit', ARGV[6], 'started', now, 'stop', ARGV[13], 'progress', '', 'topic', ARGV[17])
+-- It started in time: nobody could tell any more, were the state lost.
+if j[7] and tonumber(j[5]) == 0 then tell_log(id, seq) end
 -- Attempts that were left out after a loss of the state do not count.
 local base, attempts_max = tonumber(j[13] or 0) + skip, tonumber(j[11]) + skip
 if skip > 0 then
