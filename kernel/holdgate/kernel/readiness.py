@@ -30,6 +30,7 @@ NO_ANSWER = "no answer in time"
 SLOW_LOOKS = 2
 """In a row, before that is said: under load an answer may be late once, and a process that calls itself not ready then
 makes the load of the others larger."""
+LOOKING = "checks"
 STARTING = "the process starts"
 STOPPING = "the process stops"
 SAID_CHARS_MAX = 200
@@ -116,7 +117,7 @@ class Readiness:
         if not self._is_started:
             return Report(Standing.NOT_READY, {"process": STARTING})
         wrong = {name for name, text in self._said.items() if text != OK}
-        needed = {check.name for check in self._checks if check.is_needed}
+        needed = {LOOKING, *(check.name for check in self._checks if check.is_needed)}
         if self._is_stopping:
             return Report(Standing.NOT_READY, {"process": STOPPING, **self._said})
         if wrong & needed:
@@ -135,7 +136,11 @@ class Readiness:
             metrics.CHECK_FAILING.labels(self.name, name).set(0 if text == OK else 1)
 
     def _failed(self, name: str, error: BaseException) -> None:
-        log.error("checks are not looked at any more", action="task_failed", task=name, error=type(error).__name__)
+        """Looking itself failed: what was found before is not true for ever. It is said, and tried again."""
+        log.error("checks could not be looked at", action="task_failed", task=name, error=type(error).__name__)
+        self._said = {LOOKING: f"cannot be looked at: {type(error).__name__}"}
+        metrics.READY.labels(self.name).set(0)
+        self._tasks.start(self._look_always(), name)
 
 
 async def _said(check: Check) -> str:

@@ -38,6 +38,31 @@ async def unavailable() -> str | None:
     raise Unavailable("the state store did not answer")
 
 
+async def test_looking_that_failed_itself_is_said_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found before would be told for ever."""
+    monkeypatch.setattr(readying, "INTERVAL_S", 0)
+    monkeypatch.setattr(readying, "AGAIN_S", 0)
+    seen: list[Standing] = []
+    is_done = asyncio.Event()
+
+    class Odd(Readiness):
+        async def look(self) -> None:
+            seen.append(self.report().standing)
+            if len(seen) == 2:
+                raise KeyError("nobody thought of this")
+            await super().look()
+            if len(seen) > 4:
+                is_done.set()
+
+    odd = Odd("api")
+    odd.add(Check("a", well))
+    await odd.start()
+    async with asyncio.timeout(5):
+        await is_done.wait()
+    assert seen[1:4] == [Standing.READY, Standing.NOT_READY, Standing.READY]
+    await odd.stop()
+
+
 @pytest.mark.parametrize(
     ("checks", "standing"),
     [

@@ -32,6 +32,7 @@ CLUSTER_LANES = 4
 LOOK_EVERY_S = 0.25
 LOOK_AGAIN_S = 0.1
 """While something is wrong."""
+WATCH = "redis-topology"
 REDIRECTS_MAX = 4
 """As many moves may come together while a cluster is arranged anew."""
 
@@ -57,7 +58,7 @@ class Fleet:
         """Find the primaries, and keep looking where they may change; StateUnavailable when nobody knows them."""
         self._adopt(await self._topology.look())
         if self.address.kind is not Kind.SINGLE:
-            self._tasks.start(self._watch(), "redis-topology")
+            self._tasks.start(self._watch(), WATCH)
 
     async def close(self) -> None:
         """Let go of every connection; idempotent."""
@@ -179,8 +180,11 @@ class Fleet:
         self._layout = replace(self._layout, primaries=primaries, slots=(*slots[:at], place, *slots[at + 1 :]))
 
     def _watch_failed(self, name: str, error: BaseException) -> None:
-        log.critical("nobody looks for the primaries of the state store any more", action="redis_watch", task=name,
+        """Whatever it met: who serves may change tomorrow, too."""
+        log.critical("looking for the primaries of the state store failed; it goes on", action="redis_watch", task=name,
                      exc_info=error)  # fmt: skip
+        if name == WATCH:
+            self._tasks.start(self._watch(), WATCH)
 
 
 async def _close(lanes: tuple[Lane, ...]) -> None:
