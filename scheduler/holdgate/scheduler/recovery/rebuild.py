@@ -29,6 +29,7 @@ from holdgate.scheduler.recovery.drift import Drift, Kind
 from holdgate.scheduler.recovery.parts import RecoveryParts
 from holdgate.scheduler.recovery.reading import Extent, Message, get_message, patiently, read_stream
 from holdgate.scheduler.state.backlog import Backlog
+from holdgate.scheduler.state.connection import key
 from holdgate.scheduler.state.endings import Ending, EndingLog, Mark, MarkKind, read_entry
 from holdgate.scheduler.state.entry import attempts_max
 from holdgate.scheduler.state.log import Envelope
@@ -40,6 +41,9 @@ log = structlog.get_logger(__name__)
 OUTCOME_UNKNOWN = "outcome_unknown"
 """Code of a job of which nobody can say any more whether it ended: it is not run again by itself."""
 MESSAGE_ID = "Nats-Msg-Id"
+SEQ_JUMP_MAX = 2**32
+"""Between what is known of a tenant's events and what an ending says: more do not happen within the age of the log, and
+a number once believed is never given back."""
 BASELINE_AGES = 4
 """What the log of endings says of itself is said again when so much of its age is over."""
 SOON_FORGOTTEN_MS = 600_000
@@ -63,6 +67,7 @@ class Rebuild:
         self._losses = 0
         self._has_marked = False
         self._baseline_ms = baseline_ms
+        self._from_seq: dict[Tenant, int] = {}
         self.last_seqs: dict[Tenant, int] = {}
         """The newest event of each tenant that the log of endings knows."""
         self.returned: Counter[Tenant] = Counter()
@@ -94,7 +99,7 @@ class Rebuild:
             newest: dict[Tenant, dict[JobId, tuple[Ending, int]]] = defaultdict(dict)
             for message in batch:
                 ending = self._ending_of(message)
-                if ending is None:
+                if ending is None or not await self._is_believable(ending, message):
                     continue
                 known = newest[ending.tenant].get(ending.job_id)
                 if known is None or known[0].seq <= ending.seq:
@@ -131,6 +136,16 @@ class Rebuild:
             while noted := await self._restoring.noted(tenant):
                 await asyncio.gather(*(self._settle(tenant, job_id, place) for job_id, place in noted.items()))
                 await self._restoring.forget_noted(tenant, list(noted))
+
+    async def _is_believable(self, ending: Ending, message: Message) -> bool:
+        """Whether so many events may have been since the store's last, or since the first that the log has."""
+        if ending.tenant not in self._from_seq:
+            here = await self._parts.scripts.command("GET", key(ending.tenant, "seq"))
+            self._from_seq[ending.tenant] = int(here or ending.seq)
+        if ending.seq - max(self._from_seq[ending.tenant], self.last_seqs.get(ending.tenant, 0)) <= SEQ_JUMP_MAX:
+            return True
+        self._broken(message, subjects.STREAM_ENDED, "seq_jump")
+        return False
 
     def _ending_of(self, message: Message) -> Ending | None:
         try:

@@ -270,16 +270,19 @@ local function knows_ending(id, seq, state, attempt, status, cancel)
   return false
 end
 
--- Stores what an ending says of a job's output, and puts the job where ended ones wait to be forgotten. `argv` from
--- `at` on: how many fields of the result follow, those, how many of the sealed output, those.
-local function store_ending(id, state, ended, argv, at)
+-- What an ending says of a job's output: `argv` from `at` on: how many fields of the result follow, those, how many of the
+-- sealed output, those. Before the first write: a script that fails in between leaves half a job.
+local function output_of(argv, at)
+  local behind = at + 2 * tonumber(argv[at]) + 1
+  return {result = {unpack(argv, at + 1, behind - 1)}, sealed = {unpack(argv, behind + 1, behind + 2 * tonumber(argv[behind]))}}
+end
+
+-- Stores that, and puts the job where ended ones wait to be forgotten.
+local function store_ending(id, state, ended, output)
   local result, sealed = P .. ':result:' .. id, P .. ':sealed:' .. id
   call('DEL', result, sealed)
-  local fields = tonumber(argv[at])
-  if fields > 0 then call('HSET', result, unpack(argv, at + 1, at + 2 * fields)) end
-  at = at + 2 * fields + 1
-  fields = tonumber(argv[at])
-  if fields > 0 then call('HSET', sealed, unpack(argv, at + 1, at + 2 * fields)) end
+  if #output.result > 0 then call('HSET', result, unpack(output.result)) end
+  if #output.sealed > 0 then call('HSET', sealed, unpack(output.sealed)) end
   local s = call('HMGET', sealed, 'status', 'ref', 'at')
   local waits = state == 'quarantined' and not s[1] and ((s[2] and s[2] ~= '') or call('HSTRLEN', sealed, 'sealed') > 0)
   if waits then

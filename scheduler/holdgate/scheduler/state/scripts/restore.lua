@@ -8,9 +8,11 @@
 -- and it had not ended: it comes back cancelled, code `duplicate`. One request runs as one job.
 -- Returns: 1 | 0 where it is there | 2 came back cancelled
 local id, now, state = ARGV[1], ARGV[2], ARGV[3]
-if call('EXISTS', job_key(id)) == 1 then return 0 end
+if call('HEXISTS', job_key(id), 'state') == 1 then return 0 end
 local behind = 15 + 2 * tonumber(ARGV[14])
-call('HSET', job_key(id), unpack(ARGV, 15, behind - 1))
+local fields, output = {unpack(ARGV, 15, behind - 1)}, output_of(ARGV, behind)
+call('DEL', job_key(id))
+call('HSET', job_key(id), unpack(fields))
 local fingerprint, twin = string.match(ARGV[7] ~= '' and call('GET', P .. ':idem:' .. ARGV[7]) or '', '^(%S+) (%S+)$')
 if twin and twin ~= id and fingerprint == ARGV[8] and not ENDED[state] and call('EXISTS', job_key(twin)) == 1 then
   call('HSET', job_key(id), 'code', 'duplicate', 'ended', now, 'reason', '')
@@ -23,7 +25,7 @@ end
 local j = call('HMGET', job_key(id), 'who', 'deadline', 'ready', 'hash', 'snapshot')
 if ENDED[state] then
   call('HSET', job_key(id), 'ended', ARGV[5])
-  store_ending(id, state, ARGV[5], ARGV, behind)
+  store_ending(id, state, ARGV[5], output)
 else
   if j[2] then call('ZADD', P .. ':deadlines', j[2], id) end
   if state == 'accepted' then call('ZADD', P .. ':outbox', now, id) end

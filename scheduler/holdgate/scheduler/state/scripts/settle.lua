@@ -6,6 +6,7 @@
 -- From: any. To: any terminal one, queued. Events: job.restored.
 -- Returns: 'settled' | 'known' | 'missing'
 local id, now, to = ARGV[1], ARGV[2], ARGV[4]
+local output = output_of(ARGV, 12)
 local knows = knows_ending(id, ARGV[3], to, ARGV[5], ARGV[6], ARGV[11] ~= '' and '1' or '0')
 call('HDEL', P .. ':endings', id)
 if knows == nil then return 'missing' end
@@ -45,7 +46,7 @@ else
   call('ZREM', P .. ':deadlines', id)
   call('ZREM', P .. ':outbox', id)
   call('HSET', job_key(id), 'code', code, 'ended', ended)
-  store_ending(id, to, ended, ARGV, 12)
+  store_ending(id, to, ended, output)
   if to ~= ARGV[4] then tell_log(id, seq) end
 end
 return 'settled'
