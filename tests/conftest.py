@@ -22,7 +22,9 @@ MEMORY_BYTES_MIN = 4 * 1024**3
 
 def pytest_configure() -> None:
     """What tests write lies in memory where there is room for it, and TMPDIR says nothing else: it is of no use to
-    anybody afterwards, and servers and files that are synced at each step would wait for a disk at each step."""
+    anybody afterwards, and servers and files that are synced at each step would wait for a disk at each step.
+
+    What is compiled lies there, too, even where this process must not keep it: tests start hundreds of interpreters."""
     if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
         return
     folder = MEMORY / f"holdgate-tests-{os.getuid()}"
@@ -32,6 +34,8 @@ def pytest_configure() -> None:
     if folder.stat().st_uid == os.getuid():
         os.environ["TMPDIR"] = str(folder)
         tempfile.tempdir = None  # was asked for before this
+        if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+            os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "compiled")
 
 
 @pytest.fixture(scope="session")
