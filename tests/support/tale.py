@@ -11,7 +11,7 @@ from holdgate.kernel.ids import Tenant, new_job_id, new_permit_id
 from holdgate.scheduler.state.audit import AuditEvent
 from holdgate.scheduler.state.transitions import TERMINAL, State
 from holdgate.scheduler.torture.bends import Bends
-from holdgate.scheduler.torture.check import Archive, Closed, Ending, Evidence, Leak, LoggedJob, Run
+from holdgate.scheduler.torture.check import Archive, Closed, Ending, Evidence, Leak, LoggedJob, Probed, Run
 from holdgate.scheduler.torture.check.dump import Dump
 from holdgate.scheduler.torture.check.rest import READABLE
 from holdgate.scheduler.torture.history import Event, Kind
@@ -33,6 +33,7 @@ class Told:
     state: State
     attempt: int = 0
     permit_id: str = ""
+    topic: str = "job.torture.read.echo"
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Tale:
     logged: list[LoggedJob] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
     closed: list[Closed] = field(default_factory=list)
+    probed: list[Probed] = field(default_factory=list)
     bends: list[Bends] = field(default_factory=list)
     leaks: list[Leak] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
@@ -54,11 +56,14 @@ class Tale:
 
     # What happens -----------------------------------------------------------------------------------------------------
 
-    def submit(self, tenant: str = "default", who: str = "agent", *, state: State = State.ACCEPTED) -> Told:
-        """A submit that was answered 202."""
+    def submit(
+        self, tenant: str = "default", who: str = "agent", *, state: State = State.ACCEPTED, **facts: Any
+    ) -> Told:
+        """A submit that was answered 202. `facts`: what the load says of it, such as its topic."""
         job = Told(new_job_id(self.tick(), _entropy(next(self.numbers))), tenant, who, state)
         self.jobs[job.job_id] = job
-        call = self.ask(tenant, who, "submit", key=f"key-{job.job_id}")
+        job.topic = facts.get("topic", job.topic)
+        call = self.ask(tenant, who, "submit", key=f"key-{job.job_id}", **facts)
         self.move(job, None, state)
         self.logged.append(LoggedJob(len(self.logged) + 1, tenant, job.job_id))
         self.answer(call, 202, job_id=job.job_id, state=str(state))
@@ -76,7 +81,7 @@ class Tale:
         events = self.audit[job.tenant]
         moved = {"from": before and str(before), "to": after and str(after)}
         head = {"seq": len(events) + 1, "time_ms": self.tick(), "tenant": job.tenant, "type": kind}
-        who = {"actor": job.owner, "principals": [], "job_hash": HASH}
+        who = {"actor": job.owner, "principals": [], "job_hash": HASH, "topic": job.topic}
         events.append(
             {**head, "job_id": job.job_id, **{k: v for k, v in moved.items() if v is not None}, **who, **details}
         )
@@ -89,9 +94,7 @@ class Tale:
         if details.get("verdict") == "require_approval":
             self.event(job, "approval.consumed", State.QUEUED, State.RUNNING, **told)
         self.move(job, State.QUEUED, State.RUNNING, **told)
-        self.runs.append(
-            Run(job.tenant, job.job_id, job.attempt, "job.torture.read.echo", job.permit_id, PID, self.tick())
-        )
+        self.runs.append(Run(job.tenant, job.job_id, job.attempt, job.topic, job.permit_id, PID, self.tick()))
 
     def end(self, job: Told, state: State = State.SUCCEEDED) -> None:
         """Its result comes, and the verdict."""
@@ -150,6 +153,7 @@ class Tale:
             | ({"default": Archive(self.audit["default"], self.findings)} if self.findings else {}),
             runs=tuple(self.runs),
             closed=tuple(self.closed),
+            probed=tuple(self.probed),
             bends=tuple(self.bends),
             leaks=tuple(self.leaks),
             secrets=(SECRET,),

@@ -210,7 +210,7 @@ async def _evidence(options: Options, cluster: Cluster, breaker: Breaker, *, set
                 metrics=[f"http://{HOST}:{port}/metrics"],
             )
             found = await collect(sources, closed=breaker.closed, bends=breaker.bends, settled=settled)
-            return _without_probe(found, cluster.tenants)
+            return replace(_without_probe(found, cluster.tenants), probed=breaker.probed)
     finally:
         await nc.close()
 
@@ -245,6 +245,8 @@ def as_json(report: Report) -> dict[str, Any]:
                 "recovery_s": [round(seconds, 2) for seconds in row.recovery_s],
                 "not_recovered": row.not_recovered,
                 "did_nothing": row.idle,
+                "served_s": [round(seconds, 2) for seconds in row.served_s],
+                "not_served": row.stopped,
             }
             for row in report.rows
         ],
@@ -269,17 +271,11 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def table(report: Report) -> Sequence[str]:
     """What a person reads at the end."""
-    lines = [f"{'fault':<24} {'times':>5}  {'recovery (s)':<26}"]
+    lines = [f"{'fault':<20} {'times':>5}  {'while it held (s)':<36} recovery (s)"]
     for row in report.rows:
-        shown = "-"
-        if row.recovery_s:
-            ordered = sorted(row.recovery_s)
-            shown = f"median {ordered[len(ordered) // 2]:.1f}, longest {ordered[-1]:.1f}"
-        if row.not_recovered:
-            shown += f", not at all: {row.not_recovered}"
-        if row.idle:
-            shown += f", did nothing: {row.idle}"
-        lines.append(f"{row.fault:<24} {row.times:>5}  {shown:<26}")
+        during, after = _times(row.served_s, row.stopped), _times(row.recovery_s, row.not_recovered)
+        idle = f", did nothing: {row.idle}" if row.idle else ""
+        lines.append(f"{row.fault:<20} {row.times:>5}  {during:<36} {after}{idle}")
     lines += [f"not run: {name}: {why}" for name, why in report.not_run.items()]
     if report.not_reached:
         lines.append(f"not reached, give it more time: {', '.join(report.not_reached)}")
@@ -287,3 +283,10 @@ def table(report: Report) -> Sequence[str]:
     lines += [f"problem: {problem}" for problem in report.problems]
     lines += [f"violation: {violation}" for violation in report.violations]
     return lines
+
+
+def _times(seconds: Sequence[float], never: int) -> str:
+    """How long something took, and how often it did not come about."""
+    ordered = sorted(seconds)
+    found = [f"median {ordered[len(ordered) // 2]:.1f}, longest {ordered[-1]:.1f}"] if ordered else []
+    return ", ".join([*found, *([f"not at all: {never}"] if never else [])]) or "-"

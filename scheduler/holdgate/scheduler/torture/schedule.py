@@ -19,12 +19,16 @@ class Pace:
     long_s: float = 20.0
     """Of what must last longer than time limits: a process that is stopped and comes back."""
     rest_s: float = 2.0
+    noticed_s: float = 15.0
+    """By then others have noticed that one of them is away."""
     recovery_timeout_s: float = 60.0
     settle_timeout_s: float = 90.0
 
 
-BOUNDED = Pace(hold_s=(1.0, 2.5), long_s=0.0, rest_s=0.5, recovery_timeout_s=60.0, settle_timeout_s=60.0)
-"""For runs of a minute or two."""
+BOUNDED = Pace(
+    hold_s=(1.0, 2.5), long_s=0.0, rest_s=0.5, noticed_s=60.0, recovery_timeout_s=60.0, settle_timeout_s=60.0
+)
+"""For runs of a minute or two, on a machine that does other things, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from holdgate.scheduler.torture.run import Report, as_json, table
 CLEAN = Report(
     seed=7,
     seconds=60.0,
-    rows=(Row("cut", 3, (0.5, 2.0, 1.0), 0), Row("loss", 1, (), 1)),
+    rows=(Row("cut", 3, (0.5, 2.0, 1.0), 0, 0, (0.2,), 2), Row("loss", 1, (), 1, 1)),
     not_run={"clock-jump": "the library is missing"},
     not_reached=("delay",),
     violations=(),
@@ -59,7 +59,8 @@ def test_a_run_in_which_something_did_not_hold_ends_with_one_and_says_where_it_i
 def test_the_table_tells_recovery_what_could_not_be_done_and_what_did_not_hold() -> None:
     shown = "\n".join(table(VIOLATED))
     assert "median 1.0, longest 2.0" in shown
-    assert "not at all: 1" in shown
+    assert "median 0.2, longest 0.2, not at all: 2" in shown
+    assert "not at all: 1, did nothing: 1" in shown
     assert "not run: clock-jump: the library is missing" in shown
     assert "not reached, give it more time: delay" in shown
     assert "ended by itself: redis-1, 2 ×" in shown

@@ -9,6 +9,8 @@ import pytest
 
 from holdgate.kernel.errors import InvalidInput
 from holdgate.scheduler.cli.torture import chosen
+from holdgate.scheduler.torture.breaking import goes_on
+from holdgate.scheduler.torture.cluster import Topology
 from holdgate.scheduler.torture.faults import CATALOG
 from holdgate.scheduler.torture.schedule import BOUNDED, Pace, Step, steps
 
@@ -67,3 +69,23 @@ def test_the_page_names_every_fault_and_whether_tests_break_it() -> None:
     """Once in the table, and once where it says what is tried when."""
     page = (Path(__file__).parents[4] / "docs/how-to/torture.md").read_text()
     assert [name for name in CATALOG if page.count(f"`{name}`") < 2] == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "target", "must"),
+    [
+        ("kill-process", "api-1", True),
+        ("pause-process", "kernel-2", True),
+        ("kill-process", "auditor-1", True),
+        ("kill-server", "nats-3", True),
+        ("kill-server", "sentinel-1", True),
+        ("kill-server", "redis-2", False),
+        ("stream-leader", "JOBS", True),
+        ("kernels-away", "every kernel", False),
+        ("cut", "api-1 ↔ redis-1", False),
+        ("redis-lost", "every redis", False),
+    ],
+)
+def test_the_service_must_go_on_where_others_are_there(fault: str, target: str, must: bool) -> None:
+    assert goes_on(Topology(), fault, target) is must
+    assert not goes_on(Topology(nats=1, apis=1, kernels=1, auditors=0), fault, "nats-1" if must else target)

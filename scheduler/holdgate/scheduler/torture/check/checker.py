@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from holdgate.scheduler.torture.check import audited, decided, kept, outputs, permits, releases, states, tenants
+from holdgate.scheduler.torture.check import (
+    audited,
+    bounds,
+    decided,
+    kept,
+    outputs,
+    permits,
+    releases,
+    serving,
+    states,
+    tenants,
+)
 from holdgate.scheduler.torture.check.case import Case
 from holdgate.scheduler.torture.check.evidence import Evidence
 from holdgate.scheduler.torture.check.violation import Violation
 
 RULES: tuple[Callable[[Case], Iterator[Violation]], ...] = (
+    kept.collected,
     permits.permitted,
     kept.kept,
     kept.ran,
@@ -23,12 +35,18 @@ RULES: tuple[Callable[[Case], Iterator[Violation]], ...] = (
     permits.explained,
     decided.refused,
     decided.looked_at,
+    bounds.timely,
+    bounds.tried,
+    bounds.together,
+    bounds.throttled,
     releases.recorded,
     releases.answered,
     outputs.judged_first,
     outputs.own,
+    outputs.sealed,
     outputs.unseen,
     tenants.apart,
+    serving.served,
     audited.complete,
     audited.losses,
     audited.told_of,

@@ -21,6 +21,20 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Probed:
+    """Whether a job went through every API that was left while a fault held. `must`: others were there to do the work.
+
+    `seconds` None: none did in `for_s`. `said`: what became of the last one.
+    """
+
+    why: str
+    must: bool
+    seconds: float | None
+    for_s: float
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run of a handler, as the worker's own journal tells; `permit_id` is of the permit that the worker verified.
 
@@ -89,6 +103,7 @@ class Evidence:
     archives: Mapping[str, Archive] = field(default_factory=dict)
     runs: Sequence[Run] = ()
     closed: Sequence[Closed] = ()
+    probed: Sequence[Probed] = ()
     bends: Sequence[Bends] = ()
     leaks: Sequence[Leak] = ()
     secrets: Sequence[str] = ()

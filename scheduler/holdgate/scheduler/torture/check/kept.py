@@ -16,6 +16,16 @@ RETURNED = "returned"
 MAY_REST = TERMINAL | {State.HELD, State.SCHEDULED}
 
 
+def collected(case: Case) -> Iterator[Violation]:
+    """Whoever asked for anything has a dump and an archive to look it up in: without them nothing is missed."""
+    for tenant in sorted({call.tenant for call in case.calls}):
+        for what, found in (("dump", case.evidence.dumps), ("archive", case.evidence.archives)):
+            if tenant not in found:
+                yield Violation(
+                    "not_collected", 2, f"there is no {what} of `{tenant}`, and it was under load", "", tenant
+                )
+
+
 def kept(case: Case) -> Iterator[Violation]:
     """No bend excuses a job that is lost."""
     seen: set[str] = set()

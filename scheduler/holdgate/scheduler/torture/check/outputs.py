@@ -9,6 +9,8 @@ from holdgate.scheduler.torture.check.case import Case
 from holdgate.scheduler.torture.check.trail import is_move, told
 from holdgate.scheduler.torture.check.violation import Violation
 
+SEALED, RELEASED = frozenset({"quarantined", "released"}), "quarantine.released"
+"""Kinds of jobs that return a private key, and what lets it out."""
 READABLE = frozenset({"succeeded", "failed", "timed_out", "cancelled"})
 
 
@@ -36,6 +38,27 @@ def own(case: Case) -> Iterator[Violation]:
         if call.op == "result" and call.told.get("value_of", call.job_id) != call.job_id:
             message = f"asked for the result of {call.job_id}, and was given that of {call.told['value_of']}"
             yield Violation("wrong_result", 6, message, call.job_id, call.tenant, (str(call),))
+
+
+def sealed(case: Case) -> Iterator[Violation]:
+    """What holds a private key is nobody's to read, and no success, before people released it."""
+    kinds = {call.job_id: call.tenant for call in case.accepted() if call.asked.get("job_kind") in SEALED}
+    for job_id, tenant in kinds.items():
+        events = case.events_of(tenant, job_id)
+        is_released = False
+        for event in events:
+            is_released |= event["type"] == RELEASED
+            succeeds = not is_released and is_move(event) and event["to"] == "succeeded"
+            if succeeds and not case.excuses.lost(event["time_ms"]):
+                message = f"{job_id} holds a private key, and succeeded without a release"
+                yield Violation("unsealed", 6, message, job_id, tenant, tuple(map(told, events)))
+    for call in case.calls:
+        if call.op == "result" and call.told.get("has_value") and call.job_id in kinds:
+            events = case.events_of(call.tenant, call.job_id)
+            is_released = any(event["type"] == RELEASED for event in events)
+            if not is_released and not case.excuses.lost(call.asked_ms, call.replied_ms):
+                message = f"{call.job_id} holds a private key, and was read without a release"
+                yield Violation("unsealed", 6, message, call.job_id, call.tenant, (*map(told, events), str(call)))
 
 
 def unseen(case: Case) -> Iterator[Violation]:

@@ -49,6 +49,7 @@ KINDS: tuple[JobKind, ...] = (
     JobKind("held-and-retried", 2, "job.torture.held", {"run": "flaky"}, max_attempts=2),
     JobKind("held-and-delayed", 2, "job.torture.held", run_in_s=2.0),
     JobKind("constrained", 5, "job.torture.bounded"),
+    JobKind("overlong", 2, "job.torture.bounded", {"run": "slow", "seconds": 6.0}),
     JobKind("throttled", 5, "job.torture.throttled"),
     JobKind("delayed", 4, run_in_s=3.0),
     JobKind("delayed-and-cancelled", 2, run_in_s=4.0, after=After.CANCEL),

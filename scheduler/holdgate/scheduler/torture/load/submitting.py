@@ -47,7 +47,9 @@ class Submitting:
     async def _send(self, who: Voice, kind: JobKind, key: str, fields: Mapping[str, Any]) -> str | None:
         operation = who.operations.submit(kind.topic, idempotency_key=key, **fields)
         try:
-            submitted = await who.say("submit", operation, key=key, job_kind=kind.name, topic=kind.topic)
+            submitted = await who.say(
+                "submit", operation, key=key, job_kind=kind.name, topic=kind.topic, **_bounds(kind)
+            )
         except HoldgateError:
             return None
         self.known.add(KnownJob(submitted.job_id, who.tenant, who.name, kind.name))
@@ -70,3 +72,9 @@ class Submitting:
 
     def _in(self, seconds: float) -> str:
         return rfc3339(self.clock.now_ms() + int(seconds * 1000))
+
+
+def _bounds(kind: JobKind) -> dict[str, Any]:
+    """What a job says of itself that is checked later."""
+    found = {"max_attempts": kind.max_attempts, "concurrency_key": kind.concurrency_key}
+    return {name: value for name, value in found.items() if value is not None}
