@@ -53,6 +53,21 @@ async def test_a_result_outlives_a_loss_of_the_state_and_its_job_does_not_run_ag
     assert await keeper.pick(9) == []
 
 
+@pytest.mark.parametrize("retryable", [False, True])
+async def test_a_failure_for_good_outlives_a_loss_and_one_to_be_tried_again_is(
+    gate: Gate, keeper: Keeper, retryable: bool
+) -> None:
+    picked, token = await ran(keeper, max_attempts=2)
+    await gate.report(picked, token, RunOutcome.FAILED, code="boom", retryable=retryable)
+    await keeper.lose()
+    await keeper.reconcile()
+    service = gate.service()
+    while await gate.pending():
+        await service.run_once()
+    view = await keeper.jobs.require(TENANT, picked.job.job_id)
+    assert (view.state, view.code) == ((State.QUEUED, None) if retryable else (State.FAILED, "boom"))
+
+
 async def test_a_job_that_was_started_again_ends_by_its_new_attempt(gate: Gate, keeper: Keeper) -> None:
     """One that has a worker is not taken from it; the older result is let go of."""
     picked, token = await ran(keeper)

@@ -27,7 +27,8 @@ while the state is sound: whoever may send results may send any number that belo
 
 def may_be_lost(message: ResultMessage, facts: RunningFacts | None) -> bool:
     """Whether it may be of an attempt that the state had and lost, and not of one that is over."""
-    if message.outcome not in JUDGED:
+    # A failure that is to be tried again is: the job is back in the queue.
+    if message.outcome not in JUDGED and not (message.outcome is RunOutcome.FAILED and not message.retryable):
         return False
     return facts is None or (facts.state in WAITING and message.attempt > facts.attempt)
 
