@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,14 @@ from holdgate.scheduler.errors import DurabilityMismatch, StateBroken
 from holdgate.scheduler.state.connection import connect_redis, key
 from holdgate.scheduler.state.durability import BY_CONFIG, Profile, verify_durability
 from holdgate.scheduler.state.fleet import LANES
+from holdgate.scheduler.up import credentials
 from holdgate.scheduler.up.children import free_port, free_ports, spawn, stop
 from holdgate.scheduler.up.home import redis_secret
 from holdgate.scheduler.up.kubernetes import SERVICE, sentinel_lines
+from holdgate.scheduler.up.lock import locked
 from holdgate.scheduler.up.plan import HOST
 from holdgate.scheduler.up.provision import Provisioned, provision
+from holdgate.scheduler.up.ready import Ready
 from holdgate.scheduler.up.redisusers import (
     READING,
     REDIS_ACCESS,
@@ -38,6 +43,7 @@ from holdgate.scheduler.up.redisusers import (
     WRITING,
     digest_of,
 )
+from holdgate.scheduler.up.reload import apply
 from holdgate.scheduler.up.servers import IDLE_S, RedisConfig, find_redis_server, redis_server, write_private
 from support.waiting import eventually_sync
 
@@ -367,5 +373,31 @@ async def test_who_says_nothing_is_let_go_of_and_processes_do_not_notice(made: P
         assert await scripts.commands([("PING",)] * LANES) == [b"PONG"] * LANES
         assert scripts.servings == 0, "it is the server that it was"
         await scripts.close()
+    finally:
+        stop(child)
+
+
+def test_the_operators_password_is_exchanged_again_and_again_while_the_system_runs(tmp_path: Path) -> None:
+    """How to log in is written down each time; a process that starts meanwhile does not bring the old one back."""
+    made = provision(tmp_path / "data", SystemClock())
+    home, port = made.home, free_port()
+    child = redis_server(made.redis_config(port), home.redis_config_file).start(tmp_path / "log")
+    home.nats_config_file.write_text(made.nats_config(1, 2).text())
+    ready = Ready(None, home.state_file)
+    ready.document = {"redis": made.redis_config(port).url}
+    ready.write("control", {})
+    try:
+        with locked(home):
+            for change in (partial(credentials.rotate, public=None), credentials.retire) * 2:
+                change(home, "redis")
+                apply(home, SystemClock())
+                ready.update_pids({})
+                with contextlib.closing(
+                    redis.Redis.from_url(json.loads(home.state_file.read_text())["redis"])
+                ) as client:
+                    assert client.acl_whoami() == "operator"
+        former = connected(made.redis_config(port), "operator", made.passwords["redis"])
+        with former as old, pytest.raises(redis.AuthenticationError):
+            old.ping()
     finally:
         stop(child)

@@ -24,6 +24,7 @@ from holdgate.scheduler.lifecycle import Runtime, nats_connection
 from holdgate.scheduler.settings import BackupSettings
 from holdgate.scheduler.up.access import OPERATOR
 from holdgate.scheduler.up.home import Home
+from holdgate.scheduler.up.lock import is_running
 from holdgate.scheduler.up.plan import HOST
 
 
@@ -130,7 +131,7 @@ def _servers(home: Home) -> Iterator[BackupSettings]:
 def _running(home: Home) -> BackupSettings:
     """Of the `holdgate up` that runs there."""
     try:
-        state = json.loads(home.state_file.read_text())
+        state = json.loads(home.state_file.read_text()) if is_running(home) else {}
         return _settings(home, state["nats"], state["redis"])
     except (OSError, ValueError, KeyError) as error:
         raise Misconfigured(f"no `holdgate up` runs in `{home.path}`") from error

@@ -84,6 +84,13 @@ def accepted(home: Home, name: str) -> tuple[str, ...]:
     return tuple(file.read_text().split()) if file.exists() else ()
 
 
+def known_digests(home: Home) -> tuple[str, ...]:
+    """Of every seed that is here and every password, and of those before them that still hold."""
+    passwords = (digest for name in (REDIS, *map(redis_secret, USERS_ACCESS)) for digest in accepted(home, name))
+    former = (file.read_text().strip() for file in sorted(home.path.glob("secrets/*.former")))
+    return (*(digest_of(key.seed) for key in nkeys(home)), *passwords, *former)
+
+
 def add_pool(home: Home, pool: str, public: str | None, entropy: Entropy = os.urandom) -> None:
     """A user for the workers of `pool`: with the key that `public` is of, or a new one whose seed is left here.
 
@@ -107,6 +114,7 @@ def remove_pool(home: Home, pool: str) -> None:
     user = _known(home, worker_user(pool))
     home.public_file(user).unlink()
     home.nkey_file(user).unlink(missing_ok=True)
+    home.former_file(user).unlink(missing_ok=True)
 
 
 def rotate(home: Home, user: str, public: str | None, entropy: Entropy = os.urandom) -> None:
@@ -121,6 +129,8 @@ def rotate(home: Home, user: str, public: str | None, entropy: Entropy = os.uran
         _accept(home, user, (digest_of(password), *before))
         write_private(home.password_file(user), password + "\n")
         return
+    if home.nkey_file(user).exists():
+        write_private(home.former_file(user), digest_of(nkey_of(home, user).seed) + "\n")
     key = Nkey.generate(entropy) if public is None else None
     _accept(home, user, (key.public if key is not None else verify_public(public or ""), *before))
     if key is not None:
@@ -130,6 +140,7 @@ def rotate(home: Home, user: str, public: str | None, entropy: Entropy = os.uran
 def retire(home: Home, user: str) -> None:
     """Only the newest credential of `user` holds. NotFound."""
     _accept(home, user, accepted(home, _known(home, user))[:1])
+    home.former_file(user).unlink(missing_ok=True)
     if home.nkey_file(user).exists() and nkey_of(home, user).public not in accepted(home, user):
         home.nkey_file(user).unlink()  # its newer key is elsewhere
 

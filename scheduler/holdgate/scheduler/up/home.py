@@ -108,6 +108,10 @@ class Home:
         """What servers take from a user, newest first: public keys for NATS, digests of passwords for Redis."""
         return self.path / "secrets" / f"{user}.pub"
 
+    def former_file(self, user: str) -> Path:
+        """The digest of the seed before the newest, for as long as both hold: what scans outputs knows it, too."""
+        return self.path / "secrets" / f"{user}.former"
+
     def log_file(self, name: str) -> Path:
         """What a process wrote to its standard error."""
         return self.path / "logs" / f"{name}.log"

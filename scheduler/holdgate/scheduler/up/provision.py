@@ -30,9 +30,9 @@ from holdgate.scheduler.up.access import ACCESS, DEMO_POOL, OPERATOR, accounts, 
 from holdgate.scheduler.up.credentials import (
     ensure_nkey,
     ensure_password,
+    known_digests,
     nats_users,
     nkey_of,
-    nkeys,
     redis_users,
     secret_in,
 )
@@ -115,8 +115,8 @@ def provision(path: Path, clock: Clock, *, entropy: Entropy = os.urandom) -> Pro
     _root(home, signers, quarantine, clock)
     _worker_keys(home, signers)
     keys = _api_keys(home, entropy)
-    known = (*(key.seed for key in nkeys(home)), *passwords.values(), fingerprint, *keys.values())
-    write_private(home.known_secrets_file, known_text(known))
+    known = "".join(f"sha256:{digest}\n" for digest in known_digests(home))
+    write_private(home.known_secrets_file, known + known_text((fingerprint, *keys.values())))
     pins = Pins(frozenset({signers["root"].name}), 1)
     return Provisioned(home, keys, str(pins), passwords, _starter(home, signers["author"]))
 

@@ -59,11 +59,12 @@ class Ready:
         """A process started or ended."""
         if not self._written:
             return
+        self.document["redis"] = _login_of(self._state_file) or self.document["redis"]
         self.document["pids"] = {kind: list(listed) for kind, listed in pids.items()}
         own = {"control": self._control, "supervisor": os.getpid(), "probes": self._probes}
-        _replace(self._state_file, {**self.document, **own})
+        replace(self._state_file, {**self.document, **own})
         if self._file is not None:
-            _replace(self._file, self.document)
+            replace(self._file, self.document)
 
     def remove(self) -> None:
         """The system is going away."""
@@ -71,6 +72,14 @@ class Ready:
         self._state_file.unlink(missing_ok=True)
         if self._file is not None:
             self._file.unlink(missing_ok=True)
+
+
+def _login_of(file: Path) -> str | None:
+    """How to come into Redis, where an exchange of its password has written that there."""
+    try:
+        return str(json.loads(file.read_text())["redis"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def summary(ready: Ready, directory: Path, seconds: float) -> str:
@@ -87,7 +96,8 @@ def summary(ready: Ready, directory: Path, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _replace(file: Path, document: Mapping[str, Any]) -> None:
+def replace(file: Path, document: Mapping[str, Any]) -> None:
+    """Whole or not at all."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     write_private(temporary, json.dumps(document, indent=2) + "\n")  # noqa: TID251  for scripts; never hashed
     temporary.replace(file)

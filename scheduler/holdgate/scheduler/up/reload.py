@@ -14,7 +14,9 @@ from pathlib import Path
 from holdgate.kernel.clock import Clock
 from holdgate.scheduler.errors import Misconfigured
 from holdgate.scheduler.up.home import Home
+from holdgate.scheduler.up.lock import is_running
 from holdgate.scheduler.up.provision import Provisioned, provision
+from holdgate.scheduler.up.ready import replace
 from holdgate.scheduler.up.redisusers import users_text
 from holdgate.scheduler.up.servers import ACCOUNTS, NatsConfig, rewrite_private
 
@@ -39,9 +41,9 @@ def apply(home: Home, clock: Clock) -> list[str]:
         _rewrite(made, home.path / NATS_FILE, home.path / REDIS_USERS_FILE)
         rewrite_private(home.path / ACCOUNTS_FILE, made.nats_config(0, 0).accounts_text())
         left.append("containers: `docker compose kill -s HUP nats`, and restart `redis`")
-    if home.state_file.exists():
+    if is_running(home) and home.state_file.exists():
         _rewrite(made, home.nats_config_file, home.redis_config_file.with_suffix(".users"))
-        _tell(json.loads(home.state_file.read_text()))
+        _tell(made)
     return left
 
 
@@ -60,13 +62,26 @@ def _rewrite(made: Provisioned, nats_file: Path, redis_file: Path) -> None:
     rewrite_private(redis_file, users_text(made.redis_config(0).users))
 
 
-def _tell(state: dict[str, object]) -> None:
-    """The servers of a running `holdgate up` read their users again."""
+def _tell(made: Provisioned) -> None:
+    """The servers of the running `holdgate up` read their users again; how to log in from now on is in its state."""
+    state = json.loads(made.home.state_file.read_text())
+    for pid in state["pids"].get("nats", ()):
+        os.kill(int(pid), signal.SIGHUP)
+    newest = made.redis_config(int(state["redis"].rpartition(":")[2].partition("/")[0])).url
+    _load_users(state["redis"], newest)
+    replace(made.home.state_file, {**state, "redis": newest})
+
+
+def _load_users(*urls: str) -> None:
+    """As whom the server lets in: it may know the newest password already, or not yet."""
     import redis
 
-    pids = state["pids"]
-    assert isinstance(pids, dict)  # noqa: S101  of our own making
-    for pid in pids.get("nats", ()):
-        os.kill(int(pid), signal.SIGHUP)
-    with contextlib.closing(redis.Redis.from_url(str(state["redis"]), socket_timeout=TIMEOUT_S)) as client:
-        client.acl_load()
+    for at, url in enumerate(dict.fromkeys(urls), start=1):
+        with contextlib.closing(redis.Redis.from_url(url, socket_timeout=TIMEOUT_S)) as client:
+            try:
+                client.acl_load()
+            except redis.AuthenticationError:
+                if at == len(set(urls)):
+                    raise
+            else:
+                return

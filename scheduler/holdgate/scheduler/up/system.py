@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +24,7 @@ from holdgate.scheduler.up import plan
 from holdgate.scheduler.up.children import free_ports, is_free
 from holdgate.scheduler.up.control import control_server
 from holdgate.scheduler.up.home import Home
+from holdgate.scheduler.up.lock import locked
 from holdgate.scheduler.up.nursing import nurse_nats
 from holdgate.scheduler.up.plan import HOST, Ports
 from holdgate.scheduler.up.ready import Ready, summary
@@ -102,7 +101,7 @@ async def running(options: Options, stopping: asyncio.Event) -> AsyncIterator[Sy
     """The system, ready; stopped at the end of the block. Misconfigured when it cannot be brought up."""
     home = Home(options.directory.absolute())
     home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _locked(home):
+    with locked(home):
         _fresh_run_folder(home)
         ready = Ready(options.ready_file, home.state_file)
         system: System | None = None
@@ -259,20 +258,6 @@ async def answers(port: int, holds: bytes = b"") -> bool:
     except (OSError, TimeoutError):
         return False
     return b" 200 " in status and holds in rest
-
-
-@contextlib.contextmanager
-def _locked(home: Home) -> Iterator[None]:
-    """One system a directory."""
-    descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Misconfigured(f"another `holdgate up` runs in `{home.path}`") from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _fresh_run_folder(home: Home) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import redis
 
 from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import InvalidInput
@@ -14,6 +18,7 @@ from holdgate.scheduler.errors import Misconfigured, NotFound
 from holdgate.scheduler.up import credentials
 from holdgate.scheduler.up.containers import write_container_files
 from holdgate.scheduler.up.home import Home
+from holdgate.scheduler.up.lock import locked
 from holdgate.scheduler.up.provision import provision
 from holdgate.scheduler.up.redisusers import digest_of
 from holdgate.scheduler.up.reload import apply, existing, with_accounts
@@ -99,6 +104,36 @@ def test_a_password_of_redis_is_exchanged_in_the_same_way(home: Home) -> None:
     assert user.digests == (digest_of(new),)
     with pytest.raises(InvalidInput):
         credentials.rotate(home, "redis-api", Nkey.generate().public)
+
+
+@pytest.mark.parametrize("user", ["redis-api", "redis", "api"])
+def test_what_scans_outputs_knows_a_credential_for_as_long_as_it_holds(home: Home, user: str) -> None:
+    """The one before the newest is still a login."""
+    file = home.password_file(user) if user.startswith("redis") else home.nkey_file(user)
+    old = digest_of(file.read_text().strip())
+    credentials.rotate(home, user, None)
+    apply(home, SystemClock())
+    new = digest_of(file.read_text().strip())
+    assert {f"sha256:{old}", f"sha256:{new}"} <= set(home.known_secrets_file.read_text().split())
+    credentials.retire(home, user)
+    apply(home, SystemClock())
+    known = home.known_secrets_file.read_text()
+    assert old not in known
+    assert new in known
+
+
+def test_processes_of_a_system_that_was_killed_are_not_told_anything(home: Home) -> None:
+    """Their ids may be those of others by now."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        state = {"pids": {"nats": [other.pid]}, "redis": "redis://127.0.0.1:1/0"}
+        home.state_file.write_text(json.dumps(state))
+        home.lock_file.touch()
+        assert apply(home, SystemClock()) == []
+        other.communicate(b"\n", timeout=10)
+    assert other.returncode == 0
+    home.state_file.write_text(json.dumps({**state, "pids": {}}))
+    with locked(home), pytest.raises(redis.ConnectionError):
+        apply(home, SystemClock())
 
 
 def test_what_is_not_there_is_said(home: Home, tmp_path: Path) -> None:
