@@ -93,15 +93,7 @@ async def running_api(
     made = provision(directory, clock)
     if root:
         _resign_root(made, root)
-    usual: dict[str, Any] = {
-        "root_file": made.home.root_file,
-        "root_pins": made.root_pins,
-        "key_file": made.home.key_file("api"),
-        "api_keys_file": made.home.api_keys_file,
-        "known_secrets_file": made.home.known_secrets_file,
-        "api_listen": f"127.0.0.1:{free_port()}",
-    }
-    config = ApiSettings(**{**usual, **(settings or {})})
+    config = ApiSettings(**{**_usual(made), **(settings or {})})
     keys = {**made.keys, **_more_keys(made)}
     nc, kernel_nc = await nats.connect(nats_url), await nats.connect(nats_url)
     scripts = await connect_redis(redis_url)
@@ -131,6 +123,17 @@ async def running_api(
             yield world
         finally:
             await asyncio.gather(*(client.aclose() for client in world.clients))
+
+
+def _usual(made: Provisioned) -> dict[str, Any]:
+    return {
+        "root_file": made.home.root_file,
+        "root_pins": made.root_pins,
+        "key_file": made.home.key_file("api"),
+        "api_keys_file": made.home.api_keys_file,
+        "known_secrets_file": made.home.known_secrets_file,
+        "api_listen": f"127.0.0.1:{free_port()}",
+    }
 
 
 async def publish_bundle(world: ApiWorld, data: bytes) -> None:

@@ -22,8 +22,8 @@ from holdgate.kernel.permits import Keyring
 from holdgate.kernel.records import Decision, Job
 from holdgate.scheduler.audit.archive import TenantArchive
 from holdgate.scheduler.audit.verify import is_intact, verify_archive
-from holdgate.scheduler.dispatch.asks import Ask
 from holdgate.scheduler.dispatch.beats import Beat
+from holdgate.scheduler.dispatch.offers import Ask
 from holdgate.scheduler.gates.output.message import parse_result
 from holdgate.scheduler.state.approvals import ApprovalStatus
 from holdgate.scheduler.state.connection import connect_redis

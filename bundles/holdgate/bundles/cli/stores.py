@@ -270,32 +270,37 @@ def _published(  # noqa: PLR0913  options of commands
 
     What stands on the command line goes before the environment; of two in the environment the API is taken.
     """
-    if _is_typed(context, "api_key"):
-        raise typer.BadParameter("others see what is on a command line; use --api-key-file or HOLDGATE_API_KEY")
-    if _is_typed(context, "nats_url"):
-        if _is_typed(context, "api"):
-            raise typer.BadParameter("say where the bundles are once: --api or --nats", param_hint="--nats")
-        api = None
-    if (root is None) != (pins is None):
-        raise typer.BadParameter("a root is believed with its pins only: give both", param_hint="--root, --pins")
+    _verify_said_once(context)
     clock = SystemClock()
-    trust = None if root is None or pins is None else load_trust(root, pins, clock)
-    if api is not None:
+    trust = _trust_in(root, pins, clock)
+    if api is not None and not _is_typed(context, "nats_url"):
         return ApiPublished(api, api_key_of(api_key_file, api_key), trust, plaintext)
     if nats_url is None:
         raise typer.BadParameter("say where the bundles are: --api URL, or --nats URL", param_hint="--api")
     if trust is None:
         raise typer.BadParameter("--nats needs --root and --pins", param_hint="--root")
+    tls = TlsFiles(nats_ca_file, nats_cert_file, nats_cert_key_file)
     login = Login(
         nats_user or "",
         None if nats_password_file is None else first_line(nats_password_file),
         None if nats_nkey_file is None else Nkey.parse(first_line(nats_nkey_file)),
-        TlsFiles(nats_ca_file, nats_cert_file, nats_cert_key_file).context()
-        if any(map(is_secure, nats_url.split(",")))
-        else None,
+        tls.context() if any(map(is_secure, nats_url.split(","))) else None,
         plaintext,
     )
     return NatsPublished(nats_url, login, trust, clock)
+
+
+def _verify_said_once(context: typer.Context) -> None:
+    if _is_typed(context, "api_key"):
+        raise typer.BadParameter("others see what is on a command line; use --api-key-file or HOLDGATE_API_KEY")
+    if _is_typed(context, "nats_url") and _is_typed(context, "api"):
+        raise typer.BadParameter("say where the bundles are once: --api or --nats", param_hint="--nats")
+
+
+def _trust_in(root: Path | None, pins: str | None, clock: Clock) -> Root | None:
+    if (root is None) != (pins is None):
+        raise typer.BadParameter("a root is believed with its pins only: give both", param_hint="--root, --pins")
+    return None if root is None or pins is None else load_trust(root, pins, clock)
 
 
 def _is_typed(context: typer.Context, name: str) -> bool:

@@ -52,6 +52,16 @@ from holdgate.scheduler.state.workers import Workers
 from holdgate.scheduler.tenants import Tenants
 
 
+def _looking(settings: ApiSettings, keys: ApiKeys) -> tuple[Scanner, Measure, OutputScanners]:
+    """One scanner for all that is looked at here: the patterns of its rules take megabytes."""
+    known, digests = own_secrets(settings), own_digests(settings)
+    live = KnownDigests("api-key", KEY_PREFIX.encode(), KEY_REST, key_sha256, keys.is_live)
+    others = made_by_us(digests)
+    scanner = Scanner(known, known_digests=(live, *others), fast=settings.scan_fast)
+    outputs = ScanSettings(known, known_digests=digests, children=1, fast=settings.scan_fast)
+    return scanner, Measure(scanner, (KnownSecrets(known), live, *others)), OutputScanners(outputs, scanner=scanner)
+
+
 @contextlib.asynccontextmanager
 async def api_deps(
     settings: ApiSettings,
@@ -74,15 +84,7 @@ async def api_deps(
     stores = Stores.of(nc, scripts, bounds, keys)
     bundles = PublishedBundles(BundleStore(nc), settings, clock)
     stamping = Stamping(BundleStore(nc), StampStore(nc), signer, clock, bundles.root)
-    known, digests = own_secrets(settings), own_digests(settings)
-    # One for all that is looked at here: the patterns of its rules take megabytes.
-    live = KnownDigests("api-key", KEY_PREFIX.encode(), KEY_REST, key_sha256, keys.is_live)
-    others = made_by_us(digests)
-    scanner = Scanner(known, known_digests=(live, *others), fast=settings.scan_fast)
-    measure = Measure(scanner, (KnownSecrets(known), live, *others))
-    scanners = OutputScanners(
-        ScanSettings(known, known_digests=digests, children=1, fast=settings.scan_fast), scanner=scanner
-    )
+    scanner, measure, scanners = _looking(settings, keys)
     parts = GateParts(
         stores,
         kernel,

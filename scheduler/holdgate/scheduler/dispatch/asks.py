@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import nats.errors
@@ -19,12 +19,11 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from holdgate.kernel import limits, subjects, topics, wire
+from holdgate.kernel import limits, subjects, wire
 from holdgate.kernel.clock import Clock
 from holdgate.kernel.draining import drain
-from holdgate.kernel.errors import HoldgateError, InvalidInput
-from holdgate.kernel.ids import JobId, Tenant, WorkerId
-from holdgate.kernel.records import Job
+from holdgate.kernel.errors import HoldgateError
+from holdgate.kernel.ids import Tenant, WorkerId
 from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.board import ReadyBoard
@@ -32,8 +31,9 @@ from holdgate.scheduler.dispatch.config import DispatchConfig
 from holdgate.scheduler.dispatch.delivery import Deliveries, may_answer_worker
 from holdgate.scheduler.dispatch.fairness import FairShare
 from holdgate.scheduler.dispatch.hints import Hints
+from holdgate.scheduler.dispatch.offers import Ask, Pool
 from holdgate.scheduler.gates.dispatch import Asker, DispatchGate, Handover
-from holdgate.scheduler.state.backlog import NO_CAPABLE_WORKER, Backlog, Picked
+from holdgate.scheduler.state.backlog import Backlog, Picked
 from holdgate.scheduler.state.restoring import SET_BACK
 from holdgate.scheduler.state.transitions import State
 
@@ -44,13 +44,6 @@ ASKS_MAX = 8_192
 """Open asks of one dispatcher: beyond, workers are told to come back."""
 POOL_ASKS_MAX = ASKS_MAX // 4
 """Of one pool: its workers' user may ask under any name, and must not take the room of others."""
-OFFERS_CHARS_MAX = 8 * 1024 * 1024
-"""What is remembered of the offers of one pool: those that were heard last."""
-ASK_BYTES_MAX = 64 * 1024
-NAMES_CHARS = 256
-"""An ask that names nothing, as it is counted."""
-OFFERS_MAX = 256
-"""Topic patterns, and capabilities, that one ask may name."""
 PICK_ROUNDS_MAX = 4
 """Rounds in which tenants that ran dry give their share to the others; what is left then waits for the next ask."""
 REPLY_BYTES_MAX = limits.ENVELOPE_BYTES_MAX * 3 // 4
@@ -60,66 +53,10 @@ RECORD_BYTES = 16 * 1024
 VOTE_BYTES = 256
 """A signed vote without what it says: key, signature and the names of both."""
 BUSY_RETRY_MS = 1_000
-INCAPABLE_DELAY_MS = 1_000
-"""A job that no worker seen lately can do: how long it stays out of the way of those that can run."""
-INCAPABLE_DELAY_MS_MAX = 30_000
-"""Each time the delay doubles up to here, or there are so many that they are all that is ever looked at. A worker that
-offers something new brings them back at once."""
-OTHER_WORKER_DELAY_MS = 50
-OTHER_WORKER_DELAY_MS_MAX = 1_000
-PUT_OFFS_REMEMBERED_MAX = 100_000
-PICK_MAX = 256
-"""What one look takes at most, after looks of this worker that found only jobs for others; each takes fourfold."""
-OFFER_S = 60.0
-"""Longer than an ask stays open: a worker that is busy is not forgotten at once."""
 CLOSED_PAUSE_S = 0.5
 """Without a kernel: between two tries. Jobs stay where they are meanwhile."""
 RETRY_PAUSE_S = 0.05
 """Between two looks of one ask that found only jobs for others: a bound on how fast it turns the backlog over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What a worker asked: up to `n` jobs of `topics` (patterns) whose `requires` are among `capabilities`."""
-
-    worker: WorkerId
-    pool: str
-    topics: tuple[str, ...]
-    capabilities: frozenset[str]
-    n: int
-    wait_s: float
-
-    @classmethod
-    def from_message(cls, subject: str, data: bytes) -> Ask:
-        """The ask in a message; InvalidInput when it is none, or speaks for another worker than its subject."""
-        body = wire.unpack(data, bytes_max=ASK_BYTES_MAX)
-        pool, worker = subject.split(".")[-2:]
-        if body.get("worker") != worker or body.get("pool") != pool:
-            raise InvalidInput("an ask names another worker or pool than its subject")
-        n, wait_ms = body.get("n"), body.get("wait_ms", 0)
-        if not (type(n) is int and 1 <= n <= limits.ASK_JOBS_MAX):
-            raise InvalidInput(f"`n` must be from 1 to {limits.ASK_JOBS_MAX}")
-        if not (type(wait_ms) is int and 0 <= wait_ms <= limits.ASK_WAIT_S_MAX * 1000):
-            raise InvalidInput(f"`wait_ms` must be from 0 to {limits.ASK_WAIT_S_MAX * 1000}")
-        patterns = _names(body, "topics")
-        for pattern in patterns:
-            topics.verify_pattern(pattern)
-        return cls(WorkerId(worker), pool, patterns, frozenset(_names(body, "capabilities")), n, wait_ms / 1000)
-
-    @property
-    def chars(self) -> int:
-        """What it takes to remember."""
-        return NAMES_CHARS + sum(map(len, self.topics)) + sum(map(len, self.capabilities))
-
-    def offers_as(self, other: Ask) -> bool:
-        """Whether both offer the same."""
-        return self.topics == other.topics and self.capabilities == other.capabilities
-
-    def can_do(self, job: Job) -> bool:
-        """Whether the worker offers the job's topic and everything it requires."""
-        return self.capabilities.issuperset(job.requires) and any(
-            topics.matches(pattern, job.topic) for pattern in self.topics
-        )
 
 
 @dataclass(slots=True)
@@ -128,66 +65,6 @@ class _Open:
 
     ask: Ask
     is_superseded: bool = False
-
-
-@dataclass(slots=True)
-class _Pool:
-    """Turns of tenants, and what the workers that asked lately offer, with when they asked (loop time)."""
-
-    fair: FairShare
-    offers: dict[WorkerId, tuple[Ask, float]] = field(default_factory=dict)
-    pruned_s: float = 0.0
-    put_offs: dict[JobId, int] = field(default_factory=dict)
-    """How often a job was put off because the worker that asked could not do it."""
-    unwanted: set[Tenant] = field(default_factory=set)
-    """Whose jobs were put off because nobody could do them."""
-    has_new_offer: bool = False
-    widths: dict[WorkerId, int] = field(default_factory=dict)
-    chars: int = 0
-    """Of all offers."""
-
-    def note(self, ask: Ask, now_s: float) -> None:
-        """Remember what `ask` offers; forget who asked last longer than `OFFER_S` ago."""
-        before = self.offers.pop(ask.worker, None)
-        self.chars -= 0 if before is None else before[0].chars
-        if before is None or not before[0].offers_as(ask):
-            self.has_new_offer |= not any(other.offers_as(ask) for other, _ in self.offers.values())
-        self.offers[ask.worker] = (ask, now_s)
-        self.chars += ask.chars
-        while self.chars > OFFERS_CHARS_MAX:
-            self._forget(next(iter(self.offers)))
-        if now_s - self.pruned_s > OFFER_S:
-            self.pruned_s = now_s
-            for name in [name for name, offer in self.offers.items() if now_s - offer[1] > OFFER_S]:
-                self._forget(name)
-            self.widths = {name: width for name, width in self.widths.items() if name in self.offers}
-
-    def _forget(self, worker: WorkerId) -> None:
-        self.chars -= self.offers.pop(worker)[0].chars
-        self.widths.pop(worker, None)
-
-    def put_off(self, job: Job) -> tuple[str, int]:
-        """Why `job` waits now, and how long in milliseconds: twice as long each time."""
-        if len(self.put_offs) >= PUT_OFFS_REMEMBERED_MAX:
-            self.put_offs.clear()
-        times = self.put_offs.get(job.job_id, 0)
-        self.put_offs[job.job_id] = times + 1
-        if self.can_do(job):
-            return "other_worker", min(OTHER_WORKER_DELAY_MS << min(times, 16), OTHER_WORKER_DELAY_MS_MAX)
-        self.unwanted.add(job.tenant)
-        return NO_CAPABLE_WORKER, min(INCAPABLE_DELAY_MS << min(times, 16), INCAPABLE_DELAY_MS_MAX)
-
-    def widen(self, ask: Ask, *, has_suited: bool) -> None:
-        """Let the next look of this worker take more, unless it found something."""
-        self.widths[ask.worker] = 0 if has_suited else min(4 * self.width(ask), PICK_MAX)
-
-    def width(self, ask: Ask) -> int:
-        """How many jobs a look for `ask` takes."""
-        return max(ask.n, self.widths.get(ask.worker, 0))
-
-    def can_do(self, job: Job) -> bool:
-        """Whether some worker that asked lately could do `job`."""
-        return any(ask.can_do(job) for ask, _ in self.offers.values())
 
 
 class AskDesk:
@@ -219,7 +96,7 @@ class AskDesk:
         self._hints = hints
         self._clock = clock
         self._config = config
-        self._pools: dict[str, _Pool] = {}
+        self._pools: dict[str, Pool] = {}
         self._open: dict[tuple[str, WorkerId], deque[_Open]] = defaultdict(deque)
         self._asks: Counter[str] = Counter()
         """Messages that are being answered, by pool."""
@@ -427,7 +304,7 @@ class AskDesk:
     def _enter(self, ask: Ask) -> _Open:
         pool = self._pools.get(ask.pool)
         if pool is None:
-            pool = self._pools[ask.pool] = _Pool(FairShare(self._config.weights))
+            pool = self._pools[ask.pool] = Pool(FairShare(self._config.weights))
         pool.note(ask, asyncio.get_running_loop().time())
         entry = _Open(ask)
         queue = self._open[ask.pool, ask.worker]
@@ -450,13 +327,6 @@ class AskDesk:
         before = self._board.waiting
         self._board.wake_next(pool)
         return self._board.waiting < before
-
-
-def _names(body: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    values = body.get(key)
-    if not isinstance(values, list) or len(values) > OFFERS_MAX or not all(isinstance(item, str) for item in values):
-        raise InvalidInput(f"`{key}` must be a list of at most {OFFERS_MAX} texts")
-    return tuple(values)
 
 
 def _reply_bytes(item: Picked) -> int:

@@ -25,6 +25,7 @@ from holdgate.kernel.errors import HoldgateError, InvalidInput
 from holdgate.kernel.ids import JOB_ID, NAME, JobId, LeaseToken, Tenant, WorkerId
 from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.delivery import may_answer_worker
+from holdgate.scheduler.dispatch.offers import names_of
 from holdgate.scheduler.state.leases import LeaseClaim, Leases
 from holdgate.scheduler.state.workers import Workers, WorkerView
 
@@ -32,7 +33,6 @@ log = structlog.get_logger(__name__)
 
 BEAT_BYTES_MAX = 1024 * 1024
 LEASES_PER_BEAT_MAX = 4_096
-OFFERS_MAX = 256
 WORKER_TTL_MS = 4 * limits.HEARTBEAT_S * 1000
 
 
@@ -60,8 +60,8 @@ class Beat:
         view = WorkerView(
             worker=WorkerId(worker),
             pool=pool,
-            topics=_texts(body, "topics"),
-            capabilities=_texts(body, "capabilities"),
+            topics=names_of(body.get("topics", []), "topics"),
+            capabilities=names_of(body.get("capabilities", []), "capabilities"),
             capacity=_count(body, "capacity"),
             busy=_count(body, "busy"),
             seen_ms=now_ms,
@@ -146,13 +146,6 @@ def _claim(entry: Any) -> tuple[Tenant, LeaseClaim]:
     if progress is not None and not (isinstance(progress, int | float) and 0 <= progress <= 1):
         raise InvalidInput("`progress` must be from 0 to 1")
     return Tenant(tenant), LeaseClaim(JobId(job_id), attempt, LeaseToken(token), progress)
-
-
-def _texts(body: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    values = body.get(key, [])
-    if not isinstance(values, list) or len(values) > OFFERS_MAX or not all(isinstance(item, str) for item in values):
-        raise InvalidInput(f"`{key}` must be a list of at most {OFFERS_MAX} texts")
-    return tuple(values)
 
 
 def _count(body: Mapping[str, Any], key: str) -> int:

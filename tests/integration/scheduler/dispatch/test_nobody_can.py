@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdgate.kernel.ids import JobId
 from holdgate.kernel.records import Outcome, Phase
-from holdgate.scheduler.dispatch import asks
+from holdgate.scheduler.dispatch import offers
 from holdgate.scheduler.dispatch.fairness import FairShare
 from holdgate.scheduler.state.backlog import NO_CAPABLE_WORKER
 from holdgate.scheduler.state.connection import key
@@ -33,11 +33,11 @@ async def test_a_runnable_job_is_found_behind_hundreds_for_a_busy_worker(stage: 
 
 
 def test_each_time_nobody_can_do_a_job_it_is_put_off_for_longer() -> None:
-    pool = asks._Pool(FairShare({}))
+    pool = offers.Pool(FairShare({}))
     job = make_job(1)
     delays = [pool.put_off(job)[1] for _ in range(8)]
     assert delays[:3] == [1_000, 2_000, 4_000]
-    assert delays[-1] == asks.INCAPABLE_DELAY_MS_MAX
+    assert delays[-1] == offers.INCAPABLE_DELAY_MS_MAX
 
 
 async def test_a_worker_that_offers_something_new_gets_what_waited_for_it_at_once(

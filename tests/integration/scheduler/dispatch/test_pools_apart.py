@@ -9,7 +9,7 @@ import pytest
 from holdgate.kernel import wire
 from holdgate.kernel.ids import WorkerId
 from holdgate.scheduler import metrics
-from holdgate.scheduler.dispatch import asks
+from holdgate.scheduler.dispatch import asks, offers
 from holdgate.scheduler.dispatch.fairness import FairShare
 from support.dispatching import Stage, Worker, job_of
 from support.waiting import Eventually
@@ -42,13 +42,13 @@ async def test_a_name_that_another_pool_has_too_ends_no_ask_there(stage: Stage, 
 
 
 def test_what_is_remembered_of_offers_is_bounded_and_the_newest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asks, "OFFERS_CHARS_MAX", 10_000)
-    pool = asks._Pool(FairShare({}))
+    monkeypatch.setattr(offers, "OFFERS_CHARS_MAX", 10_000)
+    pool = offers.Pool(FairShare({}))
     for number in range(1000):
         name = f"w{number % 500}"
         topic = f"job.{'x' * 80}.{number}"
         body = {"worker": name, "pool": "p", "topics": [topic], "capabilities": [], "n": 1, "wait_ms": 0}
-        pool.note(asks.Ask.from_message(f"hg.ask.p.{name}", wire.pack(body)), 1.0)
+        pool.note(offers.Ask.from_message(f"hg.ask.p.{name}", wire.pack(body)), 1.0)
         assert pool.chars == sum(ask.chars for ask, _ in pool.offers.values()) <= 10_000
     assert list(pool.offers)[-1] == WorkerId("w499")
     assert len(pool.offers) > 10

@@ -9,8 +9,8 @@ import pytest
 from holdgate.kernel import limits, wire
 from holdgate.kernel.errors import InvalidInput
 from holdgate.kernel.ids import new_job_id
-from holdgate.scheduler.dispatch.asks import Ask
 from holdgate.scheduler.dispatch.beats import Beat
+from holdgate.scheduler.dispatch.offers import Ask
 from holdgate.scheduler.dispatch.reaper import LEASE_LOST, OVER_TIME, Ending, ending_of
 from holdgate.scheduler.state.leases import ExpiredLease
 from holdgate.scheduler.state.transitions import State

@@ -124,25 +124,30 @@ async def running_cluster(
         await starter.servers()
         await starter.streams()
         await starter.processes(folder / "journals")
-        yield Cluster(
-            topology=topology,
-            folder=folder,
-            layout=layout,
-            provisioned=provisioned,
-            members=members,
-            links=links,
-            api_urls=tuple(f"http://{layout.places[name].shown}" for name in layout.named("api")),
-            keys=keys,
-            tenants=starting.TENANTS,
-            journals=folder / "journals",
-            credentials=credentials,
-        )
+        yield _answering(folder, starter, links, keys)
     finally:
         for member in members.values():
             member.resume()
         await watch.close()
         await supervisor.stop(_stages(members))
         proxy.stop()
+
+
+def _answering(folder: Path, starter: starting.Starter, links: Links, keys: Mapping[str, str]) -> Cluster:
+    layout = starter.layout
+    return Cluster(
+        topology=layout.topology,
+        folder=folder,
+        layout=layout,
+        provisioned=starter.provisioned,
+        members=starter.members,
+        links=links,
+        api_urls=tuple(f"http://{layout.places[name].shown}" for name in layout.named("api")),
+        keys=keys,
+        tenants=starting.TENANTS,
+        journals=folder / "journals",
+        credentials=starter.credentials,
+    )
 
 
 def _stages(members: Mapping[str, Member]) -> list[tuple[list[str], float]]:
