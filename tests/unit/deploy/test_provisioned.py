@@ -115,6 +115,8 @@ def test_bundled_servers_are_set_as_those_of_up(provisioned: Provisioned) -> Non
     assert "aclfile /run/secrets/redis/redis.users" in redis
     ours = provisioned.nats_config(NATS_PORT, MONITOR_PORT).text().replace("'", '"')
     for line in re.findall(
-        r"^ *((?:max_connections|max_payload|max_pending|write_deadline|sync_interval): .*)$", ours, re.MULTILINE
+        r"^ *((?:max_connections|max_payload|max_pending|write_deadline|ping_interval|ping_max|sync_interval): .*)$",
+        ours,
+        re.MULTILINE,
     ):
         assert line in nats

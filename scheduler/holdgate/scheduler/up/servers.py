@@ -39,6 +39,8 @@ READY, LOADING = b"+PONG\r\n", b"-LOADING"
 ACCOUNTS = "accounts {"
 CONNECTIONS_MAX = 4096
 """At one server: a thousand processes, and a bound on what a stranger can open before saying who they are."""
+PING_S, PINGS_MAX = 3, 2
+"""NATS asks each client so often whether it is there, and lets go of one that left so many unanswered."""
 LOGIN_S = 2
 """How long NATS waits for who somebody is, with TLS too."""
 IDLE_S = 30
@@ -113,6 +115,9 @@ class NatsConfig:
             f"max_payload: {limits.ENVELOPE_BYTES_MAX}",
             "max_pending: 67108864",
             "write_deadline: '10s'",
+            # Who hangs is let go of within nine seconds. Until then a part of what is asked of kernels is asked of it.
+            f'ping_interval: "{PING_S}s"',
+            f"ping_max: {PINGS_MAX}",
             "jetstream {",
             f"  store_dir: {quoted(str(self.data_dir))}",
             f"  sync_interval: {'always' if self.strict else '2m'}",
