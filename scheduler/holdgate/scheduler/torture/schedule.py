@@ -19,8 +19,8 @@ class Pace:
     long_s: float = 20.0
     """Of what must last longer than time limits: a process that is stopped and comes back."""
     rest_s: float = 2.0
-    noticed_s: float = 15.0
-    """By then others have noticed that one of them is away."""
+    noticed_s: float = 20.0
+    """By then others have noticed that one of them hangs: NATS lets go of it in nine seconds, and a breaker closes."""
     recovery_timeout_s: float = 60.0
     settle_timeout_s: float = 90.0
 

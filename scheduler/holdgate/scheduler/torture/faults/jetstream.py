@@ -58,6 +58,8 @@ class StreamLeader:
             await _asked(nc, f"{STREAM_STEPDOWN}.{stream}")
             if after := await _another(partial(_leader_of, nc, stream), before):
                 self.did = f"{after} leads in place of {before}"
+        except (nats.errors.Error, TimeoutError) as error:
+            raise CannotBreak(f"JetStream does not answer now: {type(error).__name__}") from error
         finally:
             await nc.close()
         return stream
@@ -82,6 +84,8 @@ class MetaLeader:
             await _asked(nc, META_STEPDOWN)
             if after := await _another(partial(_meta_leader, nc), before):
                 self.did = f"{after} leads in place of {before}"
+        except (nats.errors.Error, TimeoutError) as error:
+            raise CannotBreak(f"JetStream does not answer now: {type(error).__name__}") from error
         finally:
             await nc.close()
         return "JetStream"
