@@ -148,8 +148,8 @@ class Keeping(Process):
         None,
         ge=0,
         le=8,
-        description="how many replicas of Redis must have a change before anybody is told of it; none: 1 with Sentinel,"
-        " or else 0",
+        description="how many replicas of Redis must have a change before anybody is told of it; none: 1 with Sentinel "
+        "and for a cluster, or else 0",
     )
     nats_monitor_url: str | None = Field(
         None,

@@ -291,7 +291,7 @@ def redis_address(settings: Keeping) -> RedisAddress:
     address = RedisAddress.parse(settings.redis_url)
     replicas = settings.redis_replicas
     if replicas is None:
-        replicas = 1 if address.kind is Kind.SENTINEL else 0
+        replicas = 0 if address.kind is Kind.SINGLE else 1
     monitors = (settings.nats_monitor_url or "").split(",")
     lifecycle.verify_private_links([settings.redis_url, *filter(None, monitors)], settings.plaintext)
     password, sentinel = settings.redis_password(), settings.redis_sentinel_password_file
