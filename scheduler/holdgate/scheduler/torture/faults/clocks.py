@@ -28,8 +28,8 @@ CLOCK = SystemClock()
 class ClockJump:
     """A process's wall clock jumps by an hour while it runs, and back; its monotonic clock does not.
 
-    A kernel that saw a later time leaves deciding to others until that has come: healed as an operator does, by its file,
-    for the next fault may take the others.
+    A kernel that saw a later time leaves deciding to others until that has come: healed as an operator does, by its
+    file, for the next fault may take the others.
     """
 
     name = "clock-jump"
