@@ -21,6 +21,8 @@ from holdgate.scan.ruleset import Rule, builtin_rules
 from holdgate.scan.sets import SENTINEL, set_anchor
 
 pytest.importorskip("hyperscan", reason="holdgate[fast] is not installed")
+pytestmark = pytest.mark.xdist_group("hyperscan")
+"""Its patterns take seconds to compile, so that one process does it."""
 RULES = builtin_rules()
 SOME = RULES[:12]
 REFERENCE = Engine(RULES)
@@ -33,7 +35,10 @@ def _fast(rules: Sequence[Rule] = RULES, *, quicker: bool = True) -> Engine:
         return Engine(rules, fast=True)
 
 
-FAST = _fast()
+@pytest.fixture(scope="module")
+def fast() -> Engine:
+    """With every rule."""
+    return _fast()
 
 
 def _text(chance: random.Random) -> bytes:
@@ -48,9 +53,9 @@ def _text(chance: random.Random) -> bytes:
     return chance.choice([b"", b" ", b"\n", b"="]).join(parts)
 
 
-def test_hyperscan_is_used_where_it_is_asked_for() -> None:
+def test_hyperscan_is_used_where_it_is_asked_for(fast: Engine) -> None:
     """With the rules that come with Holdgate: it passes its test."""
-    assert isinstance(FAST._set, FastSet)
+    assert isinstance(fast._set, FastSet)
     assert not isinstance(REFERENCE._set, FastSet)
 
 
@@ -62,13 +67,13 @@ def test_the_quicker_one_is_used() -> None:
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_it_finds_what_re2_finds(seed: int) -> None:
+def test_it_finds_what_re2_finds(fast: Engine, seed: int) -> None:
     """Texts of several pieces, full of what begins rules; also the set by itself, piece by piece."""
     text = _text(random.Random(seed))
-    assert list(FAST.hits(text)) == list(REFERENCE.hits(text))
+    assert list(fast.hits(text)) == list(REFERENCE.hits(text))
     for start in range(0, len(text), PIECE_BYTES):
         piece = text[start : start + PIECE_BYTES] + SENTINEL
-        assert set(REFERENCE._set.Match(piece) or ()) <= set(FAST._set.Match(piece) or ())
+        assert set(REFERENCE._set.Match(piece) or ()) <= set(fast._set.Match(piece) or ())
 
 
 def _missing(monkeypatch: pytest.MonkeyPatch, missed: int) -> None:
@@ -114,14 +119,14 @@ def test_without_the_library_or_with_a_pattern_it_refuses_re2_does_the_work(
     assert caplog.text.count("hyperscan is not used") == 2
 
 
-def test_threads_share_it() -> None:
+def test_threads_share_it(fast: Engine) -> None:
     """Each with a scratch space of its own."""
     texts = [_text(random.Random(seed)) for seed in range(4)]
     expected = [list(REFERENCE.hits(text)) for text in texts]
     found: list[Sequence[object]] = [()] * 4
 
     def scan(number: int) -> None:
-        found[number] = [list(FAST.hits(texts[number])) for _ in range(5)]
+        found[number] = [list(fast.hits(texts[number])) for _ in range(5)]
 
     threads = [threading.Thread(target=scan, args=[number]) for number in range(4)]
     for thread in threads:
