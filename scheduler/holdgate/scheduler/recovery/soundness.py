@@ -27,9 +27,8 @@ LEFT_OUT = f"{INDEX}:left_out"
 """The newest message of a subject, where a whole look could make nothing of it: it says nothing about the store."""
 LOG = f"{INDEX}:log"
 """How far each stream went when the store last knew."""
-EPOCH_SLOTS = 16
-"""Each dispatcher writes a number of its own into as many slots: of a cluster every primary has some."""
 EPOCH_MS = 3_600_000
+"""Each dispatcher writes a number of its own into every primary."""
 KEPT = f"{INDEX}:kept"
 """How long dispatchers keep ended, denied and sealed jobs: for whoever looks and is none."""
 KEPT_DEFAULT = (7 * 24 * 3600, 24 * 3600, limits.QUARANTINE_KEEP_S)
@@ -55,18 +54,23 @@ class Epochs:
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
-        self._names = [f"hg:{{epoch-{slot}}}:of:{new_token()}" for slot in range(EPOCH_SLOTS)]
-        self._tried = self._written = 0
+        self._token = new_token()
+        self._tried = 0
+        self._written: dict[str, int] = {}
+        """By name; primaries that came later have names of their own, and slots that moved took theirs with them."""
         self._counting = asyncio.Lock()
 
     async def count(self) -> bool:
         """Count up; whether a number is older than what was written. StateUnavailable: the next count tells."""
         async with self._counting:  # two at once would take each other for a set back
             self._tried += 1
-            calls = [("SET", name, self._tried, "GET", "PX", EPOCH_MS) for name in self._names]
-            before = await self._scripts.commands(calls)
-            went_back = any(int(number or 0) < self._written for number in before)
-            self._written = self._tried
+            tags = self._scripts.tags("epoch")
+            names = list(dict.fromkeys((*self._written, *(f"hg:{{{tag}}}:of:{self._token}" for tag in tags))))
+            before = await self._scripts.commands([("SET", name, self._tried, "GET", "PX", EPOCH_MS) for name in names])
+            went_back = any(
+                int(number or 0) < self._written.get(name, 0) for name, number in zip(names, before, strict=True)
+            )
+            self._written = dict.fromkeys(names, self._tried)
             return went_back
 
 

@@ -57,6 +57,10 @@ class Scripts:
         """Grows when a server may be another one than before, or began anew: what it has may be older."""
         return self._fleet.servings
 
+    def tags(self, prefix: str) -> tuple[str, ...]:
+        """Hash tags that begin with `prefix-`, of which each primary serves one."""
+        return self._fleet.tags(prefix)
+
     async def load(self) -> None:
         """Give every primary each script that it does not have."""
         known = await self.everywhere("SCRIPT", "EXISTS", *self._digests.values())

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import redis.exceptions
 import structlog
+from redis.crc import key_slot
 
 from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler.errors import StateUnavailable
@@ -32,6 +33,8 @@ CLUSTER_LANES = 4
 LOOK_EVERY_S = 0.25
 LOOK_AGAIN_S = 0.1
 """While something is wrong."""
+TAGS_TRIED_MAX = 300_000
+"""Of a primary with one of the 16,384 slots, more than enough."""
 WATCH = "redis-topology"
 REDIRECTS_MAX = 4
 """As many moves may come together while a cluster is arranged anew."""
@@ -97,6 +100,11 @@ class Fleet:
                 self._is_troubled.set()
                 raise StateUnavailable("that part of the state is being moved to another node, or is down") from error
         raise StateUnavailable("the nodes of the cluster do not agree on who serves that part of the state")
+
+    def tags(self, prefix: str) -> tuple[str, ...]:
+        """Hash tags, of which each primary serves one that has any slots: the same ones for as long as they lie so."""
+        slots = self._layout.slots
+        return (f"{prefix}-0",) if slots is None else _tags(slots, prefix)
 
     async def everywhere(self, call: Call) -> list[Any]:
         """The reply of each primary; no replica is waited for."""
@@ -185,6 +193,21 @@ class Fleet:
                      exc_info=error)  # fmt: skip
         if name == WATCH:
             self._tasks.start(self._watch(), WATCH)
+
+
+@functools.lru_cache(maxsize=4)
+def _tags(slots: tuple[int, ...], prefix: str) -> tuple[str, ...]:
+    found: dict[int, str] = {}
+    missing = {place for place in slots if place >= 0}
+    for number in range(TAGS_TRIED_MAX):
+        if not missing:
+            break
+        tag = f"{prefix}-{number}"
+        place = slots[key_slot(tag.encode())]
+        if place in missing:
+            missing.discard(place)
+            found[place] = tag
+    return tuple(found.values())
 
 
 async def _close(lanes: tuple[Lane, ...]) -> None:

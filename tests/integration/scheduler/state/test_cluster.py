@@ -6,6 +6,7 @@ import pytest
 from redis.crc import key_slot
 
 from holdgate.scheduler.errors import StateUnavailable
+from holdgate.scheduler.recovery.soundness import Epochs
 from holdgate.scheduler.state.address import RedisAddress
 from holdgate.scheduler.state.connection import connect_redis, key
 from support.redis_sets import HOST, RedisSet
@@ -30,4 +31,22 @@ async def test_a_slot_on_the_move_is_refused_and_then_followed(redis_cluster: Re
         running.ask(port, "CLUSTER", "SETSLOT", slot, "NODE", names[second])
     assert await scripts.run("sample", tenant, (1_800_000_000_000, "queued")) == [0]
     assert await scripts.command("SMEMBERS", name) == [b"default"]
+    await scripts.close()
+
+
+async def test_each_primary_that_was_set_back_is_noticed(
+    redis_cluster: RedisSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few slots it serves; one that comes later is none that was."""
+    scripts = await connect_redis(RedisAddress.parse(redis_cluster.url))
+    epochs = Epochs(scripts)
+    assert not await epochs.count()
+    for port in redis_cluster.servers:
+        assert not await epochs.count()
+        redis_cluster.ask(port, "FLUSHALL")
+        assert await epochs.count()
+        assert not await epochs.count(), "told once"
+    tags = scripts.tags("epoch")
+    monkeypatch.setattr(scripts, "tags", lambda _: ("epoch-of-another", *tags))
+    assert not await epochs.count()
     await scripts.close()
