@@ -301,7 +301,7 @@ class Recovery:
         return True
 
     async def _numbered(self, look: Awaitable[Drift]) -> Drift:
-        """A look, and which doubts it settles: those from before it began."""
+        """A look, and which doubts it settles: those from before it began. Where there are any it reads everything."""
         doubts = self._doubts
         doubts.began += 1
         number, had_doubts, doubts.are_open = doubts.began, doubts.are_open, False
@@ -310,8 +310,7 @@ class Recovery:
         except BaseException:
             doubts.are_open |= had_doubts
             raise
-        if drift.read_all:
-            doubts.ended, doubts.looked_s = number, time.monotonic()
+        doubts.ended, doubts.looked_s = number, time.monotonic()
         return drift
 
     def _close(self) -> None:
