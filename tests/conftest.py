@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nats
 import pytest
+from _pytest.nodeid import coerce_node_id
 from nats.aio.client import Client as Nats
 
 from holdgate.scheduler.up.children import free_port as find_free_port
@@ -36,6 +37,16 @@ def pytest_configure() -> None:
         tempfile.tempdir = None  # was asked for before this
         if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
             os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "compiled")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of an `xdist_group` run in one process. pytest-xdist 3.8 writes the name of the group where pytest 9.2 does
+    not look for the id of a test any more: without this all groups are ignored."""
+    for item in items:
+        named = vars(item).get("_nodeid", item.nodeid)
+        if named != item.nodeid:
+            item._id = coerce_node_id(named)
 
 
 @pytest.fixture(scope="session")
