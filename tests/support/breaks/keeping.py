@@ -49,6 +49,12 @@ def succeed_without_a_run(tale: Tale, ran: Told, _held: Told, _foreign: Told) ->
     tale.runs = [replace(run, how="raised") if run.job_id == ran.job_id else run for run in tale.runs]
 
 
+def run_what_has_ended(tale: Tale, ran: Told, _held: Told, _foreign: Told) -> None:
+    tale.event(ran, "job.restored", None, State.QUEUED)
+    tale.start(ran)
+    tale.end(ran)
+
+
 def make_two_of_one_key(tale: Tale, ran: Told, _held: Told, _foreign: Told) -> None:
     other = tale.submit()
     tale.run(other)
@@ -84,6 +90,7 @@ BROKEN: tuple[Break, ...] = (
     (lose_a_job, "lost_job"),
     (lose_a_job_and_every_event_of_it, "lost_job"),
     (stop_without_one_of_two, "service_stopped"),
+    (run_what_has_ended, "ran_after_end"),
     (collect_no_dump, "not_collected"),
     (collect_no_archive, "not_collected"),
     (leave_a_job_queued, "not_ended"),

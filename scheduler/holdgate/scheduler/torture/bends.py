@@ -27,8 +27,10 @@ class Bends:
     since_ms: int
     until_ms: int
     who: str = ""
+    ends_since_ms: int = 0
+    """Of LOST_WRITES: ends that were told before that are in the log and stand, whatever else is gone."""
 
 
-def lost_writes(since_ms: int, until_ms: int) -> Bends:
-    """What Redis told between the two may be gone."""
-    return Bends(Bend.LOST_WRITES, since_ms, until_ms)
+def lost_writes(since_ms: int, until_ms: int, ends_since_ms: int = 0) -> Bends:
+    """What Redis told between the two may be gone; ends only from `ends_since_ms` on."""
+    return Bends(Bend.LOST_WRITES, since_ms, until_ms, ends_since_ms=ends_since_ms)

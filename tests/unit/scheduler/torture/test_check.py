@@ -21,6 +21,7 @@ from support.breaks.keeping import (
     lose_a_job_and_every_event_of_it,
     make_two_of_one_key,
     move_twice,
+    run_what_has_ended,
 )
 from support.breaks.recording import bring_back_what_was_not_lost, forget_a_vote, skip_numbers
 from support.breaks.releasing import release_twice
@@ -92,6 +93,16 @@ def test_a_service_may_stop_where_nobody_is_left_and_must_go_on_in_time_where_so
     tale, *_ = true_tale()
     tale.probed.append(Probed("kernels-away (every kernel)", must=False, seconds=None, for_s=2.0))
     tale.probed.append(Probed("kill-process (api-1)", must=True, seconds=14.0, for_s=15.0))
+    assert rules_of(tale) == set()
+
+
+def test_a_loss_excuses_no_run_of_what_the_log_of_ends_had() -> None:
+    tale, *jobs = true_tale()
+    began_ms, told_ms = tale.history[0].at_ms, tale.now_ms
+    run_what_has_ended(tale, *jobs)
+    tale.bends.append(lost_writes(began_ms, tale.now_ms, told_ms + 1))
+    assert rules_of(tale) == {"ran_after_end"}
+    tale.bends.append(lost_writes(began_ms, tale.now_ms))
     assert rules_of(tale) == set()
 
 

@@ -26,6 +26,13 @@ class Excuses:
         """Whether what was told between the two (or at the one) may be gone."""
         return self._any(Bend.LOST_WRITES, since_ms, since_ms if until_ms is None else until_ms)
 
+    def lost_end(self, at_ms: int) -> bool:
+        """Whether an end that was told then may be gone."""
+        return any(
+            item.bend is Bend.LOST_WRITES and max(item.since_ms, item.ends_since_ms) <= at_ms <= item.until_ms
+            for item in self.bends
+        )
+
     def lost_result(self, at_ms: int) -> bool:
         """Whether a result that came then may be gone before its verdict."""
         return self._any(Bend.LOST_RESULTS, at_ms, at_ms)

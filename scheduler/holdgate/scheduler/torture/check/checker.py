@@ -25,6 +25,7 @@ RULES: tuple[Callable[[Case], Iterator[Violation]], ...] = (
     permits.permitted,
     kept.kept,
     kept.ran,
+    kept.stayed,
     kept.once,
     kept.logged,
     states.resting,

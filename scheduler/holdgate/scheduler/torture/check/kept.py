@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 from holdgate.scheduler.state.transitions import TERMINAL, State
 from holdgate.scheduler.torture.check.case import Case
-from holdgate.scheduler.torture.check.reading import Call
-from holdgate.scheduler.torture.check.trail import told
+from holdgate.scheduler.torture.check.evidence import Run
+from holdgate.scheduler.torture.check.reading import Call, Seen
+from holdgate.scheduler.torture.check.trail import is_move, told
 from holdgate.scheduler.torture.check.violation import Violation
 
 RETURNED = "returned"
+ENDS = frozenset(map(str, TERMINAL))
 MAY_REST = TERMINAL | {State.HELD, State.SCHEDULED}
 
 
@@ -56,6 +58,30 @@ def ran(case: Case) -> Iterator[Violation]:
             if found.state(job_id) is State.SUCCEEDED and not any(run.how == RETURNED for run in runs):
                 message = f"{job_id} succeeded, and no handler of it returned in {len(runs)} runs"
                 yield Violation("succeeded_unrun", 2, message, job_id, tenant, _about(case, tenant, job_id))
+
+
+def stayed(case: Case) -> Iterator[Violation]:
+    """Nothing of a job is handed over once its end was told: no loss excuses that, where the log of ends had it."""
+    told_of: dict[str, Seen] = {}
+    for seen in case.seen():
+        is_lost = case.excuses.lost_end(seen.since_ms) or case.excuses.lost_end(seen.until_ms)
+        if seen.state in ENDS and not is_lost and seen.until_ms < told_of.get(seen.job_id, seen).until_ms + 1:
+            told_of[seen.job_id] = seen
+    for job_id, seen in told_of.items():
+        for run in case.runs.get(job_id, ()):
+            if _was_handed_over_after(case, run, seen.until_ms):
+                message = f"{job_id} was told to be `{seen.state}` at {seen.until_ms}, and ran at {run.started_ms}"
+                evidence = (seen.source, *_about(case, run.tenant, job_id))
+                yield Violation("ran_after_end", 2, message, job_id, run.tenant, evidence)
+
+
+def _was_handed_over_after(case: Case, run: Run, at_ms: int) -> bool:
+    """And nobody had asked for it to be tried again."""
+    moves = [event for event in case.events_of(run.tenant, run.job_id) if is_move(event)]
+    handed_ms = [event["time_ms"] for event in moves if event.get("permit_id") == run.permit_id]
+    is_retried = any(event.get("from") in ENDS and event["type"] == "job.queued" for event in moves)
+    is_wrong = case.excuses.wrong_clock(at_ms, run.started_ms, "worker", "dispatcher")
+    return at_ms < min((run.started_ms, *handed_ms[:1])) and not is_retried and not is_wrong
 
 
 def once(case: Case) -> Iterator[Violation]:

@@ -41,6 +41,7 @@ class _OfAllRedis:
         self.did = ""
         self._cluster: Cluster | None = None
         self._since_ms = 0
+        self._killed_ms = 0
         self._token: str | None = None
 
     async def heal(self) -> None:
@@ -54,10 +55,11 @@ class _OfAllRedis:
             await replica_follows(cluster)
             await _whole_again(cluster, self._token)
         finally:
-            self.bends = (lost_writes(self._since_ms, CLOCK.now_ms()),)
+            # What ended so long before the loss is in the log of ends.
+            self.bends = (lost_writes(self._since_ms, CLOCK.now_ms(), self._killed_ms - UNTOLD_MS),)
 
     async def _killed(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+        self._cluster, self._killed_ms = cluster, CLOCK.now_ms()
         for member in nodes(cluster, "redis"):
             await member.kill()
 
