@@ -83,7 +83,7 @@ async def test_what_people_ended_meanwhile_does_not_run_for_it(keeper: Keeper, r
     await keeper.telling.run_once()
     copy.put_back()
     await keeper.jobs.cancel(TENANT, job.job_id, by="agent", reason="stop", now_ms=keeper.now_ms)
-    await keeper.reconcile()
+    assert (await keeper.reconcile()).counts[Kind.BEHIND] == 0
     assert await keeper.state(job.job_id) is State.CANCELLED
 
 
@@ -110,6 +110,7 @@ async def test_one_that_was_set_back_to_before_its_start_is_cancelled(keeper: Ke
     copy.put_back()
     assert (await keeper.reconcile()).counts[Kind.BEHIND] == 1
     assert await keeper.state(job.job_id) is State.CANCELLED
+    assert await keeper.telling.run_once() == 1
     assert (await keeper.reconcile()).total == 0
 
 
