@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 from random import Random  # noqa: TID251  a seeded one comes in as an argument
 
@@ -172,6 +173,8 @@ class TruncatedLog:
             await self._member.start()
         if self._cluster is not None:
             await replica_follows(self._cluster)
+        # Until a dispatcher looked, people go on with what is back: what they end may be restored to how it had ended.
+        self.bends = tuple(replace(bends, until_ms=CLOCK.now_ms()) for bends in self.bends)
 
 
 def _log_of(cluster: Cluster, name: str) -> Path:
