@@ -172,7 +172,7 @@ class Reaper:
 
     async def _reclaim(self, tenant: Tenant, lease: ExpiredLease, now_ms: int) -> None:
         ending = ending_of(lease)
-        retry_at_ms = now_ms + delay_ms(lease.attempt, self._entropy) if ending.is_retry else None
+        retry_at_ms = now_ms + delay_ms(lease.attempt - lease.left_out, self._entropy) if ending.is_retry else None
         changed = await self._state.leases.reclaim(
             tenant, lease, to_state=ending.to_state, code=ending.code, retry_at_ms=retry_at_ms, now_ms=now_ms
         )

@@ -41,6 +41,8 @@ class ExpiredLease:
     pool: str
     cancel_requested: bool
     over_time: bool
+    left_out: int = 0
+    """Numbers of attempts that were left out after losses of the state."""
 
 
 class Leases:
@@ -66,7 +68,7 @@ class Leases:
     async def expired(self, tenant: Tenant, now_ms: int, limit: int = 256) -> list[ExpiredLease]:
         """Leases past their end."""
         job_ids = await self._scripts.command("ZRANGEBYSCORE", key(tenant, "leases"), "-inf", now_ms, "LIMIT", 0, limit)
-        names = ("state", "attempt", "max", "worker", "pool", "cancel", "stop")
+        names = ("state", "attempt", "max", "worker", "pool", "cancel", "stop", "base")
         records = await self._scripts.commands(
             [("HMGET", key(tenant, "job", job_id.decode()), *names) for job_id in job_ids]
         )
@@ -79,8 +81,11 @@ class Leases:
                 pool=pool.decode(),
                 cancel_requested=cancel is not None,
                 over_time=0 < int(stop) <= now_ms,
+                left_out=int(left_out or 0),
             )
-            for job_id, (state, attempt, attempts_max, worker, pool, cancel, stop) in zip(job_ids, records, strict=True)
+            for job_id, (state, attempt, attempts_max, worker, pool, cancel, stop, left_out) in zip(
+                job_ids, records, strict=True
+            )
             if state == b"running"
         ]
 

@@ -111,6 +111,8 @@ class RunningFacts:
     pii_present: bool = False
     token: str | None = field(default=None, repr=False)
     """Of the lease that holds it."""
+    left_out: int = 0
+    """Numbers of attempts that were left out after losses of the state."""
 
     def holds(self, attempt: int, token: LeaseToken) -> bool:
         """Whether this attempt holds the job under this token. Nobody need look at what another one sends."""
@@ -227,7 +229,7 @@ def _finish_result(job_id: JobId, reply: list[bytes]) -> FinishResult:
 
 def _facts(fields: list[Any]) -> RunningFacts | None:
     """One answer of `facts.lua`."""
-    record, state, attempt, attempts_max, snapshot, cancel, worker, permit, decision, token = fields
+    record, state, attempt, attempts_max, snapshot, cancel, worker, permit, decision, token, left_out = fields
     if state is None:
         return None
     job = encoding.unpack_job(record)
@@ -249,4 +251,5 @@ def _facts(fields: list[Any]) -> RunningFacts | None:
         secrets_present=job.secrets_present,
         pii_present=job.pii_present,
         token=token.decode() if token else None,
+        left_out=int(left_out or 0),
     )

@@ -12,6 +12,7 @@ from holdgate.scheduler import metrics
 from holdgate.scheduler.dispatch.reaper import LEASE_LOST
 from holdgate.scheduler.state.entry import Submission
 from holdgate.scheduler.state.pull import BATCH
+from holdgate.scheduler.state.restoring import Restoring
 from holdgate.scheduler.state.results import FinishKind
 from holdgate.scheduler.state.transitions import State
 from support.dispatching import Stage, Worker, job_of
@@ -27,6 +28,20 @@ async def test_a_lease_that_is_not_renewed_becomes_the_next_attempt(stage: Stage
     (second,) = await worker.ask(wait_ms=8000)
     assert (job_of(second).job_id, first["attempt"], second["attempt"]) == (job_id, 1, 2)
     assert first["token"] != second["token"]
+
+
+async def test_attempts_that_a_loss_left_out_make_nobody_wait_longer(stage: Stage, eventually: Eventually) -> None:
+    """The wait grows with the attempts that were made, not with their numbers."""
+    job_id = await stage.submit(requires=("gpu",), max_attempts=10)
+    await eventually(lambda: _is(stage, job_id, State.QUEUED))
+    for _ in range(3):
+        await Restoring(stage.scripts).skip_attempts(TENANT, [job_id])
+    worker = stage.worker()
+    (first,) = await worker.ask(capabilities=("gpu",))
+    assert first["attempt"] == 31
+    await stage.end_lease(first, worker)
+    (second,) = await worker.ask(wait_ms=8000, capabilities=("gpu",))
+    assert second["attempt"] == 32
 
 
 async def test_the_result_of_a_lost_attempt_changes_nothing(stage: Stage) -> None:

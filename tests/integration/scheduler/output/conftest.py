@@ -93,7 +93,9 @@ class Gate:
     config: OutputGateConfig
     services: list[OutputGateService] = field(default_factory=list)
 
-    def service(self, config: OutputGateConfig | None = None, *, quarantine: bool = True) -> OutputGateService:
+    def service(
+        self, config: OutputGateConfig | None = None, *, quarantine: bool = True, chance: bytes = b"\0"
+    ) -> OutputGateService:
         """A gate; the test runs it."""
         made = OutputGateService(
             nc=self.nc,
@@ -103,7 +105,7 @@ class Gate:
             quarantine_key=bytes(self.private_key.public_key) if quarantine else None,
             clock=SystemClock(),
             config=config or self.config,
-            entropy=lambda n: b"\0" * n,
+            entropy=lambda n: chance * n,
         )
         self.services.append(made)
         return made

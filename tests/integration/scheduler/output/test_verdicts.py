@@ -13,8 +13,11 @@ from holdgate.kernel.clock import SystemClock
 from holdgate.kernel.errors import Forged
 from holdgate.kernel.limits import INLINE_BYTES_MAX
 from holdgate.scheduler.dispatch.result_watch import ResultWatch
+from holdgate.scheduler.gates.retry import BASE_MS
 from holdgate.scheduler.gates.sealing import content_of, open_box
+from holdgate.scheduler.state.connection import key
 from holdgate.scheduler.state.pull import PullReader
+from holdgate.scheduler.state.restoring import Restoring
 from holdgate.scheduler.state.transitions import State
 from holdgate.workers.results import RunError, RunOutcome
 from support.secrets import Secrets
@@ -133,6 +136,19 @@ async def test_a_failed_attempt_is_tried_again_while_attempts_are_left(gate: Gat
     await gate.report(again, token, RunOutcome.FAILED, retryable=True, error=RunError("E", "x"), code="handler_failed")
     await gate.judge(service)
     assert await gate.state(picked.job.job_id) is State.FAILED
+
+
+async def test_attempts_that_a_loss_left_out_make_nobody_wait_longer(gate: Gate) -> None:
+    """The wait grows with the attempts that were made, not with their numbers."""
+    job_id = await gate.world.queued(max_attempts=3)
+    await Restoring(gate.world.scripts).skip_attempts(TENANT, [job_id])
+    [picked] = await gate.world.pick()
+    assert picked.attempt == 4
+    _, token = await gate.world.start(picked)
+    await gate.report(picked, token, RunOutcome.FAILED, retryable=True, code="handler_failed")
+    await gate.judge(gate.service(chance=b"\xff"))
+    due_ms = float(await gate.world.scripts.command("ZSCORE", key(TENANT, "due"), job_id))
+    assert due_ms - SystemClock().now_ms() < BASE_MS
 
 
 @pytest.mark.parametrize(

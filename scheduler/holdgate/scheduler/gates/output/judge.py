@@ -118,7 +118,7 @@ class Judge:
         return replace(request, sealed_ref=await self._store.put(sealed.data))
 
     def _retry_at(self, item: Item) -> int:
-        return self._clock.now_ms() + delay_ms(item.message.attempt, self._entropy)
+        return self._clock.now_ms() + delay_ms(item.message.attempt - item.facts.left_out, self._entropy)
 
 
 def _code(message: ResultMessage, output: Output, *, quarantined: bool) -> str:
