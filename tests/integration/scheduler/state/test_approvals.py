@@ -62,6 +62,20 @@ async def test_an_approval_shows_what_the_approver_must_send_back(world: World) 
     assert ([view], None) == await world.approvals.list_pending(TENANT, 10)
 
 
+@pytest.mark.parametrize("by", ["vote", "policy"])
+async def test_a_released_job_that_a_clock_ahead_let_in_waits_for_nobody(world: World, by: str) -> None:
+    """Or it would wait until that time has come, though its submitter said none."""
+    now_ms = world.now_ms
+    world.now_ms += 3_600_000
+    job = await world.held()
+    world.now_ms = now_ms
+    if by == "vote":
+        await world.vote(job)
+    else:
+        assert await redecide(world, job, Verdict.ALLOW) is State.QUEUED
+    assert [item.job.job_id for item in await world.pick()] == [job.job_id]
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [

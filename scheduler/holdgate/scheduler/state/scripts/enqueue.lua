@@ -6,14 +6,13 @@ local now = ARGV[1]
 local answers = {}
 for i = 3, #ARGV do
   local id = ARGV[i]
-  local j = call('HMGET', job_key(id), 'state', 'who', 'pool', 'boost', 'ready')
+  local j = call('HMGET', job_key(id), 'state', 'who', 'pool', 'boost', 'ready', 'created')
   if not j[1] then
     answers[#answers + 1] = false
   else
     call('ZREM', P .. ':outbox', id)
     if j[1] == 'accepted' then
-      -- It waits for nothing: where its time is still to come, the clock of whoever let it in was ahead.
-      local at = place(id, j[3], j[4], math.min(tonumber(j[5]), tonumber(now)), now)
+      local at = place(id, j[3], j[4], ready_of(j[5], j[6], now), now)
       move(id, 'accepted', 'queued', now, j[2], ARGV[2], 'at', at)
       answers[#answers + 1] = at == 'backlog' and j[3] or ''
     else

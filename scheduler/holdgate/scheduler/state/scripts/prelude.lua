@@ -133,6 +133,13 @@ local function place(id, pool, boost, ready, now)
   return 'backlog'
 end
 
+-- When a job is ready that was let in at `created`. One without a time of its own waits for nothing: where its time is
+-- still to come, the clock of whoever let it in was ahead.
+local function ready_of(ready, created, now)
+  if tonumber(ready) == tonumber(created) then return math.min(tonumber(ready), tonumber(now)) end
+  return ready
+end
+
 -- Takes a waiting job out of its place.
 local function leave(id, at, pool, ckey)
   if at == 'backlog' then call('ZREM', P .. ':backlog:' .. pool, id)

@@ -5,7 +5,7 @@
 -- Events: approval.stale, job.denied | job.held | job.queued | approval.requested. Returns: {state after, pool} | {''} nothing changed
 local id, now, to, reservation = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local j = call('HMGET', job_key(id), 'state', 'who', 'at', 'reservation', 'pool', 'boost', 'ready', 'ckey', 'hash',
-  'latest', 'decision')
+  'latest', 'decision', 'created')
 local state, who = j[1], j[2]
 local a = call('HMGET', P .. ':approval:' .. id, 'status', 'snapshot', 'round', 'requirements', 'created', 'resolved',
   'hash', 'before', 'shape')
@@ -42,7 +42,7 @@ if state == 'queued' then
   call('ZREM', P .. ':picked', id)
 end
 if to == 'queued' then
-  local at = place(id, j[5], j[6], j[7], now)
+  local at = place(id, j[5], j[6], ready_of(j[7], j[12], now), now)
   move(id, state, to, now, who, ARGV[10], 'at', at, 'snapshot', ARGV[6])
 elseif to == 'denied' then
   call('ZREM', P .. ':deadlines', id)

@@ -12,7 +12,7 @@
 local id, now, approver, person = ARGV[1], ARGV[2], person_of(ARGV[3]), person_of(ARGV[14])
 local key = P .. ':approval:' .. id
 local a = call('HMGET', key, 'status', 'hash', 'snapshot', 'expires', 'version', 'round', 'created', 'seen:' .. approver)
-local j = call('HMGET', job_key(id), 'state', 'who', 'pool', 'boost', 'ready', 'hash')
+local j = call('HMGET', job_key(id), 'state', 'who', 'pool', 'boost', 'ready', 'hash', 'created')
 if not a[1] or not j[1] then return {'approval_not_found'} end
 if a[1] == 'expired' then return {'approval_expired'} end
 if a[1] ~= 'pending' or j[1] ~= 'held' then return {'approval_resolved'} end
@@ -61,6 +61,6 @@ call('HSET', key, 'status', 'released', 'resolved', now)
 count_wait(a[7], now)
 audit('approval.released', now, id, j[2], 'held', 'held', ARGV[18])
 if ARGV[17] == '1' then call('HSET', job_key(id), 'glass', '1') end
-local at = place(id, j[3], j[4], j[5], now)
+local at = place(id, j[3], j[4], ready_of(j[5], j[7], now), now)
 move(id, 'held', 'queued', now, j[2], ARGV[12], 'at', at)
 return {'released', j[3], at == 'backlog' and 1 or 0}
