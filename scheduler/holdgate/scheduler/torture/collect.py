@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import nats.errors
 from nats.aio.client import Client as Nats
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
@@ -124,7 +125,7 @@ async def _connected(address: RedisAddress | str) -> Scripts:
 
 async def _logged(nc: Nats) -> list[LoggedJob]:
     found = []
-    async for seq, data in _messages(nc, subjects.STREAM_JOBS):
+    for seq, data in await _read(nc, subjects.STREAM_JOBS):
         record = wire.unpack(data)
         found.append(LoggedJob(seq, record["tenant"], record["job_id"]))
     return found
@@ -132,14 +133,24 @@ async def _logged(nc: Nats) -> list[LoggedJob]:
 
 async def _endings(nc: Nats) -> list[Ending]:
     found = []
-    async for _, data in _messages(nc, subjects.STREAM_ENDED):
+    for _, data in await _read(nc, subjects.STREAM_ENDED):
         ending = read_entry(data)
         if not isinstance(ending, Mark):
             found.append(Ending(ending.seq, ending.tenant, ending.job_id, str(ending.state)))
     return found
 
 
-async def _messages(nc: Nats, stream: str) -> Any:
+async def _read(nc: Nats, stream: str) -> list[tuple[int, bytes]]:
+    """Everything in `stream`, patiently: its leader may be a new one. What NATS raises."""
+    for _ in range(CONNECT_TRIES - 1):
+        try:
+            return [item async for item in _messages(nc, stream)]
+        except (nats.errors.Error, TimeoutError):
+            await asyncio.sleep(PAUSE_S)
+    return [item async for item in _messages(nc, stream)]
+
+
+async def _messages(nc: Nats, stream: str) -> AsyncIterator[tuple[int, bytes]]:
     """Sequence and bytes of everything in `stream`, in order."""
     js = nc.jetstream()
     left = (await js.stream_info(stream)).state.messages

@@ -286,8 +286,9 @@ def test_a_directory_that_cannot_be_listed_is_said(files: Path, monkeypatch: pyt
             raise PermissionError(13, "Permission denied")
         return listed(path)
 
-    monkeypatch.setattr(os, "scandir", refused)
-    result = scan(".")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refused)
+        result = scan(".")
     assert (result.exit_code, result.stderr) == (3, "holdgate scan: src: not scanned: permission denied\n")
 
 
