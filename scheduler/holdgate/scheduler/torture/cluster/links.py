@@ -8,6 +8,8 @@ from typing import Any
 
 Tell = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
+UNFELT_MS = 0.001
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -27,6 +29,11 @@ class Link:
     async def lose(self, rate: float) -> None:
         """This part of what is sent gets lost: as TCP does, it comes late, or the connection breaks off in it."""
         await self._set({"loss": rate})
+
+    async def is_used(self) -> bool:
+        """Whether any connection is open now."""
+        await self.delay(UNFELT_MS)
+        return await self.heal() > 0
 
     async def heal(self) -> int:
         """As it was; how many connections met what was before."""

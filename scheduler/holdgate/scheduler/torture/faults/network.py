@@ -33,7 +33,7 @@ async def lose(link: Link, rng: Random) -> None:
 
 
 class Between:
-    """A link that the seed chooses has other weather."""
+    """A link that is used, of those that the seed chooses, has other weather."""
 
     bends: tuple[Bends, ...] = ()
 
@@ -46,10 +46,12 @@ class Between:
     async def inject(self, cluster: Cluster, rng: Random) -> str:
         if not cluster.links:
             raise CannotBreak("the cluster was started without proxies between its members")
-        pair = rng.choice(list(cluster.links))
-        self._link = cluster.links[pair]
-        await self._weather(self._link, rng)
-        return " ↔ ".join(pair)
+        for pair in rng.sample(list(cluster.links), len(cluster.links)):
+            if await cluster.links[pair].is_used():
+                self._link = cluster.links[pair]
+                await self._weather(self._link, rng)
+                return " ↔ ".join(pair)
+        raise CannotBreak("no two members are connected")
 
     async def heal(self) -> None:
         if self._link is not None:
