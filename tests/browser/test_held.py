@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import expect
 
 from support.api import ApiWorld
-from support.holding import CAREFUL, RULE, add_person, careful, hold, job_state, publish_rules
+from support.holding import CAREFUL, RULE, add_people, careful, hold, job_state, publish_rules
 from support.secrets import Secrets
 
 SignIn = Callable[..., Awaitable[Any]]
@@ -193,8 +193,9 @@ async def test_two_break_the_glass_and_it_takes_a_click_to_see_how(
 ) -> None:
     await publish_rules(system, tmp_path, careful("names: [nobody-there]"))
     job_id = await hold(system, topic=CAREFUL)
-    for name in ("gina", "gert"):
-        await add_person(system, name, "approver", "break_glass")
+    people = dict.fromkeys(("gina", "gert"), ("approver", "break_glass"))
+    await add_people(system, people)
+    for name in people:
         page = await opened(sign_in, job_id, name)
         await expect(page.get_by_role("button", name="Break the glass")).to_be_hidden()
         await page.locator(".glass summary").click()

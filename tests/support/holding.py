@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +50,25 @@ async def hold(world: ApiWorld, who: str = "agent", **form: Any) -> str:
 
 async def add_person(world: ApiWorld, actor: str, *roles: str) -> None:
     """Somebody who can sign in, with these roles; the API knows them when it returns."""
-    key, _ = issue_key(
-        world.provisioned.home.api_keys_file, tenant="default", actor=actor, roles=list(roles), actor_type="human"
-    )
-    world.keys[actor] = key
-    client = world.client(actor)
+    await add_people(world, {actor: roles})
 
-    async def is_known() -> bool:
-        return (await client.get("/api/v1/approvals")).status_code == 200
 
-    await eventually(is_known, why=f"`{actor}` is known")
+async def add_people(world: ApiWorld, people: Mapping[str, Sequence[str]]) -> None:
+    """Several, by name: the API looks at the file of keys from time to time, and once is enough."""
+    for actor, roles in people.items():
+        world.keys[actor], _ = issue_key(
+            world.provisioned.home.api_keys_file, tenant="default", actor=actor, roles=list(roles), actor_type="human"
+        )
+
+    clients = [world.client(actor) for actor in people]
+
+    async def are_known() -> bool:
+        for client in clients:
+            if (await client.get("/api/v1/approvals")).status_code != 200:
+                return False
+        return True
+
+    await eventually(are_known, why=f"{', '.join(people)} are known")
 
 
 async def job_state(world: ApiWorld, job_id: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from holdgate.kernel.ids import ActorId, JobId, Tenant
 from holdgate.kernel.links import Vote
 from holdgate.kernel.permits import Signer, seal
 from support.api import ApiWorld, running_api
-from support.holding import add_person, publish_rules
+from support.holding import add_people, publish_rules
 from support.servers import Servers
 
 TENANT = Tenant("default")
@@ -58,8 +58,10 @@ RULES = "".join(
 
 
 @contextlib.asynccontextmanager
-async def voting(servers: Servers, folder: Path) -> AsyncIterator[ApiWorld]:
-    """An API with these rules and people; `ada` and `boss` have keys of their own."""
+async def voting(
+    servers: Servers, folder: Path, more: Mapping[str, Sequence[str]] | None = None
+) -> AsyncIterator[ApiWorld]:
+    """An API with these rules and people, and `more`; `ada` and `boss` have keys of their own."""
     root = {
         "approvers": [
             {"actor": "ada", "public_key": ADA.public_key.hex(), "roles": ["release-manager"]},
@@ -68,8 +70,7 @@ async def voting(servers: Servers, folder: Path) -> AsyncIterator[ApiWorld]:
     }
     async with running_api(servers.take_nats_url(), servers.take_redis_url(), folder / "home", root=root) as api:
         await publish_rules(api, folder, RULES)
-        for name, roles in PEOPLE.items():
-            await add_person(api, name, *roles)
+        await add_people(api, {**PEOPLE, **(more or {})})
         yield api
 
 

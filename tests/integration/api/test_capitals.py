@@ -18,7 +18,7 @@ from support.api import ApiWorld
 from support.held import held as held_deploy
 from support.held import rule as taking_grants
 from support.held import use_rules
-from support.holding import add_person
+from support.holding import add_people, add_person
 from support.servers import Servers
 from support.voting import TENANT, code, held, shown_to, signed, vote, voting
 
@@ -29,9 +29,8 @@ ROLES = ("approver", "release-manager")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiWorld]:
     """The people and the rules; some people have a second key in capitals."""
-    async with voting(servers, tmp_path_factory.mktemp("capitals")) as api:
-        for name in ("AGENT", "Ada", "Deputy", "Zoe@Example.org", "zoe@example.org"):
-            await add_person(api, name, "agent", *ROLES)
+    names = ("AGENT", "Ada", "Deputy", "Zoe@Example.org", "zoe@example.org")
+    async with voting(servers, tmp_path_factory.mktemp("capitals"), dict.fromkeys(names, ("agent", *ROLES))) as api:
         yield api
 
 
@@ -96,8 +95,7 @@ async def test_the_roles_of_a_person_are_those_of_all_their_keys(world: ApiWorld
 @pytest.mark.asyncio(loop_scope="function")
 async def test_a_standing_grant_counts_its_givers_once_and_never_the_agent(api: ApiWorld, tmp_path: Path) -> None:
     await use_rules(api, tmp_path / "rules", taking_grants(quorum=2))
-    for name in ("AGENT", "Approver"):
-        await add_person(api, name, *ROLES)
+    await add_people(api, {"AGENT": ROLES, "Approver": ROLES})
     shown = await held_deploy(api)
     sent: dict[str, Any] = {name: shown[name] for name in ("job_id", "job_hash", "snapshot")}
     sent |= {"labels": ["env"], "uses_max": 3, "reason": "this week"}

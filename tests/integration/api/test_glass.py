@@ -27,9 +27,8 @@ BOTH = ("release-manager", "break_glass")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiWorld]:
     """The people, the rules and an API; `both1` and `both2` may do either."""
-    async with voting(servers, tmp_path_factory.mktemp("glass")) as api:
-        for name in ("both1", "both2"):
-            await add_person(api, name, "approver", *BOTH)
+    both = ("approver", *BOTH)
+    async with voting(servers, tmp_path_factory.mktemp("glass"), {"both1": both, "both2": both}) as api:
         yield api
 
 

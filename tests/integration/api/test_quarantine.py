@@ -24,7 +24,7 @@ from holdgate.scheduler.state.connection import key
 from holdgate.scheduler.state.quarantine import Act, QuarantineItem, SealedRequest, SealedVote
 from holdgate.scheduler.state.transitions import State
 from support.api import ApiWorld, running_api
-from support.holding import add_person
+from support.holding import add_people, add_person
 from support.running import TENANT, Runner
 from support.sealing import GRAVE, LOW, SECRET, Sealed
 from support.state import tell_log
@@ -67,8 +67,7 @@ async def test_a_release_makes_readable_exactly_what_was_sealed_and_runs_nothing
 
 
 async def test_capitals_in_a_name_make_nobody_else(sealed: Sealed) -> None:
-    for name in ("AGENT", "Approver"):
-        await add_person(sealed.api, name, "agent", "approver")
+    await add_people(sealed.api, dict.fromkeys(("AGENT", "Approver"), ("agent", "approver")))
     job_id = await sealed.make(GRAVE)
     assert (await sealed.act(job_id, who="AGENT")).json()["code"] == "approval_self"
     assert (await sealed.act(job_id)).json()["status"] == "sealed"

@@ -56,6 +56,8 @@ _BY_CODE: dict[str, type[ScanError]] = {
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 Detectors: TypeAlias = tuple[Detector, ...]
+ENDED_S = 1.0
+"""How long whoever has closed its output may take to be gone."""
 _NOBODY = Tenant("")
 _ARGV = (sys.executable, "-m", "holdgate.scan.child")
 
@@ -312,6 +314,10 @@ class _Child:
         except TimeoutError as error:
             raise ScanTimedOut from error
         except (OSError, asyncio.IncompleteReadError) as error:
+            # It ended by itself: a signal to who has ended already would take away how.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ENDED_S):
+                    await self._process.wait()
             await self.end()
             # The system ends who works for longer than a scan may (`holdgate.scan.child`).
             too_long = self._process.returncode == -signal.SIGXCPU
