@@ -99,8 +99,9 @@ def _told(report: Report, keep: Path | None, *, as_json_: bool) -> Exit:
     else:
         print("\n".join(table(report)))
     if report.is_clean:
-        injected, named = len(report.rows), len(report.rows) + len(report.not_run) + len(report.not_reached)
-        held = f"all held: {injected} of {named} faults, {report.jobs} jobs, {report.seconds:.0f} s"
+        injected = {row.fault for row in report.rows}
+        named = injected | set(report.not_run) | set(report.not_reached)  # one that could not be done may be later
+        held = f"all held: {len(injected)} of {len(named)} faults, {report.jobs} jobs, {report.seconds:.0f} s"
         print(f"{held}, seed {report.seed}", file=sys.stderr)
         if keep is None:
             shutil.rmtree(report.folder, ignore_errors=True)

@@ -17,6 +17,7 @@ from holdgate.scheduler.torture.faults.fault import CannotBreak
 
 POLL_S = 0.1
 FAILOVER_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 10.0
 MARKS = 64
 """Keys tried until one lies on the node that is asked: of a Redis Cluster it has some slots only."""
 
@@ -51,8 +52,18 @@ async def mark(cluster: Cluster, name: str) -> str:
 
 
 async def has_lost(cluster: Cluster, name: str, marked: str) -> bool:
-    """Whether a node answers that it has no such key."""
-    return await asked(cluster, name, "EXISTS", marked) == 0
+    """Whether a node answers that it has no such key: one of a Redis Cluster not before it has found the others."""
+    answers: list[object] = []
+
+    async def has_answered() -> bool:
+        answers.append(await asked(cluster, name, "EXISTS", marked))
+        return answers[-1] is not None
+
+    try:
+        await until(has_answered, ANSWER_TIMEOUT_S, f"{name} does not answer")
+    except ServerUnusable:
+        return False
+    return answers[-1] == 0
 
 
 async def primary_if_any(cluster: Cluster) -> str | None:
