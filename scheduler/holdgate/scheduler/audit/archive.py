@@ -45,6 +45,8 @@ class TenantArchive:
         self._chain_before = CHAIN_START
         self._first_seq = 1
         self._leaves: list[bytes] = []
+        self._last: tuple[int, bytes] | None = None
+        """The newest event that this process wrote or read back, and its line."""
         self.open_since_ms: int | None = None
         """Time of the first event of the open segment."""
         self._recover()
@@ -93,17 +95,12 @@ class TenantArchive:
             raise AuditGap(f"tenant `{self.tenant}`: event {event.get('seq')} does not say what is missing before it")
         self._first_seq = event["seq"]
 
-    def lines(self, first: int, last: int) -> dict[int, bytes]:
-        """The archived lines of those events, as far as their segments are here."""
-        found: dict[int, bytes] = {}
-        for path in sorted(self._dir.glob("*.jsonl"), reverse=True):
-            begin = int(path.stem)
-            if begin <= last:
-                data = path.read_bytes().splitlines()
-                found |= {seq: line for seq, line in enumerate(data, start=begin) if first <= seq <= last}
-            if begin <= first:
-                break
-        return found
+    def has(self, event: dict[str, Any]) -> bool:
+        """Whether this very event is archived. The newest is asked for again and again, and so remembered."""
+        seq, line = event["seq"], event_line(event)
+        if self._last is not None and self._last[0] == seq:
+            return self._last[1] == line
+        return self._line_of(seq) == line
 
     def seal(self, signer: Signer, now_ms: int) -> Seal | None:
         """Seal the open segment; None when it is empty."""
@@ -124,11 +121,19 @@ class TenantArchive:
         self._start_behind(seal, seal_digest(data))
         return seal
 
+    def _line_of(self, seq: int) -> bytes | None:
+        """As it is on disk; None where its segment is not here."""
+        begins = [(int(path.stem), path) for path in self._dir.glob("*.jsonl")]
+        begin, path = max(((begin, path) for begin, path in begins if begin <= seq), default=(0, None))
+        lines = [] if path is None else path.read_bytes().splitlines()
+        return lines[seq - begin] if seq - begin < len(lines) else None
+
     @property
     def _open_path(self) -> Path:
         return self._dir / f"{segment_name(self._first_seq)}.jsonl"
 
     def _take(self, line: bytes) -> None:
+        self._last = self.next_seq, line
         self._leaves.append(leaf_hash(line))
         self._chain = next_chain(self._chain, line)
 

@@ -27,8 +27,8 @@ from holdgate.kernel.tasks import TaskSet
 from holdgate.scheduler import metrics
 from holdgate.scheduler.audit.archive import DIRECTORY_MODE, FILE_MODE, TenantArchive
 from holdgate.scheduler.audit.errors import ArchiveBroken, ArchiveInUse
-from holdgate.scheduler.audit.records import declares_gap, event_line, is_renumbered
-from holdgate.scheduler.state.audit import AuditEvent, AuditTrail
+from holdgate.scheduler.audit.records import declares_gap, is_renumbered
+from holdgate.scheduler.state.audit import AuditTrail
 from holdgate.scheduler.state.connection import Scripts
 from holdgate.scheduler.state.jobs import Jobs
 
@@ -179,7 +179,7 @@ class AuditorService:
         newest = await self._trail.read_back(tenant, archive.next_seq, 1)
         if not newest and has_new:
             return False  # trimmed
-        if newest and newest[0].seq == last and _is_archived(archive, newest[0]):
+        if newest and newest[0].seq == last and archive.has(newest[0].as_dict()):
             return False
         first = await self._first_foreign(tenant, archive)
         if has_new and first > last:
@@ -194,7 +194,7 @@ class AuditorService:
         first = before = archive.next_seq
         while page := await self._trail.read_back(tenant, before, BATCH):
             for event in page:
-                if _is_archived(archive, event):
+                if archive.has(event.as_dict()):
                     return first
                 first = event.seq
             before = page[-1].seq
@@ -214,10 +214,6 @@ class AuditorService:
         log.info("audit segment sealed", action="audit_sealed", tenant=tenant, first_seq=seal.first_seq,
                  last_seq=seal.last_seq, head=archive.head)  # fmt: skip
         await self._trail.trim(tenant, seal.last_seq - self._config.keep_events)
-
-
-def _is_archived(archive: TenantArchive, event: AuditEvent) -> bool:
-    return archive.lines(event.seq, event.seq).get(event.seq) == event_line(event.as_dict())
 
 
 def _tell_gap(tenant: Tenant, record: dict[str, Any]) -> None:
