@@ -172,6 +172,7 @@ class _Watch:
         self._proxy = proxy
         self._on_event = on_event
         self._known: dict[str, int] = {}
+        self._tells_proxy = True
         self._tasks = TaskSet(lambda name, error: on_event("proxy", f"failed: {name}: {error}"))
 
     def look(self) -> None:
@@ -183,8 +184,10 @@ class _Watch:
             if self._known.get(name) != now.get(name):
                 self._on_event(name, "started" if name in now else "ended")
         self._known = now
-        self._tasks.start(self._proxy.tell({"pids": now}), "pids")
+        if self._tells_proxy:
+            self._tasks.start(self._proxy.tell({"pids": now}), "pids")
 
     async def close(self) -> None:
-        """No more."""
+        """What comes to its end now is nothing to the proxy, which ends, too."""
+        self._tells_proxy = False
         await self._tasks.drain(1.0)
