@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import subprocess
@@ -14,8 +13,6 @@ from random import Random
 
 import pytest
 import pytest_asyncio
-import redis.asyncio
-import redis.exceptions
 
 from holdgate.bundles.format import parse_bundle
 from holdgate.bundles.store import BundleStore
@@ -32,11 +29,11 @@ from holdgate.scheduler.torture.faults.policies import LIFE_S, ExpiredBundle
 from holdgate.scheduler.torture.faults.processes import Kill, Pause, Restart
 from holdgate.scheduler.torture.faults.redisnodes import replica_follows
 from holdgate.scheduler.torture.faults.stores import LosingFailover
+from support.breaking import store
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("torture")]
 SERVERS = Topology(apis=0, kernels=0, dispatchers=0, gates=0, auditors=0, workers=0, redis_replicas=0, proxied=True)
-RNG_SEED = 1
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -44,21 +41,6 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
     """Three NATS servers, Redis with a replica, three sentinels."""
     async with running_cluster(SERVERS, tmp_path_factory.mktemp("cluster")) as started:
         yield started
-
-
-@pytest.fixture
-def rng() -> Random:
-    return Random(RNG_SEED)
-
-
-@contextlib.asynccontextmanager
-async def store(cluster: Cluster, name: str) -> AsyncIterator[redis.asyncio.Redis]:
-    """A connection to one data node."""
-    connection = redisup.client(cluster.layout.places[name].port, cluster.redis_password)
-    try:
-        yield connection
-    finally:
-        await connection.aclose()
 
 
 async def answers(cluster: Cluster, sentinel: str) -> bool:

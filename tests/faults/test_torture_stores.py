@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from random import Random
 
@@ -15,20 +14,20 @@ import redis.exceptions
 from holdgate.bundles.store import BundleStore
 from holdgate.kernel.clock import SystemClock
 from holdgate.scheduler.torture.bends import Bend
-from holdgate.scheduler.torture.cluster import Cluster, Topology, redisup, running_cluster
+from holdgate.scheduler.torture.cluster import Cluster, Topology, running_cluster
 from holdgate.scheduler.torture.cluster.topology import RedisShape
 from holdgate.scheduler.torture.faults import CannotBreak, Fault, losses
 from holdgate.scheduler.torture.faults.disks import FailingSync
 from holdgate.scheduler.torture.faults.jetstream import JetStreamLost, StreamLeader, WipedNode
 from holdgate.scheduler.torture.faults.losses import RedisLost, RedisSetBack
 from holdgate.scheduler.torture.faults.stores import KilledPrimary, LosingFailover, OrderlyFailover, TruncatedLog
+from support.breaking import store
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("torture")]
 SINGLE = Topology(
     redis=RedisShape.SINGLE, nats=1, apis=0, kernels=0, dispatchers=0, gates=0, auditors=0, workers=0, redis_replicas=0
 )
-RNG_SEED = 1
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -36,21 +35,6 @@ async def single(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clus
     """One NATS server, one Redis: nobody takes over."""
     async with running_cluster(SINGLE, tmp_path_factory.mktemp("single")) as started:
         yield started
-
-
-@pytest.fixture
-def rng() -> Random:
-    return Random(RNG_SEED)
-
-
-@contextlib.asynccontextmanager
-async def store(cluster: Cluster, name: str) -> AsyncIterator[redis.asyncio.Redis]:
-    """A connection to one data node."""
-    connection = redisup.client(cluster.layout.places[name].port, cluster.redis_password)
-    try:
-        yield connection
-    finally:
-        await connection.aclose()
 
 
 async def has_key(connection: redis.asyncio.Redis, name: str) -> bool:

@@ -29,17 +29,17 @@ class ItemRefused(InvalidInput):
         self.code = code
 
 
-def guarded(answer: Callable[[bytes], dict[str, Any]], item: bytes) -> dict[str, Any]:
-    """The answer for one item; whatever goes wrong with it is its own "no" and not that of the others."""
+def guarded(answer: Callable[[bytes], dict[str, Any]], data: bytes, what: str = "item") -> dict[str, Any]:
+    """The answer for one item, or `what` else; whatever goes wrong with it is its own "no" and not that of others."""
     try:
-        return answer(item)
+        return answer(data)
     except HoldgateError as error:
         metrics.KERNEL_ERRORS.labels(error.code).inc()
         return error_reply(error.code, str(error))
     except Exception as error:  # noqa: BLE001  a gate: what nobody thought of is a "no"
         metrics.KERNEL_ERRORS.labels(calls.INTERNAL).inc()
-        log.error("an item failed", action="kernel.answer", error=where(error))  # noqa: TRY400  see `where`
-        return error_reply(calls.INTERNAL, "the kernel failed on this item")
+        log.error("an answer failed", action="kernel.answer", what=what, error=where(error))  # noqa: TRY400  see `where`
+        return error_reply(calls.INTERNAL, f"the kernel failed on this {what}")
 
 
 def trace_decision(name: str, job: Job, decision: Decision, started_ns: int, refusal: str | None = None) -> None:

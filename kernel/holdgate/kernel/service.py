@@ -27,7 +27,7 @@ from holdgate.kernel.clock import Clock
 from holdgate.kernel.clockguard import WENT_BACK, ClockGuard
 from holdgate.kernel.custody import PermitReply, answer_permit
 from holdgate.kernel.draining import drain
-from holdgate.kernel.errors import HoldgateError, InvalidInput, KernelUnavailable
+from holdgate.kernel.errors import InvalidInput, KernelUnavailable
 from holdgate.kernel.evaluate import evaluate
 from holdgate.kernel.ids import Digest
 from holdgate.kernel.output import OutputFacts, decide_output
@@ -168,7 +168,7 @@ class KernelService:
             if not self._may_answer(subject, message.reply):
                 return
             with seconds.time():
-                reply = wire.pack(self._answer(answer, message.data))
+                reply = wire.pack(guarded(answer, message.data, "request"))
             await self._respond(message, reply)
 
         return await self._nc.subscribe(subject, queue=queue, cb=serve)
@@ -194,17 +194,6 @@ class KernelService:
         except NatsError as error:
             metrics.KERNEL_ERRORS.labels("not_sent").inc()
             log.warning("an answer was not sent", action="kernel.answer", error=type(error).__name__)
-
-    def _answer(self, answer: Callable[[bytes], dict[str, Any]], data: bytes) -> dict[str, Any]:
-        try:
-            return answer(data)
-        except HoldgateError as error:
-            metrics.KERNEL_ERRORS.labels(error.code).inc()
-            return error_reply(error.code, str(error))
-        except Exception as error:  # noqa: BLE001  a gate: what nobody thought of is a "no"
-            metrics.KERNEL_ERRORS.labels(calls.INTERNAL).inc()
-            log.error("a request failed", action="kernel.answer", error=where(error))  # noqa: TRY400  see `where`
-            return error_reply(calls.INTERNAL, "the kernel failed on this request")
 
     def _decide(self, data: bytes) -> dict[str, Any]:
         request, now_ms = self._open(data)

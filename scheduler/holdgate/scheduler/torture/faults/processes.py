@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from pathlib import Path
 from random import Random  # noqa: TID251  a seeded one comes in as an argument
@@ -11,7 +12,7 @@ from holdgate.scheduler.torture.cluster import Cluster, Member
 from holdgate.scheduler.torture.faults.fault import chosen
 
 
-class _OfOne:
+class _OfOne(ABC):
     """Befalls one member of some kinds, chosen by the seed; healed by starting it again."""
 
     bends: tuple[Bends, ...] = ()
@@ -34,8 +35,9 @@ class _OfOne:
         if self._member is not None:
             await self._member.start()
 
+    @abstractmethod
     async def _befall(self, member: Member) -> None:
-        raise NotImplementedError
+        """What is done to it."""
 
 
 class Kill(_OfOne):
